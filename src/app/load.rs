@@ -1,0 +1,1 @@
+//! `thermograph load`: drives traffic and tells its latencies.

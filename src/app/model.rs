@@ -1,0 +1,1 @@
+//! `thermograph model`: gets the weights.
