@@ -1,1 +1,119 @@
-//! The diagnostics.
+//! Which handlers of an Axum app run hot, and which block the executor.
+//!
+//! For anyone's app: a [Tower layer](Thermograph::layer) that writes down what every handler
+//! costs, a [tracing layer](Thermograph::tracing_layer) for spans and tokio-console, and a
+//! [door](Thermograph::serve) of its own, on its own thread and runtime, which answers while
+//! every worker of the app is blocked.
+//!
+//! It does not store anything, does not push anywhere, and does not replace a tracing backend.
+//!
+//! ```no_run
+//! use axum::{Router, routing::get};
+//! use thermograph::diagnostics::Thermograph;
+//! use tracing_subscriber::{layer::SubscriberExt as _, util::SubscriberInitExt as _};
+//!
+//! # #[tokio::main] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let thermograph = Thermograph::builder().build()?;
+//! tracing_subscriber::registry().with(thermograph.tracing_layer()).init();
+//! let door = thermograph.serve()?; // http://127.0.0.1:6060/debug/
+//!
+//! let app = Router::new().route("/", get(|| async { "hello" })).layer(thermograph.layer());
+//! let listener = tokio::net::TcpListener::bind("127.0.0.1:3000").await?;
+//! axum::serve(listener, app).await?;
+//! # drop(door); Ok(()) }
+//! ```
+
+mod build_info;
+mod builder;
+pub mod capture;
+mod config;
+mod console;
+mod door;
+pub mod flamegraph;
+mod folded;
+mod gate;
+mod http;
+mod metrics;
+mod pprof;
+mod profile;
+pub mod watch;
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use axum::Router;
+use tracing::Subscriber;
+use tracing_subscriber::{Layer, registry::LookupSpan};
+
+pub use build_info::BuildInfo;
+pub use builder::{BuildError, Builder};
+pub use config::{Config, ConsoleMode, Invalid, Token};
+pub use door::{Door, ServeError};
+pub use profile::{Frame, Profile, Sample, ValueType};
+pub use watch::{Ledger, WatchLayer};
+
+use crate::diagnostics::{capture::Captures, console::Console};
+
+/// The diagnostics of one process: cheap to clone, all clones are one.
+#[derive(Clone, Debug)]
+pub struct Thermograph {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    config: Config,
+    ledger: Arc<Ledger>,
+    captures: Captures,
+    /// Taken apart once: the layer by `tracing_layer`, the server by `serve`.
+    console: Mutex<Console>,
+    exposition: Vec<metrics::Exposition>,
+}
+
+impl Thermograph {
+    /// Starts a builder with the default [`Config`].
+    pub fn builder() -> Builder {
+        Builder::default()
+    }
+
+    /// The Tower layer that writes down what each handler costs.
+    ///
+    /// Put it on with [`Router::layer`] as the last and so outermost layer: it then sees the
+    /// matched path, and its poll times cover all that runs for a request.
+    pub fn layer(&self) -> WatchLayer {
+        WatchLayer::new(Arc::clone(&self.inner.ledger))
+    }
+
+    /// The tracing layer for captures of spans and for tokio-console.
+    ///
+    /// Both are behind filters that are off until somebody captures or attaches. A second call
+    /// gives a layer without the console, which can have one layer only.
+    pub fn tracing_layer<S>(&self) -> impl Layer<S> + Send + Sync + use<S>
+    where
+        S: Subscriber + for<'span> LookupSpan<'span> + Send + Sync,
+    {
+        let console = self.console().take_layer();
+        self.inner.captures.spans().layer().and_then(console)
+    }
+
+    /// The routes under `/debug/` and `/metrics`, to mount where you want them.
+    ///
+    /// They check the token and the host as [`Thermograph::serve`] does. On the app's own
+    /// runtime they stop answering when its workers are blocked: prefer `serve`.
+    pub fn router(&self) -> Router {
+        http::router(self)
+    }
+
+    /// Binds the door and the console now, and serves them from threads of their own.
+    pub fn serve(&self) -> Result<Door, ServeError> {
+        door::open(self)
+    }
+
+    /// What each handler has cost so far.
+    pub fn ledger(&self) -> &Ledger {
+        &self.inner.ledger
+    }
+
+    fn console(&self) -> std::sync::MutexGuard<'_, Console> {
+        self.inner.console.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,76 @@
+//! Captures: profiles over a window, one of a kind at a time.
+
+mod cpu;
+mod spans;
+mod turn;
+
+use std::time::Duration;
+
+use thiserror::Error;
+
+pub(crate) use self::{cpu::Cpu, spans::Spans, turn::Turns};
+use super::profile::Profile;
+
+/// The window of a capture.
+#[derive(Clone, Copy, Debug)]
+pub struct Window {
+    /// How long to capture.
+    pub duration: Duration,
+    /// Whether to end a capture of the same kind that is running, and take its place.
+    pub force: bool,
+}
+
+/// Why nothing was captured.
+#[derive(Debug, Error)]
+pub enum CaptureError {
+    /// Another capture of the same kind is running.
+    #[error("already running, for another {} s (use force=true to take its place)", .0.as_secs_f64().ceil())]
+    Running(Duration),
+    /// Somebody else took this capture's place.
+    #[error("ended by another capture that was asked for with force=true")]
+    Superseded,
+    /// The app did not put on [`Thermograph::tracing_layer`].
+    ///
+    /// [`Thermograph::tracing_layer`]: super::Thermograph::tracing_layer
+    #[error("no spans to capture: put Thermograph::tracing_layer() on the app's subscriber")]
+    NoLayer,
+    /// The profiler could not start, or its report could not be read.
+    #[error("the CPU profiler failed: {0}")]
+    Profiler(#[from] ::pprof::Error),
+    /// The thread that names the stacks panicked.
+    #[error("naming the stacks failed: {0}")]
+    Naming(#[from] tokio::task::JoinError),
+}
+
+/// Everything that can be captured.
+#[derive(Debug, Default)]
+pub(crate) struct Captures {
+    cpu: Cpu,
+    spans: Spans,
+}
+
+impl Captures {
+    pub(crate) fn spans(&self) -> &Spans {
+        &self.spans
+    }
+
+    pub(crate) async fn capture(
+        &self,
+        kind: Kind,
+        window: Window,
+    ) -> Result<Profile, CaptureError> {
+        match kind {
+            Kind::Cpu { frequency } => self.cpu.capture(frequency, window).await,
+            Kind::Spans => self.spans.capture(window).await,
+        }
+    }
+}
+
+/// What to capture.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Kind {
+    /// CPU time, `frequency` samples a second of it.
+    Cpu { frequency: u32 },
+    /// Time in the spans that the program chose.
+    Spans,
+}

@@ -1,0 +1,278 @@
+//! Time in the spans that the program chose, by `tracing-flame`.
+//!
+//! `tracing-flame` writes a line for every enter and exit, under a global lock: so it stands
+//! behind a [`Gate`] that is open during a capture only. It charges the time since the thread's
+//! last event to the span entered next, or to that span's parents, whatever the thread did
+//! meanwhile: so a line is dropped when it is written at the first enter of a thread that was in
+//! no span. What is shown is time in which a span was entered; awaiting is not.
+
+use std::{
+    cell::Cell,
+    collections::HashMap,
+    io::{self, Write},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    time::{Duration, SystemTime},
+};
+
+use tracing::{Metadata, Subscriber, level_filters::LevelFilter, span};
+use tracing_flame::FlameLayer;
+use tracing_subscriber::{Layer, layer::Context, registry::LookupSpan};
+
+use super::{CaptureError, Turns, Window};
+use crate::diagnostics::{
+    gate::Gate,
+    profile::{Frame, Profile, Sample, ValueType},
+};
+
+/// The spans of the process.
+#[derive(Debug)]
+pub(crate) struct Spans {
+    turns: Turns,
+    gate: Gate,
+    recording: Arc<Mutex<Option<Recording>>>,
+    has_layer: AtomicBool,
+}
+
+/// Nanoseconds by stack, root first, names joined by `;`.
+#[derive(Debug, Default)]
+struct Recording {
+    stacks: HashMap<Box<str>, u64>,
+    /// Lines that were not kept: past the bound on stacks, or not understood.
+    dropped: u64,
+}
+
+thread_local! {
+    /// Spans entered on this thread, of those that the gate let through.
+    static DEPTH: Cell<usize> = const { Cell::new(0) };
+    /// Whether the line that is being written tells of time outside of all spans.
+    static OUTSIDE: Cell<bool> = const { Cell::new(false) };
+}
+
+impl Spans {
+    /// Most different stacks in one capture; what comes past it is counted.
+    const MAX_STACKS: usize = 10_000;
+
+    pub(crate) fn layer<S>(&self) -> impl Layer<S> + Send + Sync + use<S>
+    where
+        S: Subscriber + for<'span> LookupSpan<'span> + Send + Sync,
+    {
+        self.has_layer.store(true, Relaxed);
+        let lines = Lines { recording: Arc::clone(&self.recording), line: Vec::new() };
+        let flame = FlameLayer::new(lines)
+            .with_empty_samples(false)
+            .with_threads_collapsed(true)
+            .with_module_path(false)
+            .with_file_and_line(false);
+        Honest { flame }.with_filter(self.gate.clone())
+    }
+
+    pub(crate) async fn capture(&self, window: Window) -> Result<Profile, CaptureError> {
+        if !self.has_layer.load(Relaxed) {
+            return Err(CaptureError::NoLayer);
+        }
+        let turn = self.turns.take(window).await?;
+        let start = SystemTime::now();
+        let stop = Stop { recording: &self.recording };
+        *lock(&self.recording) = Some(Recording::default());
+        let open = self.gate.hold();
+        turn.wait().await?;
+        drop(open);
+        let recording = lock(&self.recording).take().unwrap_or_default();
+        drop(stop);
+        Ok(recording.profile(start, window.duration))
+    }
+}
+
+impl Default for Spans {
+    fn default() -> Self {
+        Self {
+            turns: Turns::default(),
+            gate: Gate::new(is_of_the_program, LevelFilter::DEBUG),
+            recording: Arc::default(),
+            has_layer: AtomicBool::new(false),
+        }
+    }
+}
+
+/// Ends a recording however its capture ends.
+struct Stop<'a> {
+    recording: &'a Mutex<Option<Recording>>,
+}
+
+impl Drop for Stop<'_> {
+    fn drop(&mut self) {
+        *lock(self.recording) = None;
+    }
+}
+
+impl Recording {
+    fn add(&mut self, line: &[u8]) {
+        let parsed = std::str::from_utf8(line).ok().and_then(|line| {
+            let (stack, nanoseconds) = line.rsplit_once(' ')?;
+            let stack = stack.strip_prefix("all-threads; ")?;
+            Some((stack.replace("; ", ";"), nanoseconds.parse::<u64>().ok()?))
+        });
+        let Some((stack, nanoseconds)) = parsed else {
+            self.dropped += 1;
+            return;
+        };
+        if let Some(sum) = self.stacks.get_mut(stack.as_str()) {
+            *sum += nanoseconds;
+        } else if self.stacks.len() < Spans::MAX_STACKS {
+            self.stacks.insert(stack.into(), nanoseconds);
+        } else {
+            self.dropped += 1;
+        }
+    }
+
+    fn profile(self, start: SystemTime, duration: Duration) -> Profile {
+        let frame = |name: &str| {
+            let (name, linkage) = (name.to_owned(), name.to_owned());
+            Arc::new(Frame { name, linkage, file: String::new(), line: 0 })
+        };
+        let samples = self.stacks.iter().map(|(stack, nanoseconds)| Sample {
+            stack: stack.rsplit(';').map(frame).collect(),
+            values: vec![i64::try_from(*nanoseconds).unwrap_or(i64::MAX)],
+            labels: Vec::new(),
+        });
+        let samples = samples.collect();
+        let wall = ValueType { kind: "wall", unit: "nanoseconds" };
+        Profile {
+            values: vec![wall],
+            samples,
+            start,
+            duration,
+            period: None,
+            dropped: self.dropped,
+        }
+    }
+}
+
+/// `tracing-flame` without the lines that tell of a thread's time outside of all spans.
+struct Honest<S> {
+    flame: FlameLayer<S, Lines>,
+}
+
+impl<S> Layer<S> for Honest<S>
+where
+    S: Subscriber + for<'span> LookupSpan<'span>,
+{
+    fn on_enter(&self, id: &span::Id, context: Context<'_, S>) {
+        let depth = DEPTH.get();
+        OUTSIDE.set(depth == 0);
+        self.flame.on_enter(id, context);
+        OUTSIDE.set(false);
+        DEPTH.set(depth + 1);
+    }
+
+    fn on_exit(&self, id: &span::Id, context: Context<'_, S>) {
+        DEPTH.set(DEPTH.get().saturating_sub(1));
+        self.flame.on_exit(id, context);
+    }
+}
+
+/// Takes the lines that `tracing-flame` writes; it writes each in pieces, under its own lock.
+struct Lines {
+    recording: Arc<Mutex<Option<Recording>>>,
+    line: Vec<u8>,
+}
+
+impl Write for Lines {
+    fn write(&mut self, piece: &[u8]) -> io::Result<usize> {
+        if OUTSIDE.get() {
+            return Ok(piece.len());
+        }
+        self.line.extend_from_slice(piece);
+        if self.line.last() == Some(&b'\n') {
+            if let Some(recording) = &mut *lock(&self.recording) {
+                recording.add(self.line.trim_ascii_end());
+            }
+            self.line.clear();
+        }
+        Ok(piece.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Spans, but those that Tokio and the HTTP stack make of themselves.
+fn is_of_the_program(meta: &Metadata<'_>) -> bool {
+    let of_a_library = ["tokio", "runtime", "hyper", "h2", "tower"]
+        .iter()
+        .any(|name| meta.target().split("::").next() == Some(name));
+    meta.is_span() && *meta.level() <= tracing::Level::DEBUG && !of_a_library
+}
+
+#[cfg(test)]
+mod tests {
+    use tracing_subscriber::layer::SubscriberExt as _;
+
+    use super::*;
+
+    fn stacks(profile: &Profile) -> Vec<String> {
+        let names = |sample: &Sample| {
+            let names: Vec<_> = sample.stack.iter().map(|frame| frame.name.clone()).collect();
+            names.join("<")
+        };
+        let mut stacks: Vec<_> = profile.samples.iter().map(names).collect();
+        stacks.sort();
+        stacks
+    }
+
+    /// A thread that was idle and enters a span with a parent is not charged for its idleness.
+    #[tokio::test]
+    async fn idle_time_is_charged_to_nobody() {
+        let spans = Spans::default();
+        let subscriber = tracing_subscriber::registry().with(spans.layer());
+        let _default = tracing::subscriber::set_default(subscriber);
+
+        let before = tracing::info_span!("before");
+        let window = Window { duration: Duration::from_millis(100), force: false };
+        // Ends before the window: the runtime has one thread, and looks at its timers afterwards.
+        let work = async {
+            tokio::task::yield_now().await;
+            before.in_scope(|| ());
+            let request = tracing::info_span!("request");
+            std::thread::sleep(Duration::from_millis(20));
+            let child = tracing::info_span!(parent: &request, "child");
+            child.in_scope(|| std::thread::sleep(Duration::from_millis(1)));
+            tracing::info_span!(target: "tokio::task", "task").in_scope(|| ());
+        };
+        let (profile, ()) = tokio::join!(spans.capture(window), work);
+        let profile = profile.expect("captured");
+        assert_eq!(stacks(&profile), ["child<request"]);
+        assert_eq!(profile.dropped, 0);
+
+        // Off again: nothing is recorded, and nothing is left behind.
+        tracing::info_span!("after").in_scope(|| ());
+        assert!(lock(&spans.recording).is_none());
+        assert!(!spans.gate.is_open());
+    }
+
+    #[tokio::test]
+    async fn without_the_layer_it_says_what_to_do() {
+        let window = Window { duration: Duration::from_secs(1), force: false };
+        let error = Spans::default().capture(window).await.expect_err("no layer");
+        assert!(error.to_string().contains("tracing_layer()"), "{error}");
+    }
+
+    #[test]
+    fn stacks_past_the_bound_are_counted() {
+        let mut recording = Recording::default();
+        for stack in 0..Spans::MAX_STACKS + 3 {
+            recording.add(format!("all-threads; s{stack} 1").as_bytes());
+        }
+        recording.add(b"all-threads; s0 1");
+        assert_eq!((recording.stacks.len(), recording.dropped), (Spans::MAX_STACKS, 3));
+        assert_eq!(recording.stacks["s0"], 2);
+    }
+}

@@ -1,0 +1,168 @@
+//! The configuration of the diagnostics.
+
+use std::{
+    fmt,
+    net::{Ipv4Addr, SocketAddr},
+};
+
+use serde::{Deserialize, Serialize};
+use subtle::ConstantTimeEq as _;
+use thiserror::Error;
+
+/// Where the diagnostics listen, who may ask, and when the console is on.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Address of the diagnostics door. Default is `127.0.0.1:6060`.
+    pub listen: SocketAddr,
+    /// Token that every request must carry, as `authorization: Bearer …` or as the password of
+    /// basic authentication. Needed when `listen` is not loopback. Default is none.
+    pub token: Token,
+    /// When tokio-console is fed. Default is `on-attach`.
+    pub console: ConsoleMode,
+    /// Address that tokio-console attaches to; must be loopback, since its protocol has no
+    /// authentication. Default is `127.0.0.1:6669`.
+    pub console_listen: SocketAddr,
+    /// Most handlers that the ledger keeps apart; further ones share one row. Default is 256.
+    pub max_handlers: usize,
+}
+
+/// When tokio-console is fed.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ConsoleMode {
+    /// While a console is attached: costs next to nothing otherwise, and shows the tasks spawned
+    /// since then.
+    #[default]
+    OnAttach,
+    /// From the start: shows every task, and costs up to a third of a small handler's throughput.
+    Always,
+    /// Never; its port stays closed.
+    Off,
+}
+
+/// A secret that is compared in constant time and never printed.
+#[derive(Clone, Default, Deserialize, PartialEq)]
+#[serde(transparent)]
+pub struct Token(String);
+
+/// A value that the configuration does not allow.
+#[derive(Debug, Error, PartialEq)]
+#[error("{field}: `{value}` is not allowed: {allowed}")]
+pub struct Invalid {
+    /// Path of the field inside the component's configuration.
+    pub field: &'static str,
+    /// The value that was given.
+    pub value: String,
+    /// What is allowed instead.
+    pub allowed: &'static str,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 6060)),
+            token: Token::default(),
+            console: ConsoleMode::default(),
+            console_listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 6669)),
+            max_handlers: 256,
+        }
+    }
+}
+
+impl Config {
+    /// Largest [`Config::max_handlers`]; a handler takes about 15 kB.
+    pub const MAX_HANDLERS: usize = 10_000;
+
+    /// Checks what the types cannot say.
+    pub fn validate(&self) -> Result<(), Invalid> {
+        if !self.listen.ip().is_loopback() && self.token.is_none() {
+            return Err(Invalid {
+                field: "listen",
+                value: self.listen.to_string(),
+                allowed: "a loopback address such as 127.0.0.1:6060, or any address when `token` \
+                          is set",
+            });
+        }
+        if !self.console_listen.ip().is_loopback() && self.console != ConsoleMode::Off {
+            return Err(Invalid {
+                field: "console_listen",
+                value: self.console_listen.to_string(),
+                allowed: "a loopback address such as 127.0.0.1:6669 (the console has no \
+                          authentication; reach it through an SSH tunnel)",
+            });
+        }
+        if !(1..=Self::MAX_HANDLERS).contains(&self.max_handlers) {
+            return Err(Invalid {
+                field: "max_handlers",
+                value: self.max_handlers.to_string(),
+                allowed: "1 to 10000",
+            });
+        }
+        Ok(())
+    }
+}
+
+impl Token {
+    /// A token; an empty text is none.
+    pub fn new(token: impl Into<String>) -> Self {
+        Self(token.into())
+    }
+
+    /// Whether no token is set.
+    pub fn is_none(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Compares in a time that does not depend on where the two differ.
+    pub fn matches(&self, candidate: &str) -> bool {
+        !self.is_none() && bool::from(self.0.as_bytes().ct_eq(candidate.as_bytes()))
+    }
+
+    fn shown(&self) -> &'static str {
+        if self.is_none() { "" } else { "(set)" }
+    }
+}
+
+impl fmt::Debug for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", self.shown())
+    }
+}
+
+impl Serialize for Token {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.shown())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_open_address_needs_a_token() {
+        let open = Config { listen: ([0, 0, 0, 0], 6060).into(), ..Config::default() };
+        assert_eq!(open.validate().expect_err("no token").field, "listen");
+        let guarded = Config { token: Token::new("secret"), ..open };
+        assert_eq!(guarded.validate(), Ok(()));
+    }
+
+    #[test]
+    fn the_console_stays_on_loopback() {
+        let open = Config { console_listen: ([0, 0, 0, 0], 6669).into(), ..Config::default() };
+        assert_eq!(open.validate().expect_err("open").field, "console_listen");
+        let off = Config { console: ConsoleMode::Off, ..open };
+        assert_eq!(off.validate(), Ok(()));
+    }
+
+    #[test]
+    fn a_token_is_never_printed() {
+        let config = Config { token: Token::new("hunter2"), ..Config::default() };
+        assert!(!format!("{config:?}").contains("hunter2"));
+        assert!(!serde_json::to_string(&config).expect("serializes").contains("hunter2"));
+        assert!(config.token.matches("hunter2"));
+        assert!(!config.token.matches("hunter"));
+        assert!(!Token::default().matches(""));
+    }
+}

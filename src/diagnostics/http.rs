@@ -1,0 +1,49 @@
+//! The diagnostics' routes, all on this page.
+
+mod access;
+mod error;
+mod index;
+mod ledger;
+mod params;
+mod profiles;
+
+use axum::{
+    Router,
+    middleware::{from_fn, from_fn_with_state},
+    routing::get,
+};
+
+use self::{access::Access, error::HttpError};
+use super::Thermograph;
+
+/// | path | what it gives |
+/// |---|---|
+/// | `/debug/` | links to everything |
+/// | `/debug/pprof/` | the table of profiles |
+/// | `/debug/pprof/profile` | CPU time, by stack |
+/// | `/debug/pprof/cmdline` | the command line, joined by NUL |
+/// | `/debug/spans` | time in spans |
+/// | `/debug/handlers` | the ledger |
+/// | `/metrics` | the same for Prometheus |
+pub(crate) fn router(thermograph: &Thermograph) -> Router {
+    let access = Access::new(thermograph.inner.config.token.clone());
+    Router::new()
+        .route("/debug/", get(index::debug))
+        .route("/debug", get(index::to_debug))
+        .route("/debug/pprof/", get(index::pprof))
+        .route("/debug/pprof/profile", get(profiles::cpu))
+        .route("/debug/pprof/cmdline", get(index::cmdline))
+        .route("/debug/spans", get(profiles::spans))
+        .route("/debug/handlers", get(ledger::handlers))
+        .route("/metrics", get(ledger::metrics))
+        .fallback(unknown)
+        .with_state(thermograph.clone())
+        // Nothing that shows the inside of a process belongs in a cache.
+        .layer(from_fn(access::no_store))
+        // Outermost: who may not ask learns nothing, not even which paths exist.
+        .layer(from_fn_with_state(access, access::check))
+}
+
+async fn unknown() -> HttpError {
+    HttpError::not_found("unknown path: see /debug/ for what there is".to_owned())
+}

@@ -1,0 +1,53 @@
+//! Errors in the shape that Go's `net/http/pprof` gives them, which its tools expect.
+
+use axum::response::{IntoResponse, Response};
+use http::{HeaderName, HeaderValue, StatusCode, header};
+
+use crate::diagnostics::capture::CaptureError;
+
+/// An error as text, with a status.
+#[derive(Debug)]
+pub(crate) struct HttpError {
+    status: StatusCode,
+    message: String,
+}
+
+impl HttpError {
+    pub(crate) fn bad_request(message: String) -> Self {
+        Self { status: StatusCode::BAD_REQUEST, message }
+    }
+
+    pub(crate) fn not_found(message: String) -> Self {
+        Self { status: StatusCode::NOT_FOUND, message }
+    }
+
+    pub(crate) fn internal(message: String) -> Self {
+        Self { status: StatusCode::INTERNAL_SERVER_ERROR, message }
+    }
+}
+
+impl From<CaptureError> for HttpError {
+    fn from(error: CaptureError) -> Self {
+        let status = match error {
+            CaptureError::Running(_) | CaptureError::Superseded => StatusCode::CONFLICT,
+            CaptureError::NoLayer => StatusCode::NOT_IMPLEMENTED,
+            CaptureError::Profiler(_) | CaptureError::Naming(_) => {
+                StatusCode::INTERNAL_SERVER_ERROR
+            }
+        };
+        Self { status, message: error.to_string() }
+    }
+}
+
+impl IntoResponse for HttpError {
+    fn into_response(self) -> Response {
+        const GO_PPROF: HeaderName = HeaderName::from_static("x-go-pprof");
+        let Self { status, message } = self;
+        let headers = [
+            (header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8")),
+            (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
+            (GO_PPROF, HeaderValue::from_static("1")),
+        ];
+        (status, headers, message + "\n").into_response()
+    }
+}

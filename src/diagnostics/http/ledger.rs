@@ -1,0 +1,48 @@
+//! The ledger over HTTP.
+
+use std::collections::HashMap;
+
+use axum::{
+    Json,
+    extract::{Query, State},
+    response::{IntoResponse, Response},
+};
+use http::{HeaderMap, header};
+
+use super::{HttpError, params::Params};
+use crate::diagnostics::{Thermograph, metrics, watch::LedgerReport};
+
+/// `/debug/handlers`: since the start, or over the next `seconds` (1 to 300); `format` json or
+/// text, which `accept: text/plain` asks for as well.
+pub(crate) async fn handlers(
+    State(thermograph): State<Thermograph>,
+    Query(given): Query<HashMap<String, String>>,
+    headers: HeaderMap,
+) -> Result<Response, HttpError> {
+    let params = Params::new(given, &["seconds", "format"])?;
+    let wants_text = params.choice("format", &[("json", false), ("text", true)])?
+        || (!params.has("format") && accepts_text(&headers));
+    let report = if params.has("seconds") {
+        let before = thermograph.ledger().snapshot();
+        tokio::time::sleep(params.window(1)?.duration).await;
+        thermograph.ledger().snapshot().since(&before).report()
+    } else {
+        thermograph.ledger().report()
+    };
+    if wants_text {
+        let content_type = [(header::CONTENT_TYPE, "text/plain; charset=utf-8")];
+        return Ok((content_type, report.to_string()).into_response());
+    }
+    Ok(Json::<LedgerReport>(report).into_response())
+}
+
+/// `/metrics`, in Prometheus' text format.
+pub(crate) async fn metrics(State(thermograph): State<Thermograph>) -> impl IntoResponse {
+    let content_type = [(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")];
+    (content_type, metrics::render(&thermograph))
+}
+
+fn accepts_text(headers: &HeaderMap) -> bool {
+    let accept = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok());
+    accept.is_some_and(|accept| accept.starts_with("text/plain"))
+}

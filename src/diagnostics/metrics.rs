@@ -1,0 +1,121 @@
+//! The ledger, and whatever the app adds, in Prometheus' text format.
+
+use std::{
+    fmt::{self, Write as _},
+    sync::Arc,
+};
+
+use super::{Thermograph, watch::HandlerRow};
+
+/// Metrics of the app, rendered by a function of its own.
+#[derive(Clone)]
+pub(crate) struct Exposition(Arc<dyn Fn() -> String + Send + Sync>);
+
+impl Exposition {
+    pub(crate) fn new(render: impl Fn() -> String + Send + Sync + 'static) -> Self {
+        Self(Arc::new(render))
+    }
+}
+
+impl fmt::Debug for Exposition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Exposition")
+    }
+}
+
+/// A metric of each handler.
+struct Family {
+    name: &'static str,
+    kind: &'static str,
+    help: &'static str,
+    value: fn(&HandlerRow) -> f64,
+}
+
+const FAMILIES: [Family; 6] = [
+    Family {
+        name: "thermograph_handler_in_flight_requests",
+        kind: "gauge",
+        help: "Requests on their way.",
+        value: |row| row.in_flight as f64,
+    },
+    Family {
+        name: "thermograph_handler_cancelled_requests_total",
+        kind: "counter",
+        help: "Requests dropped before the response head.",
+        value: |row| row.cancelled as f64,
+    },
+    Family {
+        name: "thermograph_handler_cut_responses_total",
+        kind: "counter",
+        help: "Responses dropped in the midst of their body.",
+        value: |row| row.cut as f64,
+    },
+    Family {
+        name: "thermograph_handler_polls_total",
+        kind: "counter",
+        help: "Polls of the handler's future and of its body.",
+        value: |row| row.polls as f64,
+    },
+    Family {
+        name: "thermograph_handler_poll_seconds_total",
+        kind: "counter",
+        help: "Time that the handler's polls took from the runtime's workers.",
+        value: |row| row.busy_ms / 1e3,
+    },
+    Family {
+        name: "thermograph_handler_longest_poll_seconds",
+        kind: "gauge",
+        help: "Longest poll since the start.",
+        value: |row| row.poll_ms.max / 1e3,
+    },
+];
+
+/// Everything that `/metrics` shows.
+pub(crate) fn render(thermograph: &Thermograph) -> String {
+    let report = thermograph.ledger().report();
+    let mut text = handlers(&report.handlers);
+    let name = "thermograph_ledger_overflowed_requests_total";
+    head(&mut text, name, "counter", "Requests of handlers past the ledger's bound.");
+    line(&mut text, format_args!("{name} {}", report.overflowed));
+    for Exposition(render) in &thermograph.inner.exposition {
+        text.push_str(&render());
+    }
+    text
+}
+
+fn handlers(rows: &[HandlerRow]) -> String {
+    let mut text = String::new();
+    let name = "thermograph_handler_requests_total";
+    head(&mut text, name, "counter", "Requests answered, by the first digit of the status.");
+    for row in rows {
+        for (class, count) in row.by_class.iter().enumerate().filter(|(_, count)| **count > 0) {
+            let class = class + 1;
+            let labels = labels(row);
+            line(&mut text, format_args!("{name}{{{labels},status=\"{class}xx\"}} {count}"));
+        }
+    }
+    for Family { name, kind, help, value } in FAMILIES {
+        head(&mut text, name, kind, help);
+        for row in rows {
+            line(&mut text, format_args!("{name}{{{}}} {}", labels(row), value(row)));
+        }
+    }
+    text
+}
+
+fn head(text: &mut String, name: &str, kind: &str, help: &str) {
+    line(text, format_args!("# HELP {name} {help}\n# TYPE {name} {kind}"));
+}
+
+/// Writing to a string cannot fail.
+fn line(text: &mut String, line: fmt::Arguments<'_>) {
+    let _ = writeln!(text, "{line}");
+}
+
+fn labels(row: &HandlerRow) -> String {
+    format!("method=\"{}\",route=\"{}\"", row.method, escape(&row.route))
+}
+
+fn escape(value: &str) -> String {
+    value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
+}

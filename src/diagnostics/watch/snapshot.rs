@@ -1,0 +1,270 @@
+//! The ledger as numbers: since the start, or between two looks.
+
+use std::{sync::atomic::Ordering::Relaxed, time::Duration};
+
+use histogram::Histogram;
+use serde::{Deserialize, Serialize};
+
+use super::handler::{Handler, Timings};
+
+/// The ledger's counters at one moment.
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    rows: Vec<Row>,
+    uptime: Duration,
+    overflowed: u64,
+}
+
+/// What each handler has cost.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct LedgerReport {
+    /// Seconds that the report covers.
+    pub seconds: f64,
+    /// Handlers, the one with the most time in polls first.
+    pub handlers: Vec<HandlerRow>,
+    /// Requests counted in the row `(other)` because the ledger was full.
+    pub overflowed: u64,
+}
+
+/// What one handler has cost.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct HandlerRow {
+    /// Method, or `*` for rows that several share.
+    pub method: String,
+    /// Matched path, `(unmatched)` for requests that no route matched.
+    pub route: String,
+    /// Requests answered.
+    pub requests: u64,
+    /// Requests answered, by the first digit of the status: 1xx to 5xx.
+    pub by_class: [u64; 5],
+    /// Requests on their way now.
+    pub in_flight: u64,
+    /// Requests dropped before the response head: the client left, or a time-out fired.
+    pub cancelled: u64,
+    /// Responses dropped in the midst of their body.
+    pub cut: u64,
+    /// Milliseconds from the call to the response head.
+    pub head_ms: Quantiles,
+    /// Milliseconds from the call to the end of the body.
+    pub total_ms: Quantiles,
+    /// Polls of the handler's future and of its body.
+    pub polls: u64,
+    /// Milliseconds of a single poll.
+    pub poll_ms: Quantiles,
+    /// Milliseconds spent in polls: what the handler took from the runtime's workers.
+    pub busy_ms: f64,
+    /// Share of all handlers' time in polls, 0 to 1.
+    pub busy_share: f64,
+}
+
+/// Quantiles of durations in milliseconds, right within 6.25 %.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize)]
+pub struct Quantiles {
+    /// Half are shorter.
+    pub p50: f64,
+    /// Nine in ten are shorter.
+    pub p90: f64,
+    /// All but one in a hundred are shorter.
+    pub p99: f64,
+    /// The longest: exact since the start, within 6.25 % in a window.
+    pub max: f64,
+}
+
+#[derive(Clone, Debug)]
+struct Row {
+    method: String,
+    route: String,
+    by_class: [u64; 5],
+    in_flight: u64,
+    cancelled: u64,
+    cut: u64,
+    head: Distribution,
+    total: Distribution,
+    polls: Distribution,
+}
+
+#[derive(Clone, Debug)]
+struct Distribution {
+    histogram: Histogram,
+    sum: Duration,
+    /// None in a window, where only the histogram knows.
+    max: Option<Duration>,
+}
+
+impl Snapshot {
+    pub(crate) fn take<'a>(
+        rows: impl Iterator<Item = &'a Handler>,
+        uptime: Duration,
+        overflowed: u64,
+    ) -> Self {
+        let seen = |row: &&Handler| row.counts.started.load(Relaxed) > 0;
+        Self { rows: rows.filter(seen).map(Row::take).collect(), uptime, overflowed }
+    }
+
+    /// What was added since an earlier snapshot of the same ledger.
+    #[must_use]
+    pub fn since(&self, earlier: &Self) -> Self {
+        let row = |row: &Row| match earlier.rows.iter().find(|old| row.is(old)) {
+            Some(old) => row.since(old),
+            None => row.clone(),
+        };
+        Self {
+            rows: self.rows.iter().map(row).collect(),
+            uptime: self.uptime.saturating_sub(earlier.uptime),
+            overflowed: self.overflowed.saturating_sub(earlier.overflowed),
+        }
+    }
+
+    /// The counters as a report; handlers without a request or a poll are left out.
+    pub fn report(&self) -> LedgerReport {
+        let busy: Duration = self.rows.iter().map(|row| row.polls.sum).sum();
+        let mut handlers: Vec<_> = self
+            .rows
+            .iter()
+            .map(|row| row.report(busy))
+            .filter(|row| row.polls > 0 || row.requests > 0 || row.in_flight > 0)
+            .collect();
+        handlers.sort_by(|a, b| b.busy_ms.total_cmp(&a.busy_ms));
+        let seconds = self.uptime.as_secs_f64();
+        LedgerReport { seconds, handlers, overflowed: self.overflowed }
+    }
+}
+
+impl Row {
+    fn take(handler: &Handler) -> Self {
+        let counts = &handler.counts;
+        // `ended` first: a request that ends in between must not make in-flight negative.
+        let ended = counts.ended.load(Relaxed);
+        let started = counts.started.load(Relaxed);
+        Self {
+            method: handler.method.to_string(),
+            route: handler.route.to_string(),
+            by_class: std::array::from_fn(|class| counts.by_class[class].load(Relaxed)),
+            in_flight: started.saturating_sub(ended),
+            cancelled: counts.cancelled.load(Relaxed),
+            cut: counts.cut.load(Relaxed),
+            head: Distribution::take(&handler.head),
+            total: Distribution::take(&handler.total),
+            polls: Distribution::take(&handler.polls),
+        }
+    }
+
+    fn is(&self, other: &Self) -> bool {
+        self.method == other.method && self.route == other.route
+    }
+
+    fn since(&self, old: &Self) -> Self {
+        Self {
+            method: self.method.clone(),
+            route: self.route.clone(),
+            by_class: std::array::from_fn(|class| {
+                self.by_class[class].saturating_sub(old.by_class[class])
+            }),
+            in_flight: self.in_flight,
+            cancelled: self.cancelled.saturating_sub(old.cancelled),
+            cut: self.cut.saturating_sub(old.cut),
+            head: self.head.since(&old.head),
+            total: self.total.since(&old.total),
+            polls: self.polls.since(&old.polls),
+        }
+    }
+
+    fn report(&self, all_busy: Duration) -> HandlerRow {
+        let busy = self.polls.sum;
+        HandlerRow {
+            method: self.method.clone(),
+            route: self.route.clone(),
+            requests: self.by_class.iter().sum(),
+            by_class: self.by_class,
+            in_flight: self.in_flight,
+            cancelled: self.cancelled,
+            cut: self.cut,
+            head_ms: self.head.quantiles(),
+            total_ms: self.total.quantiles(),
+            polls: self.polls.count(),
+            poll_ms: self.polls.quantiles(),
+            busy_ms: millis(busy),
+            busy_share: if all_busy.is_zero() { 0.0 } else { busy.div_duration_f64(all_busy) },
+        }
+    }
+}
+
+impl Distribution {
+    fn take(timings: &Timings) -> Self {
+        Self { histogram: timings.histogram(), sum: timings.sum(), max: Some(timings.max()) }
+    }
+
+    fn since(&self, old: &Self) -> Self {
+        Self {
+            // Both have the one configuration that all timings share, and counters only grow.
+            histogram: self
+                .histogram
+                .checked_sub(&old.histogram)
+                .unwrap_or_else(|_| self.histogram.clone()),
+            sum: self.sum.saturating_sub(old.sum),
+            max: None,
+        }
+    }
+
+    fn count(&self) -> u64 {
+        self.histogram.as_slice().iter().sum()
+    }
+
+    fn quantiles(&self) -> Quantiles {
+        let mut buckets = [const { None }; 4];
+        if self.histogram.quantile_buckets_into(&[0.5, 0.9, 0.99, 1.0], &mut buckets).is_err() {
+            return Quantiles::default();
+        }
+        let [p50, p90, p99, top] = buckets.map(|bucket| match bucket {
+            Some(bucket) => millis(Duration::from_nanos(bucket.end())),
+            None => 0.0,
+        });
+        let max = self.max.map_or(top, millis);
+        // A bucket's end may lie past the longest value in it.
+        Quantiles { p50: p50.min(max), p90: p90.min(max), p99: p99.min(max), max }
+    }
+}
+
+fn millis(duration: Duration) -> f64 {
+    duration.as_secs_f64() * 1e3
+}
+
+#[cfg(test)]
+mod tests {
+    use http::Method;
+
+    use super::*;
+
+    fn handler() -> Handler {
+        let handler = Handler::new(Method::GET, "/a");
+        handler.counts.started.fetch_add(1, Relaxed);
+        handler
+    }
+
+    fn snapshot(handler: &Handler) -> Snapshot {
+        Snapshot::take([handler].into_iter(), Duration::from_secs(1), 0)
+    }
+
+    #[test]
+    fn a_report_has_the_longest_poll_exactly() {
+        let handler = handler();
+        for millis in [1, 2, 3, 250] {
+            handler.polls.record(Duration::from_millis(millis));
+        }
+        let row = &snapshot(&handler).report().handlers[0];
+        assert_eq!((row.polls, row.busy_ms, row.poll_ms.max), (4, 256.0, 250.0));
+        assert!((2.0..=2.2).contains(&row.poll_ms.p50), "{row:?}");
+        assert!((row.busy_share - 1.0).abs() < 1e-9);
+    }
+
+    #[test]
+    fn a_window_has_only_what_came_in_it() {
+        let handler = handler();
+        handler.polls.record(Duration::from_secs(9));
+        let earlier = snapshot(&handler);
+        handler.polls.record(Duration::from_millis(5));
+        let row = &snapshot(&handler).since(&earlier).report().handlers[0];
+        assert_eq!(row.polls, 1);
+        assert!((5.0..=5.4).contains(&row.poll_ms.max), "{row:?}");
+    }
+}

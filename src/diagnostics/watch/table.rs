@@ -1,0 +1,66 @@
+//! The ledger as a table for a terminal.
+
+use std::fmt;
+
+use super::snapshot::{HandlerRow, LedgerReport};
+
+const HEAD: [&str; 9] =
+    ["handler", "requests", "errors", "p50 ms", "p99 ms", "polls", "poll p99", "longest", "busy"];
+
+impl fmt::Display for LedgerReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let rows: Vec<_> = self.handlers.iter().map(cells).collect();
+        let width = rows.iter().map(|row| row[0].len()).max().unwrap_or(0).max(HEAD[0].len());
+        line(f, width, &HEAD.map(str::to_owned))?;
+        for row in &rows {
+            line(f, width, row)?;
+        }
+        writeln!(
+            f,
+            "over {:.0} s; latency to the response head and polls in ms; busy: share of all \
+             handlers' time in polls",
+            self.seconds
+        )?;
+        if self.overflowed > 0 {
+            writeln!(
+                f,
+                "{} requests were counted in `(other)`: the ledger is full",
+                self.overflowed
+            )?;
+        }
+        Ok(())
+    }
+}
+
+fn cells(row: &HandlerRow) -> [String; 9] {
+    let errors: u64 = row.by_class[3..].iter().sum::<u64>() + row.cancelled + row.cut;
+    [
+        format!("{} {}", row.method, row.route),
+        row.requests.to_string(),
+        errors.to_string(),
+        millis(row.head_ms.p50),
+        millis(row.head_ms.p99),
+        row.polls.to_string(),
+        millis(row.poll_ms.p99),
+        millis(row.poll_ms.max),
+        format!("{:.1} %", row.busy_share * 100.0),
+    ]
+}
+
+fn line(f: &mut fmt::Formatter<'_>, width: usize, cells: &[String; 9]) -> fmt::Result {
+    write!(f, "{:width$}", cells[0])?;
+    for cell in &cells[1..] {
+        write!(f, "  {cell:>8}")?;
+    }
+    writeln!(f)
+}
+
+/// Three digits that matter: 0.012, 1.23, 45.6, 789.
+fn millis(value: f64) -> String {
+    match value {
+        v if v < 1.0 => format!("{v:.3}"),
+        v if v < 10.0 => format!("{v:.2}"),
+        v if v < 100.0 => format!("{v:.1}"),
+        v => format!("{v:.0}"),
+    }
+}
