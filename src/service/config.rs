@@ -1,0 +1,81 @@
+//! The configuration of the service.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use bytesize::ByteSize;
+use thiserror::Error;
+
+use super::engine::{self, ModelConfig};
+
+/// What the service is made of.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Longest time a request may take, from its head to its answer. Default is 60 s.
+    pub request_timeout: Duration,
+    /// Largest request body. Default is 8 MiB.
+    pub body_limit: ByteSize,
+    /// The local engine.
+    pub engine: engine::Config,
+    /// Local models by the name that clients ask for. Default is `all-MiniLM-L6-v2` in
+    /// `models/all-MiniLM-L6-v2`.
+    pub models: BTreeMap<String, ModelConfig>,
+}
+
+/// A value that the configuration does not allow.
+#[derive(Debug, Error, PartialEq)]
+#[error("{field}: `{value}` is not allowed: {allowed}")]
+pub struct Invalid {
+    /// Path of the field.
+    pub field: String,
+    /// The value that was given.
+    pub value: String,
+    /// What is allowed instead.
+    pub allowed: String,
+}
+
+impl Config {
+    /// Name of the model that is there by default.
+    pub const DEFAULT_MODEL: &str = "all-MiniLM-L6-v2";
+    /// Bounds of [`Config::body_limit`].
+    const BODY_LIMIT: std::ops::RangeInclusive<u64> = 1024..=1 << 30;
+
+    /// Checks what the types cannot say.
+    pub fn validate(&self) -> Result<(), Invalid> {
+        if self.request_timeout.is_zero() {
+            return Err(Invalid::new("request_timeout", "0 s", "more than 0 s"));
+        }
+        if !Self::BODY_LIMIT.contains(&self.body_limit.as_u64()) {
+            return Err(Invalid::new("body_limit", self.body_limit, "1 KiB to 1 GiB"));
+        }
+        self.engine.validate()?;
+        for (name, model) in &self.models {
+            model.validate(name)?;
+        }
+        Ok(())
+    }
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        let model = ModelConfig {
+            dir: ["models", Self::DEFAULT_MODEL].iter().collect(),
+            ..ModelConfig::default()
+        };
+        Self {
+            request_timeout: Duration::from_mins(1),
+            body_limit: ByteSize::mib(8),
+            engine: engine::Config::default(),
+            models: BTreeMap::from([(Self::DEFAULT_MODEL.to_owned(), model)]),
+        }
+    }
+}
+
+impl Invalid {
+    pub(crate) fn new(
+        field: impl Into<String>,
+        value: impl std::fmt::Display,
+        allowed: impl Into<String>,
+    ) -> Self {
+        Self { field: field.into(), value: value.to_string(), allowed: allowed.into() }
+    }
+}

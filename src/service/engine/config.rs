@@ -1,0 +1,152 @@
+//! The configuration of the engine.
+
+use std::{ops::RangeInclusive, path::PathBuf, time::Duration};
+
+use jiff::fmt::serde::unsigned_duration::friendly::compact::required as duration;
+use serde::{Deserialize, Serialize};
+
+use crate::service::{Invalid, routes::MAX_INPUTS};
+
+/// How much the engine takes at a time, and with how many threads.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Threads of a model's inference; 0 is one for each core. Default is 0.
+    pub threads: usize,
+    /// Threads that parse big bodies, tokenize and encode big answers; 0 is one for each core.
+    /// Default is 0.
+    pub cpu_threads: usize,
+    /// Nice value of the engine's threads, 0 to 19: above 0, the runtime's workers go first, so
+    /// that an answer does not wait for somebody else's inference. Default is 5.
+    pub nice: u8,
+    /// Most inputs of one batch. More raise throughput a little and latency a lot. Default is 32.
+    pub batch_inputs: usize,
+    /// Most tokens of one batch, padding included. Default is 4096.
+    pub batch_tokens: usize,
+    /// Longest time that a batch waits for inputs which are still being tokenized. Default is
+    /// 2 ms.
+    #[serde(with = "duration")]
+    pub batch_wait: Duration,
+    /// Most inputs that wait or are worked on, per model; past it requests are answered 503.
+    /// Default is 8192.
+    pub queue_inputs: usize,
+}
+
+/// A sentence-embedding model in ONNX form.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct ModelConfig {
+    /// Folder with `tokenizer.json` and the graph.
+    pub dir: PathBuf,
+    /// The graph's file in that folder. Default is `model.int8.onnx`, and `model.onnx` where that
+    /// is missing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file: Option<String>,
+    /// Longest input in tokens; longer ones are cut, as is the habit of these models. Default is
+    /// 256.
+    #[serde(default = "default_max_tokens")]
+    pub max_tokens: usize,
+    /// How token vectors become one. Default is `mean`.
+    #[serde(default)]
+    pub pooling: Pooling,
+}
+
+/// How token vectors become one.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Pooling {
+    /// Their mean, padding left out.
+    #[default]
+    Mean,
+    /// The first token's.
+    Cls,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            threads: 0,
+            cpu_threads: 0,
+            nice: 5,
+            batch_inputs: 32,
+            batch_tokens: 4096,
+            batch_wait: Duration::from_millis(2),
+            queue_inputs: 4 * MAX_INPUTS,
+        }
+    }
+}
+
+impl Config {
+    /// Checks what the types cannot say.
+    pub(crate) fn validate(&self) -> Result<(), Invalid> {
+        within("threads", self.threads, 0..=256)?;
+        within("cpu_threads", self.cpu_threads, 0..=256)?;
+        within("nice", usize::from(self.nice), 0..=19)?;
+        within("batch_inputs", self.batch_inputs, 1..=1024)?;
+        within("batch_tokens", self.batch_tokens, 1..=1 << 20)?;
+        // One request of the largest size must fit.
+        within("queue_inputs", self.queue_inputs, MAX_INPUTS..=1 << 20)?;
+        if self.batch_wait > Self::LONGEST_WAIT {
+            let wait = format!("{} ms", self.batch_wait.as_millis());
+            return Err(Invalid::new("engine.batch_wait", wait, "0 s to 1 s"));
+        }
+        Ok(())
+    }
+
+    const LONGEST_WAIT: Duration = Duration::from_secs(1);
+
+    /// Threads of a model's inference.
+    pub(crate) fn threads(&self) -> usize {
+        or_cores(self.threads)
+    }
+
+    /// Threads for what is not inference.
+    pub(crate) fn cpu_threads(&self) -> usize {
+        or_cores(self.cpu_threads)
+    }
+}
+
+impl ModelConfig {
+    /// Checks what the types cannot say; whether the files are there is no matter of
+    /// configuration.
+    pub(crate) fn validate(&self, name: &str) -> Result<(), Invalid> {
+        if name.is_empty() || name.len() > 128 || name.chars().any(char::is_control) {
+            return Err(Invalid::new("models", name, "names of 1 to 128 visible characters"));
+        }
+        if !(2..=8192).contains(&self.max_tokens) {
+            let field = format!("models.{name}.max_tokens");
+            return Err(Invalid::new(field, self.max_tokens, "2 to 8192"));
+        }
+        Ok(())
+    }
+}
+
+impl Default for ModelConfig {
+    fn default() -> Self {
+        Self {
+            dir: PathBuf::new(),
+            file: None,
+            max_tokens: default_max_tokens(),
+            pooling: Pooling::default(),
+        }
+    }
+}
+
+fn default_max_tokens() -> usize {
+    256
+}
+
+fn within(field: &str, value: usize, allowed: RangeInclusive<usize>) -> Result<(), Invalid> {
+    if allowed.contains(&value) {
+        return Ok(());
+    }
+    let (least, most) = allowed.into_inner();
+    Err(Invalid::new(format!("engine.{field}"), value, format!("{least} to {most}")))
+}
+
+fn or_cores(threads: usize) -> usize {
+    match threads {
+        0 => std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
+        threads => threads,
+    }
+}

@@ -1,0 +1,228 @@
+//! Token ids to vectors: the model's graph.
+
+use std::{path::Path, sync::Arc};
+
+use rten::{
+    Model, ModelOptions, NodeId, RunOptions, ThreadPool, TryFromValueError, Value, ValueOrView,
+};
+use thiserror::Error;
+
+use super::{LoadError, Pooling};
+
+/// A model's graph, and the threads that it runs on.
+pub(super) struct Encoder {
+    graph: Model,
+    inputs: Inputs,
+    output: NodeId,
+    /// Whether the graph pools by itself.
+    pooled: bool,
+    pooling: Pooling,
+    threads: Arc<ThreadPool>,
+    dimensions: usize,
+}
+
+/// A vector that stands for one input, of length 1.
+pub(super) type Vector = Box<[f32]>;
+
+/// The graph's inputs; those but the first are not in every graph.
+#[derive(Clone, Copy)]
+struct Inputs {
+    ids: NodeId,
+    mask: Option<NodeId>,
+    types: Option<NodeId>,
+}
+
+/// Token ids of several inputs as a rectangle.
+struct Padded {
+    shape: [usize; 2],
+    ids: Vec<i32>,
+    mask: Vec<i32>,
+}
+
+impl Encoder {
+    /// Loads the graph, and runs it once on `max_tokens` tokens, so that a graph that cannot do
+    /// what it will be asked for stops the start. Its threads inherit this thread's priority.
+    pub(super) fn load(
+        file: &Path,
+        pooling: Pooling,
+        max_tokens: usize,
+        threads: usize,
+    ) -> Result<Self, LoadError> {
+        if !file.is_file() {
+            return Err(LoadError::Missing(file.to_owned()));
+        }
+        let refused = |reason: String| LoadError::Graph { file: file.to_owned(), reason };
+        // Weights packed once, at the load, instead of at every run.
+        let graph = ModelOptions::with_all_ops()
+            .prepack_weights(true)
+            .load_file(file)
+            .map_err(|error| refused(error.to_string()))?;
+        let inputs = Inputs::of(&graph)
+            .ok_or_else(|| refused("it has no input named `input_ids`".to_owned()))?;
+        let output = output_of(&graph).ok_or_else(|| refused("it has no output".to_owned()))?;
+        let rank = graph.node_info(output).and_then(|node| node.shape()).map(|shape| shape.len());
+        let pooled = rank == Some(2);
+        let threads = Arc::new(ThreadPool::with_num_threads(threads));
+        let mut encoder = Self { graph, inputs, output, pooled, pooling, threads, dimensions: 0 };
+        let longest = vec![0; max_tokens];
+        let vectors = encoder
+            .encode(&[&longest])
+            .map_err(|error| refused(format!("it does not run on {max_tokens} tokens: {error}")))?;
+        encoder.dimensions = vectors.first().map_or(0, |vector| vector.len());
+        Ok(encoder)
+    }
+
+    /// Length of the vectors.
+    pub(super) fn dimensions(&self) -> usize {
+        self.dimensions
+    }
+
+    /// Vectors of several inputs, in their order.
+    pub(super) fn encode(&self, batch: &[&[u32]]) -> Result<Vec<Vector>, EncodeError> {
+        let padded = Padded::new(batch);
+        let shape = padded.shape;
+        let mask = padded.mask.clone();
+        let span = tracing::debug_span!("infer", inputs = shape[0], tokens = shape[1]);
+        // Called on a thread of the pool, so that the stack of a sample reads `infer`.
+        let output = span.in_scope(|| self.threads.run(|| self.infer(padded)))?;
+        Ok(tracing::debug_span!("pool").in_scope(|| pool(&output, &mask, self.pooling)))
+    }
+
+    #[inline(never)]
+    fn infer(&self, Padded { shape, ids, mask }: Padded) -> Result<Output, EncodeError> {
+        let mut inputs = Vec::with_capacity(3);
+        if let Some(node) = self.inputs.types {
+            inputs.push((node, tensor(shape, vec![0; ids.len()])?));
+        }
+        if let Some(node) = self.inputs.mask {
+            inputs.push((node, tensor(shape, mask)?));
+        }
+        inputs.push((self.inputs.ids, tensor(shape, ids)?));
+        let mut options = RunOptions::default();
+        options.thread_pool = Some(Arc::clone(&self.threads));
+        let outputs = self.graph.run(inputs, &[self.output], Some(options));
+        let output = outputs.map_err(EncodeError::graph)?.pop().ok_or(EncodeError::Empty)?;
+        Output::new(output, self.pooled)
+    }
+}
+
+/// Why a batch has no vectors.
+#[derive(Debug, Error)]
+pub(super) enum EncodeError {
+    #[error("the graph failed: {0}")]
+    Graph(String),
+    #[error("the graph's first output is neither (inputs, tokens, width) nor (inputs, width): {0}")]
+    Shape(#[from] TryFromValueError),
+    #[error("the graph's output is empty")]
+    Empty,
+}
+
+/// What a graph gives: a vector for each token, or one for each input.
+struct Output {
+    values: Vec<f32>,
+    /// Vectors of each input.
+    tokens: usize,
+    /// Values of each vector.
+    width: usize,
+}
+
+impl Output {
+    fn new(value: Value, pooled: bool) -> Result<Self, EncodeError> {
+        let (tokens, width, values) = if pooled {
+            let ([_, width], values) = value.into_shape_vec()?;
+            (1, width, values)
+        } else {
+            let ([_, tokens, width], values) = value.into_shape_vec()?;
+            (tokens, width, values)
+        };
+        if values.is_empty() { Err(EncodeError::Empty) } else { Ok(Self { values, tokens, width }) }
+    }
+}
+
+impl EncodeError {
+    fn graph(error: impl std::fmt::Display) -> Self {
+        Self::Graph(error.to_string())
+    }
+}
+
+impl Inputs {
+    fn of(graph: &Model) -> Option<Self> {
+        let named = |name: &str| {
+            let is = |id: &&NodeId| {
+                graph.node_info(**id).and_then(|node| node.name().map(|n| n == name)) == Some(true)
+            };
+            graph.input_ids().iter().find(is).copied()
+        };
+        Some(Self {
+            ids: named("input_ids")?,
+            mask: named("attention_mask"),
+            types: named("token_type_ids"),
+        })
+    }
+}
+
+/// The vectors themselves where the graph pools, else those of the tokens: the first output.
+fn output_of(graph: &Model) -> Option<NodeId> {
+    let pooled = graph.find_node("sentence_embedding");
+    let pooled = pooled.filter(|node| graph.output_ids().contains(node));
+    pooled.or_else(|| graph.output_ids().first().copied())
+}
+
+impl Padded {
+    fn new(batch: &[&[u32]]) -> Self {
+        let width = batch.iter().map(|ids| ids.len()).max().unwrap_or(0);
+        let mut ids = Vec::with_capacity(batch.len() * width);
+        let mut mask = Vec::with_capacity(batch.len() * width);
+        for row in batch {
+            ids.extend(row.iter().map(|id| id.cast_signed()));
+            mask.resize(mask.len() + row.len(), 1);
+            ids.resize(ids.len() + width - row.len(), 0);
+            mask.resize(mask.len() + width - row.len(), 0);
+        }
+        Self { shape: [batch.len(), width], ids, mask }
+    }
+}
+
+fn tensor(shape: [usize; 2], values: Vec<i32>) -> Result<ValueOrView<'static>, EncodeError> {
+    Value::from_shape(shape, values).map(ValueOrView::from).map_err(EncodeError::graph)
+}
+
+/// The graph's output to one vector each, of length 1.
+#[inline(never)]
+fn pool(output: &Output, mask: &[i32], pooling: Pooling) -> Vec<Vector> {
+    let &Output { ref values, tokens, width } = output;
+    let rows = values.chunks_exact(width * tokens).zip(mask.chunks_exact(tokens));
+    let vector = |(row, mask): (&[f32], &[i32])| match pooling {
+        Pooling::Mean => mean(row, mask, width),
+        Pooling::Cls => row[..width].into(),
+    };
+    let mut vectors: Vec<Vector> = match tokens {
+        // The graph has pooled already.
+        1 => values.chunks_exact(width).map(Into::into).collect(),
+        _ => rows.map(vector).collect(),
+    };
+    for vector in &mut vectors {
+        normalize(vector);
+    }
+    vectors
+}
+
+fn mean(row: &[f32], mask: &[i32], width: usize) -> Vector {
+    let mut sum = vec![0.0; width];
+    let read = row.chunks_exact(width).zip(mask).filter(|(_, mask)| **mask == 1);
+    for (token, _) in read {
+        sum.iter_mut().zip(token).for_each(|(sum, value)| *sum += value);
+    }
+    // The length does not matter: it is made 1.
+    sum.into()
+}
+
+/// Makes the length 1; a vector of zeros stays as it is.
+pub(crate) fn normalize(vector: &mut [f32]) {
+    let length = vector.iter().map(|value| value * value).sum::<f32>().sqrt();
+    if length > 0.0 {
+        for value in vector {
+            *value /= length;
+        }
+    }
+}

@@ -1,0 +1,180 @@
+//! A request on its way through the engine.
+
+use std::{
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    time::{Duration, Instant},
+};
+
+use tokio::sync::oneshot;
+use tracing::Span;
+
+use super::{EmbedError, admission::Reservation, encoder::Vector, meters::Meters};
+
+/// The vectors of a request.
+#[derive(Debug)]
+pub struct Embedded {
+    /// One for each input, in their order, of length 1.
+    pub vectors: Vec<Box<[f32]>>,
+    /// Tokens that the model read, special ones included.
+    pub tokens: usize,
+    /// Where the time went.
+    pub timings: Timings,
+}
+
+/// Where the time of a request went.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Timings {
+    /// Turning its inputs into tokens, summed.
+    pub tokenize: Duration,
+    /// Longest time that one of its inputs waited for a thread or a batch.
+    pub queue: Duration,
+    /// The batches that its inputs were in, summed.
+    pub infer: Duration,
+}
+
+/// A request, shared by its inputs. Its lock is taken by the engine's threads only.
+pub(super) struct Request {
+    pub(super) span: Span,
+    pub(super) admitted: Instant,
+    /// Set once nobody waits for the vectors.
+    left: Arc<AtomicBool>,
+    progress: Mutex<Progress>,
+    meters: Meters,
+    places: Reservation,
+}
+
+/// What came of one input.
+pub(super) struct Outcome {
+    pub(super) vector: Vector,
+    pub(super) tokens: usize,
+    pub(super) waited: Duration,
+    pub(super) batch: Batch,
+}
+
+/// The batch that an input was in.
+#[derive(Clone, Copy)]
+pub(super) struct Batch {
+    pub(super) number: u64,
+    pub(super) infer: Duration,
+}
+
+/// Waits for the vectors; dropped, it lets the engine drop what is left of the request.
+///
+/// Does not keep the request itself: once the engine has let go of it, there is no answer to come.
+pub(super) struct Waiting {
+    left: Arc<AtomicBool>,
+    answer: oneshot::Receiver<Result<Embedded, EmbedError>>,
+}
+
+struct Progress {
+    vectors: Vec<Option<Vector>>,
+    missing: usize,
+    tokens: usize,
+    timings: Timings,
+    /// Number of the newest batch that counts in the timings.
+    batch: Option<u64>,
+    /// None once it was answered.
+    answer: Option<oneshot::Sender<Result<Embedded, EmbedError>>>,
+}
+
+impl Request {
+    pub(super) fn new(inputs: usize, places: Reservation, meters: Meters) -> (Arc<Self>, Waiting) {
+        let (sender, answer) = oneshot::channel();
+        meters.waiting.increment(places.taken() as f64);
+        let left = Arc::new(AtomicBool::new(false));
+        let request = Arc::new(Self {
+            span: Span::current(),
+            admitted: Instant::now(),
+            left: Arc::clone(&left),
+            progress: Mutex::new(Progress::new(inputs, sender)),
+            meters,
+            places,
+        });
+        (request, Waiting { left, answer })
+    }
+
+    /// Whether nobody waits for the vectors any more.
+    pub(super) fn has_left(&self) -> bool {
+        self.left.load(Relaxed)
+    }
+
+    pub(super) fn tokenized(&self, elapsed: Duration) {
+        self.progress(|progress| progress.timings.tokenize += elapsed);
+    }
+
+    /// Takes in the vector of an input; with the last one, answers.
+    pub(super) fn complete(&self, index: usize, outcome: Outcome) {
+        let finished = self.progress(|progress| progress.complete(index, outcome));
+        if let Some((answer, embedded)) = finished {
+            self.meters.tokenize.record(embedded.timings.tokenize);
+            self.meters.queue.record(embedded.timings.queue);
+            // The client may have left just now.
+            let _ = answer.send(Ok(embedded));
+        }
+    }
+
+    /// Answers with an error; what is left of the request will be dropped.
+    pub(super) fn fail(&self, error: EmbedError) {
+        self.left.store(true, Relaxed);
+        if let Some(answer) = self.progress(|progress| progress.answer.take()) {
+            // The client may have left just now.
+            let _ = answer.send(Err(error));
+        }
+    }
+
+    fn progress<T>(&self, change: impl FnOnce(&mut Progress) -> T) -> T {
+        change(&mut self.progress.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Drop for Request {
+    fn drop(&mut self) {
+        self.meters.waiting.decrement(self.places.taken() as f64);
+    }
+}
+
+impl Progress {
+    fn new(inputs: usize, answer: oneshot::Sender<Result<Embedded, EmbedError>>) -> Self {
+        Self {
+            vectors: std::iter::repeat_with(|| None).take(inputs).collect(),
+            missing: inputs,
+            tokens: 0,
+            timings: Timings::default(),
+            batch: None,
+            answer: Some(answer),
+        }
+    }
+
+    fn complete(
+        &mut self,
+        index: usize,
+        outcome: Outcome,
+    ) -> Option<(oneshot::Sender<Result<Embedded, EmbedError>>, Embedded)> {
+        let Outcome { vector, tokens, waited, batch } = outcome;
+        self.vectors[index] = Some(vector);
+        self.missing -= 1;
+        self.tokens += tokens;
+        self.timings.queue = self.timings.queue.max(waited);
+        if self.batch.replace(batch.number) != Some(batch.number) {
+            self.timings.infer += batch.infer;
+        }
+        let answer = if self.missing == 0 { self.answer.take()? } else { return None };
+        let vectors = self.vectors.drain(..).flatten().collect();
+        Some((answer, Embedded { vectors, tokens: self.tokens, timings: self.timings }))
+    }
+}
+
+impl Waiting {
+    pub(super) async fn wait(mut self) -> Result<Embedded, EmbedError> {
+        (&mut self.answer).await.unwrap_or(Err(EmbedError::Lost))
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.left.store(true, Relaxed);
+    }
+}

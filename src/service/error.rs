@@ -1,0 +1,187 @@
+//! Errors as OpenAI's clients understand them.
+
+use axum::{
+    Json,
+    response::{IntoResponse, Response},
+};
+use http::{HeaderValue, StatusCode, header};
+use serde::Serialize;
+
+use super::engine::{self, EmbedError, Unavailable};
+
+/// An answer that is an error: OpenAI's error object, and whether trying again can help.
+#[derive(Debug)]
+pub(crate) struct ApiError {
+    status: StatusCode,
+    kind: Kind,
+    code: Option<&'static str>,
+    param: Option<&'static str>,
+    message: String,
+    retry: Retry,
+}
+
+/// OpenAI's `type` of an error.
+#[derive(Clone, Copy, Debug, Serialize)]
+enum Kind {
+    #[serde(rename = "invalid_request_error")]
+    InvalidRequest,
+    #[serde(rename = "server_error")]
+    Server,
+}
+
+/// What the client is told about trying again.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Retry {
+    /// As its own rules have it, by the status.
+    Unsaid,
+    /// After a second.
+    Soon,
+    /// It is useless.
+    Never,
+}
+
+#[derive(Serialize)]
+struct Body<'a> {
+    error: Object<'a>,
+}
+
+#[derive(Serialize)]
+struct Object<'a> {
+    message: &'a str,
+    #[serde(rename = "type")]
+    kind: Kind,
+    param: Option<&'static str>,
+    code: Option<&'static str>,
+}
+
+/// What an answer carries that should be in the log: where it is logged, the request's id is known.
+#[derive(Clone, Debug)]
+pub(crate) struct Failure(pub(crate) String);
+
+impl ApiError {
+    /// The request's content is not allowed; `param` names the field.
+    pub(crate) fn bad_request(param: Option<&'static str>, message: impl Into<String>) -> Self {
+        Self::client(StatusCode::BAD_REQUEST, param, None, message)
+    }
+
+    pub(crate) fn unknown_model(name: &str) -> Self {
+        let message =
+            format!("the model `{name}` does not exist; GET /v1/models lists those that do");
+        Self::client(StatusCode::NOT_FOUND, Some("model"), Some("model_not_found"), message)
+    }
+
+    pub(crate) fn unknown_path(method: &http::Method, path: &str) -> Self {
+        let message = format!("there is no {method} {path}");
+        Self::client(StatusCode::NOT_FOUND, None, Some("unknown_url"), message)
+    }
+
+    pub(crate) fn wrong_method(method: &http::Method, path: &str) -> Self {
+        let message = format!("{path} does not answer to {method}");
+        Self::client(StatusCode::METHOD_NOT_ALLOWED, None, Some("method_not_allowed"), message)
+    }
+
+    pub(crate) fn too_large(limit: bytesize::ByteSize) -> Self {
+        let message = format!("the body is larger than {limit}");
+        Self::client(StatusCode::PAYLOAD_TOO_LARGE, None, Some("request_too_large"), message)
+    }
+
+    pub(crate) fn wrong_content_type(found: &str) -> Self {
+        let message = format!("content-type: `{found}` is not understood: application/json");
+        Self::client(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            None,
+            Some("unsupported_media_type"),
+            message,
+        )
+    }
+
+    /// There is more to do than may wait.
+    pub(crate) fn overloaded(message: impl Into<String>) -> Self {
+        let mut error = Self::server(StatusCode::SERVICE_UNAVAILABLE, "overloaded", message);
+        error.retry = Retry::Soon;
+        error
+    }
+
+    /// What is asked for is not there, and will not be until somebody does something.
+    pub(crate) fn unavailable(message: impl Into<String>) -> Self {
+        let mut error = Self::server(StatusCode::SERVICE_UNAVAILABLE, "unavailable", message);
+        error.retry = Retry::Never;
+        error
+    }
+
+    pub(crate) fn timeout(limit: std::time::Duration) -> Self {
+        let message = format!("the request took longer than {} s", limit.as_secs_f64());
+        Self::server(StatusCode::GATEWAY_TIMEOUT, "timeout", message)
+    }
+
+    /// A fault of ours; what it was stands in the log.
+    pub(crate) fn internal(message: impl Into<String>) -> Self {
+        Self::server(StatusCode::INTERNAL_SERVER_ERROR, "internal_error", message)
+    }
+
+    fn client(
+        status: StatusCode,
+        param: Option<&'static str>,
+        code: Option<&'static str>,
+        message: impl Into<String>,
+    ) -> Self {
+        let message = message.into();
+        Self { status, kind: Kind::InvalidRequest, code, param, message, retry: Retry::Unsaid }
+    }
+
+    fn server(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
+        Self {
+            status,
+            kind: Kind::Server,
+            code: Some(code),
+            param: None,
+            message: message.into(),
+            retry: Retry::Unsaid,
+        }
+    }
+}
+
+impl From<EmbedError> for ApiError {
+    fn from(error: EmbedError) -> Self {
+        let message = error.to_string();
+        match error {
+            EmbedError::Overloaded { .. } => Self::overloaded(message),
+            EmbedError::UnknownToken { .. } => Self::bad_request(Some("input"), message),
+            EmbedError::Failed(_) | EmbedError::Lost => Self::internal(message),
+        }
+    }
+}
+
+impl ApiError {
+    /// Why the model that the client named cannot be used.
+    pub(crate) fn no_model(name: &str, why: Unavailable<'_>) -> Self {
+        match why {
+            Unavailable::Unknown => Self::unknown_model(name),
+            Unavailable::Missing(file) => Self::unavailable(engine::missing(file)),
+        }
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let Self { status, kind, code, param, message, retry } = self;
+        let body = Json(Body { error: Object { message: &message, kind, param, code } });
+        let mut response = (status, body).into_response();
+        let headers = response.headers_mut();
+        match retry {
+            Retry::Unsaid => {}
+            Retry::Soon => {
+                headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+                headers.insert("retry-after-ms", HeaderValue::from_static("1000"));
+            }
+            Retry::Never => {
+                headers.insert("x-should-retry", HeaderValue::from_static("false"));
+            }
+        }
+        // Refusals for want of room or of a model come in floods, and are told elsewhere.
+        if status.is_server_error() && retry == Retry::Unsaid {
+            response.extensions_mut().insert(Failure(message));
+        }
+        response
+    }
+}

@@ -1,0 +1,42 @@
+//! The service's routes, all on this page.
+
+mod embeddings;
+mod health;
+mod models;
+
+use axum::{
+    Router,
+    routing::{get, post},
+};
+use http::{Method, Uri};
+
+pub(crate) use embeddings::MAX_INPUTS;
+
+use super::{Service, error::ApiError};
+
+/// | route | what it gives |
+/// |---|---|
+/// | `POST /v1/embeddings` | vectors of texts |
+/// | `GET /v1/models` | the models that can be used |
+/// | `GET /v1/models/{id}` | one of them |
+/// | `GET /health/live` | that the process answers |
+/// | `GET /health/ready` | whether it can serve; 503 and why, if not |
+pub(crate) fn router(service: &Service) -> Router {
+    Router::new()
+        .route("/v1/embeddings", post(embeddings::embeddings))
+        .route("/v1/models", get(models::list))
+        .route("/v1/models/{id}", get(models::one))
+        .route("/health/live", get(health::live))
+        .route("/health/ready", get(health::ready))
+        .fallback(unknown)
+        .method_not_allowed_fallback(wrong_method)
+        .with_state(service.clone())
+}
+
+async fn unknown(method: Method, uri: Uri) -> ApiError {
+    ApiError::unknown_path(&method, uri.path())
+}
+
+async fn wrong_method(method: Method, uri: Uri) -> ApiError {
+    ApiError::wrong_method(&method, uri.path())
+}

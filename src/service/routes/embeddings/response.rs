@@ -1,0 +1,137 @@
+//! What a client gets: OpenAI's `CreateEmbeddingResponse`.
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use serde::Serialize;
+
+use super::request::EncodingFormat;
+use crate::service::{
+    engine::{Embedded, Timings, normalize},
+    error::ApiError,
+};
+
+/// Vectors, and how the client wants them.
+pub(super) struct Answer {
+    pub(super) model: String,
+    pub(super) embedded: Embedded,
+    pub(super) dimensions: usize,
+    pub(super) format: EncodingFormat,
+}
+
+#[derive(Serialize)]
+struct List<'a> {
+    object: &'static str,
+    data: Vec<Entry<'a>>,
+    model: &'a str,
+    usage: Usage,
+}
+
+#[derive(Serialize)]
+struct Entry<'a> {
+    object: &'static str,
+    index: usize,
+    embedding: Numbers<'a>,
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Numbers<'a> {
+    Float(&'a [f32]),
+    Base64(String),
+}
+
+#[derive(Serialize)]
+struct Usage {
+    prompt_tokens: usize,
+    total_tokens: usize,
+}
+
+/// The body of the answer.
+#[inline(never)]
+pub(super) fn encode(answer: Answer) -> Result<Vec<u8>, ApiError> {
+    let _encode = tracing::debug_span!("encode").entered();
+    let Answer { model, mut embedded, dimensions, format } = answer;
+    let object = |(index, vector)| {
+        let embedding = Numbers::of(shorten(vector, dimensions), format);
+        Entry { object: "embedding", index, embedding }
+    };
+    let data = embedded.vectors.iter_mut().enumerate().map(object).collect();
+    let usage = Usage { prompt_tokens: embedded.tokens, total_tokens: embedded.tokens };
+    let list = List { object: "list", data, model: &model, usage };
+    serde_json::to_vec(&list).map_err(|error| {
+        tracing::error!(%error, "vectors could not be written");
+        ApiError::internal("the vectors could not be written")
+    })
+}
+
+/// Where the time went, for `server-timing`: milliseconds, which browsers' tools show.
+pub(super) fn server_timing(timings: &Timings) -> String {
+    let millis = |duration: std::time::Duration| duration.as_secs_f64() * 1e3;
+    let Timings { tokenize, queue, infer } = timings;
+    format!(
+        "tokenize;dur={:.3}, queue;dur={:.3}, infer;dur={:.3}",
+        millis(*tokenize),
+        millis(*queue),
+        millis(*infer)
+    )
+}
+
+/// The first dimensions, made a vector of length 1 again.
+fn shorten(vector: &mut Box<[f32]>, dimensions: usize) -> &[f32] {
+    let all = vector.len();
+    let shortened = &mut vector[..dimensions.min(all)];
+    if dimensions < all {
+        normalize(shortened);
+    }
+    shortened
+}
+
+impl<'a> Numbers<'a> {
+    fn of(vector: &'a [f32], format: EncodingFormat) -> Self {
+        match format {
+            EncodingFormat::Float => Self::Float(vector),
+            EncodingFormat::Base64 => {
+                let bytes: Vec<_> = vector.iter().flat_map(|value| value.to_le_bytes()).collect();
+                Self::Base64(STANDARD.encode(bytes))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answer(dimensions: usize, format: EncodingFormat) -> serde_json::Value {
+        let vectors = vec![vec![0.6, 0.8, 0.0].into(), vec![0.0, 0.0, 1.0].into()];
+        let embedded = Embedded { vectors, tokens: 7, timings: Timings::default() };
+        let answer = Answer { model: "m".to_owned(), embedded, dimensions, format };
+        serde_json::from_slice(&encode(answer).expect("encoded")).expect("JSON")
+    }
+
+    #[test]
+    fn the_answer_is_openais() {
+        let answer = answer(3, EncodingFormat::Float);
+        assert_eq!(answer["object"], "list");
+        assert_eq!(answer["model"], "m");
+        assert_eq!(answer["usage"]["total_tokens"], 7);
+        assert_eq!(answer["data"][1]["index"], 1);
+        assert_eq!(answer["data"][1]["embedding"][2], 1.0);
+    }
+
+    #[test]
+    fn base64_holds_every_dimension_as_little_endian_floats() {
+        let answer = answer(3, EncodingFormat::Base64);
+        let text = answer["data"][0]["embedding"].as_str().expect("text");
+        let bytes = STANDARD.decode(text).expect("base64");
+        let floats: Vec<_> =
+            bytes.chunks_exact(4).map(|b| f32::from_le_bytes(b.try_into().expect("4"))).collect();
+        assert_eq!(floats, [0.6, 0.8, 0.0]);
+    }
+
+    #[test]
+    fn fewer_dimensions_have_length_1_again() {
+        let answer = answer(1, EncodingFormat::Float);
+        assert_eq!(answer["data"][0]["embedding"], serde_json::json!([1.0]));
+        assert_eq!(answer["data"][1]["embedding"], serde_json::json!([0.0]));
+    }
+}
