@@ -30,11 +30,12 @@ mod config;
 mod console;
 mod door;
 pub mod flamegraph;
-mod folded;
+pub(crate) mod folded;
 mod gate;
 mod http;
 mod metrics;
-mod pprof;
+pub(crate) mod plumbing;
+pub(crate) mod pprof;
 mod profile;
 pub mod watch;
 

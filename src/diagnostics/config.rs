@@ -119,8 +119,20 @@ impl Token {
         !self.is_none() && bool::from(self.0.as_bytes().ct_eq(candidate.as_bytes()))
     }
 
+    /// The secret itself, for whoever must show it at a door.
+    #[cfg(feature = "server")]
+    pub(crate) fn reveal(&self) -> &str {
+        &self.0
+    }
+
     fn shown(&self) -> &'static str {
         if self.is_none() { "" } else { "(set)" }
+    }
+}
+
+impl From<String> for Token {
+    fn from(token: String) -> Self {
+        Self(token)
     }
 }
 

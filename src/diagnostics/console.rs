@@ -60,7 +60,7 @@ impl Console {
         self.server.is_some()
     }
 
-    /// The server's half, to be run by [`serve`]; none where the console is off or served already.
+    /// The server's half, to be run by [`Server::spawn`]; none where the console is off or served already.
     pub(crate) fn take_server(&mut self) -> Option<Server> {
         let parts = self.server.take()?.into_parts();
         Some(Server { parts, gate: self.gate.clone() })

@@ -2,6 +2,8 @@
 
 use inferno::flamegraph::{self, Options};
 
+use super::{folded, plumbing, profile::Profile};
+
 /// What a flame graph says of itself.
 #[derive(Clone, Debug)]
 pub struct Caption {
@@ -13,8 +15,13 @@ pub struct Caption {
     pub unit: &'static str,
 }
 
-/// Draws folded stacks; no stack at all makes a picture that says so.
-pub fn draw(folded: &str, caption: &Caption) -> std::io::Result<Vec<u8>> {
+/// Draws a profile, without the machinery of library, runtime and framework.
+pub fn draw(profile: Profile, caption: &Caption) -> std::io::Result<Vec<u8>> {
+    draw_folded(&folded::fold(&plumbing::strip(profile)), caption)
+}
+
+/// Draws folded stacks as they are; no stack at all makes a picture that says so.
+pub fn draw_folded(folded: &str, caption: &Caption) -> std::io::Result<Vec<u8>> {
     let mut options = Options::default();
     options.title.clone_from(&caption.title);
     options.subtitle = Some(caption.subtitle.clone());
@@ -22,6 +29,8 @@ pub fn draw(folded: &str, caption: &Caption) -> std::io::Result<Vec<u8>> {
     // Colours by name: the same function has the same colour in every picture.
     options.hash = true;
     options.min_width = 0.1;
+    // Wide enough for the names of what takes a few hundredths.
+    options.image_width = Some(1600);
     let lines = if folded.is_empty() { "nothing was captured 1\n" } else { folded };
     let mut svg = Vec::new();
     flamegraph::from_lines(&mut options, lines.lines(), &mut svg)?;
@@ -35,7 +44,9 @@ mod tests {
     #[test]
     fn draws_what_is_there_and_says_when_nothing_is() {
         let caption = Caption { title: "T".into(), subtitle: "S".into(), unit: "ns" };
-        let svg = |folded| String::from_utf8(draw(folded, &caption).expect("draws")).expect("text");
+        let svg = |folded| {
+            String::from_utf8(draw_folded(folded, &caption).expect("draws")).expect("text")
+        };
         assert!(svg("main;hot 10\n").contains("hot (10 ns, 100"));
         assert!(svg("").contains("nothing was captured"));
     }

@@ -69,7 +69,7 @@ impl Turn {
 mod tests {
     use super::*;
 
-    const SHORT: Window = Window { duration: Duration::from_secs(60), force: false };
+    const SHORT: Window = Window { duration: Duration::from_mins(1), force: false };
 
     #[tokio::test]
     async fn the_second_is_told_how_long_the_first_still_takes() {

@@ -39,7 +39,10 @@ pub(crate) async fn cpu(
     let format = params.choice("format", &formats)?;
     let caption = Caption {
         title: "CPU time by stack".to_owned(),
-        subtitle: format!("{} s at {frequency} Hz", window.duration.as_secs()),
+        subtitle: format!(
+            "{} s at {frequency} Hz; frames of library, runtime and framework are left out",
+            window.duration.as_secs()
+        ),
         unit: "ns",
     };
     capture(&thermograph, Kind::Cpu { frequency }, window, format, "profile", caption).await
@@ -72,7 +75,7 @@ async fn capture(
 ) -> Result<Response, HttpError> {
     let profile = thermograph.inner.captures.capture(kind, window).await?;
     // Drawing and compressing take their time: other requests of this thread go on.
-    let drawn = tokio::task::spawn_blocking(move || format.encode(&profile, &caption)).await;
+    let drawn = tokio::task::spawn_blocking(move || format.encode(profile, &caption)).await;
     let body = drawn
         .map_err(|error| HttpError::internal(format!("drawing failed: {error}")))?
         .map_err(|error| HttpError::internal(format!("drawing failed: {error}")))?;
@@ -84,11 +87,11 @@ async fn capture(
 }
 
 impl Format {
-    fn encode(self, profile: &Profile, caption: &Caption) -> std::io::Result<Vec<u8>> {
+    fn encode(self, profile: Profile, caption: &Caption) -> std::io::Result<Vec<u8>> {
         match self {
-            Self::Pprof => pprof::encode(profile),
-            Self::Svg => flamegraph::draw(&folded::fold(profile), caption),
-            Self::Folded => Ok(folded::fold(profile).into_bytes()),
+            Self::Pprof => pprof::encode(&profile),
+            Self::Svg => flamegraph::draw(profile, caption),
+            Self::Folded => Ok(folded::fold(&profile).into_bytes()),
         }
     }
 

@@ -10,7 +10,7 @@ use http::Response;
 use http_body::Body;
 use pin_project_lite::pin_project;
 
-use super::{WatchBody, request::WatchedRequest};
+use super::{WatchBody, body::Peeked, poll::Poll as WatchedPoll, request::WatchedRequest};
 
 pin_project! {
     /// Takes the time of every poll of a handler's future.
@@ -31,20 +31,22 @@ impl<F> WatchFuture<F> {
 impl<F, B, E> Future for WatchFuture<F>
 where
     F: Future<Output = Result<Response<B>, E>>,
-    B: Body,
+    B: Body + Unpin,
 {
     type Output = Result<Response<WatchBody<B>>, E>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        let poll = this.request.as_ref().map(WatchedRequest::poll);
-        let result = this.inner.poll(cx);
-        drop(poll);
-        let response = ready!(result)?;
-        let mut request = this.request.take();
-        if let Some(request) = &mut request {
-            request.head(response.status());
-        }
-        Poll::Ready(Ok(response.map(|body| WatchBody::new(body, request))))
+        let poll = this.request.as_mut().map(WatchedRequest::poll);
+        // Pending or an error: the guard ends the poll.
+        let response = ready!(this.inner.poll(cx))?;
+        let (head, body) = response.into_parts();
+        let body = Peeked::new(body, cx);
+        let now = poll.map(WatchedPoll::end);
+        let watched = this.request.take().zip(now).map(|(mut request, now)| {
+            request.head(head.status, now);
+            (request, now)
+        });
+        Poll::Ready(Ok(Response::from_parts(head, WatchBody::new(body, watched))))
     }
 }

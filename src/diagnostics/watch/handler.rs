@@ -53,6 +53,7 @@ impl Handler {
         }
     }
 
+    #[inline]
     pub(crate) fn is(&self, method: &Method, route: &str) -> bool {
         self.method == *method && *self.route == *route
     }
@@ -78,6 +79,7 @@ impl Timings {
         Self { histogram, sum_ns: AtomicU64::new(0), max_ns: AtomicU64::new(0) }
     }
 
+    #[inline]
     pub(crate) fn record(&self, elapsed: Duration) {
         let ns = u64::try_from(elapsed.as_nanos()).unwrap_or(u64::MAX);
         let longest = (1_u64 << Self::MAX_VALUE_POWER) - 1;

@@ -47,7 +47,7 @@ impl<S> Layer<S> for WatchLayer {
 impl<S, ReqBody, ResBody> Service<Request<ReqBody>> for Watch<S>
 where
     S: Service<Request<ReqBody>, Response = Response<ResBody>>,
-    ResBody: http_body::Body,
+    ResBody: http_body::Body + Unpin,
 {
     type Response = Response<WatchBody<ResBody>>;
     type Error = S::Error;
@@ -58,11 +58,9 @@ where
     }
 
     fn call(&mut self, request: Request<ReqBody>) -> Self::Future {
-        let watched = WatchedRequest::begin(&self.ledger, &request);
-        // What `call` itself does, before it hands back a future, counts as a poll too.
-        let poll = watched.poll();
-        let future = self.inner.call(request);
-        drop(poll);
+        let mut watched = WatchedRequest::begin(&self.ledger, &request);
+        // What `call` itself does, before it hands back a future, counts too.
+        let future = watched.call(|| self.inner.call(request));
         WatchFuture::new(future, watched)
     }
 }

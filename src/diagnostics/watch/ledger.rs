@@ -10,10 +10,10 @@ use std::{
             Ordering::{Acquire, Relaxed, Release},
         },
     },
-    time::Instant,
 };
 
 use http::Method;
+use quanta::Instant;
 
 use super::{
     handler::Handler,
@@ -55,6 +55,7 @@ impl Ledger {
             overflowed: AtomicU64::new(0),
             unmatched: Arc::new(Handler::new(any_method(), "(unmatched)")),
             other: Arc::new(Handler::new(any_method(), "(other)")),
+            // The first look at this clock compares it with the system's, which takes a while.
             since: Instant::now(),
         }
     }

@@ -1,0 +1,117 @@
+//! Stacks without the machinery, for pictures.
+//!
+//! Between a thread's start and a handler lie some sixty frames of the standard library, the
+//! runtime and the framework. They say nothing that anybody chose, and make a tower of a picture.
+//! What is captured keeps them; what is drawn leaves them out, but for the leaf: time is spent
+//! there, whoever's it is.
+
+use std::sync::Arc;
+
+use super::profile::{Frame, Profile, Sample};
+
+/// Crates whose frames are machinery.
+const CRATES: [&str; 17] = [
+    "alloc",
+    "axum",
+    "axum_core",
+    "core",
+    "futures_core",
+    "futures_util",
+    "hyper",
+    "hyper_util",
+    "rayon",
+    "rayon_core",
+    "std",
+    "tokio",
+    "tower",
+    "tower_http",
+    "tower_layer",
+    "tower_service",
+    "tracing",
+];
+/// The diagnostics' own frames: every handler stands on them.
+const OURS: &str = "thermograph::diagnostics::";
+/// Functions of the C library that start a thread.
+const STARTS: [&str; 5] = ["_start", "__libc_start_main", "clone", "clone3", "start_thread"];
+
+/// Leaves the machinery out of every stack, and frames that repeat the one below them.
+pub(crate) fn strip(mut profile: Profile) -> Profile {
+    for sample in &mut profile.samples {
+        strip_stack(sample);
+    }
+    profile
+}
+
+fn strip_stack(sample: &mut Sample) {
+    let mut is_leaf = true;
+    sample.stack.retain(|frame| std::mem::take(&mut is_leaf) || !is_plumbing(frame));
+    sample.stack.dedup_by(|a, b| a.name == b.name);
+}
+
+fn is_plumbing(frame: &Arc<Frame>) -> bool {
+    let name = frame.name.as_str();
+    STARTS.contains(&name)
+        || CRATES.contains(&crate_of(name))
+        || name.trim_start_matches('<').starts_with(OURS)
+}
+
+/// The crate that a demangled name belongs to: `core` for `<core::Foo<T> as b::C>::d`, and `b`
+/// for `<T as b::C>::d`, where only the trait has one.
+fn crate_of(name: &str) -> &str {
+    let name = name.trim_start_matches(['<', '&', '*', '(', '[']);
+    let name =
+        ["dyn ", "mut ", "const "].iter().fold(name, |name, word| name.trim_start_matches(word));
+    let end = name.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(name.len());
+    let (first, rest) = name.split_at(end);
+    match rest.split_once(" as ") {
+        Some((between, of_trait)) if !rest.starts_with("::") && !between.contains("::") => {
+            crate_of(of_trait)
+        }
+        _ => first,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_crate_of_a_name_is_the_type_s_and_else_the_trait_s() {
+        for (name, of) in [
+            ("app::hot::{{closure}}", "app"),
+            ("<core::panic::AssertUnwindSafe<F> as core::ops::FnOnce<()>>::call_once", "core"),
+            ("<alloc::boxed::Box<dyn app::Work> as core::ops::FnOnce<()>>::call_once", "alloc"),
+            ("<F as axum::handler::Handler<(M, T1), S>>::call::{{closure}}", "axum"),
+            ("<app::Mine as core::future::Future>::poll", "app"),
+            ("<&mut T as tower::Service>::call", "tower"),
+            ("<[u8]>::to_vec", "u8"),
+            ("memcpy", "memcpy"),
+        ] {
+            assert_eq!(crate_of(name), of, "{name}");
+        }
+    }
+
+    #[test]
+    fn the_leaf_stays_whoever_s_it_is() {
+        let frame = |name: &&str| {
+            let (linkage, file) = (String::new(), String::new());
+            Arc::new(Frame { name: (*name).to_owned(), linkage, file, line: 0 })
+        };
+        let names = [
+            "core::hint::spin_loop",
+            "std::sync::Mutex::lock",
+            "app::hot::{{closure}}",
+            "app::hot::{{closure}}",
+            "tokio::runtime::task::raw::poll",
+            "clone3",
+        ];
+        let mut sample = Sample {
+            stack: names.iter().map(frame).collect(),
+            values: vec![1],
+            labels: Vec::new(),
+        };
+        strip_stack(&mut sample);
+        let left: Vec<_> = sample.stack.iter().map(|frame| frame.name.as_str()).collect();
+        assert_eq!(left, ["core::hint::spin_loop", "app::hot::{{closure}}"]);
+    }
+}
