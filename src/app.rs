@@ -1,4 +1,39 @@
 //! The composition root: the only place that names both halves, and that reads the environment.
 
+pub mod capture;
+mod cli;
+pub mod client;
+pub mod config;
+pub mod flamegraph;
+pub mod handlers;
 pub mod load;
 pub mod model;
+pub mod serve;
+mod server;
+mod shutdown;
+mod telemetry;
+
+use std::process::ExitCode;
+
+pub use cli::{Cli, Command};
+
+/// Runs a command; an error is printed with its causes, and is exit code 1.
+pub fn run(cli: Cli) -> ExitCode {
+    let Cli { config, command } = cli;
+    let done = match command {
+        Command::Serve(args) => serve::run(config.as_deref(), &args),
+        Command::Config => config::print(config.as_deref()),
+        Command::Model(args) => model::run(args),
+        Command::Load(args) => load::run(args),
+        Command::Capture(args) => capture::run(&args),
+        Command::Handlers(args) => handlers::run(&args),
+        Command::Flamegraph(args) => flamegraph::run(config.as_deref(), &args),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            anstream::eprintln!("thermograph: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

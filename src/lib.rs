@@ -13,3 +13,8 @@ pub mod app;
 pub mod diagnostics;
 #[cfg(feature = "service")]
 pub mod service;
+
+/// Compiles the README's examples.
+#[cfg(all(doctest, feature = "diagnostics"))]
+#[doc = include_str!("../README.md")]
+struct Readme;

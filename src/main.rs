@@ -1,3 +1,10 @@
 //! The binary: parse, run.
 
-fn main() {}
+use std::process::ExitCode;
+
+use clap::Parser as _;
+use thermograph::app::{self, Cli};
+
+fn main() -> ExitCode {
+    app::run(Cli::parse())
+}

@@ -1,0 +1,39 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+
+use super::{capture, flamegraph, handlers, load, model, serve};
+
+/// An AI API that shows from the inside which handlers run hot and which block the executor.
+#[derive(Debug, Parser)]
+#[command(version, max_term_width = 100)]
+pub struct Cli {
+    /// Configuration file; `thermograph.toml` in this folder is read if it is there.
+    #[arg(long, global = true, value_name = "FILE", env = "THERMOGRAPH_CONFIG")]
+    pub config: Option<PathBuf>,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Serve the AI API, and the diagnostics beside it.
+    Serve(serve::Args),
+    /// Print the configuration in effect, each value with where it came from.
+    Config,
+    /// Get the weights of the local model.
+    #[command(subcommand)]
+    Model(model::Args),
+    /// Drive traffic at a service and tell its latencies.
+    Load(load::Args),
+    /// Capture a profile of a running service, and draw its flame graph.
+    Capture(capture::Args),
+    /// Print what each handler of a running service has cost.
+    Handlers(handlers::Args),
+    /// Start a service, drive it, and draw flame graphs of what it did.
+    Flamegraph(flamegraph::Args),
+}

@@ -1,0 +1,149 @@
+//! A client of the diagnostics: blocking, one GET at a time.
+
+use std::{io::ErrorKind, time::Duration};
+
+use anyhow::{Context as _, bail};
+use ureq::Agent;
+
+use crate::diagnostics::Token;
+
+/// How long connecting may take, and an answer beyond the time that was asked for.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Where the diagnostics are, and the token that opens them.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Args {
+    /// Where the diagnostics of the service are.
+    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:6060")]
+    pub url: String,
+    /// Token of the diagnostics.
+    #[arg(
+        long,
+        value_name = "TOKEN",
+        env = "THERMOGRAPH_DIAGNOSTICS_TOKEN",
+        hide_env_values = true
+    )]
+    pub token: Option<Token>,
+}
+
+/// A client of one service's diagnostics.
+#[derive(Clone, Debug)]
+pub struct Client {
+    url: String,
+    token: Option<Token>,
+    agent: Agent,
+}
+
+impl Client {
+    /// A client of the diagnostics at `url`, which shows the `token` if there is one.
+    pub fn new(url: &str, token: Option<&Token>) -> Self {
+        let agent = Agent::config_builder()
+            // A status is read together with the text that explains it.
+            .http_status_as_error(false)
+            // A proxy in the environment is for the world; this is for the machine at hand.
+            .proxy(None)
+            .timeout_connect(Some(PATIENCE))
+            .build()
+            .new_agent();
+        let token = token.filter(|token| !token.is_none()).cloned();
+        Self { url: url.trim_end_matches('/').to_owned(), token, agent }
+    }
+
+    /// Gets a path whose answer takes `wait` to come: the window of a capture.
+    pub fn get(&self, path: &str, wait: Duration) -> anyhow::Result<Vec<u8>> {
+        let (status, body) = self.answer(path, wait)?;
+        if (200..300).contains(&status) {
+            return Ok(body);
+        }
+        bail!("{}{path} answers {status}: {}", self.url, String::from_utf8_lossy(&body).trim());
+    }
+
+    /// Gets a path: the status and the body, whatever they are.
+    pub fn answer(&self, path: &str, wait: Duration) -> anyhow::Result<(u16, Vec<u8>)> {
+        let url = format!("{}{path}", self.url);
+        let request = self.agent.get(&url).config().timeout_global(Some(wait + PATIENCE)).build();
+        let request = match &self.token {
+            Some(token) => request.header("authorization", format!("Bearer {}", token.reveal())),
+            None => request,
+        };
+        let mut response = request.call().map_err(|error| self.explained(error))?;
+        // Flame graphs of large programs are more than the default of 10 MB.
+        let body = response.body_mut().with_config().limit(1 << 30).read_to_vec();
+        let body = body.with_context(|| format!("{url} broke off"))?;
+        Ok((response.status().as_u16(), body))
+    }
+
+    fn explained(&self, error: ureq::Error) -> anyhow::Error {
+        let refused = matches!(&error, ureq::Error::ConnectionFailed)
+            || matches!(&error, ureq::Error::Io(io) if io.kind() == ErrorKind::ConnectionRefused);
+        let context = if refused {
+            format!(
+                "nothing answers at {} (is the service running? Its diagnostics are at \
+                 http://127.0.0.1:6060 unless diagnostics.listen says otherwise)",
+                self.url
+            )
+        } else {
+            format!("cannot ask {}", self.url)
+        };
+        anyhow::Error::from(error).context(context)
+    }
+}
+
+impl From<&Args> for Client {
+    fn from(args: &Args) -> Self {
+        Self::new(&args.url, args.token.as_ref())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        io::{Read as _, Write as _},
+        net::TcpListener,
+        thread,
+    };
+
+    use super::*;
+
+    /// Answers one request with these bytes, and gives back the request.
+    fn serve(answer: &'static str) -> (String, thread::JoinHandle<String>) {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let url = format!("http://{}/", listener.local_addr().expect("an address"));
+        let served = thread::spawn(move || {
+            let (mut stream, _) = listener.accept().expect("a connection");
+            let mut request = [0; 4096];
+            let length = stream.read(&mut request).expect("a request");
+            stream.write_all(answer.as_bytes()).expect("an answer");
+            String::from_utf8_lossy(&request[..length]).to_lowercase()
+        });
+        (url, served)
+    }
+
+    #[test]
+    fn shows_the_token_and_gives_the_body() {
+        let (url, served) = serve("HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nbody");
+        let body =
+            Client::new(&url, Some(&Token::new("secret"))).get("/debug/spans", Duration::ZERO);
+        assert_eq!(body.expect("a body"), b"body");
+        let request = served.join().expect("served");
+        assert!(request.starts_with("get /debug/spans "), "{request}");
+        assert!(request.contains("authorization: bearer secret"), "{request}");
+    }
+
+    #[test]
+    fn an_error_has_the_status_and_what_the_server_said() {
+        let (url, _served) = serve("HTTP/1.1 409 Conflict\r\ncontent-length: 9\r\n\r\nrunning.\n");
+        let error = Client::new(&url, None).get("/x", Duration::ZERO).expect_err("refused");
+        let error = error.to_string();
+        assert!(error.ends_with("/x answers 409: running."), "{error}");
+    }
+
+    #[test]
+    fn nobody_there_is_explained() {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let url = format!("http://{}", listener.local_addr().expect("an address"));
+        drop(listener);
+        let error = Client::new(&url, None).get("/x", Duration::ZERO).expect_err("refused");
+        assert!(error.to_string().contains("is the service running?"), "{error:#}");
+    }
+}

@@ -1,0 +1,23 @@
+//! The configuration: defaults, then `thermograph.toml`, then the environment, then flags.
+//!
+//! Every value has one path, such as `engine.threads`, and by it one variable,
+//! `THERMOGRAPH_ENGINE_THREADS`. Unknown keys and bad values stop the start.
+
+mod layers;
+mod origin;
+mod sections;
+
+use std::path::Path;
+
+pub use self::{
+    layers::{Flag, Loaded, load},
+    origin::Origin,
+    sections::{Api, Config, Log, LogFormat},
+};
+
+/// `thermograph config`: prints the configuration in effect as a file that could be loaded.
+pub fn print(file: Option<&Path>) -> anyhow::Result<()> {
+    let loaded = load(file, std::env::vars(), &[])?;
+    anstream::print!("{}", loaded.describe());
+    Ok(())
+}

@@ -1,0 +1,360 @@
+//! One table out of defaults, file, environment and flags, which remembers who set what.
+
+use std::{
+    collections::BTreeMap,
+    fmt::Write as _,
+    path::{Path, PathBuf},
+};
+
+use serde::de::IntoDeserializer as _;
+use thiserror::Error;
+use toml::{Table, Value};
+
+use super::{Config, Origin};
+
+/// File that is read where none is named.
+const DEFAULT_FILE: &str = "thermograph.toml";
+/// What every variable of ours begins with.
+const PREFIX: &str = "THERMOGRAPH_";
+/// Variables with that beginning that are no values of the configuration.
+const NOT_VALUES: [&str; 1] = ["THERMOGRAPH_CONFIG"];
+/// Names in common use for values of ours; our own name wins.
+const ALIASES: [(&str, &str); 1] = [("RUST_LOG", "log.filter")];
+/// Names the folder of the one local model.
+const MODEL_DIR: &str = "MODEL_DIR";
+/// A table whose keys are the user's, so that it is one value to us.
+const MODELS: &str = "models";
+/// Values that are never printed.
+const SECRETS: [&str; 1] = ["diagnostics.token"];
+
+/// A value set by a flag: the flag's name, the value's path, the value.
+pub type Flag = (&'static str, &'static str, Value);
+
+/// The configuration in effect.
+#[derive(Debug)]
+pub struct Loaded {
+    /// The values.
+    pub config: Config,
+    table: Table,
+    origins: BTreeMap<String, Origin>,
+}
+
+/// Why a configuration was refused.
+#[derive(Debug, Error)]
+pub enum ConfigError {
+    /// The named file could not be read.
+    #[error("cannot read {}: {source}", file.display())]
+    Unreadable {
+        /// The file.
+        file: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The file is not TOML.
+    #[error("{}: {source}", file.display())]
+    Syntax {
+        /// The file.
+        file: PathBuf,
+        /// Line, column and what was expected.
+        source: toml::de::Error,
+    },
+    /// A variable that no value has.
+    #[error("unknown variable {name}: allowed are {}", allowed.join(", "))]
+    UnknownVariable {
+        /// The variable.
+        name: String,
+        /// Those that there are.
+        allowed: Vec<String>,
+    },
+    /// A key that there is not, or a value that is not allowed.
+    #[error("{field}{value} (from {origin}) is not allowed: {allowed}")]
+    Invalid {
+        /// Path of the value.
+        field: String,
+        /// The value with a leading ` = `, where it may be shown.
+        value: String,
+        /// Where it came from.
+        origin: Origin,
+        /// What is allowed.
+        allowed: String,
+    },
+}
+
+/// Loads the configuration: `file`, or `thermograph.toml` if it is there, then `environment`,
+/// then `flags`.
+pub fn load(
+    file: Option<&Path>,
+    environment: impl Iterator<Item = (String, String)>,
+    flags: &[Flag],
+) -> Result<Loaded, ConfigError> {
+    let mut layers = Layers::defaults();
+    if let Some((file, table)) = read(file)? {
+        layers.merge_file(&file, table);
+    }
+    layers.merge_environment(environment)?;
+    for (flag, path, value) in flags {
+        layers.set(path, value.clone(), Origin::Flag(flag));
+    }
+    layers.finish()
+}
+
+impl Loaded {
+    /// The configuration as TOML, each value with where it came from.
+    pub fn describe(&self) -> String {
+        let mut text = String::new();
+        for (section, values) in &self.table {
+            // Writing to a string cannot fail.
+            let _ = writeln!(text, "[{section}]");
+            for (key, value) in values.as_table().into_iter().flatten() {
+                let path = format!("{section}.{key}");
+                let origin = self.origin(&path);
+                let key = if section == MODELS {
+                    Value::from(key.as_str()).to_string()
+                } else {
+                    key.clone()
+                };
+                let value = shown(&path, value);
+                let _ = writeln!(text, "{key} = {value}  # {origin}");
+            }
+            text.push('\n');
+        }
+        text
+    }
+
+    fn origin(&self, path: &str) -> Origin {
+        origin(&self.origins, path)
+    }
+}
+
+struct Layers {
+    table: Table,
+    /// Paths of all values that there are.
+    known: Vec<String>,
+    origins: BTreeMap<String, Origin>,
+}
+
+impl Layers {
+    #[expect(clippy::expect_used, reason = "the default is made of types that TOML has")]
+    fn defaults() -> Self {
+        let table = Table::try_from(Config::default()).expect("the default serializes");
+        let known = paths(&table);
+        Self { table, known, origins: BTreeMap::new() }
+    }
+
+    fn merge_file(&mut self, file: &Path, table: Table) {
+        for (section, values) in table {
+            match values {
+                Value::Table(values) if section != MODELS => {
+                    for (key, value) in values {
+                        let path = format!("{section}.{key}");
+                        self.set(&path, value, Origin::File(file.to_owned()));
+                    }
+                    // An empty one is there too, and its name may be wrong.
+                    self.table.entry(section).or_insert_with(|| Table::new().into());
+                }
+                value => self.set(&section, value, Origin::File(file.to_owned())),
+            }
+        }
+    }
+
+    fn merge_environment(
+        &mut self,
+        environment: impl Iterator<Item = (String, String)>,
+    ) -> Result<(), ConfigError> {
+        let environment: BTreeMap<_, _> = environment.collect();
+        if let Some(dir) = environment.get(MODEL_DIR) {
+            self.set(MODELS, only_model(dir), Origin::Variable(MODEL_DIR.to_owned()));
+        }
+        let known = std::mem::take(&mut self.known);
+        let aliases = ALIASES.iter().map(|(name, path)| ((*name).to_owned(), (*path).to_owned()));
+        let own = known.iter().map(|path| (variable(path), path.clone()));
+        for (name, path) in aliases.chain(own) {
+            if let Some(text) = environment.get(&name) {
+                let value = typed(text, lookup(&self.table, &path));
+                self.set(&path, value, Origin::Variable(name));
+            }
+        }
+        let allowed: Vec<_> = known.iter().map(|path| variable(path)).collect();
+        self.known = known;
+        let unknown = environment.into_keys().find(|name| {
+            name.starts_with(PREFIX)
+                && !allowed.contains(name)
+                && !NOT_VALUES.contains(&name.as_str())
+        });
+        match unknown {
+            None => Ok(()),
+            Some(name) => Err(ConfigError::UnknownVariable { name, allowed }),
+        }
+    }
+
+    fn set(&mut self, path: &str, value: Value, origin: Origin) {
+        let previous = match path.split_once('.') {
+            None => self.table.insert(path.to_owned(), value),
+            Some((section, key)) => {
+                let section = self.table.entry(section).or_insert_with(|| Table::new().into());
+                section.as_table_mut().and_then(|section| section.insert(key.to_owned(), value))
+            }
+        };
+        drop(previous);
+        self.origins.insert(path.to_owned(), origin);
+    }
+
+    fn finish(self) -> Result<Loaded, ConfigError> {
+        let Self { table, origins, .. } = self;
+        let invalid = |field: String, allowed: String| {
+            let value = lookup(&table, &field).map(|value| format!(" = {}", shown(&field, value)));
+            let origin = origin(&origins, &field);
+            ConfigError::Invalid { field, value: value.unwrap_or_default(), origin, allowed }
+        };
+        let value = Value::Table(table.clone());
+        let config: Config =
+            serde_path_to_error::deserialize(value.into_deserializer()).map_err(|error| {
+                let allowed = error.inner().message().to_owned();
+                invalid(error.path().to_string(), allowed)
+            })?;
+        config.validate().map_err(|(field, allowed)| invalid(field, allowed))?;
+        Ok(Loaded { config, table, origins })
+    }
+}
+
+fn read(file: Option<&Path>) -> Result<Option<(PathBuf, Table)>, ConfigError> {
+    let named = file.is_some();
+    let file = file.unwrap_or(Path::new(DEFAULT_FILE)).to_owned();
+    match std::fs::read_to_string(&file) {
+        Ok(text) => match text.parse() {
+            Ok(table) => Ok(Some((file, table))),
+            Err(source) => Err(ConfigError::Syntax { file, source }),
+        },
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound && !named => Ok(None),
+        Err(source) => Err(ConfigError::Unreadable { file, source }),
+    }
+}
+
+/// Paths of the values of a table of sections.
+fn paths(table: &Table) -> Vec<String> {
+    let of_section = |(section, values): (&String, &Value)| match values {
+        Value::Table(values) if section != MODELS => {
+            values.keys().map(|key| format!("{section}.{key}")).collect()
+        }
+        _ => Vec::new(),
+    };
+    table.iter().flat_map(of_section).collect()
+}
+
+fn variable(path: &str) -> String {
+    format!("{PREFIX}{}", path.replace('.', "_").to_uppercase())
+}
+
+/// The text of a variable as the type that the value has by default.
+fn typed(text: &str, default: Option<&Value>) -> Value {
+    let number = |text: &str| text.parse::<i64>().map(Value::from).ok();
+    let typed = match default {
+        Some(Value::Integer(_)) => number(text),
+        Some(Value::Boolean(_)) => text.parse::<bool>().map(Value::from).ok(),
+        _ => None,
+    };
+    typed.unwrap_or_else(|| text.into())
+}
+
+/// The one local model of `MODEL_DIR`, named after its folder.
+fn only_model(dir: &str) -> Value {
+    let name = Path::new(dir).file_name().map_or(dir.into(), |name| name.to_string_lossy());
+    let model = Table::from_iter([("dir".to_owned(), Value::from(dir))]);
+    Table::from_iter([(name.into_owned(), Value::from(model))]).into()
+}
+
+fn lookup<'a>(table: &'a Table, path: &str) -> Option<&'a Value> {
+    match path.split_once('.') {
+        None => table.get(path),
+        Some((section, key)) => table.get(section)?.get(key),
+    }
+}
+
+fn origin(origins: &BTreeMap<String, Origin>, path: &str) -> Origin {
+    let section = path.split('.').next().unwrap_or(path);
+    origins.get(path).or_else(|| origins.get(section)).cloned().unwrap_or_default()
+}
+
+fn shown(path: &str, value: &Value) -> String {
+    let empty = value.as_str().is_some_and(str::is_empty);
+    if SECRETS.contains(&path) && !empty { "\"(set)\"".to_owned() } else { value.to_string() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with(variables: &[(&str, &str)]) -> Result<Loaded, ConfigError> {
+        let variables = variables.iter().map(|(name, value)| ((*name).into(), (*value).into()));
+        load(None, variables, &[])
+    }
+
+    fn from_file(text: &str) -> Result<Loaded, ConfigError> {
+        let file = tempfile::NamedTempFile::new().expect("a file");
+        std::fs::write(file.path(), text).expect("written");
+        load(Some(file.path()), std::iter::empty(), &[])
+    }
+
+    #[test]
+    fn later_layers_win_and_are_remembered() {
+        let file = tempfile::NamedTempFile::new().expect("a file");
+        std::fs::write(file.path(), "[api]\nlisten = \"127.0.0.1:1\"\nbody_limit = \"1MiB\"\n")
+            .expect("written");
+        let variables = [("THERMOGRAPH_API_LISTEN".to_owned(), "127.0.0.1:2".to_owned())];
+        let flag: Flag = ("listen", "api.listen", "127.0.0.1:3".into());
+        let loaded = |flags: &[Flag]| {
+            load(Some(file.path()), variables.clone().into_iter(), flags).expect("valid")
+        };
+        assert_eq!(loaded(std::slice::from_ref(&flag)).config.api.listen.port(), 3);
+        assert_eq!(loaded(&[flag]).origin("api.listen"), Origin::Flag("listen"));
+        assert_eq!(loaded(&[]).config.api.listen.port(), 2);
+        assert_eq!(loaded(&[]).config.api.body_limit, bytesize::ByteSize::mib(1));
+        assert_eq!(loaded(&[]).origin("api.body_limit"), Origin::File(file.path().into()));
+        assert_eq!(loaded(&[]).origin("log.filter"), Origin::Default);
+    }
+
+    #[test]
+    fn an_error_names_field_value_origin_and_what_is_allowed() {
+        let error = with(&[("THERMOGRAPH_ENGINE_NICE", "lots")]).expect_err("no number");
+        let text = error.to_string();
+        assert!(text.contains("engine.nice = \"lots\" (from $THERMOGRAPH_ENGINE_NICE)"), "{text}");
+
+        let text = from_file("[api]\nlisten = \"here\"\n").expect_err("no address").to_string();
+        assert!(text.starts_with("api.listen = \"here\" (from "), "{text}");
+
+        let text = from_file("[api]\nlisen = 1\n").expect_err("unknown key").to_string();
+        assert!(text.contains("lisen") && text.contains("expected one of"), "{text}");
+
+        let text = from_file("[apis]\n").expect_err("unknown section").to_string();
+        assert!(text.contains("apis") && text.contains("`diagnostics`"), "{text}");
+
+        let text = with(&[("THERMOGRAPH_API_PORT", "1")]).expect_err("unknown").to_string();
+        assert!(text.contains("THERMOGRAPH_API_PORT") && text.contains("_API_LISTEN"), "{text}");
+
+        let text = with(&[("RUST_LOG", "a=b=c")]).expect_err("no filter").to_string();
+        assert!(text.starts_with("log.filter = \"a=b=c\" (from $RUST_LOG)"), "{text}");
+
+        let open = [("THERMOGRAPH_DIAGNOSTICS_LISTEN", "0.0.0.0:6060")];
+        let text = with(&open).expect_err("open without a token").to_string();
+        assert!(text.contains("loopback") && text.contains("`token`"), "{text}");
+    }
+
+    #[test]
+    fn what_is_described_can_be_loaded_and_holds_no_secret() {
+        let loaded = with(&[("THERMOGRAPH_DIAGNOSTICS_TOKEN", "hunter2")]).expect("valid");
+        assert!(loaded.config.diagnostics.token.matches("hunter2"));
+        let text = loaded.describe();
+        assert!(!text.contains("hunter2"), "{text}");
+        assert!(text.contains("listen = \"127.0.0.1:8080\"  # default"), "{text}");
+        assert!(text.contains("token = \"(set)\"  # $THERMOGRAPH_DIAGNOSTICS_TOKEN"), "{text}");
+        from_file(&text).expect("valid");
+    }
+
+    #[test]
+    fn model_dir_names_the_one_model() {
+        let loaded = with(&[("MODEL_DIR", "/somewhere/e5-small")]).expect("valid");
+        let models = loaded.config.models.0;
+        assert_eq!(models.keys().collect::<Vec<_>>(), ["e5-small"]);
+        assert_eq!(models["e5-small"].dir, Path::new("/somewhere/e5-small"));
+    }
+}

@@ -1,0 +1,147 @@
+//! The sections of the configuration, put together from the components' own.
+
+use std::{
+    collections::BTreeMap,
+    net::{Ipv4Addr, SocketAddr},
+    time::Duration,
+};
+
+use bytesize::ByteSize;
+use jiff::fmt::serde::unsigned_duration::friendly::compact::required as duration;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    diagnostics,
+    service::{self, engine},
+};
+
+/// The whole configuration.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// The door for clients of the AI API.
+    pub api: Api,
+    /// What is logged, and how.
+    pub log: Log,
+    /// The diagnostics.
+    pub diagnostics: diagnostics::Config,
+    /// The local engine.
+    pub engine: engine::Config,
+    /// Local models, by the name that clients ask for.
+    pub models: Models,
+}
+
+/// Local models by name; given at all, they replace the default one.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(transparent)]
+pub struct Models(pub BTreeMap<String, engine::ModelConfig>);
+
+/// The door for clients of the AI API.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Api {
+    /// Address. Default is `127.0.0.1:8080`.
+    pub listen: SocketAddr,
+    /// Longest time a request may take. Default is 60 s.
+    #[serde(with = "duration")]
+    pub request_timeout: Duration,
+    /// Largest request body. Default is 8 MiB.
+    pub body_limit: ByteSize,
+    /// Most connections at a time; further ones wait to be accepted. Default is 10000.
+    pub max_connections: usize,
+    /// How long a connection may be idle, or take for a request's head. Default is 75 s.
+    #[serde(with = "duration")]
+    pub idle_timeout: Duration,
+    /// After the signal to stop: how long new connections are still taken, while readiness says
+    /// no and answers ask their clients to close. Default is 500 ms.
+    #[serde(with = "duration")]
+    pub shutdown_grace: Duration,
+    /// After that: how long requests may take to finish. Default is 30 s.
+    #[serde(with = "duration")]
+    pub drain_timeout: Duration,
+}
+
+/// What is logged, and how.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Log {
+    /// Form of a line. Default is `auto`.
+    pub format: LogFormat,
+    /// Directives of `tracing_subscriber::EnvFilter`; `RUST_LOG` sets it too. Default is `info`.
+    pub filter: String,
+}
+
+/// Form of a log line.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// Text on a terminal, JSON otherwise.
+    #[default]
+    Auto,
+    /// For people.
+    Text,
+    /// For machines, an object a line.
+    Json,
+}
+
+impl Config {
+    /// The part that is the service's.
+    pub fn service(&self) -> service::Config {
+        service::Config {
+            request_timeout: self.api.request_timeout,
+            body_limit: self.api.body_limit,
+            engine: self.engine.clone(),
+            models: self.models.0.clone(),
+        }
+    }
+
+    /// Checks what the types cannot say: the path of the first bad field, and what is allowed.
+    pub(super) fn validate(&self) -> Result<(), (String, String)> {
+        self.diagnostics
+            .validate()
+            .map_err(|bad| (format!("diagnostics.{}", bad.field), bad.allowed.to_owned()))?;
+        self.service().validate().map_err(|bad| {
+            let of_the_api = ["request_timeout", "body_limit"].contains(&bad.field.as_str());
+            let section = if of_the_api { "api." } else { "" };
+            (format!("{section}{}", bad.field), bad.allowed)
+        })?;
+        if self.api.max_connections == 0 {
+            return Err(("api.max_connections".to_owned(), "1 or more".to_owned()));
+        }
+        if self.api.idle_timeout.is_zero() {
+            return Err(("api.idle_timeout".to_owned(), "more than 0 s".to_owned()));
+        }
+        tracing_subscriber::EnvFilter::try_new(&self.log.filter).map_err(|error| {
+            let allowed = format!("directives such as `info,thermograph=debug` ({error})");
+            ("log.filter".to_owned(), allowed)
+        })?;
+        Ok(())
+    }
+}
+
+impl Default for Models {
+    fn default() -> Self {
+        Self(service::Config::default().models)
+    }
+}
+
+impl Default for Api {
+    fn default() -> Self {
+        let service::Config { request_timeout, body_limit, .. } = service::Config::default();
+        Self {
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)),
+            request_timeout,
+            body_limit,
+            max_connections: 10_000,
+            idle_timeout: Duration::from_secs(75),
+            shutdown_grace: Duration::from_millis(500),
+            drain_timeout: Duration::from_secs(30),
+        }
+    }
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self { format: LogFormat::default(), filter: "info".to_owned() }
+    }
+}

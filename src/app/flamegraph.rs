@@ -1,0 +1,130 @@
+//! `thermograph flamegraph`: starts a service, drives it, and draws flame graphs of what it did.
+//!
+//! The load and the captures share one window: what is drawn is what was driven. Everything that
+//! is started here is stopped here, whatever happens.
+
+mod child;
+mod subject;
+mod take;
+
+use std::path::{Path, PathBuf};
+
+use anyhow::bail;
+use tokio::runtime;
+use tokio_util::sync::CancellationToken;
+
+use self::{subject::Subject, take::take};
+use super::{
+    load::{Address, Mix, Target},
+    shutdown,
+};
+use crate::diagnostics::Token;
+
+/// Start a service, drive it, and draw flame graphs of what it did.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Args {
+    /// How long to drive and capture.
+    #[arg(long, value_name = "N", default_value = "10", value_parser = clap::value_parser!(u64).range(1..=300))]
+    pub seconds: u64,
+    /// Samples a second of CPU time.
+    #[arg(long, value_name = "HERTZ", default_value = "99", value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub frequency: u32,
+    /// Connections that drive the service, each with one request on its way at a time.
+    #[arg(long, value_name = "N", default_value = "8", value_parser = clap::value_parser!(u16).range(1..))]
+    pub connections: u16,
+    /// Embedding traffic by weight; see `thermograph load`.
+    #[arg(long, value_name = "MIX", default_value_t)]
+    pub mix: Mix,
+    /// Model that embeddings are asked of.
+    #[arg(long, value_name = "NAME", default_value = Mix::MODEL)]
+    pub model: String,
+    /// Drive at this instead of embeddings; may be repeated; see `thermograph load`.
+    #[arg(long = "target", value_name = "METHOD /PATH=WEIGHT", conflicts_with_all = ["mix", "model"])]
+    pub targets: Vec<Target>,
+    /// What the files' names begin with [default: embeddings, or the name of the program].
+    #[arg(long, value_name = "NAME", value_parser = file_name)]
+    pub name: Option<String>,
+    /// Start nothing: a service is running here already.
+    #[arg(long, value_name = "URL", conflicts_with = "program")]
+    pub url: Option<Address>,
+    /// Where the diagnostics of that service are.
+    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:6060", requires = "url")]
+    pub diagnostics_url: String,
+    /// Token of the diagnostics.
+    #[arg(
+        long,
+        value_name = "TOKEN",
+        env = "THERMOGRAPH_DIAGNOSTICS_TOKEN",
+        hide_env_values = true
+    )]
+    pub token: Option<Token>,
+    /// Start this program instead of the service. It must know --listen, --diagnostics-listen,
+    /// --console-listen and --addresses-file as `thermograph serve` does.
+    #[arg(long, value_name = "PATH", requires = "targets")]
+    pub program: Option<PathBuf>,
+}
+
+/// Starts, drives, captures, draws, stops, prints.
+pub fn run(config: Option<&Path>, args: &Args) -> anyhow::Result<()> {
+    let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
+    let printed = runtime.block_on(async {
+        let stop = CancellationToken::new();
+        shutdown::on_signal(stop.clone())?;
+        tokio::select! {
+            printed = observe(config, args, &stop) => printed,
+            // Cancelled on purpose: what was started is stopped when it is dropped.
+            () = stop.cancelled() => bail!("interrupted"),
+        }
+    });
+    // After an error a capture may still be waiting for its answer.
+    runtime.shutdown_background();
+    anstream::print!("{}", printed?);
+    Ok(())
+}
+
+/// Everything but the printing.
+async fn observe(
+    config: Option<&Path>,
+    args: &Args,
+    stop: &CancellationToken,
+) -> anyhow::Result<String> {
+    let subject = Subject::find(config, args).await?;
+    let taken = match take(&subject, args, stop).await {
+        Ok(taken) => taken,
+        Err(error) => match subject.log() {
+            Some(log) => bail!("{error:#}\nThe last lines of its log:\n{log}"),
+            None => return Err(error),
+        },
+    };
+    drop(subject);
+    taken.keep(&args.prefix())
+}
+
+impl Args {
+    fn prefix(&self) -> String {
+        let program = || self.program.as_ref()?.file_stem()?.to_str().map(str::to_owned);
+        self.name.clone().or_else(program).unwrap_or_else(|| "embeddings".to_owned())
+    }
+}
+
+/// A name that stays inside its folder.
+fn file_name(text: &str) -> Result<String, &'static str> {
+    let allowed = |c: char| c.is_alphanumeric() || "-_.".contains(c);
+    if !text.is_empty() && !text.starts_with('.') && text.chars().all(allowed) {
+        return Ok(text.to_owned());
+    }
+    Err("letters, digits, `-`, `_` and `.` are wanted")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_stays_in_its_folder() {
+        assert_eq!(file_name("before-1.2"), Ok("before-1.2".to_owned()));
+        for bad in ["", "..", "../x", "a/b", ".hidden", "a b"] {
+            assert!(file_name(bad).is_err(), "{bad}");
+        }
+    }
+}

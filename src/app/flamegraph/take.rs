@@ -1,0 +1,96 @@
+//! Drives the service and captures what it does meanwhile.
+
+use std::{fmt::Write as _, time::Duration};
+
+use anyhow::{Context as _, bail};
+use tokio_util::sync::CancellationToken;
+
+use super::{Args, Subject};
+use crate::{
+    app::{
+        capture::{Files, What, Window},
+        handlers,
+        load::{self, Limit, Pace, Plan, Report, Traffic},
+    },
+    diagnostics::watch::LedgerReport,
+};
+
+/// Before the window: connections are made, and caches of the service and the machine filled.
+const WARMUP: Duration = Duration::from_secs(1);
+
+/// What one window has shown.
+#[derive(Debug)]
+pub(crate) struct Taken {
+    load: Report,
+    handlers: LedgerReport,
+    captures: [(What, Files); 2],
+}
+
+/// Drives and captures over one window.
+pub(crate) async fn take(
+    subject: &Subject,
+    args: &Args,
+    stop: &CancellationToken,
+) -> anyhow::Result<Taken> {
+    let plan = plan(subject, args)?;
+    let warmup = Plan { limit: Limit::Time(WARMUP), ..plan.clone() };
+    let warmed = load::watched(&warmup, "warming up", stop).await;
+    if warmed.total.requests == warmed.total.failed {
+        let example = warmed.errors.values().next();
+        let example = example.map_or("there were none", |errors| errors.example.as_str());
+        bail!("no request to {} succeeded: {example}", subject.api);
+    }
+    let window = Window { seconds: args.seconds, frequency: args.frequency };
+    let capture = |what: What| {
+        let client = subject.diagnostics.clone();
+        blocking(move || what.capture(&client, window))
+    };
+    let (client, seconds) = (subject.diagnostics.clone(), args.seconds);
+    let (load, handlers, cpu, spans) = tokio::try_join!(
+        async { Ok(load::watched(&plan, "driving and capturing", stop).await) },
+        blocking(move || handlers::ask(&client, Some(seconds))),
+        capture(What::Cpu),
+        capture(What::Spans),
+    )?;
+    Ok(Taken { load, handlers, captures: [(What::Cpu, cpu), (What::Spans, spans)] })
+}
+
+fn plan(subject: &Subject, args: &Args) -> anyhow::Result<Plan> {
+    let traffic = if args.targets.is_empty() {
+        Traffic::embeddings(args.mix, &args.model)?
+    } else {
+        Traffic::targets(args.targets.clone())?
+    };
+    Ok(Plan {
+        address: subject.api.clone(),
+        traffic,
+        connections: usize::from(args.connections),
+        limit: Limit::Time(Duration::from_secs(args.seconds)),
+        pace: Pace::Closed,
+        warmup: Duration::ZERO,
+        timeout: Duration::from_secs(10),
+    })
+}
+
+impl Taken {
+    /// Writes the files, and gives the text that says what was seen and where it is.
+    pub(crate) fn keep(&self, prefix: &str) -> anyhow::Result<String> {
+        let Self { load, handlers, captures } = self;
+        let mut text = format!("{handlers}\n{}\n", load.summary());
+        for (what, files) in captures {
+            let paths = files.write(&format!("{prefix}-{}", what.name()))?;
+            let paths: Vec<_> = paths.iter().map(|path| path.display().to_string()).collect();
+            let empty = if files.is_empty() { " (nothing was captured)" } else { "" };
+            // Writing to a string cannot fail.
+            let _ = writeln!(text, "{}: {}{empty}", what.name(), paths.join("  "));
+        }
+        Ok(text)
+    }
+}
+
+/// Runs what blocks on a thread of its own.
+pub(crate) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> anyhow::Result<T> + Send + 'static,
+) -> anyhow::Result<T> {
+    tokio::task::spawn_blocking(work).await.context("a thread broke")?
+}

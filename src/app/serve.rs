@@ -1,0 +1,154 @@
+//! `thermograph serve`: the AI API and the diagnostics.
+
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use anyhow::Context as _;
+use metrics_exporter_prometheus::PrometheusHandle;
+use serde::{Deserialize, Serialize};
+use tokio::{net::TcpListener, runtime, time};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    config::{self, Config, Flag},
+    server, shutdown, telemetry,
+};
+use crate::{
+    diagnostics::{BuildInfo, Door, Thermograph},
+    service::Service,
+};
+
+/// Serve the AI API, and the diagnostics beside it.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub struct Args {
+    /// Address of the AI API [default: 127.0.0.1:8080].
+    #[arg(long, value_name = "ADDRESS")]
+    pub listen: Option<String>,
+    /// Address of the diagnostics [default: 127.0.0.1:6060].
+    #[arg(long, value_name = "ADDRESS")]
+    pub diagnostics_listen: Option<String>,
+    /// Address that tokio-console attaches to [default: 127.0.0.1:6669].
+    #[arg(long, value_name = "ADDRESS")]
+    pub console_listen: Option<String>,
+    /// Write the addresses in use to this file, as JSON, once the service answers.
+    #[arg(long, value_name = "FILE")]
+    pub addresses_file: Option<PathBuf>,
+    /// Check the configuration and stop.
+    #[arg(long)]
+    pub check: bool,
+}
+
+/// Where a service listens: what [`Args::addresses_file`] holds.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
+pub struct Addresses {
+    /// The AI API.
+    pub api: SocketAddr,
+    /// The diagnostics.
+    pub diagnostics: SocketAddr,
+    /// tokio-console; none where it is off.
+    pub console: Option<SocketAddr>,
+}
+
+/// Serves until a signal, then drains.
+pub fn run(file: Option<&Path>, args: &Args) -> anyhow::Result<()> {
+    let loaded = config::load(file, std::env::vars(), &args.flags())?;
+    if args.check {
+        anstream::println!("the configuration is valid");
+        return Ok(());
+    }
+    let config = loaded.config;
+    let metrics = telemetry::metrics().context("cannot record metrics")?;
+    let rendered = metrics.clone();
+    let thermograph = Thermograph::builder()
+        .config(config.diagnostics.clone())
+        .metrics(move || rendered.render())
+        .build()?;
+    telemetry::init(&config.log, &thermograph)?;
+    for missing in BuildInfo::CURRENT.missing() {
+        tracing::error!("{missing}");
+    }
+    let door = thermograph.serve()?;
+    // Reads and prepares the models: before there is a runtime that it could block.
+    let service = Service::start(config.service())?;
+    let runtime =
+        runtime::Builder::new_multi_thread().enable_all().thread_name("worker").build()?;
+    runtime.block_on(serve(&config, &service, &thermograph, &door, metrics, args))?;
+    // Before the engine: what still runs there must not wait for it.
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    service.stop();
+    tracing::info!("stopped");
+    Ok(())
+}
+
+async fn serve(
+    config: &Config,
+    service: &Service,
+    thermograph: &Thermograph,
+    door: &Door,
+    metrics: PrometheusHandle,
+    args: &Args,
+) -> anyhow::Result<()> {
+    let listen = config.api.listen;
+    let listener = TcpListener::bind(listen)
+        .await
+        .with_context(|| format!("api.listen: cannot listen on `{listen}`"))?;
+    let api = listener.local_addr()?;
+    let addresses = Addresses { api, diagnostics: door.address(), console: door.console_address() };
+
+    let stop = CancellationToken::new();
+    shutdown::on_signal(stop.clone())?;
+    tokio::spawn(keep_up(metrics));
+    announce(&addresses, args.addresses_file.as_deref())?;
+
+    let draining = service.clone();
+    let stopped = stop.clone();
+    tokio::spawn(async move {
+        stopped.cancelled().await;
+        draining.drain();
+    });
+    let app = service.router().layer(thermograph.layer());
+    server::run(listener, app, &config.api, stop).await;
+    Ok(())
+}
+
+/// Folds what was recorded into the histograms, so that it does not pile up while nobody scrapes.
+async fn keep_up(metrics: PrometheusHandle) {
+    let mut ticks = time::interval(Duration::from_secs(5));
+    loop {
+        ticks.tick().await;
+        metrics.run_upkeep();
+    }
+}
+
+fn announce(addresses: &Addresses, file: Option<&Path>) -> anyhow::Result<()> {
+    let Addresses { api, diagnostics, console } = addresses;
+    tracing::info!(
+        api = %format_args!("http://{api}"),
+        diagnostics = %format_args!("http://{diagnostics}/debug/"),
+        console = console.map(|console| format!("http://{console}")),
+        "listening"
+    );
+    let Some(file) = file else { return Ok(()) };
+    // Renamed into place: whoever waits for the file never reads half of it.
+    let unfinished = file.with_extension("unfinished");
+    std::fs::write(&unfinished, serde_json::to_vec(addresses)?)
+        .and_then(|()| std::fs::rename(&unfinished, file))
+        .with_context(|| format!("cannot write {}", file.display()))
+}
+
+impl Args {
+    fn flags(&self) -> Vec<Flag> {
+        let flags = [
+            ("listen", "api.listen", &self.listen),
+            ("diagnostics-listen", "diagnostics.listen", &self.diagnostics_listen),
+            ("console-listen", "diagnostics.console_listen", &self.console_listen),
+        ];
+        let set = flags.into_iter().filter_map(|(flag, path, value)| {
+            value.as_ref().map(|value| (flag, path, value.as_str().into()))
+        });
+        set.collect()
+    }
+}

@@ -1,0 +1,139 @@
+//! Accepts connections and serves them, until told to stop.
+//!
+//! Not `axum::serve`: it leaves Nagle's algorithm on, has no time-out for a request's head, no
+//! bound on connections, and closes the listener the moment it is told to stop.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use axum::{
+    Router,
+    extract::{Request, State},
+    middleware::{self, Next},
+    response::Response,
+};
+use http::{HeaderValue, Version, header};
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo, TokioTimer},
+    server::{conn::auto, graceful::GracefulShutdown},
+    service::TowerToHyperService,
+};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time,
+};
+use tokio_util::sync::CancellationToken;
+
+use super::config::Api;
+
+/// Serves `app` on `listener` until `stop`, then drains: for `shutdown_grace` connections are
+/// still taken and answers ask to close them; after it, what is on its way has `drain_timeout`.
+pub(crate) async fn run(listener: TcpListener, app: Router, api: &Api, stop: CancellationToken) {
+    let closing = Arc::new(AtomicBool::new(false));
+    let app = app.layer(middleware::from_fn_with_state(Arc::clone(&closing), ask_to_close));
+    let mut connections = Connections::new(app, api);
+    tokio::select! {
+        // Cancel-safe: a connection is either not accepted yet, or has its own task.
+        () = connections.accept(&listener) => {}
+        () = stop.cancelled() => {}
+    }
+    closing.store(true, Relaxed);
+    // A client that connects now finds somebody: its balancer may not know yet.
+    let _passed = time::timeout(api.shutdown_grace, connections.accept(&listener)).await;
+    connections.accept_waiting(&listener).await;
+    drop(listener);
+    connections.drain(api.drain_timeout).await;
+}
+
+struct Connections {
+    app: Router,
+    builder: auto::Builder<TokioExecutor>,
+    graceful: GracefulShutdown,
+    permits: Arc<Semaphore>,
+}
+
+impl Connections {
+    fn new(app: Router, api: &Api) -> Self {
+        let mut builder = auto::Builder::new(TokioExecutor::new());
+        builder.http1().timer(TokioTimer::new()).header_read_timeout(api.idle_timeout);
+        let keep_alive = api.idle_timeout;
+        builder.http2().timer(TokioTimer::new()).keep_alive_interval(keep_alive);
+        let permits = Arc::new(Semaphore::new(api.max_connections));
+        Self { app, builder, graceful: GracefulShutdown::new(), permits }
+    }
+
+    /// Accepts for ever. Past the bound on connections, new ones wait in the kernel's queue.
+    async fn accept(&mut self, listener: &TcpListener) {
+        loop {
+            let Ok(permit) = Arc::clone(&self.permits).acquire_owned().await else { return };
+            match listener.accept().await {
+                Ok((stream, _)) => self.serve(stream, permit),
+                Err(error) => {
+                    tracing::warn!(%error, "a connection was not accepted");
+                    // Out of file descriptors as a rule: one must be closed first.
+                    time::sleep(Duration::from_millis(50)).await;
+                }
+            }
+        }
+    }
+
+    /// Accepts what the kernel has already connected: closing the listener would reset it.
+    async fn accept_waiting(&mut self, listener: &TcpListener) {
+        while let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() {
+            let accepted = time::timeout(Duration::ZERO, listener.accept()).await;
+            let Ok(Ok((stream, _))) = accepted else { return };
+            self.serve(stream, permit);
+        }
+    }
+
+    fn serve(&self, stream: TcpStream, permit: OwnedSemaphorePermit) {
+        // Without it, small answers wait for a delayed acknowledgement: 40 ms.
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%error, "TCP_NODELAY is not set");
+        }
+        let service = TowerToHyperService::new(self.app.clone());
+        let connection = self.builder.serve_connection(TokioIo::new(stream), service);
+        let connection = self.graceful.watch(connection.into_owned());
+        tokio::spawn(async move {
+            if let Err(error) = connection.await {
+                tracing::debug!(error, "a connection ended");
+            }
+            drop(permit);
+        });
+    }
+
+    async fn drain(self, timeout: Duration) {
+        let open = self.graceful.count();
+        tracing::info!(connections = open, "draining");
+        let Self { graceful, permits, builder, app } = self;
+        drop((builder, app));
+        let total = permits.available_permits() + open;
+        if time::timeout(timeout, graceful.shutdown()).await.is_ok() {
+            tracing::info!("drained");
+        } else {
+            let left = total.saturating_sub(permits.available_permits());
+            tracing::warn!(connections = left, "cut off: they took longer than drain_timeout");
+        }
+    }
+}
+
+/// While closing, answers ask their clients to close the connection, so that none is closed
+/// under a request that is just being sent.
+async fn ask_to_close(
+    State(closing): State<Arc<AtomicBool>>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let old = request.version() <= Version::HTTP_11;
+    let mut response = next.run(request).await;
+    if old && closing.load(Relaxed) {
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    response
+}
