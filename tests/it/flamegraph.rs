@@ -1,0 +1,96 @@
+//! The main job, and the clinic.
+
+use std::{
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
+
+use tempfile::TempDir;
+
+use crate::support::{MODEL, send, thermograph, wait};
+
+/// `thermograph flamegraph` in a folder of its own, with this checkout's model.
+fn flamegraph(folder: &TempDir, args: &[&str]) -> Command {
+    let model = Path::new(env!("CARGO_MANIFEST_DIR")).join("models").join(MODEL);
+    let mut command = thermograph();
+    command.current_dir(folder).env("MODEL_DIR", model).arg("flamegraph").args(args);
+    command
+}
+
+/// Runs it to its end: what it printed.
+fn run(mut command: Command) -> String {
+    let output = command.output().expect("it runs");
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{stderr}");
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+#[test]
+fn one_command_ends_with_a_table_and_two_pictures() {
+    let folder = tempfile::tempdir().expect("a folder");
+    // The handler itself takes a few hundredths of the CPU time: enough requests, enough samples.
+    let args =
+        ["--seconds=6", "--frequency=250", "--connections=32", "--mix=short=8,long=1,batch=1"];
+    let printed = run(flamegraph(&folder, &args));
+    assert!(printed.contains("POST /v1/embeddings"), "{printed}");
+    assert!(printed.contains(", 0 errors, "), "{printed}");
+    let picture = |name: &str| {
+        let path = folder.path().join("flamegraphs").join(name);
+        assert!(printed.contains(&format!("flamegraphs/{name}")), "{printed}");
+        std::fs::read_to_string(path).expect("a picture")
+    };
+    let cpu = picture("embeddings-cpu.svg");
+    for name in ["Encoder::infer", "Tokenizer::tokenize", "embeddings::embeddings::{{closure}}"] {
+        assert!(cpu.contains(name), "no {name} in the picture");
+    }
+    let spans = picture("embeddings-spans.svg");
+    for name in ["POST /v1/embeddings", "infer", "tokenize"] {
+        assert!(spans.contains(&format!("<title>{name} (")), "no {name} in the picture");
+    }
+    for profile in ["cpu.pb.gz", "cpu.folded", "spans.pb.gz", "spans.folded"] {
+        let path = folder.path().join("profiles").join(format!("embeddings-{profile}"));
+        assert!(path.metadata().expect("a profile").len() > 0, "{profile}");
+    }
+}
+
+#[test]
+fn interrupted_it_stops_what_it_started() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut command = flamegraph(&folder, &["--seconds", "300"]);
+    let mut process = command.stderr(Stdio::null()).spawn().expect("started");
+    let children = format!("/proc/{0}/task/{0}/children", process.id());
+    let mut service = PathBuf::new();
+    wait("the service runs", || {
+        let ids = std::fs::read_to_string(&children).expect("Linux tells of children");
+        let Some(id) = ids.split_whitespace().next() else { return false };
+        service = Path::new("/proc").join(id);
+        true
+    });
+    send(process.id(), "INT");
+    assert!(!process.wait().expect("a child").success());
+    assert!(!service.exists(), "the service is still there");
+}
+
+#[test]
+fn in_the_clinic_ill_handlers_stand_out_by_their_longest_poll() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let binary = Path::new(env!("CARGO_BIN_EXE_thermograph"));
+    let clinic = binary.with_file_name("examples").join("clinic");
+    let clinic = clinic.to_str().expect("UTF-8");
+    let targets = ["/hello", "/healthy", "/blocking-sleep", "/cpu-burn"];
+    let targets = targets.map(|path| format!("GET {path}=1"));
+    let mut args = vec!["--seconds", "3", "--program", clinic];
+    args.extend(targets.iter().flat_map(|target| ["--target", target]));
+    let printed = run(flamegraph(&folder, &args));
+    // handler, requests, errors, p50, p99, polls, poll p99, longest, busy
+    let longest = |path: &str| -> f64 {
+        let row = printed.lines().find(|line| line.starts_with(&format!("GET {path} ")));
+        let cells: Vec<_> = row.unwrap_or_else(|| panic!("{printed}")).split_whitespace().collect();
+        cells[8].parse().unwrap_or_else(|_| panic!("{printed}"))
+    };
+    assert!(longest("/blocking-sleep") >= 30.0, "{printed}");
+    assert!(longest("/cpu-burn") > longest("/hello"), "{printed}");
+    let cpu = folder.path().join("flamegraphs/clinic-cpu.svg");
+    let cpu = std::fs::read_to_string(cpu).expect("a picture");
+    assert!(cpu.contains("clinic::cpu_burn::{{closure}}"), "no cpu_burn in the picture");
+}

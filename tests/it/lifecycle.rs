@@ -1,0 +1,90 @@
+//! Stopping and starting.
+
+use std::{
+    sync::atomic::{AtomicUsize, Ordering::Relaxed},
+    thread,
+};
+
+use serde_json::json;
+
+use crate::support::{MODEL, Server, agent, answer, get, wait};
+
+/// What became of the requests of some clients that went on until they could not connect.
+#[derive(Default)]
+struct Seen {
+    answered: AtomicUsize,
+    lost: AtomicUsize,
+}
+
+/// Sends requests one after the other, until the server takes no connection any more.
+fn ask(url: &str, seen: &Seen) {
+    let agent = agent();
+    let body = json!({ "model": MODEL, "input": ["a sentence", "and one more"] }).to_string();
+    loop {
+        match agent.post(url).content_type("application/json").send(&body) {
+            Ok(response) => match answer(response).status {
+                200 => seen.answered.fetch_add(1, Relaxed),
+                _ => seen.lost.fetch_add(1, Relaxed),
+            },
+            Err(ureq::Error::ConnectionFailed) => return,
+            Err(ureq::Error::Io(error))
+                if error.kind() == std::io::ErrorKind::ConnectionRefused =>
+            {
+                return;
+            }
+            Err(error) => {
+                eprintln!("lost: {error:?}");
+                seen.lost.fetch_add(1, Relaxed)
+            }
+        };
+    }
+}
+
+#[test]
+fn a_stop_under_load_loses_no_request() {
+    for signal in ["TERM", "INT"] {
+        let mut server = Server::start();
+        let seen = Seen::default();
+        let url = server.api("/v1/embeddings");
+        thread::scope(|scope| {
+            for _ in 0..16 {
+                scope.spawn(|| ask(&url, &seen));
+            }
+            wait("the load runs", || seen.answered.load(Relaxed) > 100);
+            server.signal(signal);
+        });
+        assert_eq!(seen.lost.load(Relaxed), 0);
+        assert!(server.ended().success());
+        let log = server.log();
+        assert!(log.contains(&format!("SIG{signal}")) && log.contains("drained"), "{log}");
+    }
+}
+
+#[test]
+fn while_it_stops_it_is_alive_and_not_ready() {
+    let mut server = Server::with(&[("THERMOGRAPH_API_SHUTDOWN_GRACE", "1m")]);
+    assert_eq!(get(&server.api("/health/ready")).status, 200);
+    server.signal("TERM");
+    wait("it is not ready", || get(&server.api("/health/ready")).status == 503);
+    let live = get(&server.api("/health/live"));
+    assert_eq!((live.status, live.header("connection")), (200, "close"));
+    // A second signal ends it at once.
+    server.signal("INT");
+    assert_eq!(server.ended().code(), Some(130));
+}
+
+#[test]
+fn after_kill_9_it_starts_again_at_once() {
+    let mut server = Server::start();
+    let listen = server.addresses.api.to_string();
+    let seen = Seen::default();
+    let url = server.api("/v1/embeddings");
+    thread::scope(|scope| {
+        scope.spawn(|| ask(&url, &seen));
+        wait("the load runs", || seen.answered.load(Relaxed) > 10);
+        server.signal("KILL");
+        server.ended();
+    });
+    let again = Server::at(&listen, &[]);
+    assert_eq!(again.embed(&json!({ "model": MODEL, "input": "a" })).status, 200);
+}

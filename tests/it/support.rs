@@ -1,0 +1,237 @@
+//! A server of our own, on ports of its own.
+
+use std::{
+    fs::File,
+    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
+    path::{Path, PathBuf},
+    process::{Child, Command, ExitStatus, Stdio},
+    sync::atomic::{AtomicBool, Ordering::Relaxed},
+    thread,
+    time::{Duration, Instant},
+};
+
+use serde_json::Value;
+use tempfile::TempDir;
+use thermograph::app::serve::Addresses;
+
+/// The name of the model that is there by default.
+pub(crate) const MODEL: &str = "all-MiniLM-L6-v2";
+/// Longest time that anything here may take: generous, for a machine that is busy.
+pub(crate) const PATIENCE: Duration = Duration::from_mins(2);
+
+/// A running server; killed when dropped.
+pub(crate) struct Server {
+    child: Child,
+    dir: TempDir,
+    pub(crate) addresses: Addresses,
+}
+
+impl Server {
+    pub(crate) fn start() -> Self {
+        Self::with(&[])
+    }
+
+    /// A server with some variables in its environment.
+    pub(crate) fn with(variables: &[(&str, &str)]) -> Self {
+        Self::at("127.0.0.1:0", variables)
+    }
+
+    pub(crate) fn at(listen: &str, variables: &[(&str, &str)]) -> Self {
+        let dir = tempfile::tempdir().expect("a folder");
+        let config = dir.path().join("thermograph.toml");
+        File::create(&config).expect("a file");
+        let file = dir.path().join("addresses.json");
+        let log = File::create(dir.path().join("log")).expect("a file");
+        let any = "127.0.0.1:0";
+        let mut child = thermograph()
+            .args(["serve", "--listen", listen, "--diagnostics-listen", any])
+            .args(["--console-listen", any, "--addresses-file"])
+            .arg(&file)
+            .arg("--config")
+            .arg(&config)
+            .envs(variables.iter().copied())
+            .stderr(log)
+            .spawn()
+            .expect("started");
+        wait("the server listens", || {
+            let ended = child.try_wait().expect("a child");
+            let log = || std::fs::read_to_string(dir.path().join("log")).expect("a log");
+            assert!(ended.is_none(), "the server ended: {}", log());
+            file.exists()
+        });
+        let addresses = std::fs::read(&file).expect("a file");
+        let addresses = serde_json::from_slice(&addresses).expect("addresses");
+        Self { child, dir, addresses }
+    }
+
+    pub(crate) fn api(&self, path: &str) -> String {
+        format!("http://{}{path}", self.addresses.api)
+    }
+
+    pub(crate) fn diagnostics(&self, path: &str) -> String {
+        format!("http://{}{path}", self.addresses.diagnostics)
+    }
+
+    pub(crate) fn embed(&self, body: &Value) -> Answer {
+        post(&self.api("/v1/embeddings"), &body.to_string())
+    }
+
+    /// The value of a metric that counts, or the sum over its labels.
+    pub(crate) fn metric(&self, name: &str) -> u64 {
+        let text = get(&self.diagnostics("/metrics")).text;
+        let of_name = text.lines().filter(|line| {
+            let rest = line.strip_prefix(name);
+            rest.is_some_and(|rest| rest.starts_with([' ', '{']))
+        });
+        of_name.filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok()).sum()
+    }
+
+    pub(crate) fn log(&self) -> String {
+        std::fs::read_to_string(self.dir.path().join("log")).expect("a log")
+    }
+
+    pub(crate) fn signal(&self, signal: &str) {
+        send(self.child.id(), signal);
+    }
+
+    /// Waits for the process to end.
+    pub(crate) fn ended(&mut self) -> ExitStatus {
+        let mut status = None;
+        wait("the server ends", || {
+            status = self.child.try_wait().expect("a child");
+            status.is_some()
+        });
+        status.expect("just seen")
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if thread::panicking() {
+            eprintln!("log of the server:\n{}", self.log());
+        }
+    }
+}
+
+/// The program, in the folder where the models are, with nothing of this environment in it.
+pub(crate) fn thermograph() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_thermograph"));
+    command.current_dir(env!("CARGO_MANIFEST_DIR")).stdin(Stdio::null());
+    for (name, _) in std::env::vars() {
+        if name.starts_with("THERMOGRAPH_") || name == "RUST_LOG" || name == "MODEL_DIR" {
+            command.env_remove(name);
+        }
+    }
+    command
+}
+
+/// What a server answered.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) headers: ureq::http::HeaderMap,
+    pub(crate) text: String,
+}
+
+impl Answer {
+    pub(crate) fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map_or("", |value| value.to_str().expect("ASCII"))
+    }
+
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_str(&self.text).unwrap_or_else(|error| panic!("{error}: {}", self.text))
+    }
+
+    /// OpenAI's error object, of an answer that must be one.
+    pub(crate) fn error(&self) -> Value {
+        assert!(!self.header("x-request-id").is_empty(), "no request id: {self:?}");
+        let mut json = self.json();
+        let error = json["error"].take();
+        assert!(error["message"].is_string() && error["type"].is_string(), "{self:?}");
+        error
+    }
+}
+
+pub(crate) fn agent() -> ureq::Agent {
+    ureq::Agent::config_builder()
+        .http_status_as_error(false)
+        .timeout_global(Some(PATIENCE))
+        .build()
+        .into()
+}
+
+pub(crate) fn get(url: &str) -> Answer {
+    answer(agent().get(url).call().expect("an answer"))
+}
+
+pub(crate) fn get_bytes(url: &str) -> Vec<u8> {
+    let mut response = agent().get(url).call().expect("an answer");
+    assert_eq!(response.status(), 200, "{url}");
+    response.body_mut().with_config().limit(1 << 30).read_to_vec().expect("a body")
+}
+
+pub(crate) fn post(url: &str, body: &str) -> Answer {
+    let request = agent().post(url).content_type("application/json");
+    answer(request.send(body).expect("an answer"))
+}
+
+pub(crate) fn answer(mut response: ureq::http::Response<ureq::Body>) -> Answer {
+    let text = response.body_mut().with_config().limit(1 << 30).read_to_string();
+    Answer {
+        status: response.status().as_u16(),
+        headers: response.headers().clone(),
+        text: text.expect("a body"),
+    }
+}
+
+/// Sends a signal to a process.
+pub(crate) fn send(process: u32, signal: &str) {
+    let sent = Command::new("kill").args([format!("-{signal}"), process.to_string()]).status();
+    assert!(sent.expect("kill runs").success());
+}
+
+/// Waits until something is so.
+pub(crate) fn wait(what: &str, mut is_so: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !is_so() {
+        assert!(start.elapsed() < PATIENCE, "waited {PATIENCE:?} until {what}");
+        thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// Keeps the server busy with embeddings, short, long and many, while `during` runs.
+pub(crate) fn under_load<T>(server: &Server, during: impl FnOnce() -> T) -> T {
+    let stop = AtomicBool::new(false);
+    let long = "a sentence that is not short, since it says the same again and again. ".repeat(12);
+    let some = serde_json::json!(vec!["one of some"; 10]);
+    let many = serde_json::json!(vec!["one of many"; 16]);
+    let inputs = [serde_json::json!("short"), serde_json::json!(long), many, some.clone(), some];
+    thread::scope(|scope| {
+        for input in &inputs {
+            let stop = &stop;
+            scope.spawn(move || {
+                while !stop.load(Relaxed) {
+                    let body = serde_json::json!({ "model": MODEL, "input": input });
+                    assert_eq!(server.embed(&body).status, 200);
+                }
+            });
+        }
+        let result = catch_unwind(AssertUnwindSafe(during));
+        stop.store(true, Relaxed);
+        result.unwrap_or_else(|panic| resume_unwind(panic))
+    })
+}
+
+/// A tool that `just tools` installs.
+pub(crate) fn tool(name: &str) -> PathBuf {
+    let own = Path::new(env!("CARGO_MANIFEST_DIR")).join(".tools/bin").join(name);
+    if own.is_file() {
+        return own;
+    }
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let found = std::env::split_paths(&path).map(|dir| dir.join(name)).find(|file| file.is_file());
+    found.unwrap_or_else(|| panic!("{name} is not installed: `./just tools` does it"))
+}
