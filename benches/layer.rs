@@ -1,0 +1,94 @@
+//! Nanoseconds that the diagnostics layer adds to a request: no network, no runtime.
+
+use std::{
+    convert::Infallible,
+    future::{Ready, ready},
+    hint::black_box,
+    pin::pin,
+    sync::Arc,
+    task::{Context, Poll, Waker},
+};
+
+use axum::{Router, body::Body, routing::get};
+use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use http::{Request, Response};
+use thermograph::diagnostics::{Ledger, WatchLayer};
+use tower::{Service, layer::util::Identity, service_fn};
+use tower_layer::Layer as _;
+
+fn layer(criterion: &mut Criterion) {
+    let ledger = Arc::new(Ledger::new(256));
+    let layer = WatchLayer::new(Arc::clone(&ledger));
+    let app = || Router::new().route("/", get(|| async { "hello" }));
+
+    // The layer alone, around a service that is there at once: its whole cost is the difference.
+    let mut group = criterion.benchmark_group("service");
+    group.throughput(Throughput::Elements(1));
+    group.bench_function("bare", |bench| bench.iter(|| call(&mut service_fn(answer))));
+    let mut watched = layer.layer(service_fn(answer));
+    group.bench_function("watched", |bench| bench.iter(|| call(&mut watched)));
+    group.finish();
+
+    // In a router, where the handler is looked up by its method and matched path.
+    let mut group = criterion.benchmark_group("router");
+    group.throughput(Throughput::Elements(1));
+    let mut bare = app().into_service::<Body>();
+    group.bench_function("bare", |bench| bench.iter(|| call(&mut bare)));
+    // What axum itself takes for any layer at all.
+    let mut identity = app().layer(Identity::new()).into_service::<Body>();
+    group.bench_function("identity", |bench| bench.iter(|| call(&mut identity)));
+    let mut watched = app().layer(layer).into_service::<Body>();
+    group.bench_function("watched", |bench| bench.iter(|| call(&mut watched)));
+    group.finish();
+}
+
+/// What a scrape costs, with as many handlers as there may be.
+fn report(criterion: &mut Criterion) {
+    let ledger = Arc::new(Ledger::new(256));
+    let layer = WatchLayer::new(Arc::clone(&ledger));
+    let mut app = Router::new();
+    for number in 0..256 {
+        app = app.route(&format!("/{number}"), get(|| async { "hello" }));
+    }
+    let mut app = app.layer(layer).into_service::<Body>();
+    for number in 0..256 {
+        ask(&mut app, &format!("/{number}"));
+    }
+    let mut group = criterion.benchmark_group("ledger");
+    group.throughput(Throughput::Elements(256));
+    group.bench_function("report", |bench| bench.iter(|| black_box(ledger.report())));
+    group.finish();
+}
+
+fn answer(_: Request<Body>) -> Ready<Result<Response<Body>, Infallible>> {
+    ready(Ok(Response::new(Body::from("hello"))))
+}
+
+fn call<S, B>(service: &mut S)
+where
+    S: Service<Request<Body>, Response = Response<B>, Error = Infallible>,
+    B: http_body::Body,
+{
+    ask(service, "/");
+}
+
+/// A request from its head to the end of the answer's body.
+fn ask<S, B>(service: &mut S, path: &str)
+where
+    S: Service<Request<Body>, Response = Response<B>, Error = Infallible>,
+    B: http_body::Body,
+{
+    let mut request = Request::new(Body::empty());
+    *request.uri_mut() = path.parse().expect("a path");
+    let mut context = Context::from_waker(Waker::noop());
+    let Poll::Ready(Ok(response)) = pin!(service.call(request)).poll(&mut context) else {
+        panic!("a handler that waits for nothing has its answer at once");
+    };
+    let mut body = pin!(response.into_body());
+    while !body.as_ref().is_end_stream() {
+        black_box(body.as_mut().poll_frame(&mut context).is_ready());
+    }
+}
+
+criterion_group!(benches, layer, report);
+criterion_main!(benches);

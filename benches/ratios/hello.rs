@@ -1,0 +1,107 @@
+//! The small servers that show what a layer costs: a handler that says hello.
+//!
+//! On the default runtime: as many workers as there are cores, which the client shares.
+
+use std::{
+    io::{self, Read as _},
+    net::{Ipv4Addr, SocketAddr},
+    thread,
+};
+
+use anyhow::Context as _;
+use axum::{
+    Router,
+    routing::get,
+    serve::{Listener as _, ListenerExt as _},
+};
+use clap::ValueEnum;
+use thermograph::diagnostics::{ConsoleMode, Thermograph};
+use tokio::{net::TcpListener, runtime, task::JoinSet};
+use tower::layer::util::Identity;
+use tracing_subscriber::{
+    EnvFilter, Layer as _, fmt, layer::SubscriberExt as _, util::SubscriberInitExt as _,
+};
+
+/// Which server to be.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum Kind {
+    /// On its first address without a layer, on its second with one that does nothing, on its
+    /// third with the diagnostics layer.
+    Layer,
+    /// Without the console.
+    ConsoleOff,
+    /// With the console, to which nobody attaches.
+    ConsoleOnAttach,
+}
+
+/// Serves until the standard input ends; says its addresses first.
+pub(crate) fn serve(kind: Kind) -> anyhow::Result<()> {
+    let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    let thermograph = Thermograph::builder().listen(any).console_listen(any);
+    let mode = match kind {
+        Kind::Layer | Kind::ConsoleOff => ConsoleMode::Off,
+        Kind::ConsoleOnAttach => ConsoleMode::OnAttach,
+    };
+    let thermograph = thermograph.console(mode).build()?;
+    let door = thermograph.serve()?;
+    let layer = thermograph.layer();
+    let apps = match kind {
+        Kind::Layer => {
+            let app = || app(get(hello));
+            vec![app(), app().layer(Identity::new()), app().layer(layer)]
+        }
+        Kind::ConsoleOff | Kind::ConsoleOnAttach => {
+            subscribe(&thermograph)?;
+            vec![app(get(traced)).layer(layer)]
+        }
+    };
+    thread::spawn(leave_with_the_parent);
+    let runtime = runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(listen(apps))?;
+    drop(door);
+    Ok(())
+}
+
+fn app(handler: axum::routing::MethodRouter) -> Router {
+    Router::new().route("/", handler)
+}
+
+async fn hello() -> &'static str {
+    "hello"
+}
+
+/// With a span, as the service's handlers have.
+#[tracing::instrument]
+async fn traced() -> &'static str {
+    "hello"
+}
+
+/// As `thermograph serve` does.
+fn subscribe(thermograph: &Thermograph) -> anyhow::Result<()> {
+    let lines = fmt::layer().with_writer(io::stderr).json().flatten_event(true);
+    let lines = lines.with_filter(EnvFilter::try_new("info")?);
+    tracing_subscriber::registry().with(lines).with(thermograph.tracing_layer()).try_init()?;
+    Ok(())
+}
+
+async fn listen(apps: Vec<Router>) -> anyhow::Result<()> {
+    let mut servers = JoinSet::new();
+    let mut addresses = Vec::new();
+    for app in apps {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?.tap_io(|stream| {
+            // It cannot fail on a connection that has just been made.
+            let _ = stream.set_nodelay(true);
+        });
+        addresses.push(listener.local_addr()?.to_string());
+        servers.spawn(async { axum::serve(listener, app).await });
+    }
+    println!("{}", addresses.join(" "));
+    servers.join_next().await.context("no server")???;
+    Ok(())
+}
+
+fn leave_with_the_parent() {
+    // Whether it ends or fails: nobody is there.
+    let _ = io::stdin().read(&mut [0]);
+    std::process::exit(0);
+}

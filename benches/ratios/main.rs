@@ -1,0 +1,98 @@
+//! What the project promises about its speed, each as a ratio of two things measured in turns in
+//! one run, so that whatever else the machine does hits both.
+//!
+//! | name | what | promise |
+//! |---|---|---|
+//! | `layer` | a hello handler over HTTP with the diagnostics layer : without | ≥ 0.98 |
+//! | `console` | the same with tokio-console compiled in, nobody attached : without | ≥ 0.98 |
+//! | `http` | the service over HTTP, 64 connections : its engine called in a loop | ≥ 0.9 |
+//! | `python` | the service : onnxruntime f32 behind FastAPI and uvicorn | ≥ 1.0 |
+//! | `soak` | longest poll on a runtime worker under 64 clients, and no error | < 10 ms |
+//!
+//! ```text
+//! cargo bench --profile profiling --bench ratios                    # all, about 8 minutes
+//! cargo bench --profile profiling --bench ratios -- layer console   # some
+//! cargo bench --profile profiling --bench ratios -- --quick --strict
+//! ```
+
+mod client;
+mod console;
+mod figure;
+mod hello;
+mod http;
+mod layer;
+mod process;
+mod python;
+mod rounds;
+mod service;
+mod soak;
+mod texts;
+
+use std::process::ExitCode;
+
+use clap::{Parser, ValueEnum};
+
+use self::{figure::Figure, process::load_average, rounds::Rounds};
+
+/// Measures what is promised about speed.
+#[derive(Debug, Parser)]
+struct Args {
+    /// What to measure; everything, if nothing is named.
+    what: Vec<What>,
+    /// Fewer rounds: whether it works, rather than how fast.
+    #[arg(long)]
+    quick: bool,
+    /// Fail if a promise is not kept.
+    #[arg(long)]
+    strict: bool,
+    /// Be one of the servers that are measured.
+    #[arg(long, hide = true)]
+    hello: Option<hello::Kind>,
+    /// Given by `cargo bench`.
+    #[arg(long, hide = true)]
+    bench: bool,
+}
+
+/// A promise.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum What {
+    Layer,
+    Console,
+    Http,
+    Python,
+    Soak,
+}
+
+impl What {
+    fn measure(self, quick: bool) -> anyhow::Result<Vec<Figure>> {
+        // Fewer, not shorter: a round has to last for many batches.
+        let rounds = |full: Rounds| if quick { full.fewer() } else { full };
+        match self {
+            Self::Layer => layer::measure(rounds(layer::ROUNDS)),
+            Self::Console => console::measure(rounds(console::ROUNDS)),
+            Self::Http => http::measure(rounds(http::ROUNDS)),
+            Self::Python => python::measure(rounds(python::ROUNDS)),
+            Self::Soak => soak::measure(if quick { soak::QUICK } else { soak::LENGTH }),
+        }
+    }
+}
+
+fn main() -> anyhow::Result<ExitCode> {
+    let args = Args::parse();
+    if let Some(kind) = args.hello {
+        hello::serve(kind)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let all = if args.what.is_empty() { What::value_variants() } else { &args.what };
+    let mut kept = true;
+    for what in all {
+        let before = load_average()?;
+        for figure in what.measure(args.quick)? {
+            println!("{figure}");
+            kept &= figure.is_kept();
+        }
+        // Before it, it was others' load; after it, it is ours as well.
+        println!("         load average {before} before, {} after\n", load_average()?);
+    }
+    Ok(if kept || !args.strict { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}

@@ -1,0 +1,94 @@
+//! The processes that are measured, and what the kernel says of them.
+
+use std::{
+    fs,
+    io::{BufRead as _, BufReader},
+    net::SocketAddr,
+    process::{Child, ChildStdout, Command, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, bail};
+
+/// A server in a process of its own; killed when dropped.
+#[derive(Debug)]
+pub(crate) struct Process {
+    child: Child,
+}
+
+/// Longest time that a server may take to start.
+const PATIENCE: Duration = Duration::from_mins(1);
+
+impl Process {
+    pub(crate) fn start(command: &mut Command) -> anyhow::Result<Self> {
+        let child = command.spawn().with_context(|| format!("cannot start {command:?}"))?;
+        Ok(Self { child })
+    }
+
+    /// This program again, as one of the servers that are measured; the addresses that it says.
+    pub(crate) fn hello(kind: &str) -> anyhow::Result<(Self, Vec<SocketAddr>)> {
+        let mut command = Command::new(std::env::current_exe()?);
+        // Its end of our pipe tells it when we are gone.
+        command.args(["--hello", kind]).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut process = Self::start(&mut command)?;
+        let said = process.child.stdout.take().context("no pipe")?;
+        let addresses = first_line(said)?;
+        let addresses = addresses.split_whitespace().map(str::parse);
+        Ok((process, addresses.collect::<Result<_, _>>()?))
+    }
+
+    /// Waits until something about the process is so.
+    pub(crate) fn wait<T>(
+        &mut self,
+        what: &str,
+        mut is_so: impl FnMut() -> Option<T>,
+    ) -> anyhow::Result<T> {
+        let start = Instant::now();
+        loop {
+            if let Some(value) = is_so() {
+                return Ok(value);
+            }
+            if let Some(status) = self.child.try_wait()? {
+                bail!("it ended ({status}) before {what}");
+            }
+            if start.elapsed() > PATIENCE {
+                bail!("waited {PATIENCE:?} until {what}");
+            }
+            thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// Seconds of processor time that its threads have had: right to the nanosecond, where the
+    /// usual clocks count ticks.
+    pub(crate) fn cpu_seconds(&self) -> anyhow::Result<f64> {
+        let mut nanoseconds = 0;
+        for task in fs::read_dir(format!("/proc/{}/task", self.child.id()))? {
+            // A thread that has ended meanwhile is no error.
+            let Ok(text) = fs::read_to_string(task?.path().join("schedstat")) else { continue };
+            let ran = text.split_whitespace().next().context("schedstat is empty")?;
+            nanoseconds += ran.parse::<u64>()?;
+        }
+        Ok(nanoseconds as f64 / 1e9)
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// The machine's load average of the last minute.
+pub(crate) fn load_average() -> anyhow::Result<String> {
+    let text = fs::read_to_string("/proc/loadavg")?;
+    Ok(text.split(' ').next().unwrap_or_default().to_owned())
+}
+
+fn first_line(said: ChildStdout) -> anyhow::Result<String> {
+    let mut line = String::new();
+    BufReader::new(said).read_line(&mut line)?;
+    Ok(line)
+}

@@ -1,0 +1,70 @@
+//! `thermograph serve`, as people run it, in a process of its own.
+
+use std::{
+    fs::{self, File},
+    process::{Command, Stdio},
+    time::Duration,
+};
+
+use anyhow::Context as _;
+use tempfile::TempDir;
+use thermograph::app::serve::Addresses;
+
+use crate::{
+    client::{Clients, Requests},
+    process::Process,
+    rounds::Sample,
+};
+
+/// The service, with its defaults.
+pub(crate) struct Service {
+    pub(crate) process: Process,
+    pub(crate) addresses: Addresses,
+    _dir: TempDir,
+}
+
+impl Service {
+    pub(crate) fn start() -> anyhow::Result<Self> {
+        let dir = tempfile::tempdir()?;
+        let [config, addresses, log] =
+            ["thermograph.toml", "addresses.json", "log"].map(|name| dir.path().join(name));
+        File::create(&config)?;
+        let any = "127.0.0.1:0";
+        let mut command = Command::new(env!("CARGO_BIN_EXE_thermograph"));
+        command
+            .current_dir(env!("CARGO_MANIFEST_DIR"))
+            .args(["serve", "--listen", any, "--diagnostics-listen", any, "--console-listen", any])
+            .arg("--addresses-file")
+            .arg(&addresses)
+            .arg("--config")
+            .arg(&config)
+            .stdin(Stdio::null())
+            .stderr(File::create(&log)?);
+        for (name, _) in std::env::vars() {
+            if name.starts_with("THERMOGRAPH_") || name == "RUST_LOG" || name == "MODEL_DIR" {
+                command.env_remove(name);
+            }
+        }
+        let mut process = Process::start(&mut command)?;
+        let file = process.wait("it listens", || fs::read(&addresses).ok());
+        let said = || fs::read_to_string(&log).unwrap_or_default();
+        let file = file.with_context(|| format!("the service said: {}", said()))?;
+        Ok(Self { process, addresses: serde_json::from_slice(&file)?, _dir: dir })
+    }
+
+    pub(crate) fn clients(&self, connections: usize) -> anyhow::Result<Clients> {
+        Clients::connect(self.addresses.api, connections)
+    }
+}
+
+/// One round of requests, with the processor time of whoever answers them.
+pub(crate) fn round(
+    process: &Process,
+    clients: &mut Clients,
+    requests: &Requests,
+    length: Duration,
+) -> anyhow::Result<Sample> {
+    let before = process.cpu_seconds()?;
+    let (requests, seconds) = clients.drive(requests, length)?;
+    Ok(Sample { requests, seconds, cpu_seconds: process.cpu_seconds()? - before })
+}
