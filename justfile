@@ -1,0 +1,157 @@
+# Everything that is done with thermograph. `just` alone shows the menu.
+
+set shell := ["sh", "-euc"]
+# Arguments reach the commands as they were given, spaces and all: "$@".
+set positional-arguments
+
+# What is run, measured and tested: optimised, with names. One build serves all.
+profile := "profiling"
+program := "target/profiling/thermograph"
+clinic := "target/profiling/examples/clinic"
+tools := justfile_directory() / ".tools"
+
+# Installs Debian packages, or says what to install.
+install := '''
+    install() {
+        [ $# -gt 0 ] || return 0
+        command -v apt-get >/dev/null || { echo "install these first: $*" >&2; return 1; }
+        sudo=; [ "$(id -u)" = 0 ] || sudo=sudo
+        echo "installing $* with apt-get" >&2
+        $sudo apt-get update -qq
+        DEBIAN_FRONTEND=noninteractive $sudo apt-get install -y -qq --no-install-recommends "$@" >/dev/null
+    }
+    install'''
+
+console_version := "0.1.14"
+deny_version := "0.20.2"
+
+# Show this menu
+[private]
+default:
+    @{{ quote(just_executable()) }} --justfile {{ quote(justfile()) }} --list --unsorted
+
+# Start the service: API on 8080, diagnostics on 6060, console on 6669
+[group('run')]
+run *args: model
+    @exec {{ program }} serve "$@"
+
+# Drive traffic at the service that runs; `just load --help`
+[group('run')]
+load *args: build
+    @exec {{ program }} load "$@"
+
+# Build the program
+[group('run')]
+build:
+    cargo build --profile {{ profile }}
+
+# Get the weights of the local model, some 120 MB, checked and converted
+[group('run')]
+model: build _python
+    @{{ program }} model pull
+
+# Start the service, drive it, draw flame graphs; URL=http://… for one that runs already
+[group('look inside')]
+flamegraph *args:
+    @if [ -n "${URL:-}" ]; then \
+        {{ quote(just_executable()) }} --justfile {{ quote(justfile()) }} build; \
+        set -- --url "$URL" --diagnostics-url "${DIAGNOSTICS_URL:-http://127.0.0.1:6060}" "$@"; \
+    else \
+        {{ quote(just_executable()) }} --justfile {{ quote(justfile()) }} model; \
+    fi; \
+    exec {{ program }} flamegraph "$@"
+
+# Drive ill handlers beside healthy ones, and see who is who
+[group('look inside')]
+clinic *args: build
+    cargo build --profile {{ profile }} --example clinic
+    @exec {{ program }} flamegraph --program {{ clinic }} \
+        --target 'GET /hello=20' --target 'GET /healthy=4' --target 'GET /spawned-blocking=1' \
+        --target 'GET /blocking-sleep=1' --target 'GET /lock=1' --target 'GET /file-read=1' \
+        --target 'GET /cpu-burn=1' --target 'GET /big-json=1' "$@"
+
+# Capture CPU time of the service that runs, and draw it
+[group('look inside')]
+profile *args: build
+    @exec {{ program }} capture cpu "$@"
+
+# Capture spans of the service that runs, and draw them
+[group('look inside')]
+spans *args: build
+    @exec {{ program }} capture spans "$@"
+
+# What each handler of the service that runs has cost
+[group('look inside')]
+handlers *args: build
+    @exec {{ program }} handlers "$@"
+
+# Attach tokio-console to the service that runs
+[group('look inside')]
+console address="http://127.0.0.1:6669": _tokio-console
+    @exec {{ tools }}/bin/tokio-console "$1"
+
+# All tests, with the real clients of everything
+[group('check')]
+test *args: model tools
+    cargo test --profile {{ profile }} "$@"
+
+# Formatting, lints, documentation, dependencies
+[group('check')]
+lint: _deny
+    cargo fmt --check
+    cargo clippy --profile {{ profile }} --all-targets -- -D warnings
+    RUSTDOCFLAGS='-D warnings' cargo doc --profile {{ profile }} --no-deps --document-private-items
+    {{ tools }}/bin/cargo-deny --locked check bans licenses sources
+
+# Known vulnerabilities in dependencies: asks the advisory database on the network
+[group('check')]
+audit: _deny
+    {{ tools }}/bin/cargo-deny --locked check advisories
+
+# Each half without the other, every feature alone, and without tokio_unstable
+[group('check')]
+halves:
+    cargo clippy --profile {{ profile }} --no-default-features --lib -- -D warnings
+    cargo clippy --profile {{ profile }} --no-default-features --features diagnostics --lib --example mount -- -D warnings
+    cargo clippy --profile {{ profile }} --no-default-features --features service --lib -- -D warnings
+    cargo clippy --profile {{ profile }} --no-default-features --features diagnostics,service --lib -- -D warnings
+    RUSTFLAGS='' cargo check --profile {{ profile }} --target-dir target/plain --no-default-features --features diagnostics --lib
+    ! grep -rn 'crate::service\|crate::app' src/diagnostics src/diagnostics.rs
+    ! grep -rn 'crate::diagnostics\|crate::app' src/service src/service.rs
+
+# What the layers cost and how fast the service is, as ratios in one run
+[group('check')]
+bench *args: model
+    cargo bench --profile {{ profile }} "$@"
+
+# What the gate runs
+[group('check')]
+ci: lint halves test
+
+# Install what the tests use: Python, Go, tmux, tokio-console
+[group('set up')]
+tools: _python _tokio-console
+    @missing=''; \
+    python3 -c 'import venv, ensurepip' 2>/dev/null || missing="$missing python3-venv"; \
+    command -v go >/dev/null || missing="$missing golang-go"; \
+    command -v tmux >/dev/null || missing="$missing tmux"; \
+    {{ install }} $missing
+
+# Remove what was built, captured and installed; the weights stay
+[group('set up')]
+clean:
+    cargo clean
+    rm -rf .tools
+    find profiles flamegraphs -type f ! -name README.md ! -name 'readme-*' -delete
+
+# Fetches and converts the weights
+_python:
+    @missing=''; \
+    python3 -m pip --version >/dev/null 2>&1 || pip3 --version >/dev/null 2>&1 || missing='python3-pip'; \
+    {{ install }} $missing
+
+_tokio-console:
+    @[ -x {{ tools }}/bin/tokio-console ] || cargo install --quiet --locked --root {{ tools }} tokio-console@{{ console_version }}
+
+_deny:
+    @[ -x {{ tools }}/bin/cargo-deny ] || cargo install --quiet --locked --root {{ tools }} cargo-deny@{{ deny_version }}
