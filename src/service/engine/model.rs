@@ -132,9 +132,10 @@ impl Model {
             if chunk.is_empty() {
                 break;
             }
+            let left = chunk.len() + inputs.len();
             let job = Tokenize::new(self, &request, chunk);
             self.cpu.spawn(move || job.run()).map_err(|error| match error {
-                CpuError::Full => self.overloaded(inputs.len()),
+                CpuError::Full => self.overloaded(left),
                 CpuError::Lost => EmbedError::Lost,
             })?;
         }

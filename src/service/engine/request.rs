@@ -8,6 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use metrics::Gauge;
 use tokio::sync::oneshot;
 use tracing::Span;
 
@@ -43,7 +44,12 @@ pub(super) struct Request {
     left: Arc<AtomicBool>,
     progress: Mutex<Progress>,
     meters: Meters,
-    places: Reservation,
+}
+
+/// The places of a request's inputs, which count as waiting until this is dropped.
+struct Places {
+    reservation: Reservation,
+    waiting: Gauge,
 }
 
 /// What came of one input.
@@ -78,20 +84,21 @@ struct Progress {
     batch: Option<u64>,
     /// None once it was answered.
     answer: Option<oneshot::Sender<Result<Embedded, EmbedError>>>,
+    /// None once every input has its vector. After an error inputs are left that fill them still.
+    places: Option<Places>,
 }
 
 impl Request {
     pub(super) fn new(inputs: usize, places: Reservation, meters: Meters) -> (Arc<Self>, Waiting) {
         let (sender, answer) = oneshot::channel();
-        meters.waiting.increment(places.taken() as f64);
+        let places = Places::new(places, meters.waiting.clone());
         let left = Arc::new(AtomicBool::new(false));
         let request = Arc::new(Self {
             span: Span::current(),
             admitted: Instant::now(),
             left: Arc::clone(&left),
-            progress: Mutex::new(Progress::new(inputs, sender)),
+            progress: Mutex::new(Progress::new(inputs, sender, places)),
             meters,
-            places,
         });
         (request, Waiting { left, answer })
     }
@@ -130,14 +137,25 @@ impl Request {
     }
 }
 
-impl Drop for Request {
+impl Places {
+    fn new(reservation: Reservation, waiting: Gauge) -> Self {
+        waiting.increment(reservation.taken() as f64);
+        Self { reservation, waiting }
+    }
+}
+
+impl Drop for Places {
     fn drop(&mut self) {
-        self.meters.waiting.decrement(self.places.taken() as f64);
+        self.waiting.decrement(self.reservation.taken() as f64);
     }
 }
 
 impl Progress {
-    fn new(inputs: usize, answer: oneshot::Sender<Result<Embedded, EmbedError>>) -> Self {
+    fn new(
+        inputs: usize,
+        answer: oneshot::Sender<Result<Embedded, EmbedError>>,
+        places: Places,
+    ) -> Self {
         Self {
             vectors: std::iter::repeat_with(|| None).take(inputs).collect(),
             missing: inputs,
@@ -145,6 +163,7 @@ impl Progress {
             timings: Timings::default(),
             batch: None,
             answer: Some(answer),
+            places: Some(places),
         }
     }
 
@@ -162,6 +181,8 @@ impl Progress {
             self.timings.infer += batch.infer;
         }
         let answer = if self.missing == 0 { self.answer.take()? } else { return None };
+        // Before the answer: who has it may send the next request at once, and finds room.
+        self.places = None;
         let vectors = self.vectors.drain(..).flatten().collect();
         Some((answer, Embedded { vectors, tokens: self.tokens, timings: self.timings }))
     }
@@ -176,5 +197,45 @@ impl Waiting {
 impl Drop for Waiting {
     fn drop(&mut self) {
         self.left.store(true, Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::service::engine::admission::Admission;
+
+    #[tokio::test]
+    async fn whoever_has_the_answer_finds_the_places_free() {
+        let admission = Admission::new(2);
+        let places = admission.reserve(2).expect("free");
+        let (request, waiting) = Request::new(2, places, Meters::new("m"));
+        let outcome = || Outcome {
+            vector: [1.0].into(),
+            tokens: 3,
+            waited: Duration::ZERO,
+            batch: Batch { number: 1, infer: Duration::from_millis(1) },
+        };
+        request.complete(1, outcome());
+        assert_eq!(admission.taken(), 2);
+        request.complete(0, outcome());
+        // The engine still holds the request here, as its threads do for a moment.
+        let embedded = waiting.wait().await.expect("answered");
+        assert_eq!(admission.taken(), 0);
+        assert_eq!((embedded.vectors.len(), embedded.tokens), (2, 6));
+        assert_eq!(embedded.timings.infer, Duration::from_millis(1), "one batch counts once");
+    }
+
+    #[tokio::test]
+    async fn after_an_error_the_places_stay_taken_until_the_inputs_are_gone() {
+        let admission = Admission::new(2);
+        let places = admission.reserve(2).expect("free");
+        let (request, waiting) = Request::new(2, places, Meters::new("m"));
+        request.fail(EmbedError::Failed("on purpose"));
+        assert_eq!(waiting.wait().await.err(), Some(EmbedError::Failed("on purpose")));
+        assert!(request.has_left());
+        assert_eq!(admission.taken(), 2);
+        drop(request);
+        assert_eq!(admission.taken(), 0);
     }
 }
