@@ -119,7 +119,9 @@ async fn keep_up(metrics: PrometheusHandle) {
     let mut ticks = time::interval(Duration::from_secs(5));
     loop {
         ticks.tick().await;
-        metrics.run_upkeep();
+        let metrics = metrics.clone();
+        // After a busy while it takes long for a worker. A panic in it is reported, and no more.
+        let _ = tokio::task::spawn_blocking(move || metrics.run_upkeep()).await;
     }
 }
 

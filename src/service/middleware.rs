@@ -8,19 +8,22 @@ use axum::{
     Router,
     middleware::{from_fn, from_fn_with_state},
 };
+use tower::ServiceBuilder;
 use tower_http::catch_panic::CatchPanicLayer;
 
 pub(crate) use request_id::RequestId;
 
 use super::Config;
 
-/// Puts the middleware around the routes, the innermost first.
+/// Puts the middleware around the routes, all of it at once: axum boxes the future of every
+/// request for each call of `Router::layer`.
 pub(crate) fn stack(routes: Router, config: &Config) -> Router {
-    routes
-        // Innermost: what is cut off here is the handler and nothing else.
-        .layer(from_fn_with_state(config.request_timeout, timeout::limit))
+    let layers = ServiceBuilder::new()
+        // Outermost: every answer has an id, those of the layers below too.
+        .layer(from_fn(request_id::set))
         // Around the handler, so that a bug in one is a 500 and not a closed connection.
         .layer(CatchPanicLayer::custom(panic::answer))
-        // Outermost: every answer has an id, those of the layers above too.
-        .layer(from_fn(request_id::set))
+        // Innermost: what is cut off here is the handler and nothing else.
+        .layer(from_fn_with_state(config.request_timeout, timeout::limit));
+    routes.layer(layers)
 }
