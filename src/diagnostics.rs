@@ -63,7 +63,7 @@ pub struct Thermograph {
 #[derive(Debug)]
 struct Inner {
     config: Config,
-    ledger: Arc<Ledger>,
+    ledger: &'static Ledger,
     captures: Captures,
     /// Taken apart once: the layer by `tracing_layer`, the server by `serve`.
     console: Mutex<Console>,
@@ -81,7 +81,7 @@ impl Thermograph {
     /// Put it on with [`Router::layer`] as the last and so outermost layer: it then sees the
     /// matched path, and its poll times cover all that runs for a request.
     pub fn layer(&self) -> WatchLayer {
-        WatchLayer::new(Arc::clone(&self.inner.ledger))
+        WatchLayer::new(self.inner.ledger)
     }
 
     /// The tracing layer for captures of spans and for tokio-console.
@@ -110,8 +110,8 @@ impl Thermograph {
     }
 
     /// What each handler has cost so far.
-    pub fn ledger(&self) -> &Ledger {
-        &self.inner.ledger
+    pub fn ledger(&self) -> &'static Ledger {
+        self.inner.ledger
     }
 
     fn console(&self) -> std::sync::MutexGuard<'_, Console> {

@@ -77,7 +77,7 @@ impl Builder {
         let Self { config, exposition } = self;
         config.validate()?;
         let inner = Inner {
-            ledger: Arc::new(Ledger::new(config.max_handlers)),
+            ledger: Ledger::leak(config.max_handlers),
             captures: Captures::default(),
             console: Mutex::new(Console::new(config.console)),
             exposition,

@@ -5,16 +5,19 @@
 //! request of a handler allocates its row.
 
 mod body;
+mod clock;
 mod future;
 mod handler;
 mod layer;
 mod ledger;
 mod poll;
 mod request;
+mod shard;
+mod slot;
 mod snapshot;
 mod table;
+mod timings;
 
-pub use body::WatchBody;
 pub use future::WatchFuture;
 pub use layer::{Watch, WatchLayer};
 pub use ledger::Ledger;

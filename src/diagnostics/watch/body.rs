@@ -1,58 +1,66 @@
-//! The response body of a watched service.
+//! The response body, watched.
 
 use std::{
+    mem,
     pin::Pin,
     task::{Context, Poll},
 };
 
-use bytes::Buf as _;
-use http_body::{Body, Frame, SizeHint};
-use quanta::Instant;
+use axum::body::{Body, HttpBody};
+use bytes::Bytes;
+use http_body::{Frame, SizeHint};
 
 use super::{poll::Poll as WatchedPoll, request::WatchedRequest};
 
 /// Takes the time of every poll of a response body: a stream works outside the handler's future,
 /// and may block there.
-pub struct WatchBody<B: Body> {
-    inner: Peeked<B>,
+pub(crate) struct WatchBody {
+    inner: Begun,
     /// None once the body has ended.
     request: Option<WatchedRequest>,
 }
 
-/// A body whose first frame may have been taken already.
-pub(crate) struct Peeked<B: Body> {
+/// A body of which something is left to be worked on; its first frame may have been taken already.
+pub(crate) struct Begun {
     /// What the first poll gave.
-    first: Option<Polled<B>>,
-    rest: B,
+    first: Option<Polled>,
+    rest: Body,
 }
 
 /// What a poll of a body gives: a frame, or none at its end.
-type Polled<B> = Option<Result<Frame<<B as Body>::Data>, <B as Body>::Error>>;
+type Polled = Option<Result<Frame<Bytes>, axum::Error>>;
 
-impl<B: Body + Unpin> Peeked<B> {
+impl Begun {
+    /// What is left of a body to be watched, if anything is.
+    ///
     /// Takes the first frame of a body that knows its length: as a rule it is in memory, and is
     /// all there is, so that it is over with the handler's own poll and needs none of its own.
-    pub(crate) fn new(mut rest: B, cx: &mut Context<'_>) -> Self {
-        let mut first = None;
-        if rest.size_hint().exact().is_some()
-            && !rest.is_end_stream()
-            && let Poll::Ready(polled) = Pin::new(&mut rest).poll_frame(cx)
-        {
-            first = Some(polled);
-        }
-        Self { first, rest }
+    #[inline]
+    pub(crate) fn begin(body: &mut Body, cx: &mut Context<'_>) -> Option<Self> {
+        let first = match body.size_hint().exact() {
+            _ if body.is_end_stream() => return None,
+            None => None,
+            Some(_) => match Pin::new(&mut *body).poll_frame(cx) {
+                Poll::Pending => None,
+                // Seen once, its end must not be asked for again.
+                Poll::Ready(None) => {
+                    *body = Body::empty();
+                    return None;
+                }
+                Poll::Ready(Some(Ok(frame))) if body.is_end_stream() => match frame.into_data() {
+                    Ok(data) => {
+                        *body = data.into();
+                        return None;
+                    }
+                    Err(trailers) => Some(Some(Ok(trailers))),
+                },
+                Poll::Ready(first) => Some(first),
+            },
+        };
+        Some(Self { first, rest: mem::take(body) })
     }
 
-    /// Whether nothing is left to be worked on.
-    fn is_over(&self) -> bool {
-        match &self.first {
-            None | Some(Some(Ok(_))) => self.rest.is_end_stream(),
-            Some(None) => true,
-            Some(Some(Err(_))) => false,
-        }
-    }
-
-    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Polled<B>> {
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Polled> {
         match self.first.take() {
             Some(polled) => Poll::Ready(polled),
             None => Pin::new(&mut self.rest).poll_frame(cx),
@@ -60,10 +68,7 @@ impl<B: Body + Unpin> Peeked<B> {
     }
 
     fn is_end_stream(&self) -> bool {
-        match &self.first {
-            None => self.rest.is_end_stream(),
-            Some(polled) => polled.is_none(),
-        }
+        self.first.is_none() && self.rest.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
@@ -71,7 +76,7 @@ impl<B: Body + Unpin> Peeked<B> {
         if let Some(Some(Ok(frame))) = &self.first
             && let Some(data) = frame.data_ref()
         {
-            let first = data.remaining() as u64;
+            let first = data.len() as u64;
             // The upper bound first: the lower one may not be above it.
             if let Some(upper) = hint.upper() {
                 hint.set_upper(upper + first);
@@ -82,42 +87,31 @@ impl<B: Body + Unpin> Peeked<B> {
     }
 }
 
-impl<B: Body + Unpin> WatchBody<B> {
-    /// The body of a request whose head came just now.
-    pub(crate) fn new(inner: Peeked<B>, watched: Option<(WatchedRequest, Instant)>) -> Self {
-        let request = watched.and_then(|(mut request, now)| {
-            if !inner.is_over() {
-                return Some(request);
-            }
-            request.end(now);
-            None
-        });
+impl WatchBody {
+    pub(crate) fn new(inner: Begun, request: Option<WatchedRequest>) -> Self {
         Self { inner, request }
     }
 }
 
-impl<B: Body + Unpin> Body for WatchBody<B> {
-    type Data = B::Data;
-    type Error = B::Error;
+impl HttpBody for WatchBody {
+    type Data = Bytes;
+    type Error = axum::Error;
 
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Polled> {
         let this = &mut *self;
         let poll = this.request.as_mut().map(WatchedRequest::poll);
         let frame = this.inner.poll_frame(cx);
-        let now = poll.map(WatchedPoll::end);
+        let end = poll.map(WatchedPoll::end);
         // hyper does not poll a body again whose last frame says that it is the last.
         let ended = match &frame {
             Poll::Ready(None) => true,
             Poll::Ready(Some(Ok(_))) => this.inner.is_end_stream(),
             Poll::Ready(Some(Err(_))) | Poll::Pending => false,
         };
-        if let (true, Some(now)) = (ended, now)
-            && let Some(mut request) = this.request.take()
+        if let (true, Some(end)) = (ended, end)
+            && let Some(request) = this.request.take()
         {
-            request.end(now);
+            request.end(end);
         }
         frame
     }
@@ -131,30 +125,30 @@ impl<B: Body + Unpin> Body for WatchBody<B> {
     }
 }
 
-// Nothing in it is pinned: the inner body is one that can be moved.
-impl<B: Body> Unpin for WatchBody<B> {}
-
 #[cfg(test)]
 mod tests {
-    use std::{collections::VecDeque, convert::Infallible, task::Waker};
+    use std::{collections::VecDeque, task::Waker};
 
-    use bytes::Bytes;
-    use http_body_util::{BodyExt as _, Full};
+    use http_body_util::BodyExt as _;
 
     use super::*;
 
-    /// A body that gives these polls, and knows its length or does not.
+    /// A body that gives these polls and then ends, and knows its length or does not.
     struct Script {
-        polls: VecDeque<Poll<Polled<Self>>>,
+        polls: VecDeque<Poll<Polled>>,
         length: Option<u64>,
     }
 
-    impl Body for Script {
+    impl HttpBody for Script {
         type Data = Bytes;
-        type Error = &'static str;
+        type Error = axum::Error;
 
-        fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Polled<Self>> {
-            self.polls.pop_front().expect("not polled after its end")
+        fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Polled> {
+            self.polls.pop_front().unwrap_or(Poll::Ready(None))
+        }
+
+        fn is_end_stream(&self) -> bool {
+            self.polls.is_empty()
         }
 
         fn size_hint(&self) -> SizeHint {
@@ -162,50 +156,67 @@ mod tests {
         }
     }
 
-    fn peeked(length: Option<u64>, polls: Vec<Poll<Polled<Script>>>) -> Peeked<Script> {
-        let mut cx = Context::from_waker(Waker::noop());
-        Peeked::new(Script { polls: polls.into(), length }, &mut cx)
+    fn begin(mut body: Body) -> (Body, Option<Begun>) {
+        let begun = Begun::begin(&mut body, &mut Context::from_waker(Waker::noop()));
+        (body, begun)
     }
 
-    fn data(text: &'static str) -> Poll<Polled<Script>> {
+    fn script<const N: usize>(length: Option<u64>, polls: [Poll<Polled>; N]) -> Option<Begun> {
+        begin(Body::new(Script { polls: polls.into(), length })).1
+    }
+
+    fn data(text: &'static str) -> Poll<Polled> {
         Poll::Ready(Some(Ok(Frame::data(text.into()))))
     }
 
-    async fn collected<B>(peeked: Peeked<B>) -> Result<Bytes, B::Error>
-    where
-        B: Body<Data = Bytes> + Unpin,
-    {
-        Ok(WatchBody::new(peeked, None).collect().await?.to_bytes())
+    async fn collected(begun: Option<Begun>) -> Result<Bytes, axum::Error> {
+        let body = WatchBody::new(begun.expect("something is left"), None);
+        Ok(body.collect().await?.to_bytes())
     }
 
     #[tokio::test]
     async fn a_body_in_memory_is_over_before_it_is_sent_and_keeps_its_length() {
-        let mut cx = Context::from_waker(Waker::noop());
-        let body = Peeked::new(Full::new(Bytes::from("hello")), &mut cx);
-        assert!(body.is_over() && !body.is_end_stream());
-        assert_eq!(body.size_hint().exact(), Some(5));
-        assert_eq!(collected(body).await, Ok::<_, Infallible>("hello".into()));
+        for text in ["hello", ""] {
+            let (body, None) = begin(Body::from(text)) else { panic!("{text:?} is left") };
+            assert_eq!(body.size_hint().exact(), Some(text.len() as u64));
+            assert_eq!(body.collect().await.expect("whole").to_bytes(), text);
+        }
     }
 
     #[tokio::test]
     async fn nothing_of_a_longer_body_is_lost() {
-        for first in [data("a"), Poll::Pending] {
-            let body = peeked(Some(2), vec![first, data("b"), Poll::Ready(None)]);
-            assert!(!body.is_over());
-            assert!(collected(body).await.expect("whole").ends_with(b"b"));
-        }
+        let begun = script(Some(2), [data("a"), data("b")]);
+        assert!(begun.as_ref().is_some_and(|begun| !begun.is_end_stream()));
+        assert_eq!(collected(begun).await.expect("whole"), "ab");
+        let begun = script(Some(1), [Poll::Pending, data("b")]);
+        assert!(begun.as_ref().is_some_and(|begun| begun.first.is_none()));
+        assert_eq!(collected(begun).await.expect("whole"), "b");
         // A stream is left alone until it is asked for.
-        let body = peeked(None, vec![data("a"), Poll::Ready(None)]);
-        assert_eq!((body.first.is_none(), collected(body).await), (true, Ok("a".into())));
+        let begun = script(None, [data("a")]);
+        assert!(begun.as_ref().is_some_and(|begun| begun.first.is_none()));
+        assert_eq!(collected(begun).await.expect("whole"), "a");
     }
 
     #[tokio::test]
-    async fn an_end_and_an_error_are_kept() {
-        let empty = peeked(Some(0), vec![Poll::Ready(None)]);
-        assert!(empty.is_over() && empty.is_end_stream());
-        assert_eq!(collected(empty).await, Ok(Bytes::new()));
-        let broken = peeked(Some(1), vec![Poll::Ready(Some(Err("broken")))]);
-        assert!(!broken.is_over());
-        assert_eq!(collected(broken).await, Err("broken"));
+    async fn a_frame_that_was_looked_at_still_counts_in_the_length() {
+        let begun = script(Some(1), [data("a"), data("b")]).expect("left");
+        // The rest says 1, as a script does whatever it has given.
+        assert_eq!(begun.size_hint().exact(), Some(2));
+    }
+
+    #[tokio::test]
+    async fn trailers_an_end_and_an_error_are_kept() {
+        let etag = (http::header::ETAG, http::HeaderValue::from_static("1"));
+        let trailers = http::HeaderMap::from_iter([etag]);
+        let frame = Frame::trailers(trailers.clone());
+        let begun = script(Some(0), [Poll::Ready(Some(Ok(frame)))]).expect("left");
+        let whole = WatchBody::new(begun, None).collect().await.expect("whole");
+        assert_eq!(whole.trailers(), Some(&trailers));
+        // Its end was seen: it must not be polled again.
+        let ended = Script { polls: [Poll::Ready(None), data("b")].into(), length: Some(1) };
+        let (body, None) = begin(Body::new(ended)) else { panic!("it has ended") };
+        assert!(body.is_end_stream());
+        let broken = script(Some(1), [Poll::Ready(Some(Err(axum::Error::new("broken"))))]);
+        assert_eq!(collected(broken).await.expect_err("broken").to_string(), "broken");
     }
 }

@@ -1,4 +1,4 @@
-//! The future of a watched service.
+//! The handler's future, watched.
 
 use std::{
     future::Future,
@@ -6,18 +6,24 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use http::Response;
-use http_body::Body;
+use axum::{
+    body::Body,
+    response::{IntoResponse, Response},
+};
 use pin_project_lite::pin_project;
 
-use super::{WatchBody, body::Peeked, poll::Poll as WatchedPoll, request::WatchedRequest};
+use super::{
+    body::{Begun, WatchBody},
+    poll::Poll as WatchedPoll,
+    request::WatchedRequest,
+};
 
 pin_project! {
     /// Takes the time of every poll of a handler's future.
     pub struct WatchFuture<F> {
         #[pin]
         inner: F,
-        // Moves on to the body with the response.
+        // None once the response head is there.
         request: Option<WatchedRequest>,
     }
 }
@@ -28,25 +34,29 @@ impl<F> WatchFuture<F> {
     }
 }
 
-impl<F, B, E> Future for WatchFuture<F>
+impl<F, R, E> Future for WatchFuture<F>
 where
-    F: Future<Output = Result<Response<B>, E>>,
-    B: Body + Unpin,
+    F: Future<Output = Result<R, E>>,
+    R: IntoResponse,
 {
-    type Output = Result<Response<WatchBody<B>>, E>;
+    type Output = Result<Response, E>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         let poll = this.request.as_mut().map(WatchedRequest::poll);
         // Pending or an error: the guard ends the poll.
-        let response = ready!(this.inner.poll(cx))?;
-        let (head, body) = response.into_parts();
-        let body = Peeked::new(body, cx);
-        let now = poll.map(WatchedPoll::end);
-        let watched = this.request.take().zip(now).map(|(mut request, now)| {
-            request.head(head.status, now);
-            (request, now)
-        });
-        Poll::Ready(Ok(Response::from_parts(head, WatchBody::new(body, watched))))
+        let mut response = ready!(this.inner.poll(cx))?.into_response();
+        let left = Begun::begin(response.body_mut(), cx);
+        let end = poll.map(WatchedPoll::end);
+        if let Some((mut request, end)) = this.request.take().zip(end) {
+            request.head(response.status(), end);
+            match left {
+                None => request.end(end),
+                Some(left) => {
+                    *response.body_mut() = Body::new(WatchBody::new(left, Some(request)));
+                }
+            }
+        }
+        Poll::Ready(Ok(response))
     }
 }

@@ -4,18 +4,19 @@ use std::{
     fmt,
     hash::{BuildHasher as _, Hash as _, Hasher as _, RandomState},
     sync::{
-        Arc, Mutex, OnceLock, PoisonError,
+        Mutex, OnceLock, PoisonError,
         atomic::{
             AtomicU64, AtomicUsize,
             Ordering::{Acquire, Relaxed, Release},
         },
     },
+    time::Duration,
 };
 
 use http::Method;
-use quanta::Instant;
 
 use super::{
+    clock::Moment,
     handler::Handler,
     snapshot::{LedgerReport, Snapshot},
 };
@@ -23,9 +24,15 @@ use super::{
 /// What each handler has cost.
 ///
 /// An open-addressed table that only grows, up to its bound: a lookup is a hash and a few loads
-/// without a lock, and a row, once there, never moves.
+/// without a lock, and a row, once there, never moves. A route that was watched before finds its
+/// row without a hash, by a hint.
+///
+/// It lives as long as the process: a request that held a count of it would have every worker
+/// write to the one counter, twice a request.
 pub struct Ledger {
-    rows: Box<[OnceLock<Arc<Handler>>]>,
+    rows: Box<[OnceLock<Box<Handler>>]>,
+    hints: Box<[OnceLock<&'static Handler>]>,
+    hinted: AtomicUsize,
     hasher: RandomState,
     /// Most handlers that get a row of their own.
     max: usize,
@@ -35,28 +42,38 @@ pub struct Ledger {
     /// Requests of handlers past the bound; counted in the row `other` too.
     overflowed: AtomicU64,
     /// Requests that matched no route: scanners must not fill the table.
-    unmatched: Arc<Handler>,
+    unmatched: Handler,
     /// Handlers past the bound.
-    other: Arc<Handler>,
-    since: Instant,
+    other: Handler,
+    since: Moment,
 }
 
+/// Where a watched route keeps the row that it found first: as a rule it is always the same.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Hint(usize);
+
 impl Ledger {
-    /// A ledger for at most `max` handlers.
-    pub fn new(max: usize) -> Self {
+    /// A ledger for at most `max` handlers, for the rest of the process: it is never freed.
+    pub fn leak(max: usize) -> &'static Self {
+        Box::leak(Box::new(Self::new(max)))
+    }
+
+    fn new(max: usize) -> Self {
         // Twice the bound keeps the chains of the open addressing short.
         let slots = (max * 2).next_power_of_two();
         Self {
             rows: (0..slots).map(|_| OnceLock::new()).collect(),
+            hints: (0..slots).map(|_| OnceLock::new()).collect(),
+            hinted: AtomicUsize::new(0),
             hasher: RandomState::new(),
             max,
             used: AtomicUsize::new(0),
             claiming: Mutex::default(),
             overflowed: AtomicU64::new(0),
-            unmatched: Arc::new(Handler::new(any_method(), "(unmatched)")),
-            other: Arc::new(Handler::new(any_method(), "(other)")),
+            unmatched: Handler::new(any_method(), "(unmatched)"),
+            other: Handler::new(any_method(), "(other)"),
             // The first look at this clock compares it with the system's, which takes a while.
-            since: Instant::now(),
+            since: Moment::now(),
         }
     }
 
@@ -67,24 +84,50 @@ impl Ledger {
 
     /// The counters now; two of them make a report of the time between.
     pub fn snapshot(&self) -> Snapshot {
-        let rows = self.rows.iter().filter_map(OnceLock::get);
-        let shared = [&self.unmatched, &self.other];
-        Snapshot::take(
-            rows.chain(shared).map(Arc::as_ref),
-            self.since.elapsed(),
-            self.overflowed.load(Relaxed),
-        )
+        let rows = self.rows.iter().filter_map(|row| row.get().map(Box::as_ref));
+        let uptime = Duration::from_nanos(Moment::now().since(self.since));
+        let overflowed = self.overflowed.load(Relaxed);
+        Snapshot::take(rows.chain([&self.unmatched, &self.other]), uptime, overflowed)
+    }
+
+    /// A hint of its own for a route; routes past the bound have none that helps.
+    pub(crate) fn hint(&self) -> Hint {
+        Hint(self.hinted.fetch_add(1, Relaxed))
     }
 
     /// The row of a handler; `route` is none where no route matched.
-    pub(crate) fn handler(&self, method: &Method, route: Option<&str>) -> &Arc<Handler> {
+    #[inline]
+    pub(crate) fn handler(
+        &'static self,
+        Hint(place): Hint,
+        method: &Method,
+        route: Option<&str>,
+    ) -> &'static Handler {
         let Some(route) = route else { return &self.unmatched };
+        let hint = self.hints.get(place);
+        match hint.and_then(OnceLock::get) {
+            Some(row) if row.is(method, route) => row,
+            _ => self.find(hint, method, route),
+        }
+    }
+
+    fn find(
+        &'static self,
+        hint: Option<&OnceLock<&'static Handler>>,
+        method: &Method,
+        route: &str,
+    ) -> &'static Handler {
         let start = self.slot_of(method, route);
         let (after, before) = (&self.rows[start..], &self.rows[..start]);
         for slot in after.iter().chain(before) {
-            let Some(row) = slot.get().or_else(|| self.claim(slot, method, route)) else { break };
+            let row = slot.get().map(Box::as_ref);
+            let Some(row) = row.or_else(|| self.claim(slot, method, route)) else { break };
             if row.is(method, route) {
-                return row;
+                return hint.map_or(row, |hint| {
+                    // It stays what it was if there was one.
+                    let _ = hint.set(row);
+                    row
+                });
             }
         }
         self.overflowed.fetch_add(1, Relaxed);
@@ -98,19 +141,19 @@ impl Ledger {
     #[cold]
     fn claim<'a>(
         &self,
-        slot: &'a OnceLock<Arc<Handler>>,
+        slot: &'a OnceLock<Box<Handler>>,
         method: &Method,
         route: &str,
-    ) -> Option<&'a Arc<Handler>> {
+    ) -> Option<&'a Handler> {
         if self.used.load(Acquire) >= self.max {
-            return slot.get();
+            return slot.get().map(Box::as_ref);
         }
         let _claiming = self.claiming.lock().unwrap_or_else(PoisonError::into_inner);
         if slot.get().is_none() && self.used.load(Relaxed) < self.max {
-            slot.get_or_init(|| Arc::new(Handler::new(method.clone(), route)));
+            slot.get_or_init(|| Box::new(Handler::new(method.clone(), route)));
             self.used.fetch_add(1, Release);
         }
-        slot.get()
+        slot.get().map(Box::as_ref)
     }
 
     fn slot_of(&self, method: &Method, route: &str) -> usize {
@@ -140,34 +183,39 @@ mod tests {
 
     #[test]
     fn a_handler_keeps_its_row() {
-        let ledger = Ledger::new(4);
-        let first = ledger.handler(&Method::GET, Some("/a"));
-        assert!(Arc::ptr_eq(first, ledger.handler(&Method::GET, Some("/a"))));
-        assert!(!Arc::ptr_eq(first, ledger.handler(&Method::POST, Some("/a"))));
-        assert_eq!(&*ledger.handler(&Method::GET, None).route, "(unmatched)");
+        let ledger = Ledger::leak(4);
+        let hint = ledger.hint();
+        let first = ledger.handler(hint, &Method::GET, Some("/a"));
+        for hint in [hint, ledger.hint(), Hint(usize::MAX)] {
+            assert!(std::ptr::eq(first, ledger.handler(hint, &Method::GET, Some("/a"))));
+            // A hint that leads elsewhere is one only.
+            assert!(!std::ptr::eq(first, ledger.handler(hint, &Method::POST, Some("/a"))));
+            assert!(!std::ptr::eq(first, ledger.handler(hint, &Method::GET, Some("/b"))));
+        }
+        assert_eq!(&*ledger.handler(hint, &Method::GET, None).route, "(unmatched)");
     }
 
     #[test]
     fn handlers_past_the_bound_share_a_row_and_are_counted() {
-        let ledger = Ledger::new(2);
+        let ledger = Ledger::leak(2);
         for route in ["/a", "/b", "/c", "/d", "/c"] {
-            ledger.handler(&Method::GET, Some(route));
+            ledger.handler(ledger.hint(), &Method::GET, Some(route));
         }
-        assert_eq!(&*ledger.handler(&Method::GET, Some("/b")).route, "/b");
-        assert_eq!(&*ledger.handler(&Method::GET, Some("/d")).route, "(other)");
+        let route = |route| &*ledger.handler(ledger.hint(), &Method::GET, Some(route)).route;
+        assert_eq!((route("/b"), route("/d")), ("/b", "(other)"));
         assert_eq!(ledger.report().overflowed, 4);
     }
 
     #[test]
     fn threads_agree_on_the_rows() {
-        let ledger = Ledger::new(64);
+        let ledger = Ledger::leak(64);
         std::thread::scope(|scope| {
             for _ in 0..4 {
                 scope.spawn(|| {
                     for round in 0..1_000 {
                         let route = format!("/{}", round % 64);
-                        let row = ledger.handler(&Method::GET, Some(&route));
-                        row.counts.started.fetch_add(1, Relaxed);
+                        let row = ledger.handler(Hint(round % 8), &Method::GET, Some(&route));
+                        row.shard().start();
                     }
                 });
             }

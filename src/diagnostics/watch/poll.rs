@@ -1,51 +1,59 @@
 //! The time of one poll, written to its handler when the poll ends, by return or by panic.
 
-use std::{mem, time::Duration};
+use std::mem;
 
-use quanta::Instant;
-
-use super::handler::Handler;
+use super::{clock::Moment, handler::Handler, shard::Shard};
 
 /// A poll that lasts.
-pub(crate) struct Poll<'a> {
-    handler: &'a Handler,
-    start: Instant,
-    /// What was worked before this poll and counts as part of it.
-    before: Duration,
+pub(crate) struct Poll {
+    handler: &'static Handler,
+    start: Moment,
+    /// Nanoseconds that were worked before this poll and count as part of it.
+    before: u64,
 }
 
-impl<'a> Poll<'a> {
+/// The end of a poll, for whoever needs the time too: the clock is the dearest part of the layer.
+#[derive(Clone, Copy)]
+pub(crate) struct End {
+    pub(crate) shard: &'static Shard,
+    pub(crate) at: Moment,
+}
+
+impl Poll {
     #[inline]
-    pub(crate) fn begin(handler: &'a Handler, start: Instant, before: Duration) -> Self {
+    pub(crate) fn begin(handler: &'static Handler, start: Moment, before: u64) -> Self {
         Self { handler, start, before }
     }
 
-    /// Ends the poll; when that was, for whoever needs the time too: the clock is the dearest
-    /// part of the layer.
     #[inline]
-    pub(crate) fn end(self) -> Instant {
+    pub(crate) fn end(self) -> End {
         let end = self.record();
         mem::forget(self);
         end
     }
 
-    /// Leaves the poll unwritten: how long it has taken so far.
+    /// Leaves the poll unwritten: how many nanoseconds it has taken so far.
     #[inline]
-    pub(crate) fn leave(self) -> Duration {
-        let taken = self.before + self.start.elapsed();
+    pub(crate) fn leave(self) -> u64 {
+        let taken = self.taken(Moment::now());
         mem::forget(self);
         taken
     }
 
     #[inline]
-    fn record(&self) -> Instant {
-        let end = Instant::now();
-        self.handler.polls.record(self.before + (end - self.start));
-        end
+    fn record(&self) -> End {
+        let (shard, at) = (self.handler.shard(), Moment::now());
+        shard.poll(self.taken(at));
+        End { shard, at }
+    }
+
+    #[inline]
+    fn taken(&self, until: Moment) -> u64 {
+        self.before + until.since(self.start)
     }
 }
 
-impl Drop for Poll<'_> {
+impl Drop for Poll {
     fn drop(&mut self) {
         self.record();
     }

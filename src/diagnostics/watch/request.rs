@@ -1,23 +1,25 @@
 //! One request on its way through a handler.
 
-use std::{
-    mem,
-    sync::{Arc, atomic::Ordering::Relaxed},
-    time::Duration,
-};
+use std::mem;
 
 use axum::extract::MatchedPath;
 use http::{Request, StatusCode};
-use quanta::Instant;
 
-use super::{handler::Handler, ledger::Ledger, poll::Poll};
+use super::{
+    clock::Moment,
+    handler::Handler,
+    ledger::{Hint, Ledger},
+    poll::{End, Poll},
+};
 
 /// Counts a request in when made and out when dropped, however it ends.
 pub(crate) struct WatchedRequest {
-    handler: Arc<Handler>,
-    start: Instant,
-    /// What the call took that made the future: part of its first poll.
-    called: Duration,
+    handler: &'static Handler,
+    /// When the handler was first at work: in the call that made its future, or else in the first
+    /// poll.
+    start: Option<Moment>,
+    /// Nanoseconds that the call took that made the future: part of its first poll.
+    called: u64,
     stage: Stage,
 }
 
@@ -29,17 +31,17 @@ enum Stage {
 
 impl WatchedRequest {
     #[inline]
-    pub(crate) fn begin<B>(ledger: &Ledger, request: &Request<B>) -> Self {
+    pub(crate) fn begin<B>(ledger: &'static Ledger, hint: Hint, request: &Request<B>) -> Self {
         let route = request.extensions().get::<MatchedPath>().map(MatchedPath::as_str);
-        let handler = Arc::clone(ledger.handler(request.method(), route));
-        handler.counts.started.fetch_add(1, Relaxed);
-        Self { handler, start: Instant::now(), called: Duration::ZERO, stage: Stage::Handler }
+        let handler = ledger.handler(hint, request.method(), route);
+        handler.shard().start();
+        Self { handler, start: None, called: 0, stage: Stage::Handler }
     }
 
     /// Takes the time of the call that makes the future; it counts in the first poll.
     #[inline]
     pub(crate) fn call<T>(&mut self, call: impl FnOnce() -> T) -> T {
-        let poll = Poll::begin(&self.handler, self.start, Duration::ZERO);
+        let poll = Poll::begin(self.handler, self.at_work(), 0);
         let future = call();
         self.called = poll.leave();
         future
@@ -47,36 +49,47 @@ impl WatchedRequest {
 
     /// Takes the time of a poll, until its guard ends or is dropped.
     #[inline]
-    pub(crate) fn poll(&mut self) -> Poll<'_> {
-        Poll::begin(&self.handler, Instant::now(), mem::take(&mut self.called))
+    pub(crate) fn poll(&mut self) -> Poll {
+        let start = self.at_work();
+        Poll::begin(self.handler, start, mem::take(&mut self.called))
     }
 
-    /// The response head is there, since `now`.
+    /// The response head came with this poll.
     #[inline]
-    pub(crate) fn head(&mut self, status: StatusCode, now: Instant) {
-        self.handler.counts.answered(status);
-        self.handler.head.record(now - self.start);
+    pub(crate) fn head(&mut self, status: StatusCode, end: End) {
+        end.shard.answer(status, self.taken(end));
         self.stage = Stage::Body;
     }
 
-    /// The body has ended, at `now`.
+    /// The body ended with this poll.
     #[inline]
-    pub(crate) fn end(&mut self, now: Instant) {
+    pub(crate) fn end(mut self, end: End) {
         if matches!(self.stage, Stage::Body) {
-            self.handler.total.record(now - self.start);
+            end.shard.end(self.taken(end));
             self.stage = Stage::Ended;
         }
+    }
+
+    #[inline]
+    fn at_work(&mut self) -> Moment {
+        let now = Moment::now();
+        self.start.get_or_insert(now);
+        now
+    }
+
+    #[inline]
+    fn taken(&self, end: End) -> u64 {
+        self.start.map_or(0, |start| end.at.since(start))
     }
 }
 
 impl Drop for WatchedRequest {
+    #[inline]
     fn drop(&mut self) {
-        let counts = &self.handler.counts;
         match self.stage {
-            Stage::Handler => _ = counts.cancelled.fetch_add(1, Relaxed),
-            Stage::Body => _ = counts.cut.fetch_add(1, Relaxed),
+            Stage::Handler => self.handler.shard().cancel(),
+            Stage::Body => self.handler.shard().cut(),
             Stage::Ended => {}
         }
-        counts.ended.fetch_add(1, Relaxed);
     }
 }

@@ -1,11 +1,15 @@
 //! The ledger as numbers: since the start, or between two looks.
 
-use std::{sync::atomic::Ordering::Relaxed, time::Duration};
+use std::time::Duration;
 
 use histogram::Histogram;
 use serde::{Deserialize, Serialize};
 
-use super::handler::{Handler, Timings};
+use super::{
+    handler::Handler,
+    shard::{Counts, Shard},
+    timings::{Timings, Totals},
+};
 
 /// The ledger's counters at one moment.
 #[derive(Clone, Debug)]
@@ -74,10 +78,8 @@ pub struct Quantiles {
 struct Row {
     method: String,
     route: String,
-    by_class: [u64; 5],
     in_flight: u64,
-    cancelled: u64,
-    cut: u64,
+    counts: Counts,
     head: Distribution,
     total: Distribution,
     polls: Distribution,
@@ -97,7 +99,7 @@ impl Snapshot {
         uptime: Duration,
         overflowed: u64,
     ) -> Self {
-        let seen = |row: &&Handler| row.counts.started.load(Relaxed) > 0;
+        let seen = |row: &&Handler| row.shards().next().is_some();
         Self { rows: rows.filter(seen).map(Row::take).collect(), uptime, overflowed }
     }
 
@@ -132,20 +134,19 @@ impl Snapshot {
 
 impl Row {
     fn take(handler: &Handler) -> Self {
-        let counts = &handler.counts;
-        // `ended` first: a request that ends in between must not make in-flight negative.
-        let ended = counts.ended.load(Relaxed);
-        let started = counts.started.load(Relaxed);
+        let take = |of: fn(&Shard) -> &Timings| Distribution::take(handler.shards().map(of));
+        // What has ended first: a request that ends in between must not make in-flight negative.
+        let total = take(|shard| &shard.total);
+        let mut counts = Counts::default();
+        handler.shards().for_each(|shard| counts += shard.counts());
         Self {
             method: handler.method.to_string(),
             route: handler.route.to_string(),
-            by_class: std::array::from_fn(|class| counts.by_class[class].load(Relaxed)),
-            in_flight: started.saturating_sub(ended),
-            cancelled: counts.cancelled.load(Relaxed),
-            cut: counts.cut.load(Relaxed),
-            head: Distribution::take(&handler.head),
-            total: Distribution::take(&handler.total),
-            polls: Distribution::take(&handler.polls),
+            in_flight: counts.in_flight(total.count()),
+            counts,
+            head: take(|shard| &shard.head),
+            total,
+            polls: take(|shard| &shard.polls),
         }
     }
 
@@ -157,12 +158,8 @@ impl Row {
         Self {
             method: self.method.clone(),
             route: self.route.clone(),
-            by_class: std::array::from_fn(|class| {
-                self.by_class[class].saturating_sub(old.by_class[class])
-            }),
             in_flight: self.in_flight,
-            cancelled: self.cancelled.saturating_sub(old.cancelled),
-            cut: self.cut.saturating_sub(old.cut),
+            counts: self.counts.since(&old.counts),
             head: self.head.since(&old.head),
             total: self.total.since(&old.total),
             polls: self.polls.since(&old.polls),
@@ -174,11 +171,11 @@ impl Row {
         HandlerRow {
             method: self.method.clone(),
             route: self.route.clone(),
-            requests: self.by_class.iter().sum(),
-            by_class: self.by_class,
+            requests: self.counts.by_class.iter().sum(),
+            by_class: self.counts.by_class,
             in_flight: self.in_flight,
-            cancelled: self.cancelled,
-            cut: self.cut,
+            cancelled: self.counts.cancelled,
+            cut: self.counts.cut,
             head_ms: self.head.quantiles(),
             total_ms: self.total.quantiles(),
             polls: self.polls.count(),
@@ -190,8 +187,10 @@ impl Row {
 }
 
 impl Distribution {
-    fn take(timings: &Timings) -> Self {
-        Self { histogram: timings.histogram(), sum: timings.sum(), max: Some(timings.max()) }
+    fn take<'a>(timings: impl Iterator<Item = &'a Timings>) -> Self {
+        let Totals { histogram, sum_ns, max_ns } = Totals::of(timings);
+        let max = Some(Duration::from_nanos(max_ns));
+        Self { histogram, sum: Duration::from_nanos(sum_ns), max }
     }
 
     fn since(&self, old: &Self) -> Self {
@@ -237,7 +236,7 @@ mod tests {
 
     fn handler() -> Handler {
         let handler = Handler::new(Method::GET, "/a");
-        handler.counts.started.fetch_add(1, Relaxed);
+        handler.shard().start();
         handler
     }
 
@@ -249,7 +248,7 @@ mod tests {
     fn a_report_has_the_longest_poll_exactly() {
         let handler = handler();
         for millis in [1, 2, 3, 250] {
-            handler.polls.record(Duration::from_millis(millis));
+            handler.shard().poll(millis * 1_000_000);
         }
         let row = &snapshot(&handler).report().handlers[0];
         assert_eq!((row.polls, row.busy_ms, row.poll_ms.max), (4, 256.0, 250.0));
@@ -260,9 +259,9 @@ mod tests {
     #[test]
     fn a_window_has_only_what_came_in_it() {
         let handler = handler();
-        handler.polls.record(Duration::from_secs(9));
+        handler.shard().poll(9_000_000_000);
         let earlier = snapshot(&handler);
-        handler.polls.record(Duration::from_millis(5));
+        handler.shard().poll(5_000_000);
         let row = &snapshot(&handler).since(&earlier).report().handlers[0];
         assert_eq!(row.polls, 1);
         assert!((5.0..=5.4).contains(&row.poll_ms.max), "{row:?}");

@@ -1,0 +1,47 @@
+//! The time of polls: the processor's own counter where it can be trusted, and the system's clock
+//! elsewhere.
+//!
+//! Differences are scaled to nanoseconds, not readings: that is half of what a reading costs.
+
+use std::sync::LazyLock;
+
+use quanta::Clock;
+
+static CLOCK: LazyLock<Clock> = LazyLock::new(Clock::new);
+
+/// A moment, in units of the clock's own.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Moment(u64);
+
+impl Moment {
+    /// Now. The first look compares the counter with the system's clock, which takes up to 200 ms.
+    #[inline]
+    pub(crate) fn now() -> Self {
+        Self(CLOCK.raw())
+    }
+
+    /// Nanoseconds since an earlier moment; none where the clocks of two cores disagree.
+    #[inline]
+    pub(crate) fn since(self, earlier: Self) -> u64 {
+        CLOCK.delta_as_nanos(earlier.0, self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use super::*;
+
+    #[test]
+    fn it_goes_as_the_system_s_clock_does() {
+        let (moment, instant) = (Moment::now(), Instant::now());
+        std::thread::sleep(Duration::from_millis(20));
+        let (shown, at_least) = (Moment::now().since(moment), Duration::from_millis(20));
+        let at_most = instant.elapsed() + Duration::from_millis(1);
+        let shown = Duration::from_nanos(shown);
+        // Calibrated to a thousandth or so.
+        assert!(shown >= at_least.mul_f64(0.99) && shown <= at_most.mul_f64(1.01), "{shown:?}");
+        assert_eq!(moment.since(Moment::now()), 0);
+    }
+}

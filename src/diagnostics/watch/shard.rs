@@ -1,0 +1,121 @@
+//! What one thread has counted for a handler.
+
+use http::StatusCode;
+
+use super::{
+    slot::Slot,
+    timings::{Counter, Timings},
+};
+
+/// Counters of one handler and one [`Slot`].
+pub(crate) struct Shard {
+    /// Whether one thread at a time writes here: the slot is its own.
+    alone: bool,
+    started: Counter,
+    /// By the first digit of the status, 1 to 5.
+    by_class: [Counter; 5],
+    cancelled: Counter,
+    cut: Counter,
+    /// From the call to the response head.
+    pub(crate) head: Timings,
+    /// From the call to the end of the body.
+    pub(crate) total: Timings,
+    /// Single polls, of the handler's future and of its body.
+    pub(crate) polls: Timings,
+}
+
+/// Requests by where they are and how they ended.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Counts {
+    pub(crate) started: u64,
+    pub(crate) by_class: [u64; 5],
+    /// Dropped before the response head: the client left, or a time-out fired.
+    pub(crate) cancelled: u64,
+    /// Dropped in the midst of the body.
+    pub(crate) cut: u64,
+}
+
+impl Shard {
+    pub(crate) fn new(slot: Slot) -> Self {
+        Self {
+            alone: slot.is_own(),
+            started: Counter::default(),
+            by_class: Default::default(),
+            cancelled: Counter::default(),
+            cut: Counter::default(),
+            head: Timings::new(),
+            total: Timings::new(),
+            polls: Timings::new(),
+        }
+    }
+
+    #[inline]
+    pub(crate) fn start(&self) {
+        self.started.add(1, self.alone);
+    }
+
+    /// The response head came, after so many nanoseconds.
+    #[inline]
+    pub(crate) fn answer(&self, status: StatusCode, ns: u64) {
+        let class = usize::from(status.as_u16() / 100).clamp(1, 5);
+        self.by_class[class - 1].add(1, self.alone);
+        self.head.record(ns, self.alone);
+    }
+
+    /// The body ended, after so many nanoseconds.
+    #[inline]
+    pub(crate) fn end(&self, ns: u64) {
+        self.total.record(ns, self.alone);
+    }
+
+    #[inline]
+    pub(crate) fn poll(&self, ns: u64) {
+        self.polls.record(ns, self.alone);
+    }
+
+    pub(crate) fn cancel(&self) {
+        self.cancelled.add(1, self.alone);
+    }
+
+    pub(crate) fn cut(&self) {
+        self.cut.add(1, self.alone);
+    }
+
+    pub(crate) fn counts(&self) -> Counts {
+        Counts {
+            // What ended first: a request that ends in between must not make in-flight negative.
+            cut: self.cut.get(),
+            cancelled: self.cancelled.get(),
+            by_class: std::array::from_fn(|class| self.by_class[class].get()),
+            started: self.started.get(),
+        }
+    }
+}
+
+impl Counts {
+    /// Requests on their way, of which so many have ended well.
+    pub(crate) fn in_flight(&self, ended: u64) -> u64 {
+        self.started.saturating_sub(self.cancelled + self.cut + ended)
+    }
+
+    /// What was added since an earlier look.
+    pub(crate) fn since(&self, earlier: &Self) -> Self {
+        let class = |class: usize| self.by_class[class].saturating_sub(earlier.by_class[class]);
+        Self {
+            started: self.started.saturating_sub(earlier.started),
+            by_class: std::array::from_fn(class),
+            cancelled: self.cancelled.saturating_sub(earlier.cancelled),
+            cut: self.cut.saturating_sub(earlier.cut),
+        }
+    }
+}
+
+impl std::ops::AddAssign for Counts {
+    fn add_assign(&mut self, other: Self) {
+        let Self { started, by_class, cancelled, cut } = other;
+        self.started += started;
+        self.cancelled += cancelled;
+        self.cut += cut;
+        self.by_class.iter_mut().zip(by_class).for_each(|(sum, count)| *sum += count);
+    }
+}
