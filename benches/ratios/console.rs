@@ -9,6 +9,7 @@ use super::layer::{CONNECTIONS, figures, round};
 use crate::{
     client::Clients,
     figure::{Bound, Figure},
+    pin::Side,
     process::Process,
     rounds::Rounds,
 };
@@ -21,7 +22,9 @@ const LIFE: usize = 16;
 pub(crate) fn measure(rounds: Rounds) -> anyhow::Result<Vec<Figure>> {
     let mut pairs = Vec::new();
     while pairs.len() < rounds.pairs {
+        // Processes first: they would inherit the client's core.
         let mut sides = [start("console-off")?, start("console-on-attach")?];
+        let _pinned = Side::Client.pin()?;
         let life = Rounds { pairs: LIFE.min(rounds.pairs - pairs.len()), ..rounds };
         pairs.extend(life.pairs(|side, length| {
             let (process, clients) = &mut sides[side];

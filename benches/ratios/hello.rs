@@ -1,6 +1,6 @@
 //! The small servers that show what a layer costs: a handler that says hello.
 //!
-//! On the default runtime: as many workers as there are cores, which the client shares.
+//! On one core, and so with one worker; the client has another.
 
 use std::{
     io::{self, Read as _},
@@ -22,6 +22,8 @@ use tracing_subscriber::{
     EnvFilter, Layer as _, fmt, layer::SubscriberExt as _, util::SubscriberInitExt as _,
 };
 
+use crate::pin::Side;
+
 /// Which server to be.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub(crate) enum Kind {
@@ -36,6 +38,7 @@ pub(crate) enum Kind {
 
 /// Serves until the standard input ends; says its addresses first.
 pub(crate) fn serve(kind: Kind) -> anyhow::Result<()> {
+    let _pinned = Side::Server.pin()?;
     let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
     let thermograph = Thermograph::builder().listen(any).console_listen(any);
     let mode = match kind {

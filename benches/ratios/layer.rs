@@ -7,17 +7,19 @@ use std::time::Duration;
 use crate::{
     client::{self, Clients, Requests},
     figure::{Bound, Figure},
+    pin::Side,
     process::Process,
     rounds::{Pair, Ratio, Rounds, Sample, median},
 };
 
-pub(crate) const ROUNDS: Rounds = Rounds { pairs: 96, length: Duration::from_millis(250) };
+pub(crate) const ROUNDS: Rounds = Rounds { pairs: 160, length: Duration::from_millis(150) };
 
 /// Connections, each with one request on its way.
 pub(crate) const CONNECTIONS: usize = 64;
 
 pub(crate) fn measure(rounds: Rounds) -> anyhow::Result<Vec<Figure>> {
     let (process, addresses) = Process::hello("layer")?;
+    let _pinned = Side::Client.pin()?;
     let connect = |address| Clients::connect(address, CONNECTIONS);
     let mut sides = addresses.into_iter().map(connect).collect::<Result<Vec<_>, _>>()?;
     let mut compare = |first: usize, second: usize| {

@@ -21,6 +21,7 @@ mod figure;
 mod hello;
 mod http;
 mod layer;
+mod pin;
 mod process;
 mod python;
 mod rounds;
