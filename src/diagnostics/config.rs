@@ -71,7 +71,8 @@ impl Default for Config {
 }
 
 impl Config {
-    /// Largest [`Config::max_handlers`]; a handler takes about 15 kB.
+    /// Largest [`Config::max_handlers`]; a handler takes about 14 KiB for each thread that has polled
+    /// it.
     pub const MAX_HANDLERS: usize = 10_000;
 
     /// Checks what the types cannot say.

@@ -1,5 +1,7 @@
 //! Folded stacks as an interactive flame graph (SVG), by `inferno`.
 
+use std::fmt::Write as _;
+
 use inferno::flamegraph::{self, Options};
 
 use super::{folded, plumbing, profile::Profile};
@@ -17,7 +19,12 @@ pub struct Caption {
 
 /// Draws a profile, without the machinery of library, runtime and framework.
 pub fn draw(profile: Profile, caption: &Caption) -> std::io::Result<Vec<u8>> {
-    draw_folded(&folded::fold(&plumbing::strip(profile)), caption)
+    let mut caption = caption.clone();
+    if profile.dropped > 0 {
+        // Writing to a string cannot fail.
+        let _ = write!(caption.subtitle, "; {} samples were dropped", profile.dropped);
+    }
+    draw_folded(&folded::fold(&plumbing::strip(profile)), &caption)
 }
 
 /// Draws folded stacks as they are; no stack at all makes a picture that says so.

@@ -10,6 +10,9 @@ use pprof::protos::{self, Message as _};
 
 use super::profile::{Frame, Profile, Sample, ValueType};
 
+/// Begins the comment that says how many samples were dropped; there is none where none were.
+pub(crate) const DROPPED: &str = "dropped samples: ";
+
 /// Encodes and compresses.
 pub(crate) fn encode(profile: &Profile) -> std::io::Result<Vec<u8>> {
     let mut gzip = GzEncoder::new(Vec::new(), Compression::fast());
@@ -33,11 +36,14 @@ impl<'a> Encoder<'a> {
         let sample_type = profile.values.iter().map(|value| self.value_type(*value)).collect();
         let sample = profile.samples.iter().map(|sample| self.sample(sample)).collect();
         let period_type = profile.period.map(|(value, _)| self.value_type(value));
+        let dropped = (profile.dropped > 0).then(|| format!("{DROPPED}{}", profile.dropped));
+        let comment = dropped.iter().map(|dropped| self.string(dropped)).collect();
         let since_epoch = profile.start.duration_since(UNIX_EPOCH).unwrap_or_default();
         protos::Profile {
             sample_type,
             sample,
             period_type,
+            comment,
             period: profile.period.map_or(0, |(_, period)| period),
             time_nanos: i64::try_from(since_epoch.as_nanos()).unwrap_or(i64::MAX),
             duration_nanos: i64::try_from(profile.duration.as_nanos()).unwrap_or(i64::MAX),
@@ -146,7 +152,7 @@ mod tests {
             start: SystemTime::now(),
             duration: std::time::Duration::from_secs(1),
             period: Some((cpu, 10)),
-            dropped: 0,
+            dropped: 3,
         };
         let gzipped = encode(&profile).expect("encodes");
         let mut bytes = Vec::new();
@@ -163,5 +169,6 @@ mod tests {
         assert_eq!(text(read.sample[0].label[0].str), "worker");
         assert_eq!(text(read.sample_type[1].ty), "cpu");
         assert_eq!((read.period, read.duration_nanos), (10, 1_000_000_000));
+        assert_eq!(text(read.comment[0]), "dropped samples: 3");
     }
 }

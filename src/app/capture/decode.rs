@@ -10,7 +10,7 @@ use anyhow::Context as _;
 use flate2::read::GzDecoder;
 use pprof::protos::{self, Message as _};
 
-use crate::diagnostics::{Frame, Profile, Sample};
+use crate::diagnostics::{Frame, Profile, Sample, pprof::DROPPED};
 
 /// Reads gzipped `profile.proto`.
 pub(crate) fn decode(gzipped: &[u8]) -> anyhow::Result<Profile> {
@@ -35,8 +35,15 @@ impl<'a> Decoder<'a> {
             start: SystemTime::UNIX_EPOCH,
             duration: Duration::from_nanos(self.wire.duration_nanos.try_into().unwrap_or(0)),
             period: None,
-            dropped: 0,
+            dropped: self.dropped(),
         }
+    }
+
+    /// What its comment says; none where there is no such comment.
+    fn dropped(self) -> u64 {
+        let comments = self.wire.comment.iter().map(|comment| self.text(*comment));
+        let mut dropped = comments.filter_map(|text| text.strip_prefix(DROPPED)?.parse().ok());
+        dropped.next().unwrap_or(0)
     }
 
     fn sample(self, sample: &protos::Sample) -> Sample {
@@ -107,10 +114,12 @@ mod tests {
             start: SystemTime::now(),
             duration: Duration::from_secs(1),
             period: None,
-            dropped: 0,
+            dropped: 2,
         };
         let gzipped = pprof::encode(&profile).expect("encodes");
-        let folded = folded::fold(&decode(&gzipped).expect("decodes"));
+        let decoded = decode(&gzipped).expect("decodes");
+        assert_eq!(decoded.dropped, 2);
+        let folded = folded::fold(&decoded);
         assert_eq!(folded, folded::fold(&profile));
         assert_eq!(folded, "worker;main;cold 1\nworker;main;hot 42\n");
     }

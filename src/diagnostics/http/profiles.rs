@@ -7,7 +7,7 @@ use axum::{
     extract::{Query, State},
     response::{IntoResponse, Response},
 };
-use http::header;
+use http::{HeaderName, header};
 
 use super::{HttpError, params::Params};
 use crate::diagnostics::{
@@ -17,6 +17,9 @@ use crate::diagnostics::{
     folded, pprof,
     profile::Profile,
 };
+
+/// Samples that were taken but could not be kept.
+const DROPPED: HeaderName = HeaderName::from_static("x-thermograph-dropped");
 
 /// How a profile is sent.
 #[derive(Clone, Copy, Debug)]
@@ -74,6 +77,7 @@ async fn capture(
     caption: Caption,
 ) -> Result<Response, HttpError> {
     let profile = thermograph.inner.captures.capture(kind, window).await?;
+    let dropped = profile.dropped;
     // Drawing and compressing take their time: other requests of this thread go on.
     let drawn = tokio::task::spawn_blocking(move || format.encode(profile, &caption)).await;
     let body = drawn
@@ -82,6 +86,7 @@ async fn capture(
     let headers = [
         (header::CONTENT_TYPE, format.content_type().to_owned()),
         (header::CONTENT_DISPOSITION, format.disposition(name)),
+        (DROPPED, dropped.to_string()),
     ];
     Ok((headers, body).into_response())
 }
