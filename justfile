@@ -65,7 +65,7 @@ flamegraph *args:
 [group('look inside')]
 clinic *args: build
     cargo build --profile {{ profile }} --example clinic
-    @exec {{ program }} flamegraph --program {{ clinic }} \
+    @exec {{ program }} flamegraph --program {{ clinic }} --connections 8 \
         --target 'GET /hello=20' --target 'GET /healthy=4' --target 'GET /spawned-blocking=1' \
         --target 'GET /blocking-sleep=1' --target 'GET /lock=1' --target 'GET /file-read=1' \
         --target 'GET /cpu-burn=1' --target 'GET /big-json=1' "$@"
@@ -136,6 +136,14 @@ tools: _python _tokio-console
     command -v go >/dev/null || missing="$missing golang-go"; \
     command -v tmux >/dev/null || missing="$missing tmux"; \
     {{ install }} $missing
+
+# Draw the README's pictures anew: without the script, which a picture in a page cannot run
+[group('set up')]
+pictures: flamegraph clinic
+    for name in embeddings-cpu embeddings-spans clinic-cpu; do \
+        perl -0pe 's/<script.*?<\/script>//s; s/ onload="[^"]*"//' "flamegraphs/$name.svg" \
+            > "flamegraphs/readme-$name.svg"; \
+    done
 
 # Remove what was built, captured and installed; the weights stay
 [group('set up')]

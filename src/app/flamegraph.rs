@@ -24,13 +24,13 @@ use crate::diagnostics::Token;
 #[derive(Clone, Debug, clap::Args)]
 pub struct Args {
     /// How long to drive and capture.
-    #[arg(long, value_name = "N", default_value = "10", value_parser = clap::value_parser!(u64).range(1..=300))]
+    #[arg(long, value_name = "N", default_value = "15", value_parser = clap::value_parser!(u64).range(1..=300))]
     pub seconds: u64,
     /// Samples a second of CPU time.
     #[arg(long, value_name = "HERTZ", default_value = "99", value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub frequency: u32,
     /// Connections that drive the service, each with one request on its way at a time.
-    #[arg(long, value_name = "N", default_value = "8", value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(long, value_name = "N", default_value = "32", value_parser = clap::value_parser!(u16).range(1..))]
     pub connections: u16,
     /// Embedding traffic by weight; see `thermograph load`.
     #[arg(long, value_name = "MIX", default_value_t)]

@@ -35,7 +35,8 @@ pub fn draw_folded(folded: &str, caption: &Caption) -> std::io::Result<Vec<u8>> 
     caption.unit.clone_into(&mut options.count_name);
     // Colours by name: the same function has the same colour in every picture.
     options.hash = true;
-    options.min_width = 0.1;
+    // A single sample of a quarter of a minute is half a pixel wide, and can be searched for.
+    options.min_width = 0.03;
     // Wide enough for the names of what takes a few hundredths.
     options.image_width = Some(1600);
     let lines = if folded.is_empty() { "nothing was captured 1\n" } else { folded };

@@ -59,7 +59,7 @@ impl Shape {
 
 impl Default for Mix {
     fn default() -> Self {
-        Self { weights: [6, 2, 2] }
+        Self { weights: [8, 1, 1] }
     }
 }
 
