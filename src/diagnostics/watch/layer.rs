@@ -84,3 +84,101 @@ where
 fn is_lazy<S: 'static>() -> bool {
     TypeId::of::<S>() == TypeId::of::<Route>()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{future, pin::Pin, task::Waker};
+
+    use axum::{
+        Router,
+        body::{Body, HttpBody},
+        routing::get,
+    };
+    use bytes::Bytes;
+    use http_body::Frame;
+    use http_body_util::BodyExt as _;
+
+    use super::*;
+    use crate::diagnostics::watch::HandlerRow;
+
+    /// A stream of so many frames.
+    struct Frames(usize);
+
+    impl HttpBody for Frames {
+        type Data = Bytes;
+        type Error = axum::Error;
+
+        fn poll_frame(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+            let left = self.0.checked_sub(1);
+            self.0 = left.unwrap_or(0);
+            Poll::Ready(left.map(|_| Ok(Frame::data("frame".into()))))
+        }
+    }
+
+    /// An app that is watched, and its ledger.
+    fn app() -> (Router, &'static Ledger) {
+        let ledger = Ledger::leak(8);
+        let app = Router::new()
+            .route("/text", get(|| async { "hello" }))
+            .route("/stream", get(|| async { Body::new(Frames(3)) }))
+            .route("/never", get(future::pending::<()>));
+        (app.layer(WatchLayer::new(ledger)).with_state(()), ledger)
+    }
+
+    fn ask(app: &Router, path: &str) -> impl Future<Output = Response> + use<> {
+        let request = Request::get(path).body(Body::empty()).expect("a request");
+        let answer = app.clone().into_service::<Body>().call(request);
+        async { answer.await.expect("infallible") }
+    }
+
+    fn row(ledger: &'static Ledger) -> HandlerRow {
+        let mut rows = ledger.report().handlers;
+        assert_eq!(rows.len(), 1, "{rows:?}");
+        rows.remove(0)
+    }
+
+    #[tokio::test]
+    async fn a_text_is_over_with_the_handler_s_own_poll() {
+        let (app, ledger) = app();
+        let response = ask(&app, "/text").await;
+        let seen = row(ledger);
+        assert_eq!((&*seen.method, &*seen.route, seen.requests), ("GET", "/text", 1));
+        assert_eq!((seen.polls, seen.in_flight, seen.cut), (1, 0, 0));
+        assert!(seen.total_ms.max >= seen.head_ms.max && seen.head_ms.max > 0.0, "{seen:?}");
+        assert_eq!(response.into_body().collect().await.expect("whole").to_bytes(), "hello");
+        assert_eq!(row(ledger).polls, 1);
+    }
+
+    #[tokio::test]
+    async fn a_stream_is_watched_to_its_end() {
+        let (app, ledger) = app();
+        let response = ask(&app, "/stream").await;
+        let seen = row(ledger);
+        assert_eq!((seen.requests, seen.in_flight, seen.polls), (1, 1, 1));
+        let whole = response.into_body().collect().await.expect("whole").to_bytes();
+        assert_eq!(whole.len(), 3 * "frame".len());
+        let seen = row(ledger);
+        // The handler's, the frames', and the one that found the end.
+        assert_eq!((seen.in_flight, seen.polls, seen.cut), (0, 5, 0));
+        assert!(seen.total_ms.max > seen.head_ms.max, "{seen:?}");
+    }
+
+    #[tokio::test]
+    async fn who_leaves_is_counted_by_how_far_it_came() {
+        let (app, ledger) = app();
+        drop(ask(&app, "/stream").await.into_body().frame().await);
+        let seen = row(ledger);
+        assert_eq!((seen.requests, seen.in_flight, seen.cut, seen.cancelled), (1, 0, 1, 0));
+
+        let (app, ledger) = self::app();
+        let mut never = Box::pin(ask(&app, "/never"));
+        assert!(never.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+        assert_eq!((row(ledger).in_flight, row(ledger).polls), (1, 1));
+        drop(never);
+        let seen = row(ledger);
+        assert_eq!((seen.requests, seen.in_flight, seen.cut, seen.cancelled), (0, 0, 0, 1));
+    }
+}
