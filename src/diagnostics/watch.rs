@@ -15,7 +15,7 @@ mod request;
 mod shard;
 mod slot;
 mod snapshot;
-mod table;
+pub(crate) mod table;
 mod timings;
 
 pub use future::WatchFuture;

@@ -5,6 +5,7 @@ use std::{
     process::{Command, Stdio},
 };
 
+use rustix::process::Signal;
 use tempfile::TempDir;
 
 use crate::support::{MODEL, send, thermograph, wait};
@@ -64,7 +65,7 @@ fn interrupted_it_stops_what_it_started() {
         service = Path::new("/proc").join(id);
         true
     });
-    send(process.id(), "INT");
+    send(&process, Signal::INT);
     assert!(!process.wait().expect("a child").success());
     assert!(!service.exists(), "the service is still there");
 }

@@ -1,10 +1,11 @@
 //! Stopping and starting.
 
 use std::{
-    sync::atomic::{AtomicUsize, Ordering::Relaxed},
+    sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
     thread,
 };
 
+use rustix::process::Signal;
 use serde_json::json;
 
 use crate::support::{MODEL, Server, agent, answer, get, wait};
@@ -14,13 +15,24 @@ use crate::support::{MODEL, Server, agent, answer, get, wait};
 struct Seen {
     answered: AtomicUsize,
     lost: AtomicUsize,
+    /// The test has failed: the clients would go on for ever.
+    given_up: AtomicBool,
+}
+
+/// Lets the clients go if the test fails before the server stops.
+struct Watch<'a>(&'a Seen);
+
+impl Drop for Watch<'_> {
+    fn drop(&mut self) {
+        self.0.given_up.store(thread::panicking(), Relaxed);
+    }
 }
 
 /// Sends requests one after the other, until the server takes no connection any more.
 fn ask(url: &str, seen: &Seen) {
     let agent = agent();
     let body = json!({ "model": MODEL, "input": ["a sentence", "and one more"] }).to_string();
-    loop {
+    while !seen.given_up.load(Relaxed) {
         match agent.post(url).content_type("application/json").send(&body) {
             Ok(response) => match answer(response).status {
                 200 => seen.answered.fetch_add(1, Relaxed),
@@ -42,11 +54,12 @@ fn ask(url: &str, seen: &Seen) {
 
 #[test]
 fn a_stop_under_load_loses_no_request() {
-    for signal in ["TERM", "INT"] {
+    for (signal, name) in [(Signal::TERM, "SIGTERM"), (Signal::INT, "SIGINT")] {
         let mut server = Server::start();
         let seen = Seen::default();
         let url = server.api("/v1/embeddings");
         thread::scope(|scope| {
+            let _watch = Watch(&seen);
             for _ in 0..16 {
                 scope.spawn(|| ask(&url, &seen));
             }
@@ -56,7 +69,7 @@ fn a_stop_under_load_loses_no_request() {
         assert_eq!(seen.lost.load(Relaxed), 0);
         assert!(server.ended().success());
         let log = server.log();
-        assert!(log.contains(&format!("SIG{signal}")) && log.contains("drained"), "{log}");
+        assert!(log.contains(name) && log.contains("drained"), "{log}");
     }
 }
 
@@ -64,12 +77,12 @@ fn a_stop_under_load_loses_no_request() {
 fn while_it_stops_it_is_alive_and_not_ready() {
     let mut server = Server::with(&[("THERMOGRAPH_API_SHUTDOWN_GRACE", "1m")]);
     assert_eq!(get(&server.api("/health/ready")).status, 200);
-    server.signal("TERM");
+    server.signal(Signal::TERM);
     wait("it is not ready", || get(&server.api("/health/ready")).status == 503);
     let live = get(&server.api("/health/live"));
     assert_eq!((live.status, live.header("connection")), (200, "close"));
     // A second signal ends it at once.
-    server.signal("INT");
+    server.signal(Signal::INT);
     assert_eq!(server.ended().code(), Some(130));
 }
 
@@ -80,9 +93,10 @@ fn after_kill_9_it_starts_again_at_once() {
     let seen = Seen::default();
     let url = server.api("/v1/embeddings");
     thread::scope(|scope| {
+        let _watch = Watch(&seen);
         scope.spawn(|| ask(&url, &seen));
         wait("the load runs", || seen.answered.load(Relaxed) > 10);
-        server.signal("KILL");
+        server.signal(Signal::KILL);
         server.ended();
     });
     let again = Server::at(&listen, &[]);

@@ -10,6 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
 use thermograph::app::serve::Addresses;
@@ -90,8 +91,8 @@ impl Server {
         std::fs::read_to_string(self.dir.path().join("log")).expect("a log")
     }
 
-    pub(crate) fn signal(&self, signal: &str) {
-        send(self.child.id(), signal);
+    pub(crate) fn signal(&self, signal: Signal) {
+        send(&self.child, signal);
     }
 
     /// Waits for the process to end.
@@ -187,10 +188,9 @@ pub(crate) fn answer(mut response: ureq::http::Response<ureq::Body>) -> Answer {
     }
 }
 
-/// Sends a signal to a process.
-pub(crate) fn send(process: u32, signal: &str) {
-    let sent = Command::new("kill").args([format!("-{signal}"), process.to_string()]).status();
-    assert!(sent.expect("kill runs").success());
+/// Sends a signal to a process that was not waited for yet.
+pub(crate) fn send(child: &Child, signal: Signal) {
+    kill_process(Pid::from_child(child), signal).expect("sent");
 }
 
 /// Waits until something is so.

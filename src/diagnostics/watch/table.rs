@@ -56,7 +56,7 @@ fn line(f: &mut fmt::Formatter<'_>, width: usize, cells: &[String; 9]) -> fmt::R
 }
 
 /// Three digits that matter: 0.012, 1.23, 45.6, 789.
-fn millis(value: f64) -> String {
+pub(crate) fn millis(value: f64) -> String {
     match value {
         v if v < 1.0 => format!("{v:.3}"),
         v if v < 10.0 => format!("{v:.2}"),
