@@ -54,19 +54,22 @@ fn the_ledger_counts_every_request() {
 #[test]
 fn flame_graphs_name_the_handler_and_the_engine_s_steps() {
     let server = Server::start();
-    let (cpu, spans) = under_load(&server, || {
-        std::thread::scope(|scope| {
-            let cpu = scope.spawn(|| {
-                get(&server
-                    .diagnostics("/debug/pprof/profile?seconds=5&frequency=250&format=folded"))
+    let names = ["routes::embeddings::embeddings", "Encoder::infer", "Tokenizer::tokenize"];
+    let (mut cpu, mut spans) = (String::new(), String::new());
+    under_load(&server, || {
+        // The handler itself takes a few thousandths of the CPU time: on a busy machine one window
+        // may have no sample of it.
+        wait("the stacks name the handler and the engine's steps", || {
+            let capture = |path| get(&server.diagnostics(path)).text;
+            std::thread::scope(|scope| {
+                let path = "/debug/pprof/profile?seconds=3&frequency=250&format=folded";
+                let taken = scope.spawn(move || capture(path));
+                spans = capture("/debug/spans?seconds=3");
+                cpu += &taken.join().expect("no panic");
             });
-            let spans = get(&server.diagnostics("/debug/spans?seconds=5"));
-            (cpu.join().expect("no panic").text, spans.text)
-        })
+            names.iter().all(|name| cpu.contains(name))
+        });
     });
-    for name in ["routes::embeddings::embeddings", "Encoder::infer", "Tokenizer::tokenize"] {
-        assert!(cpu.contains(name), "no {name} in the stacks");
-    }
     assert!(!cpu.contains("{async_block"), "an async handler without a name");
     for name in ["tokenize", "queue", "infer", "pool"] {
         let stack = format!("POST /v1/embeddings;{name} ");
@@ -78,9 +81,15 @@ fn flame_graphs_name_the_handler_and_the_engine_s_steps() {
 #[test]
 fn a_picture_is_an_svg_with_the_names_in_it() {
     let server = Server::start();
-    let svg = under_load(&server, || get(&server.diagnostics("/debug/spans?seconds=1&format=svg")));
-    assert_eq!(svg.header("content-type"), "image/svg+xml");
-    assert!(svg.text.contains("<svg") && svg.text.contains("infer"), "{}", svg.text);
+    under_load(&server, || {
+        // On a busy machine a batch may last longer than the window.
+        wait("the picture names what the engine does", || {
+            let svg = get(&server.diagnostics("/debug/spans?seconds=1&format=svg"));
+            assert_eq!(svg.header("content-type"), "image/svg+xml");
+            assert!(svg.text.contains("<svg"), "{}", svg.text);
+            svg.text.contains("infer")
+        });
+    });
 }
 
 #[test]
