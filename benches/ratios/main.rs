@@ -4,7 +4,8 @@
 //! | name | what | promise |
 //! |---|---|---|
 //! | `layer` | a hello handler over HTTP with the diagnostics layer : without | ≥ 0.98 |
-//! | `console` | the same with tokio-console compiled in, nobody attached : without | ≥ 0.98 |
+//! | `layer` | the same : with a layer that does nothing | ≥ 0.98 |
+//! | `console` | a hello with tokio-console compiled in, nobody attached : without | ≥ 0.98 |
 //! | `http` | the service over HTTP, 64 connections : its engine called in a loop | ≥ 0.9 |
 //! | `python` | the service : onnxruntime f32 behind FastAPI and uvicorn | ≥ 1.0 |
 //! | `soak` | longest poll on a runtime worker under 64 clients, and no error | < 10 ms |

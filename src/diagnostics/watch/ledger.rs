@@ -188,7 +188,7 @@ mod tests {
         let first = ledger.handler(hint, &Method::GET, Some("/a"));
         for hint in [hint, ledger.hint(), Hint(usize::MAX)] {
             assert!(std::ptr::eq(first, ledger.handler(hint, &Method::GET, Some("/a"))));
-            // A hint that leads elsewhere is one only.
+            // What a hint leads to is checked.
             assert!(!std::ptr::eq(first, ledger.handler(hint, &Method::POST, Some("/a"))));
             assert!(!std::ptr::eq(first, ledger.handler(hint, &Method::GET, Some("/b"))));
         }
