@@ -17,6 +17,22 @@ pub struct Caption {
     pub unit: &'static str,
 }
 
+impl Caption {
+    /// Of CPU time that was sampled for some seconds.
+    pub(crate) fn cpu(seconds: u64, frequency: u32) -> Self {
+        let subtitle = format!(
+            "{seconds} s at {frequency} Hz; frames of library, runtime and framework are left out"
+        );
+        Self { title: "CPU time by stack".to_owned(), subtitle, unit: "ns" }
+    }
+
+    /// Of spans that were recorded for some seconds.
+    pub(crate) fn spans(seconds: u64) -> Self {
+        let subtitle = format!("{seconds} s; time in which a span was entered");
+        Self { title: "Time in spans".to_owned(), subtitle, unit: "ns" }
+    }
+}
+
 /// Draws a profile, without the machinery of library, runtime and framework.
 pub fn draw(profile: Profile, caption: &Caption) -> std::io::Result<Vec<u8>> {
     let mut caption = caption.clone();

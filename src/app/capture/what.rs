@@ -51,17 +51,9 @@ impl What {
     }
 
     fn caption(self, Window { seconds, frequency }: Window) -> Caption {
-        let (title, subtitle) = match self {
-            Self::Cpu => (
-                "CPU time by stack",
-                format!(
-                    "{seconds} s at {frequency} Hz; frames of library, runtime and framework are left out"
-                ),
-            ),
-            Self::Spans => {
-                ("Time in spans", format!("{seconds} s; time in which a span was entered"))
-            }
-        };
-        Caption { title: title.to_owned(), subtitle, unit: "ns" }
+        match self {
+            Self::Cpu => Caption::cpu(seconds, frequency),
+            Self::Spans => Caption::spans(seconds),
+        }
     }
 }

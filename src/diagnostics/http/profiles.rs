@@ -40,14 +40,7 @@ pub(crate) async fn cpu(
     let frequency = params.number("frequency", 99, 1..=1000)?;
     let formats = [("pprof", Format::Pprof), ("svg", Format::Svg), ("folded", Format::Folded)];
     let format = params.choice("format", &formats)?;
-    let caption = Caption {
-        title: "CPU time by stack".to_owned(),
-        subtitle: format!(
-            "{} s at {frequency} Hz; frames of library, runtime and framework are left out",
-            window.duration.as_secs()
-        ),
-        unit: "ns",
-    };
+    let caption = Caption::cpu(window.duration.as_secs(), frequency);
     capture(&thermograph, Kind::Cpu { frequency }, window, format, "profile", caption).await
 }
 
@@ -60,11 +53,7 @@ pub(crate) async fn spans(
     let window = params.window(10)?;
     let formats = [("folded", Format::Folded), ("svg", Format::Svg), ("pprof", Format::Pprof)];
     let format = params.choice("format", &formats)?;
-    let caption = Caption {
-        title: "Time in spans".to_owned(),
-        subtitle: format!("{} s; time in which a span was entered", window.duration.as_secs()),
-        unit: "ns",
-    };
+    let caption = Caption::spans(window.duration.as_secs());
     capture(&thermograph, Kind::Spans, window, format, "spans", caption).await
 }
 

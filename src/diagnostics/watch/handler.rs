@@ -35,7 +35,7 @@ impl Handler {
     }
 
     /// What every thread has counted.
-    pub(crate) fn shards(&self) -> impl Iterator<Item = &Shard> + Clone {
+    pub(crate) fn shards(&self) -> impl Iterator<Item = &Shard> {
         self.shards.iter().filter_map(|shard| shard.get().map(Box::as_ref))
     }
 }
