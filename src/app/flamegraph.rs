@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::{subject::Subject, take::take};
 use super::{
-    load::{Address, Mix, Target},
+    load::{Address, TrafficArgs},
     shutdown,
 };
 use crate::diagnostics::Token;
@@ -32,15 +32,9 @@ pub struct Args {
     /// Connections that drive the service, each with one request on its way at a time.
     #[arg(long, value_name = "N", default_value = "32", value_parser = clap::value_parser!(u16).range(1..))]
     pub connections: u16,
-    /// Embedding traffic by weight; see `thermograph load`.
-    #[arg(long, value_name = "MIX", default_value_t)]
-    pub mix: Mix,
-    /// Model that embeddings are asked of.
-    #[arg(long, value_name = "NAME", default_value = Mix::MODEL)]
-    pub model: String,
-    /// Drive at this instead of embeddings; may be repeated; see `thermograph load`.
-    #[arg(long = "target", value_name = "METHOD /PATH=WEIGHT", conflicts_with_all = ["mix", "model"])]
-    pub targets: Vec<Target>,
+    /// What is asked.
+    #[command(flatten)]
+    pub traffic: TrafficArgs,
     /// What the files' names begin with [default: embeddings, or the name of the program].
     #[arg(long, value_name = "NAME", value_parser = file_name)]
     pub name: Option<String>,

@@ -56,7 +56,7 @@ use tokio_util::sync::CancellationToken;
 use self::progress::Progress;
 pub use self::{
     address::{Address, BadAddress},
-    args::Args,
+    args::{Args, TrafficArgs},
     drive::drive,
     mix::{BadMix, Mix},
     plan::{Limit, Pace, Plan},

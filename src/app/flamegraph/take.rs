@@ -10,7 +10,7 @@ use crate::{
     app::{
         capture::{Files, What, Window},
         handlers,
-        load::{self, Limit, Pace, Plan, Report, Traffic},
+        load::{self, Limit, Pace, Plan, Report},
     },
     diagnostics::watch::LedgerReport,
 };
@@ -56,14 +56,9 @@ pub(crate) async fn take(
 }
 
 fn plan(subject: &Subject, args: &Args) -> anyhow::Result<Plan> {
-    let traffic = if args.targets.is_empty() {
-        Traffic::embeddings(args.mix, &args.model)?
-    } else {
-        Traffic::targets(args.targets.clone())?
-    };
     Ok(Plan {
         address: subject.api.clone(),
-        traffic,
+        traffic: args.traffic.traffic()?,
         connections: usize::from(args.connections),
         limit: Limit::Time(Duration::from_secs(args.seconds)),
         pace: Pace::Closed,

@@ -32,6 +32,20 @@ pub struct Args {
     /// Longest time an answer may take.
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = duration)]
     pub timeout: Duration,
+    /// What is asked.
+    #[command(flatten)]
+    pub traffic: TrafficArgs,
+    /// Print the report as JSON.
+    #[arg(long)]
+    pub json: bool,
+    /// Exit with code 1 when any request failed.
+    #[arg(long)]
+    pub fail_on_error: bool,
+}
+
+/// What is asked of a service.
+#[derive(Clone, Debug, clap::Args)]
+pub struct TrafficArgs {
     /// Embedding traffic by weight: `short` sentences, `long` paragraphs of about 200 tokens,
     /// `batch` of 8 to 32 short sentences.
     #[arg(long, value_name = "MIX", default_value_t)]
@@ -43,12 +57,6 @@ pub struct Args {
     /// `=`; a JSON body may follow the path: `POST /path {"a":1}=2`.
     #[arg(long = "target", value_name = "METHOD /PATH=WEIGHT", conflicts_with_all = ["mix", "model"])]
     pub targets: Vec<Target>,
-    /// Print the report as JSON.
-    #[arg(long)]
-    pub json: bool,
-    /// Exit with code 1 when any request failed.
-    #[arg(long)]
-    pub fail_on_error: bool,
 }
 
 const LOOPS: &str = "\
@@ -60,20 +68,26 @@ moment a request was due, and a stall delays all that fell due meanwhile.";
 impl Args {
     /// What is to be driven.
     pub fn plan(self) -> Result<Plan, BadTraffic> {
-        let traffic = if self.targets.is_empty() {
-            Traffic::embeddings(self.mix, &self.model)?
-        } else {
-            Traffic::targets(self.targets)?
-        };
         Ok(Plan {
             address: self.url,
-            traffic,
+            traffic: self.traffic.traffic()?,
             connections: usize::from(self.connections),
             limit: self.requests.map_or(Limit::Time(self.duration), Limit::Requests),
             pace: self.rate.map_or(Pace::Closed, |rate| Pace::Open { rate }),
             warmup: self.warmup,
             timeout: self.timeout,
         })
+    }
+}
+
+impl TrafficArgs {
+    /// The targets where there are some, and else embeddings.
+    pub(crate) fn traffic(&self) -> Result<Traffic, BadTraffic> {
+        if self.targets.is_empty() {
+            Traffic::embeddings(self.mix, &self.model)
+        } else {
+            Traffic::targets(self.targets.iter().cloned())
+        }
     }
 }
 
