@@ -49,7 +49,7 @@ pub use build_info::BuildInfo;
 pub use builder::{BuildError, Builder};
 pub use config::{Config, ConsoleMode, Invalid, Token};
 pub use door::{Door, ServeError};
-pub use profile::{Frame, Profile, Sample, ValueType};
+pub use profile::{Frame, Location, Mapping, Profile, Sample, ValueType};
 pub use watch::{Ledger, WatchLayer};
 
 use crate::diagnostics::{capture::Captures, console::Console};

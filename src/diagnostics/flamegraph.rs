@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use inferno::flamegraph::{self, Options};
 
-use super::{folded, plumbing, profile::Profile};
+use super::{folded, profile::Profile};
 
 /// What a flame graph says of itself.
 #[derive(Clone, Debug)]
@@ -34,13 +34,13 @@ impl Caption {
 }
 
 /// Draws a profile, without the machinery of library, runtime and framework.
-pub fn draw(profile: Profile, caption: &Caption) -> std::io::Result<Vec<u8>> {
+pub fn draw(profile: &Profile, caption: &Caption) -> std::io::Result<Vec<u8>> {
     let mut caption = caption.clone();
     if profile.dropped > 0 {
         // Writing to a string cannot fail.
         let _ = write!(caption.subtitle, "; {} samples were dropped", profile.dropped);
     }
-    draw_folded(&folded::fold(&plumbing::strip(profile)), &caption)
+    draw_folded(&folded::fold_without_plumbing(profile), &caption)
 }
 
 /// Draws folded stacks as they are; no stack at all makes a picture that says so.

@@ -1,14 +1,29 @@
 //! A profile as folded stacks: a line a stack, root first, frames joined by `;`, then its value.
 
-use std::{collections::BTreeMap, fmt::Write as _};
+use std::{borrow::Cow, collections::BTreeMap, fmt::Write as _, path::Path};
 
-use super::profile::{Profile, Sample};
+use super::{
+    plumbing,
+    profile::{Location, Profile, Sample},
+};
 
 /// Folds; each stack stands once, under the name of its thread.
 pub(crate) fn fold(profile: &Profile) -> String {
+    fold_names(profile, |_| ())
+}
+
+/// Folds without the machinery: for pictures.
+pub(crate) fn fold_without_plumbing(profile: &Profile) -> String {
+    fold_names(profile, plumbing::strip)
+}
+
+/// Folds what `strip` leaves of each stack's names; the leaf's is the first.
+fn fold_names(profile: &Profile, strip: impl Fn(&mut Vec<Cow<'_, str>>)) -> String {
     let mut stacks = BTreeMap::<String, i64>::new();
     for sample in &profile.samples {
-        *stacks.entry(stack(sample)).or_default() += sample.weight();
+        let mut names = sample.stack.iter().flat_map(|location| names(location)).collect();
+        strip(&mut names);
+        *stacks.entry(stack(sample, &names)).or_default() += sample.weight();
     }
     let mut text = String::new();
     for (stack, value) in stacks.into_iter().filter(|(stack, _)| !stack.is_empty()) {
@@ -18,11 +33,24 @@ pub(crate) fn fold(profile: &Profile) -> String {
     text
 }
 
-fn stack(sample: &Sample) -> String {
+fn stack(sample: &Sample, names: &[Cow<'_, str>]) -> String {
     let thread = sample.label("thread").map(pool);
-    let frames = sample.stack.iter().rev().map(|frame| frame.name.as_str());
-    let names: Vec<_> = thread.into_iter().chain(frames).map(plain).collect();
+    let names = names.iter().rev().map(AsRef::as_ref);
+    let names: Vec<_> = thread.into_iter().chain(names).map(plain).collect();
     names.join(";")
+}
+
+/// What stands at a location, the innermost first; the file's name where nothing has one.
+fn names(location: &Location) -> impl Iterator<Item = Cow<'_, str>> {
+    let unnamed = location.frames.is_empty().then(|| {
+        let file =
+            location.mapping.as_ref().and_then(|mapping| Path::new(&mapping.file).file_name());
+        // `[vdso]` has its brackets already.
+        let file = file.map(|file| file.to_string_lossy().trim_matches(['[', ']']).to_owned());
+        Cow::Owned(format!("[{}]", file.as_deref().unwrap_or("unknown")))
+    });
+    let named = location.frames.iter().map(|frame| Cow::Borrowed(frame.name.as_str()));
+    named.chain(unnamed)
 }
 
 /// The name of the pool that a thread belongs to: `engine-cpu` for `engine-cpu-1`.
@@ -42,27 +70,64 @@ mod tests {
         time::{Duration, SystemTime},
     };
 
-    use super::{super::profile::Frame, *};
+    use super::{
+        super::profile::{Frame, Mapping},
+        *,
+    };
 
-    #[test]
-    fn equal_stacks_of_a_pool_are_one_line() {
-        let frame = |name: &str| {
-            let linkage = String::new();
-            Arc::new(Frame { name: name.to_owned(), linkage, file: String::new(), line: 0 })
-        };
-        let sample = |thread: &str| Sample {
-            stack: vec![frame("<[u8; 4]>::leaf"), frame("root")],
-            values: vec![1, 10],
-            labels: vec![("thread", thread.to_owned())],
-        };
-        let profile = Profile {
+    fn profile(samples: Vec<Sample>) -> Profile {
+        Profile {
             values: Vec::new(),
-            samples: vec![sample("engine-cpu-0"), sample("engine-cpu-1")],
+            samples,
             start: SystemTime::now(),
             duration: Duration::ZERO,
             period: None,
             dropped: 0,
+        }
+    }
+
+    fn named(name: &str) -> Arc<Location> {
+        Arc::new(Location::named(Frame::named(name)))
+    }
+
+    #[test]
+    fn equal_stacks_of_a_pool_are_one_line() {
+        let sample = |thread: &str| Sample {
+            stack: vec![named("<[u8; 4]>::leaf"), named("root")],
+            values: vec![1, 10],
+            labels: vec![("thread", thread.to_owned())],
         };
+        let profile = profile(vec![sample("engine-cpu-0"), sample("engine-cpu-1")]);
         assert_eq!(fold(&profile), "engine-cpu;root;<[u8: 4]>::leaf 20\n");
+    }
+
+    #[test]
+    fn what_has_no_name_has_that_of_its_file() {
+        let at = |file: Option<&str>| {
+            let mapping = file.map(|file| {
+                let (file, build_id) = (file.to_owned(), String::new());
+                Arc::new(Mapping { start: 0, limit: 9, offset: 0, file, build_id })
+            });
+            Arc::new(Location { address: 1, mapping, frames: Vec::new() })
+        };
+        let frames = ["inlined", "caller"].map(|name| Arc::new(Frame::named(name)));
+        let caller = Location { address: 2, mapping: None, frames: frames.into() };
+        let files = [Some("[vdso]"), Some("/lib/libc.so.6"), None, Some("")];
+        let mut stack: Vec<_> = files.map(at).into();
+        stack.push(Arc::new(caller));
+        let profile = profile(vec![Sample { stack, values: vec![1], labels: Vec::new() }]);
+        assert_eq!(fold(&profile), "caller;inlined;[unknown];[unknown];[libc.so.6];[vdso] 1\n");
+    }
+
+    #[test]
+    fn without_plumbing_stacks_that_differ_by_it_are_one_line() {
+        let sample = |by: &str| Sample {
+            stack: vec![named("app::hot"), named(by), named("app::main")],
+            values: vec![1],
+            labels: Vec::new(),
+        };
+        let profile = profile(vec![sample("tokio::poll"), sample("axum::call")]);
+        assert_eq!(fold_without_plumbing(&profile), "app::main;app::hot 2\n");
+        assert_eq!(fold(&profile).lines().count(), 2);
     }
 }

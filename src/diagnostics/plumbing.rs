@@ -5,9 +5,7 @@
 //! What is captured keeps them; what is drawn leaves them out, but for the leaf: time is spent
 //! there, whoever's it is.
 
-use std::sync::Arc;
-
-use super::profile::{Frame, Profile, Sample};
+use std::borrow::Cow;
 
 /// Crates whose frames are machinery.
 const CRATES: [&str; 17] = [
@@ -34,22 +32,15 @@ const OURS: &str = "thermograph::diagnostics::";
 /// Functions of the C library that start a thread.
 const STARTS: [&str; 5] = ["_start", "__libc_start_main", "clone", "clone3", "start_thread"];
 
-/// Leaves the machinery out of every stack, and frames that repeat the one below them.
-pub(crate) fn strip(mut profile: Profile) -> Profile {
-    for sample in &mut profile.samples {
-        strip_stack(sample);
-    }
-    profile
-}
-
-fn strip_stack(sample: &mut Sample) {
+/// Leaves the machinery out of a stack's names, and those that repeat the one below them; the
+/// leaf's is the first, and stays.
+pub(crate) fn strip(names: &mut Vec<Cow<'_, str>>) {
     let mut is_leaf = true;
-    sample.stack.retain(|frame| std::mem::take(&mut is_leaf) || !is_plumbing(frame));
-    sample.stack.dedup_by(|a, b| a.name == b.name);
+    names.retain(|name| std::mem::take(&mut is_leaf) || !is_plumbing(name));
+    names.dedup();
 }
 
-fn is_plumbing(frame: &Arc<Frame>) -> bool {
-    let name = frame.name.as_str();
+fn is_plumbing(name: &str) -> bool {
     STARTS.contains(&name)
         || CRATES.contains(&crate_of(name))
         || name.trim_start_matches('<').starts_with(OURS)
@@ -91,27 +82,23 @@ mod tests {
         }
     }
 
+    /// What is left of a stack, the leaf first.
+    fn stripped<'a>(names: &[&'a str]) -> Vec<Cow<'a, str>> {
+        let mut names = names.iter().map(|name| Cow::Borrowed(*name)).collect();
+        strip(&mut names);
+        names
+    }
+
     #[test]
     fn the_leaf_stays_whoever_s_it_is() {
-        let frame = |name: &&str| {
-            let (linkage, file) = (String::new(), String::new());
-            Arc::new(Frame { name: (*name).to_owned(), linkage, file, line: 0 })
-        };
-        let names = [
+        let left = stripped(&[
             "core::hint::spin_loop",
             "std::sync::Mutex::lock",
             "app::hot::{{closure}}",
             "app::hot::{{closure}}",
             "tokio::runtime::task::raw::poll",
             "clone3",
-        ];
-        let mut sample = Sample {
-            stack: names.iter().map(frame).collect(),
-            values: vec![1],
-            labels: Vec::new(),
-        };
-        strip_stack(&mut sample);
-        let left: Vec<_> = sample.stack.iter().map(|frame| frame.name.as_str()).collect();
+        ]);
         assert_eq!(left, ["core::hint::spin_loop", "app::hot::{{closure}}"]);
     }
 }

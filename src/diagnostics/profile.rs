@@ -35,14 +35,40 @@ pub struct ValueType {
 }
 
 /// One stack, how much it weighs, and where it was.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub struct Sample {
-    /// Frames, the leaf first; inlined ones are frames of their own.
-    pub stack: Vec<Arc<Frame>>,
+    /// Where the code stood, the leaf first.
+    pub stack: Vec<Arc<Location>>,
     /// One value for each of the profile's [`values`](Profile::values).
     pub values: Vec<i64>,
     /// Names and values, such as `thread` and the thread's name.
     pub labels: Vec<(&'static str, String)>,
+}
+
+/// An address in the code and what stands there.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub struct Location {
+    /// In the process's memory; 0 where none is known.
+    pub address: u64,
+    /// The file that the address is in.
+    pub mapping: Option<Arc<Mapping>>,
+    /// The function and those inlined into it, the innermost first; empty where nothing has a name.
+    pub frames: Vec<Arc<Frame>>,
+}
+
+/// A file that is mapped as code.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub struct Mapping {
+    /// First address, in the process's memory.
+    pub start: u64,
+    /// First address past it.
+    pub limit: u64,
+    /// Where in the file the first address is.
+    pub offset: u64,
+    /// Path of the file, or a name such as `[vdso]`.
+    pub file: String,
+    /// In hex, empty where there is none.
+    pub build_id: String,
 }
 
 /// A function and a place in it.
@@ -58,7 +84,19 @@ pub struct Frame {
     pub line: u32,
 }
 
+impl Profile {
+    /// Keeps the samples whose label has this value, such as those of one `route`.
+    pub fn keep(&mut self, label: &str, value: &str) {
+        self.samples.retain(|sample| sample.label(label) == Some(value));
+    }
+}
+
 impl Sample {
+    /// The frames that have a name, the leaf first; inlined ones are frames of their own.
+    pub fn frames(&self) -> impl Iterator<Item = &Arc<Frame>> {
+        self.stack.iter().flat_map(|location| &location.frames)
+    }
+
     /// The value of a label.
     pub fn label(&self, name: &str) -> Option<&str> {
         self.labels.iter().find(|(label, _)| *label == name).map(|(_, value)| value.as_str())
@@ -67,5 +105,67 @@ impl Sample {
     /// The value that is shown: the last.
     pub fn weight(&self) -> i64 {
         self.values.last().copied().unwrap_or_default()
+    }
+}
+
+impl Location {
+    /// What has a name but no address, such as a span.
+    pub fn named(frame: Frame) -> Self {
+        Self { address: 0, mapping: None, frames: vec![Arc::new(frame)] }
+    }
+}
+
+impl Frame {
+    /// What has a name but no place in a source file.
+    pub fn named(name: &str) -> Self {
+        let (name, linkage) = (name.to_owned(), name.to_owned());
+        Self { name, linkage, file: String::new(), line: 0 }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sample(labels: &[(&'static str, &str)]) -> Sample {
+        Sample {
+            stack: vec![Arc::new(Location::named(Frame::named("main")))],
+            values: vec![1, 10],
+            labels: labels.iter().map(|(name, value)| (*name, (*value).to_owned())).collect(),
+        }
+    }
+
+    #[test]
+    fn keeps_the_samples_of_a_label_s_value() {
+        let mut profile = Profile {
+            values: Vec::new(),
+            samples: vec![
+                sample(&[("thread", "worker-0"), ("route", "/hello")]),
+                sample(&[("thread", "/hello"), ("route", "/hot")]),
+                sample(&[]),
+            ],
+            start: SystemTime::now(),
+            duration: Duration::ZERO,
+            period: None,
+            dropped: 0,
+        };
+        profile.keep("route", "/hello");
+        assert_eq!(profile.samples, [sample(&[("thread", "worker-0"), ("route", "/hello")])]);
+        profile.keep("thread", "worker-1");
+        assert_eq!(profile.samples, []);
+    }
+
+    #[test]
+    fn inlined_frames_are_frames_and_what_has_no_name_is_none() {
+        let frame = |name| Arc::new(Frame::named(name));
+        let location = |address, frames| Arc::new(Location { address, mapping: None, frames });
+        let mut sample = sample(&[]);
+        sample.stack = vec![
+            location(0x30, vec![frame("inlined"), frame("caller")]),
+            location(0x20, Vec::new()),
+            location(0x10, vec![frame("main")]),
+        ];
+        let names: Vec<_> = sample.frames().map(|frame| frame.name.as_str()).collect();
+        assert_eq!(names, ["inlined", "caller", "main"]);
     }
 }

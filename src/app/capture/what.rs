@@ -46,7 +46,7 @@ impl What {
         let pprof = client.get(&path, Duration::from_secs(seconds))?;
         let profile = decode::decode(&pprof)?;
         let folded = folded::fold(&profile);
-        let svg = flamegraph::draw(profile, &self.caption(window))?;
+        let svg = flamegraph::draw(&profile, &self.caption(window))?;
         Ok(Files { pprof, folded, svg })
     }
 

@@ -12,7 +12,7 @@ use std::{
 use pprof::{Frames, ProfilerGuard, Symbol};
 
 use super::{CaptureError, Turns, Window, turn::Turn};
-use crate::diagnostics::profile::{Frame, Profile, Sample, ValueType};
+use crate::diagnostics::profile::{Frame, Location, Profile, Sample, ValueType};
 
 /// The sampler of the process.
 #[derive(Debug, Default)]
@@ -71,9 +71,16 @@ impl Taken {
     }
 }
 
-/// The frames of a stack, the leaf first, inlined ones apart.
-fn stack(frames: &Frames) -> Vec<Arc<Frame>> {
-    frames.frames.iter().flatten().map(|symbol| Arc::new(frame(symbol))).collect()
+/// Where a stack stood, the leaf first.
+fn stack(frames: &Frames) -> Vec<Arc<Location>> {
+    frames.frames.iter().map(|symbols| Arc::new(location(symbols))).collect()
+}
+
+/// What the crate has seen at one address, which it does not tell: it counts stacks by function.
+fn location(symbols: &[Symbol]) -> Location {
+    let named = symbols.iter().filter(|symbol| symbol.name.is_some());
+    let frames = named.map(|symbol| Arc::new(frame(symbol))).collect();
+    Location { address: 0, mapping: None, frames }
 }
 
 fn frame(symbol: &Symbol) -> Frame {

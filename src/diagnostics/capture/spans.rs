@@ -24,7 +24,7 @@ use tracing_subscriber::{Layer, layer::Context, registry::LookupSpan};
 use super::{CaptureError, Turns, Window};
 use crate::diagnostics::{
     gate::Gate,
-    profile::{Frame, Profile, Sample, ValueType},
+    profile::{Frame, Location, Profile, Sample, ValueType},
 };
 
 /// The spans of the process.
@@ -129,12 +129,9 @@ impl Recording {
     }
 
     fn profile(self, start: SystemTime, duration: Duration) -> Profile {
-        let frame = |name: &str| {
-            let (name, linkage) = (name.to_owned(), name.to_owned());
-            Arc::new(Frame { name, linkage, file: String::new(), line: 0 })
-        };
+        let span = |name| Arc::new(Location::named(Frame::named(name)));
         let samples = self.stacks.iter().map(|(stack, nanoseconds)| Sample {
-            stack: stack.rsplit(';').map(frame).collect(),
+            stack: stack.rsplit(';').map(span).collect(),
             values: vec![i64::try_from(*nanoseconds).unwrap_or(i64::MAX)],
             labels: Vec::new(),
         });
@@ -220,7 +217,7 @@ mod tests {
 
     fn stacks(profile: &Profile) -> Vec<String> {
         let names = |sample: &Sample| {
-            let names: Vec<_> = sample.stack.iter().map(|frame| frame.name.clone()).collect();
+            let names: Vec<_> = sample.frames().map(|frame| frame.name.clone()).collect();
             names.join("<")
         };
         let mut stacks: Vec<_> = profile.samples.iter().map(names).collect();

@@ -68,7 +68,7 @@ async fn capture(
     let profile = thermograph.inner.captures.capture(kind, window).await?;
     let dropped = profile.dropped;
     // Drawing and compressing take their time: other requests of this thread go on.
-    let drawn = tokio::task::spawn_blocking(move || format.encode(profile, &caption)).await;
+    let drawn = tokio::task::spawn_blocking(move || format.encode(&profile, &caption)).await;
     let body = drawn
         .map_err(|error| HttpError::internal(format!("drawing failed: {error}")))?
         .map_err(|error| HttpError::internal(format!("drawing failed: {error}")))?;
@@ -81,11 +81,11 @@ async fn capture(
 }
 
 impl Format {
-    fn encode(self, profile: Profile, caption: &Caption) -> std::io::Result<Vec<u8>> {
+    fn encode(self, profile: &Profile, caption: &Caption) -> std::io::Result<Vec<u8>> {
         match self {
-            Self::Pprof => pprof::encode(&profile),
+            Self::Pprof => pprof::encode(profile),
             Self::Svg => flamegraph::draw(profile, caption),
-            Self::Folded => Ok(folded::fold(&profile).into_bytes()),
+            Self::Folded => Ok(folded::fold(profile).into_bytes()),
         }
     }
 
