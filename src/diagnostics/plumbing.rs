@@ -8,15 +8,20 @@
 use std::borrow::Cow;
 
 /// Crates whose frames are machinery.
-const CRATES: [&str; 17] = [
+const CRATES: [&str; 22] = [
     "alloc",
     "axum",
     "axum_core",
     "core",
     "futures_core",
+    "futures_executor",
     "futures_util",
+    "h2",
+    "http_body",
+    "http_body_util",
     "hyper",
     "hyper_util",
+    "pin_project_lite",
     "rayon",
     "rayon_core",
     "std",
@@ -41,9 +46,9 @@ pub(crate) fn strip(names: &mut Vec<Cow<'_, str>>) {
 }
 
 fn is_plumbing(name: &str) -> bool {
-    STARTS.contains(&name)
-        || CRATES.contains(&crate_of(name))
-        || name.trim_start_matches('<').starts_with(OURS)
+    // What is in a crate has a path: the thread `tokio-runtime-worker` and a span `h2` have none.
+    let of_a_crate = name.contains("::") && CRATES.contains(&crate_of(name));
+    of_a_crate || STARTS.contains(&name) || name.trim_start_matches('<').starts_with(OURS)
 }
 
 /// The crate that a demangled name belongs to: `core` for `<core::Foo<T> as b::C>::d`, and `b`
@@ -96,9 +101,16 @@ mod tests {
             "std::sync::Mutex::lock",
             "app::hot::{{closure}}",
             "app::hot::{{closure}}",
+            "h2::server::Connection<T,B>::poll_closed",
             "tokio::runtime::task::raw::poll",
             "clone3",
         ]);
         assert_eq!(left, ["core::hint::spin_loop", "app::hot::{{closure}}"]);
+    }
+
+    #[test]
+    fn what_has_no_path_is_of_no_crate() {
+        let names = ["memcpy", "[libc.so.6]", "h2", "[truncated]", "tokio-runtime-worker"];
+        assert_eq!(stripped(&names), names);
     }
 }
