@@ -1,8 +1,12 @@
-//! Folded stacks as an interactive flame graph (SVG), by `inferno`.
+//! Folded stacks as an interactive flame graph (SVG), by `inferno`: of one profile, or of what
+//! changed between two.
 
 use std::fmt::Write as _;
 
-use inferno::flamegraph::{self, Options};
+use inferno::{
+    differential,
+    flamegraph::{self, Options},
+};
 
 use super::{folded, profile::Profile};
 
@@ -31,16 +35,58 @@ impl Caption {
         let subtitle = format!("{seconds} s; time in which a span was entered");
         Self { title: "Time in spans".to_owned(), subtitle, unit: "ns" }
     }
+
+    fn add_dropped(&mut self, dropped: u64) {
+        if dropped > 0 {
+            // Writing to a string cannot fail.
+            let _ = write!(self.subtitle, "; {dropped} samples were dropped");
+        }
+    }
 }
 
 /// Draws a profile, without the machinery of library, runtime and framework.
 pub fn draw(profile: &Profile, caption: &Caption) -> std::io::Result<Vec<u8>> {
     let mut caption = caption.clone();
-    if profile.dropped > 0 {
-        // Writing to a string cannot fail.
-        let _ = write!(caption.subtitle, "; {} samples were dropped", profile.dropped);
-    }
+    caption.add_dropped(profile.dropped);
     draw_folded(&folded::fold_without_plumbing(profile), &caption)
+}
+
+/// Draws what changed between two profiles, without the machinery: stacks are as wide as in the
+/// second, red where their share grew and blue where it shrank.
+///
+/// Shares are compared, not sums: the windows need not be equally long. What is in the first only
+/// has no width; the subtitle says how much of it that is, and the other order shows it.
+pub fn draw_difference(
+    before: &Profile,
+    after: &Profile,
+    caption: &Caption,
+) -> std::io::Result<Vec<u8>> {
+    let options = differential::Options { normalize: true, ..differential::Options::default() };
+    let [first, second] = [before, after].map(folded::fold_without_plumbing);
+    let mut both = Vec::new();
+    differential::from_readers(options, first.as_bytes(), second.as_bytes(), &mut both)?;
+    let both = String::from_utf8_lossy(&both);
+
+    let mut caption = caption.clone();
+    caption.add_dropped(before.dropped + after.dropped);
+    let gone = gone(&both);
+    if gone >= 0.1 {
+        // Writing to a string cannot fail.
+        let _ = write!(caption.subtitle, "; {gone:.1} % of before is gone, and has no width");
+    }
+    draw_folded(&both, &caption)
+}
+
+/// How many hundredths of the first values are in stacks whose second is 0.
+fn gone(both: &str) -> f64 {
+    let (mut gone, mut all) = (0.0, 0.0);
+    for line in both.lines() {
+        let mut values = line.rsplit(' ').map_while(|value| value.parse::<f64>().ok());
+        let (after, before) = (values.next().unwrap_or(0.0), values.next().unwrap_or(0.0));
+        all += before;
+        gone += if after > 0.0 { 0.0 } else { before };
+    }
+    100.0 * gone / all
 }
 
 /// Draws folded stacks as they are; no stack at all makes a picture that says so.
@@ -63,15 +109,63 @@ pub fn draw_folded(folded: &str, caption: &Caption) -> std::io::Result<Vec<u8>> 
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::{
+        sync::Arc,
+        time::{Duration, SystemTime},
+    };
+
+    use super::{
+        super::profile::{Frame, Location, Sample},
+        *,
+    };
+
+    fn caption() -> Caption {
+        Caption { title: "T".into(), subtitle: "S".into(), unit: "ns" }
+    }
 
     #[test]
     fn draws_what_is_there_and_says_when_nothing_is() {
-        let caption = Caption { title: "T".into(), subtitle: "S".into(), unit: "ns" };
         let svg = |folded| {
-            String::from_utf8(draw_folded(folded, &caption).expect("draws")).expect("text")
+            String::from_utf8(draw_folded(folded, &caption()).expect("draws")).expect("text")
         };
         assert!(svg("main;hot 10\n").contains("hot (10 ns, 100"));
         assert!(svg("").contains("nothing was captured"));
+    }
+
+    /// Stacks of `main` and a leaf.
+    fn profile(leaves: &[(&str, i64)]) -> Profile {
+        let named = |name: &str| Arc::new(Location::named(Frame::named(name)));
+        let sample = |(leaf, value): &(&str, i64)| Sample {
+            stack: vec![named(leaf), named("tokio::runtime::park"), named("main")],
+            values: vec![*value],
+            labels: Vec::new(),
+        };
+        Profile {
+            values: Vec::new(),
+            samples: leaves.iter().map(sample).collect(),
+            start: SystemTime::now(),
+            duration: Duration::ZERO,
+            period: None,
+            dropped: 1,
+        }
+    }
+
+    #[test]
+    fn what_grew_is_red_and_what_shrank_is_blue() {
+        let before = profile(&[("grew", 10), ("shrank", 10), ("same", 10), ("gone", 10)]);
+        // Twice as long: what took as much of it as before is the same.
+        let after = profile(&[("grew", 50), ("shrank", 10), ("same", 20)]);
+        let svg = draw_difference(&before, &after, &caption()).expect("draws");
+        let svg = String::from_utf8(svg).expect("text");
+        let fill = |title: &str| {
+            let (_, rest) = svg.split_once(title).unwrap_or_else(|| panic!("no {title}: {svg}"));
+            let (_, fill) = rest.split_once("fill=\"").expect("a rectangle");
+            fill.split('"').next().expect("a colour")
+        };
+        assert_eq!(fill("<title>grew (50 ns, 62.50%; +37.50%)"), "rgb(255,100,100)");
+        assert_eq!(fill("<title>same (20 ns, 25.00%; 0.00%)"), "rgb(250,250,250)");
+        assert_eq!(fill("<title>shrank (10 ns, 12.50%; -12.50%)"), "rgb(200,200,255)");
+        assert!(svg.contains("2 samples were dropped; 25.0 % of before is gone"), "{svg}");
+        assert!(!svg.contains("tokio::"), "machinery in the picture");
     }
 }
