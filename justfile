@@ -80,6 +80,11 @@ profile *args: build
 spans *args: build
     @exec {{ program }} capture spans "$@"
 
+# Draw what changed between two captures, .pb.gz or .folded files in profiles/
+[group('look inside')]
+diff before after *args: build
+    @exec {{ program }} diff "$@"
+
 # What each handler of the service that runs has cost
 [group('look inside')]
 handlers *args: build

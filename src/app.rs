@@ -4,6 +4,7 @@ pub mod capture;
 mod cli;
 pub mod client;
 pub mod config;
+pub mod diff;
 pub mod flamegraph;
 pub mod handlers;
 pub mod load;
@@ -26,6 +27,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Model(args) => model::run(args),
         Command::Load(args) => load::run(args),
         Command::Capture(args) => capture::run(&args),
+        Command::Diff(args) => diff::run(&args),
         Command::Handlers(args) => handlers::run(&args),
         Command::Flamegraph(args) => flamegraph::run(config.as_deref(), &args),
     };

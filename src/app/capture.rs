@@ -4,6 +4,7 @@
 
 mod decode;
 mod files;
+mod kept;
 mod what;
 
 use std::{thread, time::Duration};
@@ -12,7 +13,11 @@ use indicatif::{ProgressBar, ProgressStyle};
 use jiff::Timestamp;
 
 pub use self::what::What;
-pub(crate) use self::{files::Files, what::Window};
+pub(crate) use self::{
+    files::{Files, write},
+    kept::Kept,
+    what::Window,
+};
 use super::client::{self, Client};
 
 /// Capture a profile of a running service, and draw its flame graph.

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 
-use super::{capture, flamegraph, handlers, load, model, serve};
+use super::{capture, diff, flamegraph, handlers, load, model, serve};
 
 /// An AI API that shows from the inside which handlers run hot and which block the executor.
 #[derive(Debug, Parser)]
@@ -32,6 +32,8 @@ pub enum Command {
     Load(load::Args),
     /// Capture a profile of a running service, and draw its flame graph.
     Capture(capture::Args),
+    /// Draw what changed between two captures.
+    Diff(diff::Args),
     /// Print what each handler of a running service has cost.
     Handlers(handlers::Args),
     /// Start a service, drive it, and draw flame graphs of what it did.

@@ -3,6 +3,7 @@
 mod configuration;
 mod console;
 mod diagnostics;
+mod diff;
 mod engine;
 mod flamegraph;
 mod lifecycle;

@@ -1,6 +1,9 @@
 //! Where captures are kept: `profiles/` and `flamegraphs/` in this folder.
 
-use std::{fs, path::PathBuf};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use anyhow::Context as _;
 
@@ -28,13 +31,16 @@ impl Files {
         ];
         let write = |(path, bytes): (String, &[u8])| {
             let path = PathBuf::from(path);
-            let written = path
-                .parent()
-                .map_or(Ok(()), fs::create_dir_all)
-                .and_then(|()| fs::write(&path, bytes));
-            written.with_context(|| format!("cannot write {}", path.display()))?;
+            write(&path, bytes)?;
             Ok(path)
         };
         forms.into_iter().map(write).collect()
     }
+}
+
+/// Writes a file, and makes its folder where there is none.
+pub(crate) fn write(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
+    let folder = path.parent().map_or(Ok(()), fs::create_dir_all);
+    let written = folder.and_then(|()| fs::write(path, bytes));
+    written.with_context(|| format!("cannot write {}", path.display()))
 }
