@@ -1,7 +1,7 @@
 //! Folded stacks as an interactive flame graph (SVG), by `inferno`: of one profile, or of what
 //! changed between two.
 
-use std::fmt::Write as _;
+use std::{collections::HashSet, fmt::Write as _};
 
 use inferno::{
     differential,
@@ -55,7 +55,7 @@ pub fn draw(profile: &Profile, caption: &Caption) -> std::io::Result<Vec<u8>> {
 /// second, red where their share grew and blue where it shrank.
 ///
 /// Shares are compared, not sums: the windows need not be equally long. What is in the first only
-/// has no width; the subtitle says how much of it that is, and the other order shows it.
+/// has no width; the subtitle says how much that is, and the other order shows it.
 pub fn draw_difference(
     before: &Profile,
     after: &Profile,
@@ -65,28 +65,32 @@ pub fn draw_difference(
     let [first, second] = [before, after].map(folded::fold_without_plumbing);
     let mut both = Vec::new();
     differential::from_readers(options, first.as_bytes(), second.as_bytes(), &mut both)?;
-    let both = String::from_utf8_lossy(&both);
-
     let mut caption = caption.clone();
     caption.add_dropped(before.dropped + after.dropped);
-    let gone = gone(&both);
+    let gone = gone(&first, &second);
     if gone >= 0.1 {
         // Writing to a string cannot fail.
-        let _ = write!(caption.subtitle, "; {gone:.1} % of before is gone, and has no width");
+        let _ = write!(caption.subtitle, "; {gone:.1} % of before is in functions that are gone");
     }
-    draw_folded(&both, &caption)
+    draw_folded(&String::from_utf8_lossy(&both), &caption)
 }
 
-/// How many hundredths of the first values are in stacks whose second is 0.
-fn gone(both: &str) -> f64 {
+/// How many hundredths of `before` are in functions that are not in `after` at all. A stack that is
+/// gone says little: the same function has many, and few of them are sampled twice.
+fn gone(before: &str, after: &str) -> f64 {
+    let names: HashSet<_> = stacks(after).flat_map(|(stack, _)| stack.split(';')).collect();
     let (mut gone, mut all) = (0.0, 0.0);
-    for line in both.lines() {
-        let mut values = line.rsplit(' ').map_while(|value| value.parse::<f64>().ok());
-        let (after, before) = (values.next().unwrap_or(0.0), values.next().unwrap_or(0.0));
-        all += before;
-        gone += if after > 0.0 { 0.0 } else { before };
+    for (stack, value) in stacks(before) {
+        let value = value.parse().unwrap_or(0.0);
+        all += value;
+        gone += if stack.split(';').all(|name| names.contains(name)) { 0.0 } else { value };
     }
     100.0 * gone / all
+}
+
+/// The stacks and their values.
+fn stacks(folded: &str) -> impl Iterator<Item = (&str, &str)> {
+    folded.lines().filter_map(|line| line.rsplit_once(' '))
 }
 
 /// Draws folded stacks as they are; no stack at all makes a picture that says so.
@@ -165,7 +169,7 @@ mod tests {
         assert_eq!(fill("<title>grew (50 ns, 62.50%; +37.50%)"), "rgb(255,100,100)");
         assert_eq!(fill("<title>same (20 ns, 25.00%; 0.00%)"), "rgb(250,250,250)");
         assert_eq!(fill("<title>shrank (10 ns, 12.50%; -12.50%)"), "rgb(200,200,255)");
-        assert!(svg.contains("2 samples were dropped; 25.0 % of before is gone"), "{svg}");
+        assert!(svg.contains("2 samples were dropped; 25.0 % of before is in"), "{svg}");
         assert!(!svg.contains("tokio::"), "machinery in the picture");
     }
 }
