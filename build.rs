@@ -1,4 +1,5 @@
-//! Tells the crate whether it is built with frame pointers, which `cfg!` cannot say.
+//! Tells the crate what `cfg!` cannot say: whether it is built with frame pointers, and whether
+//! stacks can be sampled on this system.
 
 use std::env;
 
@@ -6,9 +7,15 @@ fn main() {
     println!("cargo:rerun-if-changed=build.rs");
     println!("cargo:rerun-if-env-changed=CARGO_ENCODED_RUSTFLAGS");
     println!("cargo:rustc-check-cfg=cfg(frame_pointers)");
+    println!("cargo:rustc-check-cfg=cfg(sampler)");
     let flags = env::var("CARGO_ENCODED_RUSTFLAGS").unwrap_or_default();
     let forced = ["yes", "y", "on", "true", "always", "non-leaf"];
     if forced.iter().any(|value| flags.contains(&format!("force-frame-pointers={value}"))) {
         println!("cargo:rustc-cfg=frame_pointers");
+    }
+    // The signal handler reads registers by their place, and threads are reached as Linux does it.
+    let target = |what: &str| env::var(format!("CARGO_CFG_TARGET_{what}")).unwrap_or_default();
+    if target("OS") == "linux" && ["x86_64", "aarch64"].contains(&target("ARCH").as_str()) {
+        println!("cargo:rustc-cfg=sampler");
     }
 }

@@ -1,0 +1,54 @@
+//! Stacks of threads that run or wait, taken one thread at a time without stopping the others.
+//!
+//! A real-time signal goes to one thread; its handler copies the registers and the stack to a
+//! [`shot`], memory that was set aside beforehand, and does nothing else. Whoever asked for it
+//! unwinds the copy by the call frame information of the code ([`unwind`]) and puts names to the
+//! addresses ([`names`]), on a thread of its own. There are three [`Reason`]s to take a stack: CPU
+//! time ([`timer`]), wall-clock time, and a stall.
+//!
+//! It does not know what a stack is wanted for, and signals only the threads that it is told to.
+//!
+//! # Why the handler is safe
+//!
+//! It may interrupt any instruction of the process: inside `malloc`, inside the dynamic linker,
+//! with any lock held. So it calls nothing but the kernel (`process_vm_readv`, `clock_gettime`)
+//! and the address of `errno`, which it restores; it writes nothing but statics of its own; what
+//! it reads besides are atomics. It cannot fault: the stack is read by the kernel, which says how
+//! far it came where nothing is mapped. It runs on the alternate stack where a thread has one, and
+//! needs less than 1 KiB of it. A signal that comes late, or is forged by somebody else, carries
+//! a session that is not open, and is ignored.
+
+#![expect(
+    unsafe_code,
+    reason = "signals, timers and a thread's stack are the system's; each block says why it is safe"
+)]
+
+mod handler;
+mod modules;
+mod names;
+mod procfs;
+mod prompt;
+mod session;
+mod shot;
+mod signal;
+mod timer;
+mod unwind;
+
+pub(crate) use self::{
+    handler::now as monotonic,
+    modules::Module,
+    names::{Names, give_back, truncated},
+    procfs::Thread,
+    prompt::be_prompt,
+    session::{Reason, Session, SessionError},
+    shot::Shot,
+    timer::CpuTimer,
+    unwind::{Stack, Unwinder},
+};
+
+/// The code of the process, as far as it can be read.
+pub(crate) fn modules() -> Vec<Module> {
+    Module::all()
+        .inspect_err(|error| tracing::warn!(%error, "stacks have no names"))
+        .unwrap_or_default()
+}

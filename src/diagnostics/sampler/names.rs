@@ -1,0 +1,114 @@
+//! From addresses to names: functions, inlined ones too, files and lines, by the debug information.
+//!
+//! What it takes to read a big program's debug information, tens of megabytes for a while, it gives
+//! back when dropped.
+
+use std::{
+    collections::{HashMap, hash_map::Entry},
+    sync::{Arc, LazyLock},
+};
+
+use addr2line::Loader;
+
+use super::{modules::Module, unwind::Stack};
+use crate::diagnostics::profile::{Frame, Location};
+
+/// Names addresses, each once.
+pub(crate) struct Names<'a> {
+    modules: &'a [Module],
+    /// Debug information by the place of the module, once it was looked for.
+    loaders: HashMap<usize, Option<Loader>>,
+    known: HashMap<u64, Arc<Location>>,
+}
+
+/// What stands at the end of a stack whose rest is not known.
+pub(crate) fn truncated() -> Arc<Location> {
+    static TRUNCATED: LazyLock<Arc<Location>> =
+        LazyLock::new(|| Arc::new(Location::named(Frame::named("[truncated]"))));
+    Arc::clone(&TRUNCATED)
+}
+
+impl<'a> Names<'a> {
+    pub(crate) fn new(modules: &'a [Module]) -> Self {
+        Self { modules, loaders: HashMap::new(), known: HashMap::new() }
+    }
+
+    /// The places of a stack, the leaf first.
+    pub(crate) fn stack(&mut self, stack: &Stack) -> Vec<Arc<Location>> {
+        let cut = stack.truncated.then(truncated);
+        stack.addresses.iter().map(|address| self.location(*address)).chain(cut).collect()
+    }
+
+    pub(crate) fn location(&mut self, address: u64) -> Arc<Location> {
+        let Self { modules, loaders, known, .. } = self;
+        Arc::clone(match known.entry(address) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(new) => new.insert(Arc::new(locate(modules, loaders, address))),
+        })
+    }
+}
+
+impl Drop for Names<'_> {
+    fn drop(&mut self) {
+        self.loaders.clear();
+        self.known.clear();
+        give_back();
+    }
+}
+
+/// Gives memory that was freed back to the system.
+///
+/// The C library keeps it for later, and after a capture there is no later: it would stay as tens
+/// of megabytes that nobody uses. Other allocators give it back by themselves.
+pub(crate) fn give_back() {
+    // SAFETY: no precondition.
+    #[cfg(target_env = "gnu")]
+    unsafe {
+        libc::malloc_trim(0);
+    }
+}
+
+fn locate(
+    modules: &[Module],
+    loaders: &mut HashMap<usize, Option<Loader>>,
+    address: u64,
+) -> Location {
+    let Some(place) = modules.iter().position(|module| module.contains(address)) else {
+        return Location { address, mapping: None, frames: Vec::new() };
+    };
+    let module = &modules[place];
+    let loader = loaders
+        .entry(place)
+        .or_insert_with(|| module.path.as_ref().and_then(|path| Loader::new(path).ok()));
+    let inside = address.wrapping_sub(module.base);
+    let frames = loader.as_ref().map_or(Vec::new(), |loader| frames(loader, inside));
+    Location { address, mapping: Some(Arc::clone(&module.mapping)), frames }
+}
+
+/// The functions at an address, the innermost of inlined ones first.
+fn frames(loader: &Loader, address: u64) -> Vec<Arc<Frame>> {
+    let mut frames = Vec::new();
+    if let Ok(mut found) = loader.find_frames(address) {
+        // What cannot be read of it ends the list.
+        while let Ok(Some(frame)) = found.next() {
+            let name = frame.function.as_ref().and_then(|function| function.raw_name().ok());
+            let Some(linkage) = name else { continue };
+            let place = frame.location;
+            let file = place.as_ref().and_then(|place| place.file).unwrap_or_default().to_owned();
+            let line = place.and_then(|place| place.line).unwrap_or(0);
+            frames.push(named(&linkage, file, line));
+        }
+    }
+    if frames.is_empty()
+        && let Some(symbol) = loader.find_symbol(address)
+    {
+        frames.push(named(symbol, String::new(), 0));
+    }
+    frames.into_iter().map(Arc::new).collect()
+}
+
+fn named(linkage: &str, file: String, line: u32) -> Frame {
+    // Without the hash.
+    let name = format!("{:#}", rustc_demangle::demangle(linkage));
+    Frame { name, linkage: linkage.to_owned(), file, line }
+}

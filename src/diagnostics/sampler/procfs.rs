@@ -1,0 +1,135 @@
+//! What the kernel says of the threads of this process, without stopping or signalling them.
+
+use std::fs;
+
+use super::timer::cpu_time;
+use crate::diagnostics::watch::{Activity, Times, voluntary_waits, waited};
+
+/// A thread of this process.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub(crate) struct Thread(i32);
+
+impl Thread {
+    pub(crate) fn new(number: i32) -> Self {
+        Self(number)
+    }
+
+    /// This one.
+    #[cfg(test)]
+    pub(crate) fn current() -> Self {
+        Self(rustix::thread::gettid().as_raw_nonzero().get())
+    }
+
+    /// Every thread of the process.
+    pub(crate) fn all() -> Vec<Self> {
+        let entries = fs::read_dir("/proc/self/task").into_iter().flatten().flatten();
+        entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok().map(Self)).collect()
+    }
+
+    /// The kernel's number of it.
+    pub(crate) fn number(self) -> i32 {
+        self.0
+    }
+
+    pub(crate) fn name(self) -> Option<String> {
+        self.read("comm").map(|name| name.trim_end().to_owned())
+    }
+
+    /// What it does now; none where the kernel does not say.
+    pub(crate) fn activity(self) -> Option<Activity> {
+        let text = self.read("syscall")?;
+        let number = text.split_ascii_whitespace().next()?;
+        // -1 is what the kernel writes where it waits in no system call: in a page fault, say.
+        match number {
+            "running" => Some(Activity::Running),
+            number => Some(Activity::Waiting(name_of(number.parse().ok()?))),
+        }
+    }
+
+    /// How often it was given a processor: as long as this stays, it has not run.
+    pub(crate) fn slices(self) -> Option<u64> {
+        self.read("schedstat")?.split_ascii_whitespace().nth(2)?.parse().ok()
+    }
+
+    /// Its times; none where the kernel does not say.
+    pub(crate) fn times(self) -> Option<Times> {
+        let wait = waited(&self.read("schedstat")?)?;
+        let waits = voluntary_waits(&self.read("status")?)?;
+        Some(Times { run: cpu_time(self.0)?, wait, waits })
+    }
+
+    fn read(self, file: &str) -> Option<String> {
+        fs::read_to_string(format!("/proc/self/task/{}/{file}", self.0)).ok()
+    }
+}
+
+/// The name of a system call.
+fn name_of(number: i64) -> Option<&'static str> {
+    let number = usize::try_from(number).ok()?;
+    syscalls::Sysno::new(number).map(|call| call.name())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        sync::mpsc,
+        thread,
+        time::{Duration, Instant},
+    };
+
+    use super::*;
+
+    fn until(mut is_so: impl FnMut() -> bool) {
+        let start = Instant::now();
+        while !is_so() {
+            assert!(start.elapsed() < Duration::from_mins(1));
+            thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    #[test]
+    fn what_a_thread_waits_for_has_a_name() {
+        let (tell, told) = mpsc::channel();
+        let (release, released) = mpsc::channel::<()>();
+        let waits = move || {
+            tell.send(Thread::current()).expect("told");
+            let _ = released.recv();
+        };
+        let waiting =
+            thread::Builder::new().name("waits".to_owned()).spawn(waits).expect("spawned");
+        let there = told.recv().expect("told");
+        until(|| there.activity() == Some(Activity::Waiting(Some("futex"))));
+        assert_eq!(there.name().as_deref(), Some("waits"));
+        assert!(Thread::all().contains(&there));
+        release.send(()).expect("released");
+        waiting.join().expect("no panic");
+        until(|| there.times().is_none());
+        assert_eq!((there.activity(), there.name()), (None, None));
+    }
+
+    #[test]
+    fn a_thread_that_computes_runs() {
+        let (tell, told) = mpsc::channel();
+        let stop = std::sync::atomic::AtomicBool::new(false);
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                tell.send(Thread::current()).expect("told");
+                while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+                    std::hint::spin_loop();
+                }
+            });
+            let there = told.recv().expect("told");
+            until(|| there.activity() == Some(Activity::Running));
+            stop.store(true, std::sync::atomic::Ordering::Relaxed);
+        });
+    }
+
+    #[test]
+    fn a_reading_tells_running_from_sleeping() {
+        let before = Thread::current().times().expect("there");
+        thread::sleep(Duration::from_millis(30));
+        let after = Thread::current().times().expect("there");
+        let slept = after.since(before);
+        assert!(slept.run < Duration::from_millis(30) && slept.waits > 0, "{slept:?}");
+    }
+}

@@ -1,0 +1,139 @@
+//! The signal: which one, its disposition, and how it is sent.
+
+use std::{
+    io, mem, ptr,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use super::{handler, session::Ticket};
+
+static STATE: Mutex<State> = Mutex::new(State { users: 0, signal: 0, previous: None });
+
+struct State {
+    users: usize,
+    signal: i32,
+    /// What was there before the first user.
+    previous: Option<libc::sigaction>,
+}
+
+/// The handler is there as long as somebody has one of these.
+#[derive(Debug)]
+pub(super) struct Installed {
+    signal: i32,
+}
+
+/// `siginfo_t` as Linux lays it out on 64-bit machines, for signals that carry a value.
+#[repr(C)]
+pub(super) struct Info {
+    signal: i32,
+    errno: i32,
+    pub(super) code: i32,
+    pad: i32,
+    /// Who sent it; of a timer, its number.
+    pub(super) sender: i32,
+    /// The sender's user; of a timer, how often it expired besides.
+    pub(super) overrun: i32,
+    pub(super) value: u64,
+    rest: [u64; 12],
+}
+
+const _: () = assert!(mem::size_of::<Info>() == mem::size_of::<libc::siginfo_t>());
+
+impl Installed {
+    pub(super) fn signal(&self) -> i32 {
+        self.signal
+    }
+}
+
+/// Puts the handler in place, unless it is there.
+pub(super) fn install() -> io::Result<Installed> {
+    let mut state = lock();
+    if state.users == 0 {
+        handler::check()?;
+        let (signal, previous) = free_signal()?;
+        set(signal, &ours())?;
+        (state.signal, state.previous) = (signal, Some(previous));
+    }
+    state.users += 1;
+    Ok(Installed { signal: state.signal })
+}
+
+impl Drop for Installed {
+    fn drop(&mut self) {
+        let mut state = lock();
+        state.users -= 1;
+        if state.users > 0 {
+            return;
+        }
+        let Some(previous) = state.previous.take() else { return };
+        // Somebody else's handler, put over ours, stays.
+        if get(self.signal).is_ok_and(|current| is_ours(&current)) {
+            // Ignoring it first discards what is pending: by default it would end the process.
+            let restored = set(self.signal, &disposition(libc::SIG_IGN))
+                .and_then(|()| set(self.signal, &previous));
+            if let Err(error) = restored {
+                tracing::error!(%error, signal = self.signal, "cannot restore the disposition");
+            }
+        }
+    }
+}
+
+/// Sends the signal to one thread of this process.
+pub(super) fn send(signal: i32, thread: i32, ticket: Ticket) -> io::Result<()> {
+    let process = rustix::process::getpid().as_raw_nonzero().get();
+    let (code, value) = (libc::SI_QUEUE, ticket.raw());
+    let info =
+        Info { signal, errno: 0, code, pad: 0, sender: process, overrun: 0, value, rest: [0; 12] };
+    // SAFETY: the kernel reads `info`, which has the size and the layout of a `siginfo_t`, and
+    // keeps nothing of it. A thread that is gone is an error.
+    let sent = unsafe {
+        libc::syscall(libc::SYS_rt_tgsigqueueinfo, process, thread, signal, &raw const info)
+    };
+    if sent == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// A real-time signal that nobody uses, the highest first: few programs begin there.
+fn free_signal() -> io::Result<(i32, libc::sigaction)> {
+    let signals = libc::SIGRTMIN()..libc::SIGRTMAX();
+    let mut free = signals.rev().filter_map(|signal| {
+        let current = get(signal).ok()?;
+        (current.sa_sigaction == libc::SIG_DFL).then_some((signal, current))
+    });
+    free.next().ok_or_else(|| io::Error::other("every real-time signal is in use"))
+}
+
+/// Restarts what it interrupts, knows where it came from, runs on the alternate stack.
+fn ours() -> libc::sigaction {
+    let mut action = disposition(handler::thermograph_on_signal as *const () as usize);
+    action.sa_flags = libc::SA_RESTART | libc::SA_SIGINFO | libc::SA_ONSTACK;
+    action
+}
+
+fn is_ours(action: &libc::sigaction) -> bool {
+    action.sa_sigaction == handler::thermograph_on_signal as *const () as usize
+}
+
+fn disposition(handler: usize) -> libc::sigaction {
+    // SAFETY: all zero is a value of this type: no flags, no signal blocked, the default.
+    let mut action: libc::sigaction = unsafe { mem::zeroed() };
+    action.sa_sigaction = handler;
+    action
+}
+
+fn set(signal: i32, action: &libc::sigaction) -> io::Result<()> {
+    // SAFETY: the action is initialised, and its handler is the default, ignoring, the one that was
+    // there, or ours, which is a function of the right type that lives as long as the program.
+    let done = unsafe { libc::sigaction(signal, action, ptr::null_mut()) };
+    if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+fn get(signal: i32) -> io::Result<libc::sigaction> {
+    let mut action = disposition(libc::SIG_DFL);
+    // SAFETY: sets nothing, and writes to an action of ours.
+    let done = unsafe { libc::sigaction(signal, ptr::null(), &raw mut action) };
+    if done == 0 { Ok(action) } else { Err(io::Error::last_os_error()) }
+}
+
+fn lock() -> MutexGuard<'static, State> {
+    STATE.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,96 @@
+//! A timer on the CPU clock of one thread.
+
+use std::{io, mem, ptr, time::Duration};
+
+use super::session::Session;
+
+/// Sends the session's signal to a thread each time it has used so much CPU time.
+///
+/// The kernel looks at these timers when it ticks (250 times a second as a rule), so that at higher
+/// frequencies one signal stands for several periods: it says for how many.
+#[derive(Debug)]
+pub(crate) struct CpuTimer(libc::timer_t);
+
+// SAFETY: a timer's number, good in the whole process.
+unsafe impl Send for CpuTimer {}
+
+impl CpuTimer {
+    /// A timer that first expires after `first` and then every `period`.
+    pub(crate) fn start(
+        session: &Session,
+        thread: i32,
+        first: Duration,
+        period: Duration,
+    ) -> io::Result<Self> {
+        // SAFETY: all zero is a value of this type.
+        let mut event: libc::sigevent = unsafe { mem::zeroed() };
+        event.sigev_notify = libc::SIGEV_THREAD_ID;
+        event.sigev_notify_thread_id = thread;
+        event.sigev_signo = session.signal();
+        event.sigev_value.sival_ptr =
+            ptr::without_provenance_mut(session.ticket(thread).raw() as usize);
+        let mut timer = ptr::null_mut();
+        // SAFETY: both are values of ours, and the event is initialised.
+        let made = unsafe { libc::timer_create(cpu_clock(thread), &raw mut event, &raw mut timer) };
+        if made != 0 {
+            return Err(io::Error::last_os_error());
+        }
+        let timer = Self(timer);
+        // 0 would disarm it.
+        let first = first.max(Duration::from_nanos(1));
+        let when = libc::itimerspec { it_interval: timespec(period), it_value: timespec(first) };
+        // SAFETY: the timer was made above and is not deleted yet.
+        let set = unsafe { libc::timer_settime(timer.0, 0, &raw const when, ptr::null_mut()) };
+        if set == 0 { Ok(timer) } else { Err(io::Error::last_os_error()) }
+    }
+}
+
+impl Drop for CpuTimer {
+    fn drop(&mut self) {
+        // SAFETY: the timer was made by `start`, and is deleted once.
+        unsafe { libc::timer_delete(self.0) };
+    }
+}
+
+/// CPU time that a thread of this process has used, to the nanosecond; none where it is gone.
+pub(super) fn cpu_time(thread: i32) -> Option<Duration> {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: writes to a value of ours.
+    let read = unsafe { libc::clock_gettime(cpu_clock(thread), &raw mut time) };
+    let time = Duration::new(time.tv_sec.cast_unsigned(), time.tv_nsec.cast_unsigned() as u32);
+    (read == 0).then_some(time)
+}
+
+/// The clock of a thread's CPU time: Linux' own encoding (`MAKE_THREAD_CPUCLOCK`), which is what
+/// `pthread_getcpuclockid` gives.
+fn cpu_clock(thread: i32) -> libc::clockid_t {
+    const SCHEDULED: i32 = 2;
+    const PER_THREAD: i32 = 4;
+    (!thread << 3) | PER_THREAD | SCHEDULED
+}
+
+fn timespec(duration: Duration) -> libc::timespec {
+    libc::timespec {
+        tv_sec: duration.as_secs().cast_signed(),
+        tv_nsec: i64::from(duration.subsec_nanos()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use super::*;
+
+    #[test]
+    fn a_thread_s_cpu_time_goes_while_it_computes() {
+        let thread = rustix::thread::gettid().as_raw_nonzero().get();
+        let before = cpu_time(thread).expect("it is there");
+        let start = Instant::now();
+        while cpu_time(thread).expect("it is there") < before + Duration::from_millis(5) {
+            std::hint::black_box(start.elapsed());
+        }
+        assert!(start.elapsed() >= Duration::from_millis(5));
+        assert_eq!(cpu_time(i32::MAX / 16), None);
+    }
+}
