@@ -10,15 +10,31 @@ mod future;
 mod handler;
 mod layer;
 mod ledger;
+mod overrun;
 mod poll;
 mod request;
 mod shard;
 mod slot;
 mod snapshot;
 pub(crate) mod table;
+mod times;
 mod timings;
 
+pub(crate) use clock::Moment;
 pub use future::WatchFuture;
+#[cfg(tokio_unstable)]
+pub(crate) use handler::TASK;
+pub(crate) use handler::{ByPlace, Handler};
 pub use layer::{Watch, WatchLayer};
 pub use ledger::Ledger;
+pub(crate) use overrun::{Ended, Overruns, PollId};
+pub(crate) use poll::Poll;
+#[cfg(tokio_unstable)]
+pub(crate) use slot::Outer;
+pub(crate) use slot::{Polling, Slot, handler_at};
+#[cfg(sampler)]
+pub(crate) use slot::{Seen, seen_by};
 pub use snapshot::{HandlerRow, LedgerReport, Quantiles, Snapshot};
+pub(crate) use times::{Activity, Times};
+#[cfg(target_os = "linux")]
+pub(crate) use times::{voluntary_waits, waited};

@@ -10,7 +10,7 @@ use quanta::Clock;
 static CLOCK: LazyLock<Clock> = LazyLock::new(Clock::new);
 
 /// A moment, in units of the clock's own.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct Moment(u64);
 
 impl Moment {
@@ -18,6 +18,16 @@ impl Moment {
     #[inline]
     pub(crate) fn now() -> Self {
         Self(CLOCK.raw())
+    }
+
+    /// In units of the clock's own; never 0, which stands for no moment.
+    #[inline]
+    pub(crate) fn raw(self) -> u64 {
+        self.0
+    }
+
+    pub(crate) fn from_raw(raw: u64) -> Self {
+        Self(raw)
     }
 
     /// Nanoseconds since an earlier moment; none where the clocks of two cores disagree.

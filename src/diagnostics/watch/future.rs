@@ -3,7 +3,7 @@
 use std::{
     future::Future,
     pin::Pin,
-    task::{Context, Poll, ready},
+    task::{Context, Poll},
 };
 
 use axum::{
@@ -44,12 +44,18 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         let poll = this.request.as_mut().map(WatchedRequest::poll);
-        // Pending or an error: the guard ends the poll.
-        let mut response = ready!(this.inner.poll(cx))?.into_response();
+        let Poll::Ready(answer) = this.inner.poll(cx) else {
+            if let Some((request, poll)) = this.request.as_mut().zip(poll) {
+                request.pending(poll.end());
+            }
+            return Poll::Pending;
+        };
+        // An error: the guard ends the poll.
+        let mut response = answer?.into_response();
         let left = Begun::begin(response.body_mut(), cx);
         let end = poll.map(WatchedPoll::end);
         if let Some((mut request, end)) = this.request.take().zip(end) {
-            request.head(response.status(), end);
+            request.head(response.status(), response.headers(), end);
             match left {
                 None => request.end(end),
                 Some(left) => {

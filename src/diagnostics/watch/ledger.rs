@@ -18,6 +18,7 @@ use http::Method;
 use super::{
     clock::Moment,
     handler::Handler,
+    overrun::Overruns,
     snapshot::{LedgerReport, Snapshot},
 };
 
@@ -39,6 +40,7 @@ pub struct Ledger {
     used: AtomicUsize,
     /// Held while a row is made.
     claiming: Mutex<()>,
+    overruns: &'static Overruns,
     /// Requests of handlers past the bound; counted in the row `other` too.
     overflowed: AtomicU64,
     /// Requests that matched no route: scanners must not fill the table.
@@ -53,12 +55,21 @@ pub struct Ledger {
 pub(crate) struct Hint(usize);
 
 impl Ledger {
+    /// Default length from which a poll is a stall.
+    pub const THRESHOLD: Duration = Duration::from_millis(10);
+
     /// A ledger for at most `max` handlers, for the rest of the process: it is never freed.
     pub fn leak(max: usize) -> &'static Self {
-        Box::leak(Box::new(Self::new(max)))
+        Self::leak_with(max, Self::THRESHOLD)
     }
 
-    fn new(max: usize) -> Self {
+    /// The same, where polls from `threshold` on are stalls.
+    pub fn leak_with(max: usize, threshold: Duration) -> &'static Self {
+        let overruns = Box::leak(Box::new(Overruns::new(threshold)));
+        Box::leak(Box::new(Self::new(max, overruns)))
+    }
+
+    fn new(max: usize, overruns: &'static Overruns) -> Self {
         // Twice the bound keeps the chains of the open addressing short.
         let slots = (max * 2).next_power_of_two();
         Self {
@@ -69,9 +80,10 @@ impl Ledger {
             max,
             used: AtomicUsize::new(0),
             claiming: Mutex::default(),
+            overruns,
             overflowed: AtomicU64::new(0),
-            unmatched: Handler::new(any_method(), "(unmatched)"),
-            other: Handler::new(any_method(), "(other)"),
+            unmatched: Handler::new(any_method(), "(unmatched)", overruns),
+            other: Handler::new(any_method(), "(other)", overruns),
             // The first look at this clock compares it with the system's, which takes a while.
             since: Moment::now(),
         }
@@ -88,6 +100,11 @@ impl Ledger {
         let uptime = Duration::from_nanos(Moment::now().since(self.since));
         let overflowed = self.overflowed.load(Relaxed);
         Snapshot::take(rows.chain([&self.unmatched, &self.other]), uptime, overflowed)
+    }
+
+    /// Polls that took too long.
+    pub(crate) fn overruns(&self) -> &'static Overruns {
+        self.overruns
     }
 
     /// A hint of its own for a route; routes past the bound have none that helps.
@@ -150,7 +167,7 @@ impl Ledger {
         }
         let _claiming = self.claiming.lock().unwrap_or_else(PoisonError::into_inner);
         if slot.get().is_none() && self.used.load(Relaxed) < self.max {
-            slot.get_or_init(|| Box::new(Handler::new(method.clone(), route)));
+            slot.get_or_init(|| Box::new(Handler::new(method.clone(), route, self.overruns)));
             self.used.fetch_add(1, Release);
         }
         slot.get().map(Box::as_ref)
@@ -180,6 +197,7 @@ fn any_method() -> Method {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::diagnostics::watch::slot::Slot;
 
     #[test]
     fn a_handler_keeps_its_row() {
@@ -215,7 +233,7 @@ mod tests {
                     for round in 0..1_000 {
                         let route = format!("/{}", round % 64);
                         let row = ledger.handler(Hint(round % 8), &Method::GET, Some(&route));
-                        row.shard().start();
+                        row.shard(Slot::current()).start();
                     }
                 });
             }

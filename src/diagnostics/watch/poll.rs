@@ -1,12 +1,24 @@
-//! The time of one poll, written to its handler when the poll ends, by return or by panic.
+//! The time of one poll: on the thread's slot while it lasts, and written to its handler when it
+//! ends, by return or by panic.
 
 use std::mem;
 
-use super::{clock::Moment, handler::Handler, shard::Shard};
+use http::HeaderValue;
+
+use super::{
+    clock::Moment,
+    handler::Handler,
+    overrun::PollId,
+    shard::Shard,
+    slot::{Outer, Slot},
+};
 
 /// A poll that lasts.
 pub(crate) struct Poll {
     handler: &'static Handler,
+    slot: Slot,
+    /// What the thread polled before.
+    outer: Outer,
     start: Moment,
     /// Nanoseconds that were worked before this poll and count as part of it.
     before: u64,
@@ -17,12 +29,21 @@ pub(crate) struct Poll {
 pub(crate) struct End {
     pub(crate) shard: &'static Shard,
     pub(crate) at: Moment,
+    /// Which poll it was, where it took too long.
+    pub(crate) overran: Option<PollId>,
 }
 
 impl Poll {
     #[inline]
-    pub(crate) fn begin(handler: &'static Handler, start: Moment, before: u64) -> Self {
-        Self { handler, start, before }
+    pub(crate) fn begin(
+        handler: &'static Handler,
+        request_id: Option<&HeaderValue>,
+        start: Moment,
+        before: u64,
+    ) -> Self {
+        let slot = Slot::current();
+        let outer = slot.enter(handler, request_id, start);
+        Self { handler, slot, outer, start, before }
     }
 
     #[inline]
@@ -35,21 +56,26 @@ impl Poll {
     /// Leaves the poll unwritten: how many nanoseconds it has taken so far.
     #[inline]
     pub(crate) fn leave(self) -> u64 {
-        let taken = self.taken(Moment::now());
+        let at = Moment::now();
+        self.slot.leave(self.outer, self.start, at);
+        let taken = self.before + at.since(self.start);
         mem::forget(self);
         taken
     }
 
     #[inline]
     fn record(&self) -> End {
-        let (shard, at) = (self.handler.shard(), Moment::now());
-        shard.poll(self.taken(at));
-        End { shard, at }
-    }
-
-    #[inline]
-    fn taken(&self, until: Moment) -> u64 {
-        self.before + until.since(self.start)
+        let (shard, at) = (self.handler.shard(self.slot), Moment::now());
+        let taken = at.since(self.start);
+        shard.poll(self.before + taken);
+        // Before the slot goes back: the watchdog must not take it for a poll that still lasts.
+        let overran = self
+            .handler
+            .is_too_long(taken)
+            .then(|| self.handler.overruns.ended(self.slot, self.handler, self.start, at))
+            .flatten();
+        self.slot.leave(self.outer, self.start, at);
+        End { shard, at, overran }
     }
 }
 

@@ -3,14 +3,19 @@
 use std::mem;
 
 use axum::extract::MatchedPath;
-use http::{Request, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode};
 
 use super::{
     clock::Moment,
     handler::Handler,
     ledger::{Hint, Ledger},
+    overrun::PollId,
     poll::{End, Poll},
+    slot::Slot,
 };
+
+/// What client or server call a request.
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// Counts a request in when made and out when dropped, however it ends.
 pub(crate) struct WatchedRequest {
@@ -20,6 +25,10 @@ pub(crate) struct WatchedRequest {
     start: Option<Moment>,
     /// Nanoseconds that the call took that made the future: part of its first poll.
     called: u64,
+    /// What the client calls it: a stall says so while it lasts.
+    id: Option<HeaderValue>,
+    /// Its last poll that took too long.
+    overran: Option<PollId>,
     stage: Stage,
 }
 
@@ -34,14 +43,16 @@ impl WatchedRequest {
     pub(crate) fn begin<B>(ledger: &'static Ledger, hint: Hint, request: &Request<B>) -> Self {
         let route = request.extensions().get::<MatchedPath>().map(MatchedPath::as_str);
         let handler = ledger.handler(hint, request.method(), route);
-        handler.shard().start();
-        Self { handler, start: None, called: 0, stage: Stage::Handler }
+        handler.shard(Slot::current()).start();
+        let id = request.headers().get(REQUEST_ID).cloned();
+        Self { handler, start: None, called: 0, id, overran: None, stage: Stage::Handler }
     }
 
     /// Takes the time of the call that makes the future; it counts in the first poll.
     #[inline]
     pub(crate) fn call<T>(&mut self, call: impl FnOnce() -> T) -> T {
-        let poll = Poll::begin(self.handler, self.at_work(), 0);
+        let start = self.at_work();
+        let poll = Poll::begin(self.handler, self.id.as_ref(), start, 0);
         let future = call();
         self.called = poll.leave();
         future
@@ -51,14 +62,29 @@ impl WatchedRequest {
     #[inline]
     pub(crate) fn poll(&mut self) -> Poll {
         let start = self.at_work();
-        Poll::begin(self.handler, start, mem::take(&mut self.called))
+        Poll::begin(self.handler, self.id.as_ref(), start, mem::take(&mut self.called))
+    }
+
+    /// The poll ended, and nothing with it.
+    #[inline]
+    pub(crate) fn pending(&mut self, end: End) {
+        if end.overran.is_some() {
+            self.overran = end.overran;
+        }
     }
 
     /// The response head came with this poll.
     #[inline]
-    pub(crate) fn head(&mut self, status: StatusCode, end: End) {
+    pub(crate) fn head(&mut self, status: StatusCode, headers: &HeaderMap, end: End) {
         end.shard.answer(status, self.taken(end));
         self.stage = Stage::Body;
+        self.pending(end);
+        // What the server calls it is known only now.
+        if let Some(poll) = self.overran
+            && let Some(id) = headers.get(REQUEST_ID).or(self.id.as_ref())
+        {
+            self.handler.overruns.named(poll, id.clone());
+        }
     }
 
     /// The body ended with this poll.
@@ -87,8 +113,8 @@ impl Drop for WatchedRequest {
     #[inline]
     fn drop(&mut self) {
         match self.stage {
-            Stage::Handler => self.handler.shard().cancel(),
-            Stage::Body => self.handler.shard().cut(),
+            Stage::Handler => self.handler.shard(Slot::current()).cancel(),
+            Stage::Body => self.handler.shard(Slot::current()).cut(),
             Stage::Ended => {}
         }
     }

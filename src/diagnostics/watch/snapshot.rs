@@ -233,10 +233,12 @@ mod tests {
     use http::Method;
 
     use super::*;
+    use crate::diagnostics::watch::{Overruns, Slot};
 
     fn handler() -> Handler {
-        let handler = Handler::new(Method::GET, "/a");
-        handler.shard().start();
+        let overruns = Box::leak(Box::new(Overruns::new(Duration::from_secs(1))));
+        let handler = Handler::new(Method::GET, "/a", overruns);
+        handler.shard(Slot::current()).start();
         handler
     }
 
@@ -248,7 +250,7 @@ mod tests {
     fn a_report_has_the_longest_poll_exactly() {
         let handler = handler();
         for millis in [1, 2, 3, 250] {
-            handler.shard().poll(millis * 1_000_000);
+            handler.shard(Slot::current()).poll(millis * 1_000_000);
         }
         let row = &snapshot(&handler).report().handlers[0];
         assert_eq!((row.polls, row.busy_ms, row.poll_ms.max), (4, 256.0, 250.0));
@@ -259,9 +261,9 @@ mod tests {
     #[test]
     fn a_window_has_only_what_came_in_it() {
         let handler = handler();
-        handler.shard().poll(9_000_000_000);
+        handler.shard(Slot::current()).poll(9_000_000_000);
         let earlier = snapshot(&handler);
-        handler.shard().poll(5_000_000);
+        handler.shard(Slot::current()).poll(5_000_000);
         let row = &snapshot(&handler).since(&earlier).report().handlers[0];
         assert_eq!(row.polls, 1);
         assert!((5.0..=5.4).contains(&row.poll_ms.max), "{row:?}");

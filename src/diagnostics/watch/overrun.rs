@@ -1,0 +1,130 @@
+//! Polls that took too long, as the threads that polled tell it: to the nanosecond, none left out.
+//!
+//! The watchdog sees such a poll while it lasts, if it is scheduled in time; the thread itself sees
+//! every one when it ends, and puts it here. What finds no room is counted.
+
+use std::{
+    sync::atomic::{AtomicU64, Ordering::Relaxed},
+    time::Duration,
+};
+
+use crossbeam_queue::ArrayQueue;
+use http::HeaderValue;
+
+use super::{clock::Moment, handler::Handler, slot::Slot, times::Times};
+
+/// Where threads put them, and the watchdog takes them from.
+#[derive(Debug)]
+pub(crate) struct Overruns {
+    threshold: Duration,
+    ended: ArrayQueue<Ended>,
+    named: ArrayQueue<(PollId, HeaderValue)>,
+    dropped: AtomicU64,
+}
+
+/// Which poll it was: a thread begins one at a time.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub(crate) struct PollId {
+    slot: usize,
+    start: u64,
+}
+
+/// A poll that took too long and has ended.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ended {
+    pub(crate) poll: PollId,
+    pub(crate) handler: &'static Handler,
+    /// The kernel's number of the thread, 0 where it has none.
+    pub(crate) thread: i32,
+    pub(crate) elapsed: Duration,
+    pub(crate) end: Moment,
+    /// Of the thread, at the end.
+    pub(crate) times: Option<Times>,
+    /// The Tokio task, 0 where it is not known.
+    pub(crate) task: u64,
+}
+
+impl Overruns {
+    /// Polls that wait to be taken, and names of requests.
+    const ROOM: usize = 1024;
+
+    pub(crate) fn new(threshold: Duration) -> Self {
+        Self {
+            threshold,
+            ended: ArrayQueue::new(Self::ROOM),
+            named: ArrayQueue::new(Self::ROOM),
+            dropped: AtomicU64::new(0),
+        }
+    }
+
+    /// The length from which a poll is a stall.
+    pub(crate) fn threshold(&self) -> Duration {
+        self.threshold
+    }
+
+    /// A poll has ended that took too long, unless it did so only by what was polled inside of it.
+    #[cold]
+    pub(crate) fn ended(
+        &self,
+        slot: Slot,
+        handler: &'static Handler,
+        start: Moment,
+        end: Moment,
+    ) -> Option<PollId> {
+        // A thread without a slot of its own has no nested polls that are known.
+        let polling = slot.polling();
+        let whole = Duration::from_nanos(end.since(start));
+        let elapsed = polling.map_or(whole, |polling| polling.age(end));
+        if elapsed < self.threshold {
+            return None;
+        }
+        let poll = PollId::new(slot, start);
+        let ended = Ended {
+            poll,
+            handler,
+            thread: slot.thread().unwrap_or(0),
+            elapsed,
+            end,
+            times: Times::own(),
+            task: polling.map_or(0, |polling| polling.task),
+        };
+        if self.ended.push(ended).is_err() {
+            self.dropped.fetch_add(1, Relaxed);
+        }
+        Some(poll)
+    }
+
+    /// What the request of such a poll is called.
+    #[cold]
+    pub(crate) fn named(&self, poll: PollId, request_id: HeaderValue) {
+        // A stall without a name is still one: nothing is counted.
+        let _ = self.named.push((poll, request_id));
+    }
+
+    pub(crate) fn next_ended(&self) -> Option<Ended> {
+        self.ended.pop()
+    }
+
+    pub(crate) fn next_named(&self) -> Option<(PollId, HeaderValue)> {
+        self.named.pop()
+    }
+
+    /// Polls that found no room.
+    pub(crate) fn dropped(&self) -> u64 {
+        self.dropped.load(Relaxed)
+    }
+}
+
+impl PollId {
+    pub(crate) fn new(slot: Slot, start: Moment) -> Self {
+        Self { slot: slot.index(), start: start.raw() }
+    }
+
+    pub(crate) fn slot(self) -> Slot {
+        Slot::at(self.slot)
+    }
+
+    pub(crate) fn start(self) -> Moment {
+        Moment::from_raw(self.start)
+    }
+}
