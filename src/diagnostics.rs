@@ -32,11 +32,17 @@ mod door;
 pub mod flamegraph;
 pub(crate) mod folded;
 mod gate;
+#[cfg(tokio_unstable)]
+pub mod hooks;
 mod http;
+pub mod label;
 mod metrics;
 pub(crate) mod plumbing;
 pub(crate) mod pprof;
 mod profile;
+#[cfg(sampler)]
+mod sampler;
+pub mod stall;
 pub mod watch;
 
 use std::sync::{Arc, Mutex, PoisonError};
@@ -47,9 +53,12 @@ use tracing_subscriber::{Layer, registry::LookupSpan};
 
 pub use build_info::BuildInfo;
 pub use builder::{BuildError, Builder};
-pub use config::{Config, ConsoleMode, Invalid, Token};
+pub use config::{Config, ConsoleMode, Invalid, Stacks, Token};
 pub use door::{Door, ServeError};
+#[cfg(tokio_unstable)]
+pub use hooks::Hooks;
 pub use profile::{Frame, Location, Mapping, Profile, Sample, ValueType};
+pub use stall::{Class, NoStall, Stall};
 pub use watch::{Ledger, WatchLayer};
 
 use crate::diagnostics::{capture::Captures, console::Console};
@@ -65,9 +74,13 @@ struct Inner {
     config: Config,
     ledger: &'static Ledger,
     captures: Captures,
+    stalls: stall::Watch,
     /// Taken apart once: the layer by `tracing_layer`, the server by `serve`.
     console: Mutex<Console>,
     exposition: Vec<metrics::Exposition>,
+    /// What the hooks of all runtimes share; made with the first.
+    #[cfg(tokio_unstable)]
+    hooks: std::sync::OnceLock<Arc<hooks::Shared>>,
 }
 
 impl Thermograph {
@@ -82,6 +95,16 @@ impl Thermograph {
     /// matched path, and its poll times cover all that runs for a request.
     pub fn layer(&self) -> WatchLayer {
         WatchLayer::new(self.inner.ledger)
+    }
+
+    /// Hooks for a Tokio runtime: they name the work that a handler spawns after the handler, and
+    /// other tasks after the place where they were spawned.
+    ///
+    /// With `--cfg tokio_unstable` only; see [`hooks`] for what they do not see.
+    #[cfg(tokio_unstable)]
+    pub fn hooks(&self) -> Hooks {
+        let shared = || Arc::new(hooks::Shared::new(self.inner.ledger));
+        Hooks::new(Arc::clone(self.inner.hooks.get_or_init(shared)))
     }
 
     /// The tracing layer for captures of spans and for tokio-console.
@@ -107,6 +130,32 @@ impl Thermograph {
     /// Binds the door and the console now, and serves them from threads of their own.
     pub fn serve(&self) -> Result<Door, ServeError> {
         door::open(self)
+    }
+
+    /// The newest stalls, the newest first.
+    ///
+    /// To put names to their stacks may take some hundred milliseconds: not for a worker.
+    pub fn stalls(&self) -> Vec<Stall> {
+        let stalls = self.inner.stalls.store().newest();
+        stall::name(&stalls);
+        stalls.iter().map(|record| record.stall()).collect()
+    }
+
+    /// For tests of an app: fails when dropped, if a handler stalled in between.
+    ///
+    /// A stall of class `preempted` does not count: the machine was busy.
+    ///
+    /// ```no_run
+    /// # use thermograph::diagnostics::Thermograph;
+    /// # fn drive(app: axum::Router) {}
+    /// let thermograph = Thermograph::builder().build().expect("valid");
+    /// let app = axum::Router::new().layer(thermograph.layer());
+    /// let guard = thermograph.assert_no_stall();
+    /// drive(app);
+    /// drop(guard); // panics with handler, class and stack
+    /// ```
+    pub fn assert_no_stall(&self) -> NoStall {
+        NoStall::new(self)
     }
 
     /// What each handler has cost so far.

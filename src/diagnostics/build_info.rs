@@ -28,7 +28,8 @@ impl BuildInfo {
         }
         if !self.frame_pointers {
             missing.push(
-                "built without frame pointers: stacks may end early; unset RUSTFLAGS (it replaces \
+                "built without frame pointers: stacks end early in code without unwind tables (panic = \
+                 \"abort\") and in other tools; unset RUSTFLAGS (it replaces \
                  the flags in .cargo/config.toml) or add `-C force-frame-pointers=yes` to it, and \
                  build again",
             );

@@ -3,13 +3,14 @@
 use std::{
     net::SocketAddr,
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
 use thiserror::Error;
 
 use super::{
-    Config, ConsoleMode, Inner, Invalid, Ledger, Thermograph, Token, capture::Captures,
-    console::Console, metrics::Exposition,
+    Config, ConsoleMode, Inner, Invalid, Ledger, Stacks, Thermograph, Token, capture::Captures,
+    console::Console, metrics::Exposition, stall,
 };
 
 /// Builds a [`Thermograph`]; every setter has a default that suits a laptop.
@@ -26,6 +27,9 @@ pub enum BuildError {
     /// A value is not allowed.
     #[error(transparent)]
     Invalid(#[from] Invalid),
+    /// The watchdog's threads could not be started.
+    #[error("cannot start the watchdog: {0}")]
+    Watchdog(#[from] std::io::Error),
 }
 
 impl Builder {
@@ -65,6 +69,24 @@ impl Builder {
         self
     }
 
+    /// Sets the length from which a poll is a stall, 1 ms to 10 s; see [`Config::threshold`].
+    pub fn threshold(mut self, threshold: Duration) -> Self {
+        self.config.threshold = threshold;
+        self
+    }
+
+    /// Sets whether stalls have stacks; see [`Stacks`] for what that takes.
+    pub fn stacks(mut self, stacks: Stacks) -> Self {
+        self.config.stacks = stacks;
+        self
+    }
+
+    /// Sets how many stalls are kept one by one; see [`Config::max_stalls`].
+    pub fn max_stalls(mut self, max: usize) -> Self {
+        self.config.max_stalls = max;
+        self
+    }
+
     /// Adds metrics of the app to `/metrics`: a function that renders them in Prometheus' text
     /// format. It is called on the door's thread.
     pub fn metrics(mut self, render: impl Fn() -> String + Send + Sync + 'static) -> Self {
@@ -72,15 +94,21 @@ impl Builder {
         self
     }
 
-    /// Checks the configuration and builds; binds nothing yet.
+    /// Checks the configuration and builds; starts the watchdog, and binds nothing yet.
     pub fn build(self) -> Result<Thermograph, BuildError> {
         let Self { config, exposition } = self;
         config.validate()?;
+        let ledger = Ledger::leak_with(config.max_handlers, config.threshold);
+        let signals = config.stacks == Stacks::Signal;
+        let stalls = stall::Watch::start(ledger.overruns(), config.max_stalls, signals)?;
         let inner = Inner {
-            ledger: Ledger::leak(config.max_handlers),
+            ledger,
+            stalls,
             captures: Captures::default(),
             console: Mutex::new(Console::new(config.console)),
             exposition,
+            #[cfg(tokio_unstable)]
+            hooks: std::sync::OnceLock::new(),
             config,
         };
         Ok(Thermograph { inner: Arc::new(inner) })

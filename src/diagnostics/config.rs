@@ -3,11 +3,15 @@
 use std::{
     fmt,
     net::{Ipv4Addr, SocketAddr},
+    time::Duration,
 };
 
+use jiff::fmt::serde::unsigned_duration::friendly::compact::required as duration;
 use serde::{Deserialize, Serialize};
 use subtle::ConstantTimeEq as _;
 use thiserror::Error;
+
+use super::{stall, watch::Ledger};
 
 /// Where the diagnostics listen, who may ask, and when the console is on.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
@@ -25,6 +29,26 @@ pub struct Config {
     pub console_listen: SocketAddr,
     /// Most handlers that the ledger keeps apart; further ones share one row. Default is 256.
     pub max_handlers: usize,
+    /// Length from which a poll is a stall, 1 ms to 10 s. Default is 10 ms.
+    #[serde(with = "duration")]
+    pub threshold: Duration,
+    /// Whether stalls have stacks. Default is `signal`.
+    pub stacks: Stacks,
+    /// Stalls that are kept one by one, the newest ones. Default is 256.
+    pub max_stalls: usize,
+}
+
+/// Whether stalls have stacks.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Stacks {
+    /// A thread that stalls gets one real-time signal, whose handler copies its stack. System calls
+    /// go on after it, but for those that never do: `poll`, `select` and `epoll_wait` end early,
+    /// with EINTR.
+    #[default]
+    Signal,
+    /// No signal is ever sent for a stall: it has its handler, its class and its system call.
+    Off,
 }
 
 /// When tokio-console is fed.
@@ -66,6 +90,9 @@ impl Default for Config {
             console: ConsoleMode::default(),
             console_listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 6669)),
             max_handlers: 256,
+            threshold: Ledger::THRESHOLD,
+            stacks: Stacks::default(),
+            max_stalls: 256,
         }
     }
 }
@@ -74,6 +101,8 @@ impl Config {
     /// Largest [`Config::max_handlers`]; a handler takes about 14 KiB for each thread that has polled
     /// it.
     pub const MAX_HANDLERS: usize = 10_000;
+    /// Largest [`Config::max_stalls`]; a stall takes about 1 KiB.
+    pub const MAX_STALLS: usize = 10_000;
 
     /// Checks what the types cannot say.
     pub fn validate(&self) -> Result<(), Invalid> {
@@ -97,6 +126,20 @@ impl Config {
             return Err(Invalid {
                 field: "max_handlers",
                 value: self.max_handlers.to_string(),
+                allowed: "1 to 10000",
+            });
+        }
+        if !stall::THRESHOLD.contains(&self.threshold) {
+            return Err(Invalid {
+                field: "threshold",
+                value: format!("{:?}", self.threshold),
+                allowed: "1 ms to 10 s",
+            });
+        }
+        if !(1..=Self::MAX_STALLS).contains(&self.max_stalls) {
+            return Err(Invalid {
+                field: "max_stalls",
+                value: self.max_stalls.to_string(),
                 allowed: "1 to 10000",
             });
         }
@@ -167,6 +210,16 @@ mod tests {
         assert_eq!(open.validate().expect_err("open").field, "console_listen");
         let off = Config { console: ConsoleMode::Off, ..open };
         assert_eq!(off.validate(), Ok(()));
+    }
+
+    #[test]
+    fn a_threshold_has_bounds() {
+        for (ms, is_allowed) in [(0, false), (1, true), (10_000, true), (10_001, false)] {
+            let config = Config { threshold: Duration::from_millis(ms), ..Config::default() };
+            assert_eq!(config.validate().is_ok(), is_allowed, "{ms} ms");
+        }
+        let none = Config { max_stalls: 0, ..Config::default() };
+        assert_eq!(none.validate().expect_err("none").field, "max_stalls");
     }
 
     #[test]

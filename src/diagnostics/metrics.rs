@@ -5,7 +5,11 @@ use std::{
     sync::Arc,
 };
 
-use super::{Thermograph, watch::HandlerRow};
+use super::{
+    Class, Thermograph,
+    stall::Totals,
+    watch::{Handler, HandlerRow, Slot},
+};
 
 /// Metrics of the app, rendered by a function of its own.
 #[derive(Clone)]
@@ -77,6 +81,16 @@ pub(crate) fn render(thermograph: &Thermograph) -> String {
     let name = "thermograph_ledger_overflowed_requests_total";
     head(&mut text, name, "counter", "Requests of handlers past the ledger's bound.");
     line(&mut text, format_args!("{name} {}", report.overflowed));
+    stalls(&mut text, &thermograph.inner.stalls.store().totals());
+    let name = "thermograph_unwatched_threads";
+    head(&mut text, name, "gauge", "Threads that poll handlers and are not watched for stalls.");
+    line(&mut text, format_args!("{name} {}", Slot::crowded_out()));
+    #[cfg(tokio_unstable)]
+    if let Some(hooks) = thermograph.inner.hooks.get() {
+        let name = "thermograph_unnamed_tasks_total";
+        head(&mut text, name, "counter", "Tasks of handlers past the bound, not named after them.");
+        line(&mut text, format_args!("{name} {}", hooks.crowded_out()));
+    }
     for Exposition(render) in &thermograph.inner.exposition {
         text.push_str(&render());
     }
@@ -101,6 +115,57 @@ fn handlers(rows: &[HandlerRow]) -> String {
         }
     }
     text
+}
+
+/// Stalls by handler and class, and what is not known of them.
+fn stalls(text: &mut String, totals: &Totals) {
+    let name = "thermograph_stalls_total";
+    head(text, name, "counter", "Polls over the threshold, by whose fault they are.");
+    for (handler, class, lengths) in &totals.lengths {
+        let labels = stall_labels(handler, *class);
+        line(text, format_args!("{name}{{{labels}}} {}", lengths.count));
+    }
+    let name = "thermograph_stall_seconds";
+    head(text, name, "histogram", "Length of polls over the threshold.");
+    for (handler, class, lengths) in &totals.lengths {
+        let labels = stall_labels(handler, *class);
+        for (bound, count) in lengths.buckets() {
+            line(text, format_args!("{name}_bucket{{{labels},le=\"{bound}\"}} {count}"));
+        }
+        line(text, format_args!("{name}_bucket{{{labels},le=\"+Inf\"}} {}", lengths.count));
+        line(text, format_args!("{name}_sum{{{labels}}} {}", lengths.sum.as_secs_f64()));
+        line(text, format_args!("{name}_count{{{labels}}} {}", lengths.count));
+    }
+    for (name, help, value) in [
+        (
+            "thermograph_stalls_without_stack_total",
+            "Stalls that a stack was wanted of and not taken.",
+            totals.without_stack,
+        ),
+        (
+            "thermograph_stalls_dropped_total",
+            "Stalls that were not written down, for want of room.",
+            totals.dropped,
+        ),
+        (
+            "thermograph_stalls_without_place_total",
+            "Stalls that are in /debug/pprof/block without their stack, for want of room.",
+            totals.without_place,
+        ),
+        (
+            "thermograph_stalls_untold_total",
+            "Stalls that were neither logged nor sent as events, for want of room.",
+            totals.untold,
+        ),
+    ] {
+        head(text, name, "counter", help);
+        line(text, format_args!("{name} {value}"));
+    }
+}
+
+fn stall_labels(handler: &Handler, class: Class) -> String {
+    let route = escape(&handler.route);
+    format!("method=\"{}\",route=\"{route}\",class=\"{class}\"", handler.method)
 }
 
 fn head(text: &mut String, name: &str, kind: &str, help: &str) {

@@ -1,0 +1,218 @@
+//! One stall: what is known of it, while it lasts and after.
+
+use std::{
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use serde::{Deserialize, Serialize};
+
+use crate::diagnostics::{
+    profile::{Frame, Location},
+    watch::Handler,
+};
+
+/// Whose fault a stall is.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Class {
+    /// The handler computes.
+    Cpu,
+    /// The handler waits in a system call.
+    Blocked,
+    /// The kernel did not run the thread: the machine has too much to do, or the container too
+    /// little of it. The handler is not at fault.
+    Preempted,
+    /// The system does not say.
+    Unknown,
+}
+
+/// A poll that took too long.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct Stall {
+    /// Number of the stall since the start, from 1.
+    pub id: u64,
+    /// When the poll began, in seconds since 1970.
+    pub began: f64,
+    /// Method of the handler; `TASK` for work that is no request.
+    pub method: String,
+    /// Matched path of the handler; where it was spawned, for work that is no request.
+    pub route: String,
+    /// What client or server call the request, by its `x-request-id`.
+    pub request_id: Option<String>,
+    /// Name of the thread.
+    pub thread: String,
+    /// The kernel's number of the thread.
+    pub thread_id: i32,
+    /// Tokio's number of the task, where the runtime's hooks are in place.
+    pub task: Option<u64>,
+    /// Whose fault it is; of a stall that lasts, as far as it is known.
+    pub class: Class,
+    /// The system call that the thread waited in.
+    pub syscall: Option<String>,
+    /// How long the poll has lasted, in milliseconds.
+    pub elapsed_ms: f64,
+    /// Whether it has ended, so that `elapsed_ms` is final.
+    pub ended: bool,
+    /// Of that, on a processor; seen from three quarters of the threshold on.
+    pub run_ms: f64,
+    /// Of that, waiting for a processor.
+    pub queued_ms: f64,
+    /// How long after the threshold the stack was taken, in milliseconds.
+    pub captured_after_ms: Option<f64>,
+    /// Where the thread stood, the leaf first; empty where no stack was taken, or while its names
+    /// are looked up.
+    pub stack: Vec<StallFrame>,
+}
+
+/// A frame of a stall's stack.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct StallFrame {
+    /// Demangled name, without the hash.
+    pub function: String,
+    /// Source file, empty where it is not known.
+    pub file: String,
+    /// Line in the file, 0 where it is not known.
+    pub line: u32,
+}
+
+/// A stall as it is kept.
+#[derive(Debug)]
+pub(crate) struct Record {
+    pub(crate) id: u64,
+    pub(crate) began: SystemTime,
+    pub(crate) handler: &'static Handler,
+    pub(crate) thread: String,
+    pub(crate) thread_id: i32,
+    pub(crate) task: u64,
+    facts: Mutex<Facts>,
+}
+
+/// What changes while it lasts.
+#[derive(Clone, Debug)]
+pub(crate) struct Facts {
+    pub(crate) class: Class,
+    pub(crate) syscall: Option<&'static str>,
+    pub(crate) request_id: Option<String>,
+    pub(crate) elapsed: Duration,
+    pub(crate) ended: bool,
+    pub(crate) run: Duration,
+    pub(crate) queued: Duration,
+    /// Addresses, as soon as they are there.
+    pub(crate) stack: Option<Arc<RawStack>>,
+    /// How long after the threshold the stack was taken.
+    pub(crate) captured_after: Option<Duration>,
+    /// Names, once they are known.
+    pub(crate) named: Option<Arc<[Arc<Location>]>>,
+}
+
+#[cfg(sampler)]
+pub(crate) type RawStack = crate::diagnostics::sampler::Stack;
+/// No stack is ever taken.
+#[cfg(not(sampler))]
+pub(crate) type RawStack = std::convert::Infallible;
+
+#[cfg(sampler)]
+impl Facts {
+    /// The stack, if its names are not known.
+    pub(crate) fn unnamed(&self) -> Option<Arc<RawStack>> {
+        self.stack.clone().filter(|_| self.named.is_none())
+    }
+}
+
+impl Record {
+    pub(crate) fn new(
+        id: u64,
+        began: SystemTime,
+        handler: &'static Handler,
+        (thread, thread_id): (String, i32),
+        task: u64,
+        facts: Facts,
+    ) -> Self {
+        Self { id, began, handler, thread, thread_id, task, facts: Mutex::new(facts) }
+    }
+
+    /// Never held for longer than it takes to copy them.
+    pub(crate) fn facts(&self) -> MutexGuard<'_, Facts> {
+        self.facts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What is known now.
+    pub(crate) fn stall(&self) -> Stall {
+        let facts = self.facts().clone();
+        let millis = |duration: Duration| duration.as_secs_f64() * 1e3;
+        let began = self.began.duration_since(UNIX_EPOCH).unwrap_or_default();
+        let named = facts.named.iter().flat_map(|stack| stack.iter());
+        Stall {
+            id: self.id,
+            began: began.as_secs_f64(),
+            method: self.handler.method.to_string(),
+            route: self.handler.route.to_string(),
+            request_id: facts.request_id,
+            thread: self.thread.clone(),
+            thread_id: self.thread_id,
+            task: (self.task != 0).then_some(self.task),
+            class: facts.class,
+            syscall: facts.syscall.map(str::to_owned),
+            elapsed_ms: millis(facts.elapsed),
+            ended: facts.ended,
+            run_ms: millis(facts.run),
+            queued_ms: millis(facts.queued),
+            captured_after_ms: facts.captured_after.map(millis),
+            stack: named.flat_map(|location| &location.frames).map(StallFrame::of).collect(),
+        }
+    }
+}
+
+impl StallFrame {
+    fn of(frame: &Arc<Frame>) -> Self {
+        let Frame { name, file, line, .. } = &**frame;
+        Self { function: name.clone(), file: file.clone(), line: *line }
+    }
+}
+
+impl Class {
+    /// Every class.
+    pub const ALL: [Self; 4] = [Self::Cpu, Self::Blocked, Self::Preempted, Self::Unknown];
+
+    /// Its name, as labels have it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Cpu => "cpu",
+            Self::Blocked => "blocked",
+            Self::Preempted => "preempted",
+            Self::Unknown => "unknown",
+        }
+    }
+
+    /// Whether the handler is at fault.
+    pub fn is_the_handler_s(self) -> bool {
+        matches!(self, Self::Cpu | Self::Blocked)
+    }
+}
+
+impl fmt::Display for Class {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl fmt::Display for Stall {
+    /// A line that says what happened, and a line for each frame.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { method, route, class, elapsed_ms, thread, .. } = self;
+        write!(f, "{method} {route}: {class}")?;
+        if let Some(syscall) = &self.syscall {
+            write!(f, " in {syscall}")?;
+        }
+        write!(f, " for {elapsed_ms:.1} ms on {thread}")?;
+        for StallFrame { function, file, line } in &self.stack {
+            write!(f, "\n    {function}")?;
+            if !file.is_empty() {
+                write!(f, " ({file}:{line})")?;
+            }
+        }
+        Ok(())
+    }
+}

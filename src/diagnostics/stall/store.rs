@@ -1,0 +1,258 @@
+//! All stalls of a ledger's handlers: the newest one by one, and the sums of all.
+//!
+//! The watchdog, the namer and the door's thread come here; a worker of the app never does.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::{Duration, SystemTime},
+};
+
+use tokio::sync::broadcast;
+
+use super::{
+    Class, Durations,
+    record::{Facts, RawStack, Record},
+};
+use crate::diagnostics::{
+    profile::{Frame, Location, Profile, Sample, ValueType},
+    watch::{ByPlace, Handler, Overruns},
+};
+
+/// Where stalls are kept.
+#[derive(Debug)]
+pub(crate) struct Store {
+    kept: usize,
+    overruns: &'static Overruns,
+    books: Mutex<Books>,
+    news: broadcast::Sender<Arc<Record>>,
+    next: AtomicU64,
+    /// Stalls whose stack was not taken, though it was wanted.
+    without_stack: AtomicU64,
+    /// Stalls whose stack found no room among those that are summed: their time is under the
+    /// handler alone.
+    without_place: AtomicU64,
+    /// Stalls that nobody was told of, and whose stack has no names, since there were too many.
+    untold: AtomicU64,
+    began: SystemTime,
+}
+
+#[derive(Debug, Default)]
+struct Books {
+    newest: VecDeque<Arc<Record>>,
+    lengths: HashMap<(ByPlace, Class), Durations>,
+    stacks: HashMap<Place, Sum>,
+}
+
+/// Where stalls of one kind happened.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+struct Place {
+    handler: ByPlace,
+    class: Class,
+    syscall: Option<&'static str>,
+    thread: String,
+    stack: Option<Arc<RawStack>>,
+}
+
+/// How many there were, and how long.
+#[derive(Clone, Copy, Debug, Default)]
+struct Sum {
+    count: u64,
+    length: Duration,
+}
+
+/// All that happened up to a moment, to be compared with a later one.
+#[derive(Clone, Debug)]
+pub(crate) struct Sums {
+    at: SystemTime,
+    stacks: HashMap<Place, Sum>,
+    without_place: u64,
+}
+
+/// What a scrape asks for.
+#[derive(Clone, Debug)]
+pub(crate) struct Totals {
+    pub(crate) lengths: Vec<(&'static Handler, Class, Durations)>,
+    pub(crate) without_stack: u64,
+    pub(crate) dropped: u64,
+    pub(crate) without_place: u64,
+    pub(crate) untold: u64,
+}
+
+impl Store {
+    /// Most different stacks that are summed, of 1 KiB as a rule.
+    const MAX_PLACES: usize = 2048;
+    /// News that wait for a reader that is slow; it is told how many it missed.
+    const NEWS: usize = 256;
+
+    pub(crate) fn new(kept: usize, overruns: &'static Overruns) -> Self {
+        Self {
+            kept,
+            overruns,
+            books: Mutex::default(),
+            news: broadcast::Sender::new(Self::NEWS),
+            next: AtomicU64::new(1),
+            without_stack: AtomicU64::new(0),
+            without_place: AtomicU64::new(0),
+            untold: AtomicU64::new(0),
+            began: SystemTime::now(),
+        }
+    }
+
+    /// The number of the next stall.
+    pub(crate) fn next_id(&self) -> u64 {
+        self.next.fetch_add(1, Relaxed)
+    }
+
+    /// A stall that was found.
+    pub(crate) fn open(&self, record: &Arc<Record>) {
+        let mut books = self.books();
+        if books.newest.len() >= self.kept {
+            books.newest.pop_front();
+        }
+        books.newest.push_back(Arc::clone(record));
+    }
+
+    /// A stall that has ended: it is counted.
+    pub(crate) fn close(&self, record: &Record) {
+        let Facts { class, syscall, elapsed, stack, .. } = record.facts().clone();
+        let handler = ByPlace(record.handler);
+        let mut books = self.books();
+        books.lengths.entry((handler, class)).or_default().record(elapsed);
+        let thread = pool(&record.thread).to_owned();
+        let mut place = Place { handler, class, syscall, thread, stack };
+        if books.stacks.len() >= Self::MAX_PLACES && !books.stacks.contains_key(&place) {
+            // There are few places without a stack: by handler, class and system call.
+            place.stack = None;
+            self.without_place.fetch_add(1, Relaxed);
+        }
+        let sum = books.stacks.entry(place).or_default();
+        sum.count += 1;
+        sum.length += elapsed;
+    }
+
+    /// Tells who listens that something is known of a stall.
+    pub(crate) fn tell(&self, record: &Arc<Record>) {
+        // Nobody may be listening.
+        let _ = self.news.send(Arc::clone(record));
+    }
+
+    /// A stack was wanted, and not taken.
+    pub(crate) fn count_without_stack(&self) {
+        self.without_stack.fetch_add(1, Relaxed);
+    }
+
+    /// A stall is in the books only.
+    pub(crate) fn count_untold(&self) {
+        self.untold.fetch_add(1, Relaxed);
+    }
+
+    /// The newest, the newest first; some may have no names yet.
+    pub(crate) fn newest(&self) -> Vec<Arc<Record>> {
+        self.books().newest.iter().rev().cloned().collect()
+    }
+
+    /// Every stall from now on: when it was found and named, and when it has ended.
+    pub(crate) fn subscribe(&self) -> broadcast::Receiver<Arc<Record>> {
+        self.news.subscribe()
+    }
+
+    pub(crate) fn totals(&self) -> Totals {
+        let books = self.books();
+        let lengths = books.lengths.iter();
+        let mut lengths: Vec<_> = lengths
+            .map(|((ByPlace(handler), class), lengths)| (*handler, *class, lengths.clone()))
+            .collect();
+        lengths.sort_by_key(|(handler, class, _)| (handler.route.clone(), class.name()));
+        Totals {
+            lengths,
+            without_stack: self.without_stack.load(Relaxed),
+            dropped: self.overruns.dropped(),
+            without_place: self.without_place.load(Relaxed),
+            untold: self.untold.load(Relaxed),
+        }
+    }
+
+    /// All that has happened so far.
+    pub(crate) fn sums(&self) -> Sums {
+        let stacks = self.books().stacks.clone();
+        Sums { at: SystemTime::now(), stacks, without_place: self.without_place.load(Relaxed) }
+    }
+
+    /// Nothing, as it was at the start.
+    pub(crate) fn nothing(&self) -> Sums {
+        Sums { at: self.began, stacks: HashMap::new(), without_place: 0 }
+    }
+
+    fn books(&self) -> MutexGuard<'_, Books> {
+        self.books.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Sums {
+    /// What was added since an earlier moment, as a profile: stalls and their time.
+    pub(crate) fn since(&self, earlier: &Self) -> Profile {
+        let added = self.stacks.iter().filter_map(|(place, sum)| {
+            let before = earlier.stacks.get(place).copied().unwrap_or_default();
+            let count = sum.count - before.count;
+            let length = sum.length.saturating_sub(before.length);
+            (count > 0).then_some((place, Sum { count, length }))
+        });
+        let delay = ValueType { kind: "delay", unit: "nanoseconds" };
+        Profile {
+            values: vec![ValueType { kind: "contentions", unit: "count" }, delay],
+            samples: samples(added),
+            start: earlier.at,
+            duration: self.at.duration_since(earlier.at).unwrap_or_default(),
+            period: Some((delay, 1)),
+            dropped: self.without_place - earlier.without_place,
+        }
+    }
+}
+
+fn samples<'a>(sums: impl Iterator<Item = (&'a Place, Sum)>) -> Vec<Sample> {
+    #[cfg(sampler)]
+    let modules = crate::diagnostics::sampler::modules();
+    #[cfg(sampler)]
+    let mut names = crate::diagnostics::sampler::Names::new(&modules);
+    let sample = |(place, Sum { count, length }): (&Place, Sum)| {
+        let nanoseconds = i64::try_from(length.as_nanos()).unwrap_or(i64::MAX);
+        #[cfg(sampler)]
+        let stack = place.stack.as_ref().map(|stack| names.stack(stack));
+        #[cfg(not(sampler))]
+        let stack = None;
+        Sample {
+            stack: stack.unwrap_or_else(|| place.without_stack()),
+            values: vec![i64::try_from(count).unwrap_or(i64::MAX), nanoseconds],
+            labels: place.labels(),
+        }
+    };
+    sums.map(sample).collect()
+}
+
+impl Place {
+    /// What stands for the stack where none was taken: what the thread did, and for whom.
+    fn without_stack(&self) -> Vec<Arc<Location>> {
+        let ByPlace(handler) = self.handler;
+        let what = self.syscall.unwrap_or(self.class.name());
+        let names = [format!("[{what}]"), format!("{handler:?}")];
+        names.iter().map(|name| Arc::new(Location::named(Frame::named(name)))).collect()
+    }
+
+    fn labels(&self) -> Vec<(&'static str, String)> {
+        let ByPlace(handler) = self.handler;
+        let mut labels = vec![("thread", self.thread.clone())];
+        labels.extend(handler.labels());
+        labels.push(("class", self.class.name().to_owned()));
+        labels.extend(self.syscall.map(|syscall| ("syscall", syscall.to_owned())));
+        labels
+    }
+}
+
+/// The pool of a thread, so that its threads are one place.
+fn pool(thread: &str) -> &str {
+    crate::diagnostics::folded::pool(thread)
+}

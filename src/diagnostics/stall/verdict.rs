@@ -1,0 +1,221 @@
+//! Whose fault a stall is: arithmetic on what the kernel says of a thread.
+//!
+//! Of the time that a poll lasts, the thread runs, waits for a processor, or waits for something
+//! else. Time in which it waits for a processor is not the handler's: a poll that would have been
+//! short without it is *preempted*. Of the rest, whichever is more.
+//!
+//! A virtual machine's processor can itself be taken away, and so can one that serves interrupts:
+//! then time passes that the kernel adds up nowhere. It counts as blocked only if the thread gave
+//! its processor away meanwhile.
+
+use std::time::Duration;
+
+use super::Class;
+use crate::diagnostics::watch::Times;
+
+/// How the time of a poll was spent, from the first look at it on.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(crate) struct Spent {
+    pub(crate) run: Duration,
+    /// Waiting for a processor, or on one that did something else.
+    pub(crate) queued: Duration,
+    /// Waiting for anything else.
+    pub(crate) blocked: Duration,
+}
+
+/// Adds up how a poll's time is spent, from one look to the next.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Account {
+    /// Of the thread, at the first look; how old the poll was then.
+    base: Times,
+    from: Duration,
+    last: Look,
+    /// Time between looks that was spent waiting for something, as far as was seen.
+    seen_blocked: Duration,
+    /// Before the first look, where that came too late to leave this out.
+    before: Spent,
+}
+
+/// What was seen at one look.
+#[derive(Clone, Copy, Debug)]
+struct Look {
+    unaccounted: Duration,
+    was_blocked: bool,
+}
+
+impl Account {
+    /// Begins with a look at a poll that is so old.
+    pub(crate) fn open(age: Duration, times: Times, is_blocked: bool) -> Self {
+        let last = Look { unaccounted: Duration::ZERO, was_blocked: is_blocked };
+        let (seen_blocked, before) = (Duration::ZERO, Spent::default());
+        Self { base: times, from: age, last, seen_blocked, before }
+    }
+
+    /// Begins with a look that comes too late: at a poll that is a stall already. `earlier` are the
+    /// thread's times some while before the poll began.
+    ///
+    /// Who is blocked now was so before, as a rule.
+    pub(crate) fn open_late(age: Duration, earlier: Times, times: Times, is_blocked: bool) -> Self {
+        let before = if is_blocked {
+            Spent { blocked: age, ..Spent::default() }
+        } else {
+            Spent::unseen(age, earlier, times)
+        };
+        Self { before, ..Self::open(age, times, is_blocked) }
+    }
+
+    /// A further look at a poll that lasts.
+    ///
+    /// The kernel adds a wait for a processor up when it is over. What it has not added up yet is
+    /// that, where the thread could run at this look and at the one before, and else it is time
+    /// that the thread was blocked.
+    pub(crate) fn look(&mut self, age: Duration, times: Times, is_blocked: bool) -> Spent {
+        let Times { run, wait, .. } = times.since(self.base);
+        let unaccounted = age.saturating_sub(self.from).saturating_sub(run + wait);
+        if is_blocked || self.last.was_blocked {
+            self.seen_blocked += unaccounted.saturating_sub(self.last.unaccounted);
+        }
+        self.last = Look { unaccounted, was_blocked: is_blocked };
+        let blocked = if is_blocked { unaccounted } else { self.seen_blocked.min(unaccounted) };
+        let queued = wait + unaccounted.saturating_sub(blocked);
+        Spent { run, queued, blocked } + self.before
+    }
+
+    /// The end of a poll: the thread runs, so every wait is over and added up.
+    pub(crate) fn close(&self, length: Duration, times: Times) -> Spent {
+        let Times { run, wait, waits } = times.since(self.base);
+        let unaccounted = length.saturating_sub(self.from).saturating_sub(run + wait);
+        let blocked = if waits > 0 || self.last.was_blocked { unaccounted } else { Duration::ZERO };
+        let queued = wait + unaccounted.saturating_sub(blocked);
+        Spent { run, queued, blocked } + self.before
+    }
+}
+
+impl Spent {
+    /// At most, and in this order: what a poll can have been queued, and can have run, by the times
+    /// of its thread some while before it and at its end. It was never looked at meanwhile.
+    pub(crate) fn unseen(length: Duration, earlier: Times, times: Times) -> Self {
+        let Times { run, wait, waits } = times.since(earlier);
+        let queued = wait.min(length);
+        let run = run.min(length.saturating_sub(queued));
+        let rest = length.saturating_sub(queued + run);
+        if waits > 0 {
+            Self { run, queued, blocked: rest }
+        } else {
+            Self { run, queued: queued + rest, blocked: Duration::ZERO }
+        }
+    }
+
+    /// How much of a poll of this length is the handler's own.
+    pub(crate) fn own(&self, length: Duration) -> Duration {
+        length.saturating_sub(self.queued)
+    }
+
+    /// The class of a poll of this length.
+    pub(crate) fn class(&self, length: Duration, threshold: Duration) -> Class {
+        if self.own(length) < threshold {
+            Class::Preempted
+        } else if self.run >= self.blocked {
+            Class::Cpu
+        } else {
+            Class::Blocked
+        }
+    }
+}
+
+impl std::ops::Add for Spent {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self {
+            run: self.run + other.run,
+            queued: self.queued + other.queued,
+            blocked: self.blocked + other.blocked,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const THRESHOLD: Duration = Duration::from_millis(10);
+
+    fn ms(ms: u64) -> Duration {
+        Duration::from_millis(ms)
+    }
+
+    fn times(run: u64, wait: u64) -> Times {
+        Times { run: ms(run), wait: ms(wait), waits: 7 }
+    }
+
+    /// A poll that was first looked at when it was 5 ms old.
+    fn account(is_blocked: bool) -> Account {
+        Account::open(ms(5), times(100, 100), is_blocked)
+    }
+
+    #[test]
+    fn who_computes_is_cpu() {
+        let spent = account(false).look(ms(11), times(106, 100), false);
+        assert_eq!(spent.class(ms(11), THRESHOLD), Class::Cpu);
+        let spent = account(false).close(ms(30), times(125, 100));
+        assert_eq!(spent.class(ms(30), THRESHOLD), Class::Cpu);
+    }
+
+    #[test]
+    fn who_waits_for_something_is_blocked() {
+        let mut sleeps = account(true);
+        let spent = sleeps.look(ms(11), times(100, 100), true);
+        assert_eq!(spent.class(ms(11), THRESHOLD), Class::Blocked);
+        // Between two looks it woke up, and waits for a processor: that was no computing.
+        let spent = sleeps.look(ms(16), times(100, 100), false);
+        assert_eq!((spent.blocked, spent.queued), (ms(11), ms(0)));
+        let spent = sleeps.look(ms(20), times(100, 100), false);
+        assert_eq!((spent.blocked, spent.queued), (ms(11), ms(4)));
+        assert_eq!(spent.class(ms(20), THRESHOLD), Class::Blocked);
+    }
+
+    #[test]
+    fn who_is_not_scheduled_is_preempted_even_before_the_kernel_adds_it_up() {
+        let mut waits = account(false);
+        let spent = waits.look(ms(11), times(101, 100), false);
+        assert_eq!((spent.queued, spent.own(ms(11))), (ms(5), ms(6)));
+        assert_eq!(spent.class(ms(11), THRESHOLD), Class::Preempted);
+        // The whole wait counts when it is over, what was before the first look too.
+        let spent = waits.close(ms(12), times(102, 110));
+        assert_eq!(spent.own(ms(12)), ms(2));
+        assert_eq!(spent.class(ms(12), THRESHOLD), Class::Preempted);
+    }
+
+    #[test]
+    fn time_that_passes_nowhere_is_the_handler_s_only_if_it_waited() {
+        let nowhere = times(101, 100);
+        let spent = account(false).close(ms(12), nowhere);
+        assert_eq!(spent.class(ms(12), THRESHOLD), Class::Preempted);
+        let spent = account(false).close(ms(12), Times { waits: 8, ..nowhere });
+        assert_eq!(spent.class(ms(12), THRESHOLD), Class::Blocked);
+    }
+
+    #[test]
+    fn a_late_look_makes_the_best_of_what_it_sees() {
+        let earlier = times(50, 90);
+        // It sleeps, whatever the thread did before.
+        let sleeps = Account::open_late(ms(15), earlier, times(100, 100), true);
+        let spent = sleeps.close(ms(30), times(100, 100));
+        assert_eq!(spent.class(ms(30), THRESHOLD), Class::Blocked);
+        // It computes, for longer than it can have been queued.
+        let computes = Account::open_late(ms(25), earlier, times(100, 100), false);
+        let spent = computes.close(ms(30), times(105, 100));
+        assert_eq!((spent.queued, spent.run), (ms(10), ms(20)));
+        assert_eq!(spent.class(ms(30), THRESHOLD), Class::Cpu);
+        // It may have been queued all the while.
+        let spent = Spent::unseen(ms(12), earlier, times(50, 101));
+        assert_eq!(spent.class(ms(12), THRESHOLD), Class::Preempted);
+    }
+
+    #[test]
+    fn who_computes_long_enough_is_at_fault_however_long_it_waited_besides() {
+        let spent = account(false).close(ms(60), times(125, 130));
+        assert_eq!(spent.class(ms(60), THRESHOLD), Class::Cpu);
+    }
+}

@@ -1,0 +1,276 @@
+//! The thread that looks for polls that last too long.
+//!
+//! It looks at a poll first when it has lasted three quarters of the threshold, to have something
+//! to compare with, and then from the threshold on. In between it sleeps: for three quarters of the
+//! threshold where no poll lasts, since none that begins meanwhile is older then.
+
+#[cfg(sampler)]
+mod kernel;
+#[cfg(not(sampler))]
+#[path = "watchdog/no_kernel.rs"]
+mod kernel;
+mod watched;
+
+use std::{
+    collections::{HashMap, VecDeque},
+    io,
+    sync::{
+        Arc,
+        atomic::{
+            AtomicBool, AtomicU64,
+            Ordering::{Acquire, Release},
+        },
+    },
+    thread::{self, JoinHandle},
+    time::Duration,
+};
+
+use self::{kernel::Kernel, watched::Watched};
+use super::{Class, Store, namer::Namer, record::Record};
+use crate::diagnostics::watch::{Ended, Moment, Overruns, PollId, Polling, Slot, Times};
+
+/// The watchdog of a ledger's handlers, until dropped.
+#[derive(Debug)]
+pub(crate) struct Watch {
+    store: Arc<Store>,
+    shared: Arc<Shared>,
+    thread: Option<JoinHandle<()>>,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    stop: AtomicBool,
+    /// Rounds that have begun: to wait for one.
+    rounds: AtomicU64,
+}
+
+impl Watch {
+    /// Starts; `signals` says whether stacks are taken.
+    pub(crate) fn start(
+        overruns: &'static Overruns,
+        kept: usize,
+        signals: bool,
+    ) -> io::Result<Self> {
+        let store = Arc::new(Store::new(kept, overruns));
+        let namer = Namer::start(Arc::clone(&store))?;
+        let shared = Arc::new(Shared::default());
+        let (of_thread, books) = (Arc::clone(&shared), Arc::clone(&store));
+        let watchdog = Watchdog {
+            overruns,
+            threshold: overruns.threshold(),
+            store: books,
+            namer,
+            kernel: Kernel::new(signals),
+            watched: HashMap::new(),
+            ended: VecDeque::new(),
+            habits: HashMap::new(),
+            habits_at: Moment::now(),
+        };
+        let run = move || watchdog.run(&of_thread);
+        let thread = thread::Builder::new().name("thermo-watch".to_owned()).spawn(run)?;
+        Ok(Self { store, shared, thread: Some(thread) })
+    }
+
+    pub(crate) fn store(&self) -> &Arc<Store> {
+        &self.store
+    }
+
+    /// Waits until every poll that has ended is in the books.
+    pub(crate) fn settle(&self) {
+        // A round that begins after this call sees what ended before it; it has ended itself once
+        // the next one begins.
+        let until = self.shared.rounds.load(Acquire) + 2;
+        while self.shared.rounds.load(Acquire) < until {
+            let Some(thread) = self.thread.as_ref().filter(|thread| !thread.is_finished()) else {
+                return;
+            };
+            thread.thread().unpark();
+            thread::sleep(Duration::from_micros(100));
+        }
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        self.shared.stop.store(true, Release);
+        if let Some(thread) = self.thread.take() {
+            thread.thread().unpark();
+            // A panic there was reported by the thread itself.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// What the thread has.
+struct Watchdog {
+    overruns: &'static Overruns,
+    threshold: Duration,
+    store: Arc<Store>,
+    namer: Namer,
+    kernel: Kernel,
+    /// Polls that were looked at, and last or have just ended.
+    watched: HashMap<PollId, Watched>,
+    /// Stalls that ended a moment ago: the name of their request may still come.
+    ended: VecDeque<(PollId, Arc<Record>)>,
+    /// Times of every thread some time ago, for polls that were not looked at in time.
+    habits: HashMap<usize, Times>,
+    habits_at: Moment,
+}
+
+/// How often the times of all threads are noted.
+const HABITS: Duration = Duration::from_millis(250);
+/// Stalls that ended and wait for the name of their request.
+const UNNAMED: usize = 256;
+/// How long a poll is remembered that is over and was no stall.
+const FORGET: Duration = Duration::from_secs(1);
+/// How long the end of a stall is waited for that is not seen any more.
+const GIVE_UP: Duration = Duration::from_mins(1);
+
+impl Watchdog {
+    fn run(mut self, shared: &Shared) {
+        Kernel::be_prompt();
+        while !shared.stop.load(Acquire) {
+            shared.rounds.fetch_add(1, Release);
+            self.take_ended();
+            self.take_names();
+            let pause = self.look_at_all();
+            thread::park_timeout(pause);
+        }
+    }
+
+    /// Looks at every poll that lasts: how long until the next look.
+    fn look_at_all(&mut self) -> Duration {
+        self.note_habits();
+        let ours = |polling: &Polling| std::ptr::eq(polling.handler.overruns, self.overruns);
+        let polls: Vec<_> = Slot::used().filter_map(Slot::polling).filter(ours).collect();
+        // A poll that begins from now on is not to be looked at before.
+        let idle = self.first_look();
+        let looks = polls.into_iter().map(|polling| self.look(polling));
+        let pause = looks.fold(idle, Duration::min);
+        self.forget();
+        pause
+    }
+
+    /// Forgets polls that are over.
+    fn forget(&mut self) {
+        let now = Moment::now();
+        let store = &self.store;
+        self.watched.retain(|_, watched| {
+            let Some(record) = &watched.record else { return watched.was_seen_within(FORGET, now) };
+            // Hidden by a poll inside of it, or its end found no room.
+            let is_known = watched.was_seen_within(GIVE_UP, now);
+            if !is_known {
+                record.facts().ended = true;
+                store.close(record);
+            }
+            is_known
+        });
+    }
+
+    /// How old a poll is when it is looked at first.
+    fn first_look(&self) -> Duration {
+        self.threshold * 3 / 4
+    }
+
+    /// Looks at a poll that lasts: how long until the next look.
+    fn look(&mut self, polling: Polling) -> Duration {
+        let now = Moment::now();
+        let age = polling.age(now);
+        if age < self.first_look() {
+            return self.first_look().saturating_sub(age);
+        }
+        let id = PollId::new(polling.slot, polling.start);
+        let habit = self.habits.get(&polling.slot.index()).copied();
+        let watched = self.watched.entry(id).or_insert_with(|| Watched::new(polling, now));
+        watched.look(polling, now, habit, age >= self.threshold);
+        if age < self.threshold {
+            return self.threshold.saturating_sub(age);
+        }
+        let watched_for = self.kernel.ask_for_stack(watched, self.threshold);
+        self.kernel.fetch_stacks(&mut self.watched, self.threshold);
+        self.show(id, age);
+        watched_for
+    }
+
+    /// Makes a stall of a poll that is too old, as soon as it is known to be the handler's fault.
+    fn show(&mut self, id: PollId, age: Duration) {
+        let Some(watched) = self.watched.get_mut(&id) else { return };
+        if watched.class(age, self.threshold) == Class::Preempted {
+            return;
+        }
+        let is_new = watched.record.is_none();
+        let overdue = age.saturating_sub(self.threshold);
+        if is_new && self.kernel.is_stack_awaited(watched, overdue) {
+            return;
+        }
+        let record = watched.record(&self.store, age, self.threshold);
+        if is_new {
+            self.store.open(&record);
+        }
+        if is_new || watched.is_long_now(age) {
+            self.namer.send(&record, &self.store);
+        }
+    }
+
+    fn take_ended(&mut self) {
+        while let Some(ended) = self.overruns.next_ended() {
+            // Its stack was taken before it ended.
+            self.kernel.fetch_stacks(&mut self.watched, self.threshold);
+            self.end(&ended);
+        }
+    }
+
+    fn end(&mut self, ended: &Ended) {
+        let polling = Polling {
+            slot: ended.poll.slot(),
+            thread: ended.thread,
+            start: ended.poll.start(),
+            own_start: ended.poll.start(),
+            handler: ended.handler,
+            task: ended.task,
+        };
+        let watched = self.watched.remove(&ended.poll);
+        let mut watched = watched.unwrap_or_else(|| Watched::new(polling, ended.end));
+        let habit = self.habits.get(&polling.slot.index()).copied();
+        watched.close(ended.elapsed, ended.times, habit);
+        let is_new = watched.record.is_none();
+        let record = watched.record(&self.store, ended.elapsed, self.threshold);
+        let class = {
+            let mut facts = record.facts();
+            facts.ended = true;
+            facts.class
+        };
+        if is_new {
+            self.store.open(&record);
+        }
+        if class != Class::Preempted && self.kernel.takes_stacks() && !watched.has_stack() {
+            self.store.count_without_stack();
+        }
+        self.store.close(&record);
+        self.namer.send(&record, &self.store);
+        self.ended.push_back((ended.poll, record));
+        if self.ended.len() > UNNAMED {
+            self.ended.pop_front();
+        }
+    }
+
+    fn take_names(&mut self) {
+        while let Some((poll, name)) = self.overruns.next_named() {
+            let record = self.ended.iter().rev().find(|(ended, _)| *ended == poll);
+            let (Some((_, record)), Ok(name)) = (record, name.to_str()) else { continue };
+            let mut facts = record.facts();
+            facts.request_id.get_or_insert_with(|| name.chars().take(64).collect());
+        }
+    }
+
+    /// Notes the times of all threads now and then.
+    fn note_habits(&mut self) {
+        let now = Moment::now();
+        if !self.habits.is_empty() && Duration::from_nanos(now.since(self.habits_at)) < HABITS {
+            return;
+        }
+        self.habits_at = now;
+        let times = |slot: Slot| Some((slot.index(), Kernel::times(slot.thread()?)?));
+        self.habits = Slot::used().filter_map(times).collect();
+    }
+}

@@ -1,0 +1,44 @@
+//! A system whose kernel says nothing of a thread: stalls have a handler and a length.
+
+use std::{collections::HashMap, time::Duration};
+
+use super::watched::Watched;
+use crate::diagnostics::watch::{Activity, PollId, Times};
+
+/// What can be asked of the kernel.
+#[derive(Debug)]
+pub(super) struct Kernel;
+
+impl Kernel {
+    pub(super) fn new(_signals: bool) -> Self {
+        Self
+    }
+
+    pub(super) fn be_prompt() {}
+
+    pub(super) fn times(_thread: i32) -> Option<Times> {
+        None
+    }
+
+    pub(super) fn activity(_thread: i32) -> Option<Activity> {
+        None
+    }
+
+    pub(super) fn name(_thread: i32) -> Option<String> {
+        None
+    }
+
+    pub(super) fn takes_stacks(&self) -> bool {
+        false
+    }
+
+    pub(super) fn ask_for_stack(&self, _: &mut Watched, threshold: Duration) -> Duration {
+        threshold / 2
+    }
+
+    pub(super) fn is_stack_awaited(&self, _: &Watched, _: Duration) -> bool {
+        false
+    }
+
+    pub(super) fn fetch_stacks(&mut self, _: &mut HashMap<PollId, Watched>, _: Duration) {}
+}

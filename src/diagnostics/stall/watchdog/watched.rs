@@ -1,0 +1,181 @@
+//! One poll that may be a stall, and what the kernel says of its thread.
+
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use super::{
+    super::{
+        Class, Store,
+        namer::LONG,
+        record::{Facts, RawStack, Record},
+        verdict::{Account, Spent},
+    },
+    kernel::Kernel,
+};
+use crate::diagnostics::watch::{Activity, Moment, Polling, Times};
+
+/// A poll that has lasted long enough to be looked at.
+#[derive(Debug)]
+pub(super) struct Watched {
+    pub(super) polling: Polling,
+    seen: Moment,
+    account: Option<Account>,
+    spent: Option<Spent>,
+    /// The system call that it waited in before it was too long.
+    early_syscall: Option<&'static str>,
+    /// The first that it was seen waiting in afterwards: when its stack was taken, as a rule.
+    syscall: Option<&'static str>,
+    pub(super) request_id: Option<String>,
+    pub(super) stack: Option<Taken>,
+    /// How often its thread was asked for its stack.
+    pub(super) asked: u32,
+    was_long: bool,
+    pub(super) record: Option<Arc<Record>>,
+}
+
+/// A stack that was taken.
+#[derive(Debug)]
+pub(super) struct Taken {
+    pub(super) stack: Arc<RawStack>,
+    /// How long after the poll was too old.
+    pub(super) after: Duration,
+    /// Whether the handler was at fault then, so that the stack shows how.
+    pub(super) is_telling: bool,
+}
+
+impl Watched {
+    pub(super) fn new(polling: Polling, seen: Moment) -> Self {
+        Self {
+            polling,
+            seen,
+            account: None,
+            spent: None,
+            early_syscall: None,
+            syscall: None,
+            request_id: None,
+            stack: None,
+            asked: 0,
+            was_long: false,
+            record: None,
+        }
+    }
+
+    /// Asks the kernel what the thread does. `habit` are its times before the poll, where this
+    /// look comes too late to begin with.
+    pub(super) fn look(
+        &mut self,
+        polling: Polling,
+        now: Moment,
+        habit: Option<Times>,
+        is_too_long: bool,
+    ) {
+        let Some(times) = Kernel::times(self.polling.thread) else { return };
+        let activity = Kernel::activity(self.polling.thread);
+        // Over meanwhile, what was read is of whatever came next: the thread tells the rest itself.
+        if self.polling.slot.polling().is_none_or(|now| now.start != self.polling.start) {
+            return;
+        }
+        (self.seen, self.polling) = (now, polling);
+        let age = polling.age(now);
+        let is_blocked = matches!(activity, Some(Activity::Waiting(_)));
+        if let Some(Activity::Waiting(Some(syscall))) = activity {
+            let place = if is_too_long { &mut self.syscall } else { &mut self.early_syscall };
+            place.get_or_insert(syscall);
+        }
+        let account = self.account.get_or_insert_with(|| match habit {
+            Some(habit) if is_too_long => Account::open_late(age, habit, times, is_blocked),
+            _ => Account::open(age, times, is_blocked),
+        });
+        self.spent = Some(account.look(age, times, is_blocked));
+    }
+
+    /// The poll has ended; `times` are its thread's at the end.
+    pub(super) fn close(&mut self, length: Duration, times: Option<Times>, habit: Option<Times>) {
+        let Some(times) = times else { return };
+        self.spent = match (&self.account, habit) {
+            (Some(account), _) => Some(account.close(length, times)),
+            (None, Some(habit)) => Some(Spent::unseen(length, habit, times)),
+            (None, None) => None,
+        };
+    }
+
+    /// Its class, as far as it is known.
+    pub(super) fn class(&self, length: Duration, threshold: Duration) -> Class {
+        self.spent.map_or(Class::Unknown, |spent| spent.class(length, threshold))
+    }
+
+    /// Its record, made if there is none, and brought up to what is known.
+    pub(super) fn record(
+        &mut self,
+        store: &Store,
+        length: Duration,
+        threshold: Duration,
+    ) -> Arc<Record> {
+        let facts = self.facts(length, threshold);
+        let record = self.record.get_or_insert_with(|| {
+            let Polling { handler, thread, task, .. } = self.polling;
+            let name = Kernel::name(thread).unwrap_or_default();
+            let began = SystemTime::now().checked_sub(length).unwrap_or(SystemTime::UNIX_EPOCH);
+            let thread = (name, thread);
+            Arc::new(Record::new(store.next_id(), began, handler, thread, task, facts.clone()))
+        });
+        let mut known = record.facts();
+        // Names stay, as long as they are of this stack.
+        let is_same = known.stack == facts.stack;
+        let named = known.named.take().filter(|_| is_same);
+        *known = Facts { named, ..facts };
+        drop(known);
+        Arc::clone(record)
+    }
+
+    fn facts(&self, length: Duration, threshold: Duration) -> Facts {
+        let class = self.class(length, threshold);
+        let spent = self.spent.unwrap_or_default();
+        Facts {
+            class,
+            syscall: self
+                .syscall
+                .or(self.early_syscall)
+                .filter(|_| matches!(class, Class::Blocked | Class::Unknown)),
+            request_id: self.request_id.clone(),
+            elapsed: length,
+            ended: false,
+            run: spent.run,
+            queued: spent.queued,
+            captured_after: self.stack.as_ref().map(|taken| taken.after),
+            stack: self.stack.as_ref().map(|taken| Arc::clone(&taken.stack)),
+            named: None,
+        }
+    }
+
+    /// How old the poll was at the last look.
+    pub(super) fn age(&self) -> Duration {
+        self.polling.age(self.seen)
+    }
+
+    /// Whether it waits in a system call that was not seen yet: it does so for short times.
+    pub(super) fn wants_syscall(&self, threshold: Duration) -> bool {
+        let age = self.age();
+        self.syscall.is_none()
+            && age < threshold * 10
+            && self.class(age, threshold) == Class::Blocked
+    }
+
+    pub(super) fn has_stack(&self) -> bool {
+        self.stack.is_some()
+    }
+
+    /// Whether it has just become so long that it is warned of before it ends.
+    pub(super) fn is_long_now(&mut self, age: Duration) -> bool {
+        let is_new = age >= LONG && !self.was_long;
+        self.was_long |= is_new;
+        is_new
+    }
+
+    /// Whether it was looked at, or made, so short a time ago.
+    pub(super) fn was_seen_within(&self, time: Duration, now: Moment) -> bool {
+        Duration::from_nanos(now.since(self.seen)) < time
+    }
+}
