@@ -2,12 +2,18 @@
 
 mod cpu;
 mod spans;
+#[cfg(sampler)]
+pub(crate) mod tally;
 mod turn;
+#[cfg(sampler)]
+mod wall;
 
 use std::time::Duration;
 
 use thiserror::Error;
 
+#[cfg(sampler)]
+use self::wall::Wall;
 pub(crate) use self::{cpu::Cpu, spans::Spans, turn::Turns};
 use super::profile::Profile;
 
@@ -26,6 +32,9 @@ pub enum CaptureError {
     /// Another capture of the same kind is running.
     #[error("already running, for another {} s (use force=true to take its place)", .0.as_secs_f64().ceil())]
     Running(Duration),
+    /// Another part of the program captures the same.
+    #[error("already running, for somebody else in this process")]
+    Elsewhere,
     /// Somebody else took this capture's place.
     #[error("ended by another capture that was asked for with force=true")]
     Superseded,
@@ -37,6 +46,9 @@ pub enum CaptureError {
     /// The profiler could not start, or its report could not be read.
     #[error("the CPU profiler failed: {0}")]
     Profiler(#[from] ::pprof::Error),
+    /// The system does not let stacks be taken.
+    #[error("{0}")]
+    NoStacks(String),
     /// The thread that names the stacks panicked.
     #[error("naming the stacks failed: {0}")]
     Naming(#[from] tokio::task::JoinError),
@@ -47,6 +59,8 @@ pub enum CaptureError {
 pub(crate) struct Captures {
     cpu: Cpu,
     spans: Spans,
+    #[cfg(sampler)]
+    wall: Wall,
 }
 
 impl Captures {
@@ -62,6 +76,12 @@ impl Captures {
         match kind {
             Kind::Cpu { frequency } => self.cpu.capture(frequency, window).await,
             Kind::Spans => self.spans.capture(window).await,
+            #[cfg(sampler)]
+            Kind::Wall { frequency } => self.wall.capture(frequency, window).await,
+            #[cfg(not(sampler))]
+            Kind::Wall { .. } => Err(CaptureError::NoStacks(
+                "wall-clock profiles need Linux on x86-64 or ARM64".to_owned(),
+            )),
         }
     }
 }
@@ -73,4 +93,16 @@ pub(crate) enum Kind {
     Cpu { frequency: u32 },
     /// Time in the spans that the program chose.
     Spans,
+    /// Wall-clock time of threads while they poll, `frequency` samples a second.
+    Wall { frequency: u32 },
+}
+
+#[cfg(sampler)]
+impl From<super::sampler::SessionError> for CaptureError {
+    fn from(error: super::sampler::SessionError) -> Self {
+        match error {
+            super::sampler::SessionError::Taken => Self::Elsewhere,
+            super::sampler::SessionError::Signal(_) => Self::NoStacks(error.to_string()),
+        }
+    }
 }

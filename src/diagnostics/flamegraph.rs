@@ -36,6 +36,22 @@ impl Caption {
         Self { title: "Time in spans".to_owned(), subtitle, unit: "ns" }
     }
 
+    /// Of wall-clock time in polls that was sampled for some seconds.
+    pub(crate) fn wall(seconds: u64, frequency: u32) -> Self {
+        let subtitle = format!(
+            "{seconds} s at {frequency} Hz; time in polls, on a processor and off; frames of \
+             library, runtime and framework are left out"
+        );
+        Self { title: "Wall-clock time in polls, by stack".to_owned(), subtitle, unit: "ns" }
+    }
+
+    /// Of stalls, over some seconds or since the start.
+    pub(crate) fn stalls(seconds: Option<u64>) -> Self {
+        let window = seconds.map_or("since the start".to_owned(), |seconds| format!("{seconds} s"));
+        let subtitle = format!("{window}; time of polls over the threshold, by where they stood");
+        Self { title: "Stalls".to_owned(), subtitle, unit: "ns" }
+    }
+
     fn add_dropped(&mut self, dropped: u64) {
         if dropped > 0 {
             // Writing to a string cannot fail.

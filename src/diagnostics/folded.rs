@@ -54,7 +54,7 @@ fn names(location: &Location) -> impl Iterator<Item = Cow<'_, str>> {
 }
 
 /// The name of the pool that a thread belongs to: `engine-cpu` for `engine-cpu-1`.
-fn pool(thread: &str) -> &str {
+pub(crate) fn pool(thread: &str) -> &str {
     thread.trim_end_matches(|c: char| c.is_ascii_digit()).trim_end_matches('-')
 }
 

@@ -32,6 +32,11 @@ const CRATES: [&str; 22] = [
     "tower_service",
     "tracing",
 ];
+/// Types of the language: their functions are the standard library's.
+const PRIMITIVES: [&str; 17] = [
+    "bool", "char", "f32", "f64", "i128", "i16", "i32", "i64", "i8", "isize", "str", "u128", "u16",
+    "u32", "u64", "u8", "usize",
+];
 /// The diagnostics' own frames: every handler stands on them.
 const OURS: &str = "thermograph::diagnostics::";
 /// Functions of the C library that start a thread.
@@ -45,9 +50,37 @@ pub(crate) fn strip(names: &mut Vec<Cow<'_, str>>) {
     names.dedup();
 }
 
-fn is_plumbing(name: &str) -> bool {
+/// The frame that says where an app stands: the first of its own code, or else of a library that
+/// works for it, or else the leaf. `of` gives a frame's name and file.
+pub(crate) fn standpoint<'a, T>(
+    stack: &'a [T],
+    of: impl Fn(&'a T) -> (&'a str, &'a str),
+) -> Option<&'a T> {
+    let chosen = || stack.iter().filter(|frame| is_chosen(of(frame).0));
+    let own = chosen().find(|frame| !is_dependency(of(frame).1));
+    own.or_else(|| chosen().next()).or_else(|| stack.first())
+}
+
+/// Whether a function is one that somebody chose: of the app, or of a library that works for it.
+fn is_chosen(name: &str) -> bool {
+    name.contains("::") && !is_plumbing(name)
+}
+
+/// Whether a source file is one of a dependency, as cargo keeps them, or not known.
+fn is_dependency(file: &str) -> bool {
+    file.is_empty()
+        || ["/registry/src/", "/git/checkouts/", "/rustc/"].iter().any(|at| file.contains(at))
+}
+
+/// Whether a function is machinery, by its demangled name.
+pub(crate) fn is_plumbing(name: &str) -> bool {
+    // Of a file without names, as the C library is; what a stack lacks stays.
+    if name.starts_with('[') && name.ends_with(']') && name.contains(".so") {
+        return true;
+    }
     // What is in a crate has a path: the thread `tokio-runtime-worker` and a span `h2` have none.
-    let of_a_crate = name.contains("::") && CRATES.contains(&crate_of(name));
+    let of = crate_of(name);
+    let of_a_crate = name.contains("::") && (CRATES.contains(&of) || PRIMITIVES.contains(&of));
     of_a_crate || STARTS.contains(&name) || name.trim_start_matches('<').starts_with(OURS)
 }
 
@@ -109,8 +142,33 @@ mod tests {
     }
 
     #[test]
+    fn a_library_without_names_stays_only_as_a_leaf() {
+        let names = ["[libc.so.6]", "app::hot", "[libc.so.6]"];
+        assert_eq!(stripped(&names), ["[libc.so.6]", "app::hot"]);
+    }
+
+    #[test]
+    fn what_somebody_chose_has_a_path_and_is_no_machinery() {
+        let chosen = ["app::hot::{{closure}}", "serde_json::from_str", "<app::A as core::B>::c"];
+        assert!(chosen.into_iter().all(is_chosen));
+        let others =
+            ["clock_nanosleep", "<u64>::wrapping_mul", "std::thread::sleep", "[libc.so.6]"];
+        assert!(!others.into_iter().any(is_chosen));
+        let of = |stack: &[(&'static str, &'static str)]| {
+            standpoint(stack, |(name, file)| (name, file)).map(|(name, _)| *name)
+        };
+        let library =
+            ("serde_json::to_vec", "/home/me/.cargo/registry/src/x/serde_json/src/ser.rs");
+        let leaf = ("memcpy", "");
+        assert_eq!(of(&[leaf, library, ("app::hot", "src/main.rs")]), Some("app::hot"));
+        assert_eq!(of(&[leaf, library]), Some("serde_json::to_vec"));
+        assert_eq!(of(&[leaf]), Some("memcpy"));
+        assert_eq!(of(&[]), None);
+    }
+
+    #[test]
     fn what_has_no_path_is_of_no_crate() {
-        let names = ["memcpy", "[libc.so.6]", "h2", "[truncated]", "tokio-runtime-worker"];
+        let names = ["memcpy", "h2", "[truncated]", "tokio-runtime-worker"];
         assert_eq!(stripped(&names), names);
     }
 }

@@ -1,18 +1,28 @@
-//! CPU time by stack, with the `pprof` crate's sampler.
+//! CPU time by stack: a timer on the CPU clock of every thread.
 //!
-//! Its limits are the crate's: a thread that sleeps or waits has no samples, and above the
-//! kernel's tick (250 Hz as a rule) samples go missing. The unwinder is the default one, since
-//! the one by frame pointers loses the leaf.
+//! A thread that sleeps or waits uses no CPU time and has no sample: that is what [`wall`] and the
+//! stalls are for. Where the sampler cannot be, the `pprof` crate stands in.
+//!
+//! [`wall`]: super::wall
 
-use std::{
-    sync::Arc,
-    time::{Duration, SystemTime},
+mod fallback;
+
+#[cfg(sampler)]
+use std::{collections::HashMap, time::Duration};
+
+use super::{CaptureError, Turns, Window};
+#[cfg(sampler)]
+use super::{
+    tally::{Seen, Tally},
+    turn::{Pace, Turn},
 };
-
-use pprof::{Frames, ProfilerGuard, Symbol};
-
-use super::{CaptureError, Turns, Window, turn::Turn};
-use crate::diagnostics::profile::{Frame, Location, Profile, Sample, ValueType};
+use crate::diagnostics::profile::Profile;
+#[cfg(sampler)]
+use crate::diagnostics::{
+    profile::ValueType,
+    sampler::{CpuTimer, Reason, Session, SessionError, Thread, Unwinder},
+    watch::{ByPlace, handler_at},
+};
 
 /// The sampler of the process.
 #[derive(Debug, Default)]
@@ -27,67 +37,102 @@ impl Cpu {
         window: Window,
     ) -> Result<Profile, CaptureError> {
         let turn = self.turns.take(window).await?;
-        let start = SystemTime::now();
-        // Starting allocates tens of megabytes: off the async thread, as is the naming below.
-        let hertz = frequency.try_into().unwrap_or(i32::MAX);
-        let sampling = tokio::task::spawn_blocking(move || ProfilerGuard::new(hertz)).await??;
-        turn.wait().await?;
-        let window = Taken { sampling, turn, frequency, start, duration: window.duration };
-        tokio::task::spawn_blocking(|| window.name()).await?
+        #[cfg(sampler)]
+        match Session::open(Reason::Cpu) {
+            Ok(session) => {
+                return turn.run(move |turn| sample(&session, frequency, turn)).await;
+            }
+            // Some sandboxes forbid what it takes.
+            Err(SessionError::Signal(error)) => {
+                tracing::warn!(%error, "the pprof crate samples CPU time instead");
+            }
+            Err(error @ SessionError::Taken) => return Err(error.into()),
+        }
+        fallback::capture(turn, frequency, window.duration).await
     }
 }
 
-/// A window that has passed, its stacks not yet named.
-struct Taken {
-    sampling: ProfilerGuard<'static>,
-    turn: Turn,
-    frequency: u32,
-    start: SystemTime,
-    duration: Duration,
+/// How often new threads are looked for.
+#[cfg(sampler)]
+const NEW_THREADS: Duration = Duration::from_millis(20);
+/// How often stacks that were taken are fetched.
+#[cfg(sampler)]
+const FETCH: Duration = Duration::from_millis(4);
+
+#[cfg(sampler)]
+fn sample(session: &Session, frequency: u32, turn: &Turn) -> Result<Profile, CaptureError> {
+    let period = Duration::from_secs(1) / frequency;
+    let mut unwinder = Unwinder::new().map_err(SessionError::Signal)?;
+    let mut tally = Tally::new(period);
+    let mut timers = Timers { session, period, running: HashMap::new(), unwatched: 0 };
+    let pace = Pace::of(turn);
+    let mut until_new = Duration::ZERO;
+    while let Some(passed) = pace.wait(FETCH)? {
+        if passed >= until_new {
+            timers.follow_threads();
+            until_new = passed + NEW_THREADS;
+        }
+        fetch(session, &mut unwinder, &mut tally);
+    }
+    let unwatched = timers.unwatched;
+    drop(timers);
+    fetch(session, &mut unwinder, &mut tally);
+    if unwatched > 0 {
+        tracing::warn!(threads = unwatched, "the system has no timer left for these threads");
+    }
+    let cpu = ValueType { kind: "cpu", unit: "nanoseconds" };
+    Ok(tally.profile(&unwinder, cpu, session.dropped()))
 }
 
-impl Taken {
-    fn name(self) -> Result<Profile, CaptureError> {
-        let Self { sampling, turn, frequency, start, duration } = self;
-        let taken = sampling.report().build_unresolved();
-        drop((sampling, turn));
-
-        let period = i64::from(1_000_000_000 / frequency);
-        let sample = |frames: Frames, count: isize| {
-            let count = count as i64;
-            let labels = vec![("thread", frames.thread_name_or_id())];
-            Sample { stack: stack(&frames), values: vec![count, count * period], labels }
+#[cfg(sampler)]
+fn fetch(session: &Session, unwinder: &mut Unwinder, tally: &mut Tally) {
+    while let Some(shot) = session.next() {
+        let seen = Seen {
+            stack: unwinder.unwind(&shot),
+            thread: Thread::new(shot.ticket().thread()),
+            handler: handler_at(shot.seen().handler).map(ByPlace),
+            state: None,
+            syscall: None,
         };
-        let taken = taken?.data.into_iter();
-        let cpu = ValueType { kind: "cpu", unit: "nanoseconds" };
-        Ok(Profile {
-            values: vec![ValueType { kind: "samples", unit: "count" }, cpu],
-            samples: taken.map(|(frames, count)| sample(frames.into(), count)).collect(),
-            start,
-            duration,
-            period: Some((cpu, period)),
-            dropped: 0,
-        })
+        tally.add(seen, u64::from(shot.weight()));
     }
 }
 
-/// Where a stack stood, the leaf first.
-fn stack(frames: &Frames) -> Vec<Arc<Location>> {
-    frames.frames.iter().map(|symbols| Arc::new(location(symbols))).collect()
+/// A timer for each thread that is there.
+#[cfg(sampler)]
+struct Timers<'a> {
+    session: &'a Session,
+    period: Duration,
+    running: HashMap<Thread, CpuTimer>,
+    /// Threads that got none.
+    unwatched: usize,
 }
 
-/// What the crate has seen at one address, which it does not tell: it counts stacks by function.
-fn location(symbols: &[Symbol]) -> Location {
-    let named = symbols.iter().filter(|symbol| symbol.name.is_some());
-    let frames = named.map(|symbol| Arc::new(frame(symbol))).collect();
-    Location { address: 0, mapping: None, frames }
-}
-
-fn frame(symbol: &Symbol) -> Frame {
-    Frame {
-        name: symbol.name(),
-        linkage: symbol.sys_name().into_owned(),
-        file: symbol.filename.as_deref().map(|file| file.display().to_string()).unwrap_or_default(),
-        line: symbol.lineno(),
+#[cfg(sampler)]
+impl Timers<'_> {
+    fn follow_threads(&mut self) {
+        let there = Thread::all();
+        self.running.retain(|thread, _| there.contains(thread));
+        self.unwatched = 0;
+        for thread in there {
+            if self.running.contains_key(&thread) {
+                continue;
+            }
+            // Somewhere in the first period: else threads that use less than one would never show.
+            let first = self.period.mul_f64(portion(thread));
+            match CpuTimer::start(self.session, thread.number(), first, self.period) {
+                Ok(timer) => drop(self.running.insert(thread, timer)),
+                // It ended, or the system's bound on timers is reached.
+                Err(error) if error.kind() == std::io::ErrorKind::InvalidInput => {}
+                Err(_) => self.unwatched += 1,
+            }
+        }
     }
+}
+
+/// Between 0 and 1, another each time.
+#[cfg(sampler)]
+fn portion(thread: Thread) -> f64 {
+    use std::hash::{BuildHasher as _, RandomState};
+    RandomState::new().hash_one(thread) as f64 / u64::MAX as f64
 }

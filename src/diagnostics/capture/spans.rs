@@ -5,6 +5,9 @@
 //! last event to the span entered next, or to that span's parents, whatever the thread did
 //! meanwhile: so a line is dropped when it is written at the first enter of a thread that was in
 //! no span. What is shown is time in which a span was entered; awaiting is not.
+//!
+//! A line is written on the thread that it tells of: so that thread's name, and the handler that
+//! it works for, are the sample's labels.
 
 use std::{
     cell::Cell,
@@ -14,6 +17,7 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering::Relaxed},
     },
+    thread,
     time::{Duration, SystemTime},
 };
 
@@ -25,6 +29,7 @@ use super::{CaptureError, Turns, Window};
 use crate::diagnostics::{
     gate::Gate,
     profile::{Frame, Location, Profile, Sample, ValueType},
+    watch::{ByPlace, Slot},
 };
 
 /// The spans of the process.
@@ -36,15 +41,26 @@ pub(crate) struct Spans {
     has_layer: AtomicBool,
 }
 
-/// Nanoseconds by stack, root first, names joined by `;`.
+/// Nanoseconds by stack and by where it was.
 #[derive(Debug, Default)]
 struct Recording {
-    stacks: HashMap<Box<str>, u64>,
+    stacks: HashMap<Place, u64>,
     /// Lines that were not kept: past the bound on stacks, or not understood.
     dropped: u64,
 }
 
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+struct Place {
+    /// Root first, names joined by `;`.
+    stack: String,
+    thread: Arc<str>,
+    /// None where the thread worked for nobody.
+    handler: Option<ByPlace>,
+}
+
 thread_local! {
+    /// The thread's name: the root of its stacks in a picture.
+    static THREAD: Arc<str> = kernel_s(thread::current().name().unwrap_or("(unnamed)")).into();
     /// Spans entered on this thread, of those that the gate let through.
     static DEPTH: Cell<usize> = const { Cell::new(0) };
     /// Whether the line that is being written tells of time outside of all spans.
@@ -109,6 +125,7 @@ impl Drop for Stop<'_> {
 }
 
 impl Recording {
+    /// Takes a line that tells of this thread.
     fn add(&mut self, line: &[u8]) {
         let parsed = std::str::from_utf8(line).ok().and_then(|line| {
             let (stack, nanoseconds) = line.rsplit_once(' ')?;
@@ -119,10 +136,13 @@ impl Recording {
             self.dropped += 1;
             return;
         };
-        if let Some(sum) = self.stacks.get_mut(stack.as_str()) {
+        // A thread that is ending may have lost its name.
+        let thread = THREAD.try_with(Arc::clone).unwrap_or_default();
+        let place = Place { stack, thread, handler: Slot::current().handler().map(ByPlace) };
+        if let Some(sum) = self.stacks.get_mut(&place) {
             *sum += nanoseconds;
         } else if self.stacks.len() < Spans::MAX_STACKS {
-            self.stacks.insert(stack.into(), nanoseconds);
+            self.stacks.insert(place, nanoseconds);
         } else {
             self.dropped += 1;
         }
@@ -130,10 +150,10 @@ impl Recording {
 
     fn profile(self, start: SystemTime, duration: Duration) -> Profile {
         let span = |name| Arc::new(Location::named(Frame::named(name)));
-        let samples = self.stacks.iter().map(|(stack, nanoseconds)| Sample {
-            stack: stack.rsplit(';').map(span).collect(),
+        let samples = self.stacks.iter().map(|(place, nanoseconds)| Sample {
+            stack: place.stack.rsplit(';').map(span).collect(),
             values: vec![i64::try_from(*nanoseconds).unwrap_or(i64::MAX)],
-            labels: Vec::new(),
+            labels: place.labels(),
         });
         let samples = samples.collect();
         let wall = ValueType { kind: "wall", unit: "nanoseconds" };
@@ -145,6 +165,14 @@ impl Recording {
             period: None,
             dropped: self.dropped,
         }
+    }
+}
+
+impl Place {
+    fn labels(&self) -> Vec<(&'static str, String)> {
+        let handler = self.handler.map(|ByPlace(handler)| handler.labels());
+        let thread = ("thread", self.thread.to_string());
+        std::iter::once(thread).chain(handler.into_iter().flatten()).collect()
     }
 }
 
@@ -201,6 +229,11 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// A thread's name as the kernel has it, which is what other captures know it by: 15 bytes.
+fn kernel_s(name: &str) -> &str {
+    &name[..name.floor_char_boundary(15)]
+}
+
 /// Spans, but those that Tokio and the HTTP stack make of themselves.
 fn is_of_the_program(meta: &Metadata<'_>) -> bool {
     let of_a_library = ["tokio", "runtime", "hyper", "h2", "tower"]
@@ -211,9 +244,11 @@ fn is_of_the_program(meta: &Metadata<'_>) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use http::Method;
     use tracing_subscriber::layer::SubscriberExt as _;
 
     use super::*;
+    use crate::diagnostics::{folded, watch::Ledger};
 
     fn stacks(profile: &Profile) -> Vec<String> {
         let names = |sample: &Sample| {
@@ -247,6 +282,9 @@ mod tests {
         let (profile, ()) = tokio::join!(spans.capture(window), work);
         let profile = profile.expect("captured");
         assert_eq!(stacks(&profile), ["child<request"]);
+        // The test's own thread, which works for nobody.
+        let thread = kernel_s(thread::current().name().unwrap_or_default()).to_owned();
+        assert_eq!(profile.samples[0].labels, [("thread", thread)]);
         assert_eq!(profile.dropped, 0);
 
         // Off again: nothing is recorded, and nothing is left behind.
@@ -270,6 +308,44 @@ mod tests {
         }
         recording.add(b"all-threads; s0 1");
         assert_eq!((recording.stacks.len(), recording.dropped), (Spans::MAX_STACKS, 3));
-        assert_eq!(recording.stacks["s0"], 2);
+        let profile = recording.profile(SystemTime::now(), Duration::ZERO);
+        let heavy: Vec<_> = profile.samples.iter().filter(|sample| sample.weight() == 2).collect();
+        assert!(matches!(&heavy[..], [s0] if s0.frames().all(|frame| frame.name == "s0")));
+    }
+
+    #[test]
+    fn the_same_stack_counts_by_thread_and_handler() {
+        let ledger = Ledger::leak(4);
+        let row = |method, route| ledger.handler(ledger.hint(), &method, Some(route));
+        let (ask, put) = (row(Method::GET, "/a"), row(Method::PUT, "/a"));
+        let mut recording = Recording::default();
+        for thread in ["worker-0", "worker-1"] {
+            let record = || {
+                let mut add_for = |handler| {
+                    let before = Slot::current().lend(handler);
+                    recording.add(b"all-threads; request; child 1");
+                    Slot::current().lend(before);
+                };
+                [None, Some(ask), Some(put), Some(ask)].into_iter().for_each(&mut add_for);
+            };
+            thread::scope(|scope| {
+                let builder = thread::Builder::new().name(thread.to_owned());
+                builder.spawn_scoped(scope, record).expect("a thread").join().expect("no panic");
+            });
+        }
+        let profile = recording.profile(SystemTime::now(), Duration::ZERO);
+        let labels = |sample: &Sample| {
+            let label = |name| sample.label(name).unwrap_or("-");
+            let [thread, method, route] = ["thread", "method", "route"].map(label);
+            format!("{thread} {method} {route} {}", sample.weight())
+        };
+        let mut all: Vec<_> = profile.samples.iter().map(labels).collect();
+        all.sort();
+        let of = |thread| {
+            [format!("{thread} - - 1"), format!("{thread} GET /a 2"), format!("{thread} PUT /a 1")]
+        };
+        assert_eq!(all, [of("worker-0"), of("worker-1")].concat());
+        // In a picture the pool stands once, and the handler does not.
+        assert_eq!(folded::fold(&profile), "worker;request;child 8\n");
     }
 }
