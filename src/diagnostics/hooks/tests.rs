@@ -1,0 +1,180 @@
+use std::{
+    sync::atomic::{AtomicUsize, Ordering::Relaxed},
+    thread,
+    time::Duration,
+};
+
+use axum::{Router, body::Body, response::Response, routing::get};
+use http::Request;
+use tokio::{runtime::Runtime, time};
+use tower_service::Service as _;
+
+use super::*;
+use crate::diagnostics::{Class, ConsoleMode, Stall, Thermograph};
+
+const THRESHOLD: Duration = Duration::from_millis(5);
+const TOO_LONG: Duration = Duration::from_millis(30);
+
+fn thermograph() -> Thermograph {
+    let builder = Thermograph::builder().threshold(THRESHOLD).console(ConsoleMode::Off);
+    builder.build().expect("valid")
+}
+
+/// With one worker.
+fn runtime(hooks: Hooks) -> Runtime {
+    let mut builder = runtime::Builder::new_multi_thread();
+    hooks.install(builder.worker_threads(1).enable_all());
+    builder.build().expect("a runtime")
+}
+
+/// Stalls that are no fault of a busy machine, as handler and task.
+fn stalls(thermograph: &Thermograph) -> Vec<Stall> {
+    thermograph.inner.stalls.settle();
+    let mut stalls = thermograph.stalls();
+    stalls.retain(|stall| stall.class != Class::Preempted);
+    stalls
+}
+
+fn names(stalls: &[Stall]) -> Vec<(&str, &str)> {
+    stalls.iter().map(|stall| (&*stall.method, &*stall.route)).collect()
+}
+
+fn ask(app: &Router, path: &str) -> impl Future<Output = Response> + use<> {
+    let request = Request::get(path).body(Body::empty()).expect("a request");
+    let answer = app.clone().with_state(()).into_service::<Body>().call(request);
+    async { answer.await.expect("infallible") }
+}
+
+/// Handlers that block, that spawn a task that does, and that do neither.
+fn app(thermograph: &Thermograph) -> Router {
+    let spawn = || async {
+        let blocks = async {
+            time::sleep(Duration::from_millis(1)).await;
+            thread::sleep(TOO_LONG);
+        };
+        // Of a task of the handler, as of the handler.
+        tokio::spawn(async { tokio::spawn(blocks).await.expect("no panic") })
+            .await
+            .expect("no panic");
+    };
+    Router::new()
+        .route("/blocks", get(|| async { thread::sleep(TOO_LONG) }))
+        .route("/spawns", get(spawn))
+        .route("/waits", get(|| time::sleep(TOO_LONG)))
+        .layer(thermograph.layer())
+}
+
+#[test]
+fn the_user_s_own_hooks_still_run() {
+    let thermograph = thermograph();
+    let calls: [Arc<AtomicUsize>; 4] = Default::default();
+    let [spawn, before, after, terminate] = calls.clone().map(|calls| {
+        move |_: &TaskMeta<'_>| {
+            calls.fetch_add(1, Relaxed);
+        }
+    });
+    let hooks = thermograph.hooks().on_task_spawn(spawn).on_before_task_poll(before);
+    let hooks = hooks.on_after_task_poll(after).on_task_terminate(terminate);
+    // Workers are blocking tasks of Tokio's, which it calls the last one for too.
+    let mut builder = runtime::Builder::new_current_thread();
+    hooks.install(&mut builder);
+    let runtime = builder.build().expect("a runtime");
+    runtime.block_on(async { tokio::spawn(async {}).await.expect("no panic") });
+    drop(runtime);
+    assert_eq!(calls.map(|calls| calls.load(Relaxed)), [1; 4]);
+}
+
+#[test]
+fn a_hook_that_panics_ends_the_poll() {
+    let thermograph = thermograph();
+    let mut builder = runtime::Builder::new_current_thread();
+    thermograph.hooks().on_before_task_poll(|_| panic!("on purpose")).install(&mut builder);
+    let runtime = builder.build().expect("a runtime");
+    let run = || runtime.block_on(async { tokio::spawn(async {}).await });
+    assert!(std::panic::catch_unwind(std::panic::AssertUnwindSafe(run)).is_err());
+    assert!(!Slot::current().is_polling());
+}
+
+#[test]
+fn what_a_handler_spawns_is_the_handler_s() {
+    let thermograph = thermograph();
+    let (runtime, app) = (runtime(thermograph.hooks()), app(&thermograph));
+    runtime.block_on(async { tokio::spawn(ask(&app, "/spawns")).await.expect("no panic") });
+    let stalls = stalls(&thermograph);
+    assert_eq!(names(&stalls), [("GET", "/spawns")]);
+    assert!(stalls[0].task.is_some() && stalls[0].ended, "{stalls:?}");
+    // They were forgotten with their end.
+    let tasks = &thermograph.inner.hooks.get().expect("made").tasks;
+    drop(runtime);
+    assert!((1..100_000).all(|task| tasks.handler(task).is_none()));
+    // A task is no request: the handler's own polls are all that is counted.
+    let rows = thermograph.ledger().report().handlers;
+    assert_eq!((rows.len(), rows[0].requests, rows[0].polls), (1, 1, 2));
+}
+
+#[test]
+fn other_tasks_go_by_where_they_were_spawned() {
+    let thermograph = thermograph();
+    let runtime = runtime(thermograph.hooks());
+    let id = runtime.block_on(async {
+        let task = tokio::spawn(async { thread::sleep(TOO_LONG) });
+        let id = task.id();
+        task.await.expect("no panic");
+        id
+    });
+    let stalls = stalls(&thermograph);
+    assert_eq!(stalls.len(), 1, "{stalls:?}");
+    let Stall { method, route, task, .. } = &stalls[0];
+    assert_eq!((method.as_str(), *task), ("TASK", Some(number(id))));
+    assert!(route.starts_with("src/diagnostics/hooks/tests.rs:"), "{route}");
+    assert!(thermograph.ledger().report().handlers.is_empty());
+}
+
+#[test]
+fn a_healthy_request_makes_no_stall_of_its_connection() {
+    let thermograph = thermograph();
+    let (runtime, app) = (runtime(thermograph.hooks()), app(&thermograph));
+    runtime.block_on(async { tokio::spawn(ask(&app, "/waits")).await.expect("no panic") });
+    assert_eq!(names(&stalls(&thermograph)), []);
+}
+
+#[test]
+fn a_handler_s_stall_is_not_its_connection_s_too() {
+    let thermograph = thermograph();
+    let (runtime, app) = (runtime(thermograph.hooks()), app(&thermograph));
+    runtime.block_on(async { tokio::spawn(ask(&app, "/blocks")).await.expect("no panic") });
+    let stalls = stalls(&thermograph);
+    assert_eq!(names(&stalls), [("GET", "/blocks")]);
+    assert!(stalls[0].task.is_some());
+}
+
+#[test]
+fn a_task_in_a_task_is_part_of_it() {
+    let thermograph = thermograph();
+    let (outer, hooks) = (runtime(thermograph.hooks()), thermograph.hooks());
+    outer.block_on(async {
+        let task = tokio::spawn(async {
+            tokio::task::block_in_place(|| {
+                let mut builder = runtime::Builder::new_current_thread();
+                hooks.install(&mut builder);
+                let inner = builder.build().expect("a runtime");
+                inner.block_on(async {
+                    let blocks = async { thread::sleep(TOO_LONG) };
+                    tokio::spawn(blocks).await.expect("no panic");
+                });
+            });
+            Slot::current().is_polling()
+        });
+        assert!(task.await.expect("no panic"));
+    });
+    let stalls = stalls(&thermograph);
+    assert_eq!(stalls.len(), 1, "{stalls:?}");
+    assert_eq!(stalls[0].method, "TASK");
+}
+
+#[test]
+fn a_number_is_the_one_that_tokio_shows() {
+    let runtime = runtime::Builder::new_current_thread().build().expect("a runtime");
+    let id = runtime.spawn(async {}).id();
+    assert_eq!(number(id).to_string(), id.to_string());
+}

@@ -1,0 +1,192 @@
+//! The handler's name for work that a handler hands on.
+//!
+//! A handler is known by the polls of its future and of its body. What it gives to another task or
+//! to a blocking thread is polled elsewhere, and is nobody's there. A label takes the name along:
+//!
+//! ```no_run
+//! use thermograph::diagnostics::label;
+//!
+//! # fn count(text: &str) -> usize { text.len() }
+//! # async fn store(words: usize) {}
+//! async fn handler(text: String) {
+//!     let words = tokio::task::spawn_blocking(label::blocking(move || count(&text)));
+//!     tokio::spawn(label::future(async {
+//!         store(words.await.unwrap_or(0)).await;
+//!     }));
+//! }
+//! ```
+//!
+//! The name is that of the handler at work where the label is made: make it in the handler, not in
+//! the task. Where no handler is at work, a label does nothing.
+//!
+//! The runtime's hooks (`Thermograph::hooks`, with `tokio_unstable`) know the handler of every task
+//! that is spawned, so that its stalls have a name without a label; a labelled task's polls are
+//! counted in the handler's row too. Hooks never see `spawn_blocking`: only [`blocking`] names that.
+//!
+//! A future that its handler awaits itself needs no label: its polls are the handler's already, and
+//! would count twice.
+
+use std::{
+    future::Future,
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use pin_project_lite::pin_project;
+
+use super::watch::{self, Handler, Moment, Slot};
+
+pin_project! {
+    /// A future that is polled in the name of a handler; made by [`future`].
+    #[derive(Debug)]
+    #[must_use = "futures do nothing unless polled"]
+    pub struct Labelled<F> {
+        #[pin]
+        inner: F,
+        // None where no handler was at work.
+        handler: Option<&'static Handler>,
+    }
+}
+
+/// Names a future after the handler that is at work: each poll counts as one of the handler's, and
+/// one that takes too long is the handler's stall.
+pub fn future<F: Future>(future: F) -> Labelled<F> {
+    // A task's own row has no counts; where there are hooks, they name what it spawns.
+    let handler = Slot::current().handler().filter(|handler| !handler.is_task());
+    Labelled { inner: future, handler }
+}
+
+/// Names a closure after the handler that is at work: CPU samples of the thread that runs it have
+/// the handler's route.
+///
+/// It is no poll, and so never counts as one and never stalls: a thread that may block does. Each
+/// thread that runs such a closure keeps one of 256 places until it ends; past that, samples of
+/// further threads have no route.
+pub fn blocking<T>(work: impl FnOnce() -> T) -> impl FnOnce() -> T {
+    let handler = Slot::current().handler();
+    move || {
+        let _lent = handler.and_then(Lent::begin);
+        work()
+    }
+}
+
+impl<F: Future> Future for Labelled<F> {
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        let this = self.project();
+        // Written down when dropped, after a panic too.
+        let _poll = this.handler.map(|handler| watch::Poll::begin(handler, None, Moment::now(), 0));
+        this.inner.poll(cx)
+    }
+}
+
+/// A name that a thread has until this is dropped.
+struct Lent {
+    slot: Slot,
+    before: Option<&'static Handler>,
+}
+
+impl Lent {
+    fn begin(handler: &'static Handler) -> Option<Self> {
+        let slot = Slot::current();
+        // Inside of a poll the thread has a name, and a stall would get the wrong one.
+        (!slot.is_polling()).then(|| Self { slot, before: slot.lend(Some(handler)) })
+    }
+}
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        self.slot.lend(self.before);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{panic, task::Waker, thread, time::Duration};
+
+    use http::Method;
+
+    use super::*;
+    use crate::diagnostics::watch::Ledger;
+
+    /// A handler of a ledger whose polls are stalls from 5 ms on.
+    fn handler() -> (&'static Ledger, &'static Handler) {
+        let ledger = Ledger::leak_with(4, Duration::from_millis(5));
+        (ledger, ledger.handler(ledger.hint(), &Method::GET, Some("/a")))
+    }
+
+    /// What is made while the handler is at work.
+    fn in_handler<T>(handler: &'static Handler, work: impl FnOnce() -> T) -> T {
+        let poll = watch::Poll::begin(handler, None, Moment::now(), 0);
+        let made = work();
+        poll.leave();
+        made
+    }
+
+    fn route() -> Option<&'static str> {
+        Slot::current().handler().map(|handler| &*handler.route)
+    }
+
+    #[test]
+    fn a_future_is_polled_in_the_handler_s_name() {
+        let (ledger, handler) = handler();
+        let blocks = || {
+            future(async {
+                thread::sleep(Duration::from_millis(10));
+                (route(), Slot::current().is_polling())
+            })
+        };
+        let labelled = in_handler(handler, blocks);
+        let polled = thread::spawn(move || {
+            let polled = Box::pin(labelled).as_mut().poll(&mut Context::from_waker(Waker::noop()));
+            assert_eq!((route(), Slot::current().is_polling()), (None, false));
+            polled
+        });
+        let Poll::Ready(seen) = polled.join().expect("no panic") else { panic!("it is ready") };
+        assert_eq!(seen, (Some("/a"), true));
+        let row = &ledger.report().handlers[0];
+        assert_eq!((row.polls, row.requests), (1, 0));
+        let stall = ledger.overruns().next_ended().expect("a stall");
+        assert!(std::ptr::eq(stall.handler, handler));
+    }
+
+    #[test]
+    fn a_future_of_nobody_is_nobody_s() {
+        let polled = thread::spawn(|| {
+            let labelled = future(async { (route(), Slot::current().is_polling()) });
+            Box::pin(labelled).as_mut().poll(&mut Context::from_waker(Waker::noop()))
+        });
+        assert_eq!(polled.join().expect("no panic"), Poll::Ready((None, false)));
+    }
+
+    #[test]
+    fn a_closure_lends_the_name_and_gives_it_back() {
+        let (ledger, handler) = handler();
+        let work = in_handler(handler, || {
+            blocking(|| {
+                thread::sleep(Duration::from_millis(10));
+                (route(), Slot::current().is_polling())
+            })
+        });
+        let breaks = in_handler(handler, || blocking(|| panic!("on purpose")));
+        thread::spawn(move || {
+            assert_eq!(work(), (Some("/a"), false));
+            assert_eq!(route(), None);
+            assert!(panic::catch_unwind(panic::AssertUnwindSafe(breaks)).is_err());
+            assert_eq!(route(), None);
+        })
+        .join()
+        .expect("no panic");
+        assert!(ledger.report().handlers.is_empty());
+        assert!(ledger.overruns().next_ended().is_none());
+    }
+
+    #[test]
+    fn inside_of_a_poll_the_poll_s_name_stays() {
+        let (ledger, handler) = handler();
+        let other = ledger.handler(ledger.hint(), &Method::GET, Some("/other"));
+        let work = in_handler(handler, || blocking(route));
+        assert_eq!(in_handler(other, work), Some("/other"));
+    }
+}
