@@ -6,12 +6,15 @@ mod index;
 mod ledger;
 mod params;
 mod profiles;
+mod stalls;
+mod symbol;
 
 use axum::{
     Router,
     middleware::{from_fn, from_fn_with_state},
     routing::get,
 };
+use http::Uri;
 
 use self::{access::Access, error::HttpError};
 use super::Thermograph;
@@ -22,7 +25,12 @@ use super::Thermograph;
 /// | `/debug/pprof/` | the table of profiles |
 /// | `/debug/pprof/profile` | CPU time, by stack |
 /// | `/debug/pprof/cmdline` | the command line, joined by NUL |
+/// | `/debug/pprof/block` | stalls, by their time |
+/// | `/debug/pprof/mutex` | of these, what waited for locks |
+/// | `/debug/pprof/symbol` | names of addresses |
+/// | `/debug/fgprof` | wall-clock time in polls, by stack |
 /// | `/debug/spans` | time in spans |
+/// | `/debug/stalls` | the newest stalls, and those to come |
 /// | `/debug/handlers` | the ledger |
 /// | `/metrics` | the same for Prometheus |
 pub(crate) fn router(thermograph: &Thermograph) -> Router {
@@ -33,7 +41,12 @@ pub(crate) fn router(thermograph: &Thermograph) -> Router {
         .route("/debug/pprof/", get(index::pprof))
         .route("/debug/pprof/profile", get(profiles::cpu))
         .route("/debug/pprof/cmdline", get(index::cmdline))
+        .route("/debug/pprof/block", get(profiles::block))
+        .route("/debug/pprof/mutex", get(profiles::mutex))
+        .route("/debug/pprof/symbol", get(symbol::get).post(symbol::post))
+        .route("/debug/fgprof", get(profiles::wall))
         .route("/debug/spans", get(profiles::spans))
+        .route("/debug/stalls", get(stalls::stalls))
         .route("/debug/handlers", get(ledger::handlers))
         .route("/metrics", get(ledger::metrics))
         .fallback(unknown)
@@ -44,6 +57,10 @@ pub(crate) fn router(thermograph: &Thermograph) -> Router {
         .layer(from_fn_with_state(access, access::check))
 }
 
-async fn unknown() -> HttpError {
-    HttpError::not_found("unknown path: see /debug/ for what there is".to_owned())
+async fn unknown(uri: Uri) -> HttpError {
+    // Go's words, for Go's tools.
+    HttpError::not_found(match uri.path().strip_prefix("/debug/pprof/") {
+        Some(_) => "Unknown profile: see /debug/pprof/ for what there is".to_owned(),
+        None => "unknown path: see /debug/ for what there is".to_owned(),
+    })
 }

@@ -29,8 +29,10 @@ impl HttpError {
 impl From<CaptureError> for HttpError {
     fn from(error: CaptureError) -> Self {
         let status = match error {
-            CaptureError::Running(_) | CaptureError::Superseded => StatusCode::CONFLICT,
-            CaptureError::NoLayer => StatusCode::NOT_IMPLEMENTED,
+            CaptureError::Running(_) | CaptureError::Elsewhere | CaptureError::Superseded => {
+                StatusCode::CONFLICT
+            }
+            CaptureError::NoLayer | CaptureError::NoStacks(_) => StatusCode::NOT_IMPLEMENTED,
             CaptureError::Profiler(_) | CaptureError::Naming(_) => {
                 StatusCode::INTERNAL_SERVER_ERROR
             }

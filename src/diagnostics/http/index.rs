@@ -11,18 +11,28 @@ use crate::diagnostics::{BuildInfo, Thermograph};
 /// A line of the index: where it leads, and what is there.
 type Link = (&'static str, &'static str);
 
-const HANDLERS: [Link; 3] = [
+const HANDLERS: [Link; 4] = [
     ("/debug/handlers?format=text", "what each handler has cost since the start"),
     ("/debug/handlers?format=text&seconds=10", "the same over the next 10 seconds"),
     ("/debug/handlers", "the same as JSON"),
+    ("/debug/stalls?format=text", "the newest polls over the threshold, with their stacks"),
 ];
-const PICTURES: [Link; 2] = [
+const PICTURES: [Link; 4] = [
+    ("/debug/pprof/block?format=svg", "stalls since the start, by where they stood"),
     ("/debug/pprof/profile?seconds=10&format=svg", "CPU time by stack, 10 seconds"),
+    (
+        "/debug/fgprof?seconds=10&format=svg",
+        "wall-clock time in polls, on a processor and off, 10 seconds",
+    ),
     ("/debug/spans?seconds=10&format=svg", "time in spans, 10 seconds"),
 ];
-const TOOLS: [Link; 4] = [
+const TOOLS: [Link; 5] = [
     ("/debug/pprof/", "profiles for go tool pprof and Pyroscope"),
     ("/debug/pprof/profile?seconds=10&format=folded", "CPU time as folded stacks, 10 seconds"),
+    (
+        "/debug/stalls",
+        "the newest stalls as JSON, or with `accept: text/event-stream` those to come",
+    ),
     ("/debug/spans?seconds=10", "spans as folded stacks, 10 seconds"),
     ("/metrics", "Prometheus"),
 ];
@@ -43,8 +53,18 @@ pub(crate) async fn debug(State(thermograph): State<Thermograph>) -> Html<String
 
 pub(crate) async fn pprof() -> Html<String> {
     let profiles = [
-        ("/debug/pprof/profile", "CPU time; seconds (30), frequency (99), format=pprof|svg|folded"),
+        (
+            "/debug/pprof/profile",
+            "CPU time; seconds (30), frequency (99), format=pprof|svg|folded, route, force",
+        ),
+        (
+            "/debug/pprof/block",
+            "stalls by their time, since the start or over seconds; format, route, debug=1",
+        ),
+        ("/debug/pprof/mutex", "of these, what waited for locks; as block"),
         ("/debug/pprof/cmdline", "the command line"),
+        ("/debug/pprof/symbol", "names of addresses: ?0x1234+0x5678"),
+        ("/debug/fgprof", "wall-clock time in polls, on a processor and off; as profile"),
     ];
     Html(format!("{HEAD}{}", section("Profiles", &profiles)))
 }

@@ -9,26 +9,30 @@ use axum::{
 };
 use http::{HeaderMap, header};
 
-use super::{HttpError, params::Params};
+use super::{HttpError, params::Params, profiles::MAX_ROUTE};
 use crate::diagnostics::{Thermograph, metrics, watch::LedgerReport};
 
 /// `/debug/handlers`: since the start, or over the next `seconds` (1 to 300); `format` json or
-/// text, which `accept: text/plain` asks for as well.
+/// text, which `accept: text/plain` asks for as well; `route`.
 pub(crate) async fn handlers(
     State(thermograph): State<Thermograph>,
     Query(given): Query<HashMap<String, String>>,
     headers: HeaderMap,
 ) -> Result<Response, HttpError> {
-    let params = Params::new(given, &["seconds", "format"])?;
+    let params = Params::new(given, &["seconds", "format", "route"])?;
     let wants_text = params.choice("format", &[("json", false), ("text", true)])?
         || (!params.has("format") && accepts_text(&headers));
-    let report = if params.has("seconds") {
+    let route = params.text("route", MAX_ROUTE)?;
+    let mut report = if params.has("seconds") {
         let before = thermograph.ledger().snapshot();
         tokio::time::sleep(params.window(1)?.duration).await;
         thermograph.ledger().snapshot().since(&before).report()
     } else {
         thermograph.ledger().report()
     };
+    if let Some(route) = route {
+        report.handlers.retain(|row| row.route == route);
+    }
     if wants_text {
         let content_type = [(header::CONTENT_TYPE, "text/plain; charset=utf-8")];
         return Ok((content_type, report.to_string()).into_response());

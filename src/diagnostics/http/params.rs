@@ -59,6 +59,18 @@ impl Params {
         })
     }
 
+    /// A text of bounded length, if it is given.
+    pub(crate) fn text(&self, name: &str, max: usize) -> Result<Option<String>, HttpError> {
+        let text = self.0.get(name);
+        match text.filter(|text| text.len() > max) {
+            None => Ok(text.cloned()),
+            Some(long) => Err(HttpError::bad_request(format!(
+                "{name}: {} bytes are not allowed: at most {max}",
+                long.len()
+            ))),
+        }
+    }
+
     pub(crate) fn has(&self, name: &str) -> bool {
         self.0.contains_key(name)
     }

@@ -1,7 +1,7 @@
 //! Captures over HTTP. A capture ends when its client leaves: the future is dropped, and with it
 //! the capture.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, fmt::Write as _};
 
 use axum::{
     extract::{Query, State},
@@ -21,63 +21,178 @@ use crate::diagnostics::{
 /// Samples that were taken but could not be kept.
 const DROPPED: HeaderName = HeaderName::from_static("x-thermograph-dropped");
 
+/// Longest `route` that is looked for.
+pub(super) const MAX_ROUTE: usize = 1024;
+
 /// How a profile is sent.
 #[derive(Clone, Copy, Debug)]
 enum Format {
     Pprof,
     Svg,
     Folded,
+    /// What Go sends for `debug=1`: text for people.
+    Text,
 }
 
+/// What is sent of a profile, and under which name.
+#[derive(Debug)]
+struct Sent {
+    name: &'static str,
+    format: Format,
+    /// Only samples of this handler.
+    route: Option<String>,
+    caption: Caption,
+}
+
+const FORMATS: [(&str, Format); 3] =
+    [("pprof", Format::Pprof), ("svg", Format::Svg), ("folded", Format::Folded)];
+
 /// `/debug/pprof/profile`: `seconds` 1 to 300 (30), `frequency` in hertz 1 to 1000 (99),
-/// `format` pprof, svg or folded (pprof), `force`.
+/// `format` pprof, svg or folded (pprof), `route`, `force`.
 pub(crate) async fn cpu(
     State(thermograph): State<Thermograph>,
     Query(given): Query<HashMap<String, String>>,
 ) -> Result<Response, HttpError> {
-    let params = Params::new(given, &["seconds", "frequency", "format", "force"])?;
-    let window = params.window(30)?;
-    let frequency = params.number("frequency", 99, 1..=1000)?;
-    let formats = [("pprof", Format::Pprof), ("svg", Format::Svg), ("folded", Format::Folded)];
-    let format = params.choice("format", &formats)?;
+    let params = Params::new(given, &["seconds", "frequency", "format", "route", "force"])?;
+    let (window, frequency) = (params.window(30)?, params.number("frequency", 99, 1..=1000)?);
     let caption = Caption::cpu(window.duration.as_secs(), frequency);
-    capture(&thermograph, Kind::Cpu { frequency }, window, format, "profile", caption).await
+    let sent = Sent::of(&params, "profile", caption, &FORMATS)?;
+    capture(&thermograph, Kind::Cpu { frequency }, window, sent).await
 }
 
-/// `/debug/spans`: `seconds` 1 to 300 (10), `format` folded, svg or pprof (folded), `force`.
+/// `/debug/fgprof`: `seconds` 1 to 300 (30), `frequency` in hertz 1 to 1000 (99), `format` pprof,
+/// svg or folded (pprof), `route`, `force`.
+pub(crate) async fn wall(
+    State(thermograph): State<Thermograph>,
+    Query(given): Query<HashMap<String, String>>,
+) -> Result<Response, HttpError> {
+    let params = Params::new(given, &["seconds", "frequency", "format", "route", "force"])?;
+    let (window, frequency) = (params.window(30)?, params.number("frequency", 99, 1..=1000)?);
+    let caption = Caption::wall(window.duration.as_secs(), frequency);
+    let sent = Sent::of(&params, "fgprof", caption, &FORMATS)?;
+    capture(&thermograph, Kind::Wall { frequency }, window, sent).await
+}
+
+/// `/debug/spans`: `seconds` 1 to 300 (10), `format` folded, svg or pprof (folded), `route`,
+/// `force`.
 pub(crate) async fn spans(
     State(thermograph): State<Thermograph>,
     Query(given): Query<HashMap<String, String>>,
 ) -> Result<Response, HttpError> {
-    let params = Params::new(given, &["seconds", "format", "force"])?;
+    let params = Params::new(given, &["seconds", "format", "route", "force"])?;
     let window = params.window(10)?;
-    let formats = [("folded", Format::Folded), ("svg", Format::Svg), ("pprof", Format::Pprof)];
-    let format = params.choice("format", &formats)?;
     let caption = Caption::spans(window.duration.as_secs());
-    capture(&thermograph, Kind::Spans, window, format, "spans", caption).await
+    let formats = [("folded", Format::Folded), ("svg", Format::Svg), ("pprof", Format::Pprof)];
+    let sent = Sent::of(&params, "spans", caption, &formats)?;
+    capture(&thermograph, Kind::Spans, window, sent).await
+}
+
+/// `/debug/pprof/block`: stalls, weighted by their time, since the start or over the next `seconds`
+/// (1 to 300); `format` pprof, svg or folded (pprof), `route`, `debug` 0 or 1 (0).
+pub(crate) async fn block(
+    State(thermograph): State<Thermograph>,
+    Query(given): Query<HashMap<String, String>>,
+) -> Result<Response, HttpError> {
+    stalls(&thermograph, given, "block", |_| ()).await
+}
+
+/// `/debug/pprof/mutex`: of `/debug/pprof/block`, the time that was spent waiting for locks.
+pub(crate) async fn mutex(
+    State(thermograph): State<Thermograph>,
+    Query(given): Query<HashMap<String, String>>,
+) -> Result<Response, HttpError> {
+    // Locks, condition variables and channels of the standard library wait by this system call.
+    stalls(&thermograph, given, "mutex", |profile| profile.keep("syscall", "futex")).await
+}
+
+async fn stalls(
+    thermograph: &Thermograph,
+    given: HashMap<String, String>,
+    name: &'static str,
+    keep: impl FnOnce(&mut Profile) + Send + 'static,
+) -> Result<Response, HttpError> {
+    let params = Params::new(given, &["seconds", "debug", "format", "route"])?;
+    let is_text = params.number("debug", 0, 0..=1)? == 1;
+    if is_text && (params.has("seconds") || params.has("format")) {
+        let message = "debug=1 cannot be combined with seconds or format";
+        return Err(HttpError::bad_request(message.to_owned()));
+    }
+    let window = params.has("seconds").then(|| params.window(30)).transpose()?;
+    let caption = Caption::stalls(window.map(|window| window.duration.as_secs()));
+    let mut sent = Sent::of(&params, name, caption, &FORMATS)?;
+    if is_text {
+        sent.format = Format::Text;
+    }
+    let store = thermograph.inner.stalls.store();
+    let before = match window {
+        None => store.nothing(),
+        Some(window) => {
+            let before = store.sums();
+            tokio::time::sleep(window.duration).await;
+            before
+        }
+    };
+    let after = store.sums();
+    sent.respond(move || {
+        let mut profile = after.since(&before);
+        keep(&mut profile);
+        profile
+    })
+    .await
 }
 
 async fn capture(
     thermograph: &Thermograph,
     kind: Kind,
     window: Window,
-    format: Format,
-    name: &str,
-    caption: Caption,
+    sent: Sent,
 ) -> Result<Response, HttpError> {
     let profile = thermograph.inner.captures.capture(kind, window).await?;
-    let dropped = profile.dropped;
-    // Drawing and compressing take their time: other requests of this thread go on.
-    let drawn = tokio::task::spawn_blocking(move || format.encode(&profile, &caption)).await;
-    let body = drawn
-        .map_err(|error| HttpError::internal(format!("drawing failed: {error}")))?
-        .map_err(|error| HttpError::internal(format!("drawing failed: {error}")))?;
-    let headers = [
-        (header::CONTENT_TYPE, format.content_type().to_owned()),
-        (header::CONTENT_DISPOSITION, format.disposition(name)),
-        (DROPPED, dropped.to_string()),
-    ];
-    Ok((headers, body).into_response())
+    sent.respond(|| profile).await
+}
+
+impl Sent {
+    /// The first of `formats` is the default.
+    fn of(
+        params: &Params,
+        name: &'static str,
+        caption: Caption,
+        formats: &[(&str, Format)],
+    ) -> Result<Self, HttpError> {
+        let format = params.choice("format", formats)?;
+        Ok(Self { name, format, route: params.text("route", MAX_ROUTE)?, caption })
+    }
+
+    /// Makes the profile and draws or encodes it where that takes no time from anybody.
+    async fn respond(
+        self,
+        profile: impl FnOnce() -> Profile + Send + 'static,
+    ) -> Result<Response, HttpError> {
+        let Self { name, format, route, caption } = self;
+        let drawn = tokio::task::spawn_blocking(move || {
+            let mut profile = profile();
+            if let Some(route) = route {
+                profile.keep("route", &route);
+            }
+            let dropped = profile.dropped;
+            let body = format.encode(&profile, &caption);
+            drop(profile);
+            #[cfg(sampler)]
+            crate::diagnostics::sampler::give_back();
+            body.map(|body| (body, dropped))
+        });
+        let failed = |error: &dyn std::fmt::Display| {
+            HttpError::internal(format!("the profile could not be drawn: {error}"))
+        };
+        let drawn = drawn.await.map_err(|error| failed(&error))?;
+        let (body, dropped) = drawn.map_err(|error| failed(&error))?;
+        let headers = [
+            (header::CONTENT_TYPE, format.content_type().to_owned()),
+            (header::CONTENT_DISPOSITION, format.disposition(name)),
+            (DROPPED, dropped.to_string()),
+        ];
+        Ok((headers, body).into_response())
+    }
 }
 
 impl Format {
@@ -86,6 +201,7 @@ impl Format {
             Self::Pprof => pprof::encode(profile),
             Self::Svg => flamegraph::draw(profile, caption),
             Self::Folded => Ok(folded::fold(profile).into_bytes()),
+            Self::Text => Ok(text(profile).into_bytes()),
         }
     }
 
@@ -93,7 +209,7 @@ impl Format {
         match self {
             Self::Pprof => "application/octet-stream",
             Self::Svg => "image/svg+xml",
-            Self::Folded => "text/plain; charset=utf-8",
+            Self::Folded | Self::Text => "text/plain; charset=utf-8",
         }
     }
 
@@ -103,6 +219,27 @@ impl Format {
             Self::Pprof => format!("attachment; filename=\"{name}\""),
             Self::Svg => format!("inline; filename=\"{name}.svg\""),
             Self::Folded => format!("inline; filename=\"{name}.folded\""),
+            Self::Text => format!("inline; filename=\"{name}.txt\""),
         }
     }
+}
+
+/// Each stack with its values and labels, the heaviest first.
+fn text(profile: &Profile) -> String {
+    let names: Vec<_> = profile.values.iter().map(|value| value.kind).collect();
+    let mut samples: Vec<_> = profile.samples.iter().collect();
+    samples.sort_by_key(|sample| std::cmp::Reverse(sample.weight()));
+    let mut text = format!("--- {}:\n", names.join("/"));
+    // Writing to a string cannot fail.
+    for sample in samples {
+        let values: Vec<_> = sample.values.iter().map(i64::to_string).collect();
+        let labels = sample.labels.iter().map(|(name, value)| format!("{name}={value}"));
+        let labels: Vec<_> = labels.collect();
+        let _ = writeln!(text, "{} @ {}", values.join(" "), labels.join(" "));
+        for frame in sample.frames() {
+            let _ = writeln!(text, "#\t{}\t{}:{}", frame.name, frame.file, frame.line);
+        }
+        text.push('\n');
+    }
+    text
 }
