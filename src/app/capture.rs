@@ -14,6 +14,7 @@ use jiff::Timestamp;
 
 pub use self::what::What;
 pub(crate) use self::{
+    decode::decode,
     files::{Files, write},
     kept::Kept,
     what::Window,
@@ -31,7 +32,7 @@ pub struct Args {
     /// How long to capture.
     #[arg(long, value_name = "N", default_value = "10", value_parser = clap::value_parser!(u64).range(1..=300))]
     pub seconds: u64,
-    /// Samples a second of CPU time.
+    /// Samples a second of CPU time, or of wall-clock time.
     #[arg(long, value_name = "HERTZ", default_value = "99", value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub frequency: u32,
 }

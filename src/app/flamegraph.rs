@@ -4,6 +4,7 @@
 //! is started here is stopped here, whatever happens.
 
 mod child;
+mod stalls;
 mod subject;
 mod take;
 
@@ -26,7 +27,7 @@ pub struct Args {
     /// How long to drive and capture.
     #[arg(long, value_name = "N", default_value = "15", value_parser = clap::value_parser!(u64).range(1..=300))]
     pub seconds: u64,
-    /// Samples a second of CPU time.
+    /// Samples a second of CPU time, and of wall-clock time.
     #[arg(long, value_name = "HERTZ", default_value = "99", value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub frequency: u32,
     /// Connections that drive the service, each with one request on its way at a time.

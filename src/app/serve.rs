@@ -73,8 +73,11 @@ pub fn run(file: Option<&Path>, args: &Args) -> anyhow::Result<()> {
     let door = thermograph.serve()?;
     // Reads and prepares the models: before there is a runtime that it could block.
     let service = Service::start(config.service())?;
-    let runtime =
-        runtime::Builder::new_multi_thread().enable_all().thread_name("worker").build()?;
+    let mut builder = runtime::Builder::new_multi_thread();
+    builder.enable_all().thread_name("worker");
+    #[cfg(tokio_unstable)]
+    thermograph.hooks().install(&mut builder);
+    let runtime = builder.build()?;
     runtime.block_on(serve(&config, &service, &thermograph, &door, metrics, args))?;
     // Before the engine: what still runs there must not wait for it.
     runtime.shutdown_timeout(Duration::from_secs(1));

@@ -16,6 +16,10 @@ use crate::{
 pub enum What {
     /// CPU time, by stack.
     Cpu,
+    /// Wall-clock time of threads in polls, by stack: on a processor and off.
+    Wall,
+    /// Polls over the threshold, by where they stood.
+    Stalls,
     /// Time in spans of the program's own choice.
     Spans,
 }
@@ -24,7 +28,7 @@ pub enum What {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Window {
     pub(crate) seconds: u64,
-    /// Samples a second of CPU time.
+    /// Samples a second of CPU time, or of wall-clock time.
     pub(crate) frequency: u32,
 }
 
@@ -32,6 +36,8 @@ impl What {
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Cpu => "cpu",
+            Self::Wall => "wall",
+            Self::Stalls => "stalls",
             Self::Spans => "spans",
         }
     }
@@ -41,6 +47,8 @@ impl What {
         let Window { seconds, frequency } = window;
         let path = match self {
             Self::Cpu => format!("/debug/pprof/profile?seconds={seconds}&frequency={frequency}"),
+            Self::Wall => format!("/debug/fgprof?seconds={seconds}&frequency={frequency}"),
+            Self::Stalls => format!("/debug/pprof/block?seconds={seconds}"),
             Self::Spans => format!("/debug/spans?seconds={seconds}&format=pprof"),
         };
         let pprof = client.get(&path, Duration::from_secs(seconds))?;
@@ -53,6 +61,8 @@ impl What {
     fn caption(self, Window { seconds, frequency }: Window) -> Caption {
         match self {
             Self::Cpu => Caption::cpu(seconds, frequency),
+            Self::Wall => Caption::wall(seconds, frequency),
+            Self::Stalls => Caption::stalls(Some(seconds)),
             Self::Spans => Caption::spans(seconds),
         }
     }

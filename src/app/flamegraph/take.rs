@@ -5,10 +5,10 @@ use std::{fmt::Write as _, time::Duration};
 use anyhow::{Context as _, bail};
 use tokio_util::sync::CancellationToken;
 
-use super::{Args, Subject};
+use super::{Args, Subject, stalls::Table};
 use crate::{
     app::{
-        capture::{Files, What, Window},
+        capture::{Files, What, Window, decode},
         handlers,
         load::{self, Limit, Pace, Plan, Report},
     },
@@ -23,7 +23,8 @@ const WARMUP: Duration = Duration::from_secs(1);
 pub(crate) struct Taken {
     load: Report,
     handlers: LedgerReport,
-    captures: [(What, Files); 2],
+    stalls: Table,
+    captures: [(What, Files); 4],
 }
 
 /// Drives and captures over one window.
@@ -46,13 +47,18 @@ pub(crate) async fn take(
         blocking(move || what.capture(&client, window))
     };
     let (client, seconds) = (subject.diagnostics.clone(), args.seconds);
-    let (load, handlers, cpu, spans) = tokio::try_join!(
+    let (load, handlers, cpu, wall, stalls, spans) = tokio::try_join!(
         async { Ok(load::watched(&plan, "driving and capturing", stop).await) },
         blocking(move || handlers::ask(&client, Some(seconds))),
         capture(What::Cpu),
+        capture(What::Wall),
+        capture(What::Stalls),
         capture(What::Spans),
     )?;
-    Ok(Taken { load, handlers, captures: [(What::Cpu, cpu), (What::Spans, spans)] })
+    let table = Table::of(&decode(&stalls.pprof)?);
+    let captures =
+        [(What::Cpu, cpu), (What::Wall, wall), (What::Stalls, stalls), (What::Spans, spans)];
+    Ok(Taken { load, handlers, stalls: table, captures })
 }
 
 fn plan(subject: &Subject, args: &Args) -> anyhow::Result<Plan> {
@@ -70,8 +76,8 @@ fn plan(subject: &Subject, args: &Args) -> anyhow::Result<Plan> {
 impl Taken {
     /// Writes the files, and gives the text that says what was seen and where it is.
     pub(crate) fn keep(&self, prefix: &str) -> anyhow::Result<String> {
-        let Self { load, handlers, captures } = self;
-        let mut text = format!("{handlers}\n{}\n", load.summary());
+        let Self { load, handlers, stalls, captures } = self;
+        let mut text = format!("{handlers}\n{stalls}\n{}\n", load.summary());
         for (what, files) in captures {
             let paths = files.write(&format!("{prefix}-{}", what.name()))?;
             let paths: Vec<_> = paths.iter().map(|path| path.display().to_string()).collect();
