@@ -75,6 +75,16 @@ clinic *args: build
 profile *args: build
     @exec {{ program }} capture cpu "$@"
 
+# Capture wall-clock time in polls of the service that runs, and draw it
+[group('look inside')]
+wall *args: build
+    @exec {{ program }} capture wall "$@"
+
+# Capture stalls of the service that runs, and draw them
+[group('look inside')]
+stalls *args: build
+    @exec {{ program }} capture stalls "$@"
+
 # Capture spans of the service that runs, and draw them
 [group('look inside')]
 spans *args: build
@@ -105,7 +115,7 @@ test *args: model tools
 lint: _deny
     cargo fmt --check
     cargo clippy --profile {{ profile }} --all-targets -- -D warnings
-    RUSTDOCFLAGS='-D warnings' cargo doc --profile {{ profile }} --no-deps --document-private-items
+    RUSTDOCFLAGS='-D warnings --cfg tokio_unstable' cargo doc --profile {{ profile }} --no-deps --document-private-items
     {{ tools }}/bin/cargo-deny --locked check bans licenses sources
 
 # Known vulnerabilities in dependencies: asks the advisory database on the network
@@ -124,7 +134,7 @@ halves:
     ! grep -rn 'crate::service\|crate::app' src/diagnostics src/diagnostics.rs
     ! grep -rn 'crate::diagnostics\|crate::app' src/service src/service.rs
 
-# What the layers cost and how fast the service is, as ratios in one run
+# What the diagnostics cost and how fast the service is, as ratios in one run
 [group('check')]
 bench *args: model
     cargo bench --profile {{ profile }} "$@"
@@ -133,19 +143,21 @@ bench *args: model
 [group('check')]
 ci: lint halves test
 
-# Install what the tests use: Python, Go, tmux, tokio-console
+# Install what the tests use: Python, Go, graphviz, tmux, objdump, tokio-console, promtool
 [group('set up')]
-tools: _python _tokio-console
+tools: _python _tokio-console && _promtool
     @missing=''; \
     python3 -c 'import venv, ensurepip' 2>/dev/null || missing="$missing python3-venv"; \
     command -v go >/dev/null || missing="$missing golang-go"; \
     command -v tmux >/dev/null || missing="$missing tmux"; \
+    command -v dot >/dev/null || missing="$missing graphviz"; \
+    command -v objdump >/dev/null || missing="$missing binutils"; \
     {{ install }} $missing
 
 # Draw the README's pictures anew: without the script, which a picture in a page cannot run
 [group('set up')]
 pictures: flamegraph clinic
-    for name in embeddings-cpu embeddings-spans clinic-cpu; do \
+    for name in embeddings-cpu embeddings-spans clinic-stalls; do \
         perl -0pe 's/<script.*?<\/script>//s; s/ onload="[^"]*"//' "flamegraphs/$name.svg" \
             > "flamegraphs/readme-$name.svg"; \
     done
@@ -165,6 +177,19 @@ _python:
 
 _tokio-console:
     @[ -x {{ tools }}/bin/tokio-console ] || cargo install --quiet --locked --root {{ tools }} tokio-console@{{ console_version }}
+
+# Out of Debian's package, which would start a Prometheus of its own if it were installed
+_promtool:
+    @[ -x {{ tools }}/bin/promtool ] || command -v promtool >/dev/null || { \
+        command -v apt-get >/dev/null || { echo 'install promtool first' >&2; exit 1; }; \
+        echo 'fetching promtool' >&2; \
+        dir=$(mktemp -d); trap 'rm -rf "$dir"' EXIT; cd "$dir"; \
+        apt-get download -qq prometheus 2>/dev/null || { \
+            sudo=; [ "$(id -u)" = 0 ] || sudo=sudo; $sudo apt-get update -qq; \
+            apt-get download -qq prometheus; }; \
+        dpkg -x prometheus_*.deb unpacked; \
+        mkdir -p {{ tools }}/bin; cp unpacked/usr/bin/promtool {{ tools }}/bin/; \
+    }
 
 _deny:
     @[ -x {{ tools }}/bin/cargo-deny ] || cargo install --quiet --locked --root {{ tools }} cargo-deny@{{ deny_version }}

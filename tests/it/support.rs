@@ -13,17 +13,22 @@ use std::{
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
-use thermograph::app::serve::Addresses;
+use thermograph::{
+    app::serve::Addresses,
+    diagnostics::{Class, Stall},
+};
 
 /// The name of the model that is there by default.
 pub(crate) const MODEL: &str = "all-MiniLM-L6-v2";
 /// Longest time that anything here may take: generous, for a machine that is busy.
 pub(crate) const PATIENCE: Duration = Duration::from_mins(2);
 
-/// A running server; killed when dropped.
+/// A running server; killed when dropped, and fails if a handler of it stalled.
 pub(crate) struct Server {
     child: Child,
     dir: TempDir,
+    /// What its diagnostics ask for.
+    token: Option<String>,
     pub(crate) addresses: Addresses,
 }
 
@@ -62,7 +67,23 @@ impl Server {
         });
         let addresses = std::fs::read(&file).expect("a file");
         let addresses = serde_json::from_slice(&addresses).expect("addresses");
-        Self { child, dir, addresses }
+        let token = variables.iter().find(|(name, _)| *name == "THERMOGRAPH_DIAGNOSTICS_TOKEN");
+        let token = token.map(|(_, token)| (*token).to_owned());
+        Self { child, dir, token, addresses }
+    }
+
+    /// No handler and no task of the service may keep a worker to itself: the diagnostics say so
+    /// themselves.
+    fn assert_no_stall(&self) {
+        let mut request = agent().get(self.diagnostics("/debug/stalls"));
+        if let Some(token) = &self.token {
+            request = request.header("authorization", format!("Bearer {token}"));
+        }
+        let stalls = answer(request.call().expect("an answer")).json()["stalls"].take();
+        let stalls: Vec<Stall> = serde_json::from_value(stalls).expect("stalls");
+        let own = stalls.iter().filter(|stall| stall.class != Class::Preempted);
+        let told: Vec<_> = own.map(ToString::to_string).collect();
+        assert!(told.is_empty(), "the service stalled: {}", told.join("\n"));
     }
 
     pub(crate) fn api(&self, path: &str) -> String {
@@ -92,6 +113,7 @@ impl Server {
     }
 
     pub(crate) fn signal(&self, signal: Signal) {
+        self.assert_no_stall();
         send(&self.child, signal);
     }
 
@@ -108,9 +130,16 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
+        let is_there = matches!(self.child.try_wait(), Ok(None));
+        // The process ends in any case.
+        let checked = (is_there && !thread::panicking())
+            .then(|| catch_unwind(AssertUnwindSafe(|| self.assert_no_stall())));
         // It may have ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
+        if let Some(Err(stalled)) = checked {
+            resume_unwind(stalled);
+        }
         if thread::panicking() {
             eprintln!("log of the server:\n{}", self.log());
         }

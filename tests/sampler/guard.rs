@@ -1,0 +1,39 @@
+//! `assert_no_stall`, as a test of somebody's own app uses it.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use crate::{
+    app::{App, agent, alone},
+    specimens,
+};
+
+fn get(app: &App, path: &str) {
+    assert_eq!(agent().get(app.url(path)).call().expect("an answer").status(), 200);
+}
+
+#[test]
+fn it_fails_with_handler_class_and_stack() {
+    let _alone = alone();
+    let app = App::start(specimens::router());
+    let guard = app.thermograph.assert_no_stall();
+    get(&app, "/ill/sleep");
+    // The stall is known as soon as the answer is.
+    let panic = catch_unwind(AssertUnwindSafe(|| drop(guard))).expect_err("it fails");
+    let message = panic.downcast_ref::<String>().expect("a message");
+    for part in
+        ["GET /ill/sleep", "blocked in clock_nanosleep", "sleep_on_the_worker", "specimens.rs:"]
+    {
+        assert!(message.contains(part), "{part} is not in: {message}");
+    }
+}
+
+#[test]
+fn it_passes_when_all_are_well_and_forgives_what_was_before() {
+    let _alone = alone();
+    let app = App::start(specimens::router());
+    get(&app, "/ill/sleep");
+    assert_eq!(app.thermograph.assert_no_stall().stalls().len(), 0);
+    let guard = app.thermograph.assert_no_stall();
+    app.with_healthy_load(|| get(&app, "/healthy/sleep"));
+    drop(guard);
+}

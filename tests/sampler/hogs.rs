@@ -1,0 +1,26 @@
+//! Processes that eat processors.
+
+use std::process::{Child, Command, Stdio};
+
+/// Two of them, until dropped.
+pub(crate) struct Hogs([Child; 2]);
+
+impl Hogs {
+    pub(crate) fn start() -> Self {
+        let hog = || {
+            let mut shell = Command::new("sh");
+            shell.args(["-c", "while :; do :; done"]).stdin(Stdio::null()).spawn().expect("sh runs")
+        };
+        Self([hog(), hog()])
+    }
+}
+
+impl Drop for Hogs {
+    fn drop(&mut self) {
+        for hog in &mut self.0 {
+            // It does not end by itself.
+            let _ = hog.kill();
+            let _ = hog.wait();
+        }
+    }
+}

@@ -1,0 +1,17 @@
+//! Stacks and stalls, in a process of their own: signals, timers and memory belong to all of it.
+
+#![cfg(target_os = "linux")]
+
+mod app;
+mod captures;
+mod churn;
+mod door;
+mod go;
+mod guard;
+mod handler;
+mod hogs;
+mod memory;
+mod pprof_crate;
+mod specimens;
+mod stalls;
+mod totals;

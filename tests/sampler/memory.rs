@@ -1,0 +1,81 @@
+//! Memory: what a capture takes it gives back, and stalls do not pile up.
+
+use std::thread;
+
+use crate::{
+    app::{App, agent, alone, get_bytes, wait},
+    specimens,
+};
+
+/// Resident memory of this process, in KiB.
+fn resident() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").expect("readable");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("there");
+    line.trim().trim_end_matches(" kB").parse().expect("a number")
+}
+
+/// The least of some looks: what is in use when nothing is done.
+fn settled() -> u64 {
+    let looks = (0..20).map(|_| {
+        thread::sleep(std::time::Duration::from_millis(50));
+        resident()
+    });
+    looks.min().expect("some")
+}
+
+#[test]
+fn ten_captures_leave_at_most_8_mib() {
+    let _alone = alone();
+    let app = App::start(specimens::router());
+    // What any request leaves behind, such as threads and their stacks, was there before.
+    app.with_healthy_load(|| get_bytes(&app.diagnostics("/metrics")));
+    let before = settled();
+    let kinds = ["/debug/pprof/profile?frequency=999&", "/debug/fgprof?frequency=500&"];
+    for (number, kind) in kinds.iter().cycle().take(10).enumerate() {
+        let format = ["pprof", "svg", "folded"][number % 3];
+        let url = app.diagnostics(&format!("{kind}seconds=1&format={format}"));
+        app.with_healthy_load(|| get_bytes(&url));
+    }
+    let after = settled();
+    println!("{before} KiB before, {after} KiB after ten captures");
+    assert!(after <= before + 8 * 1024, "{before} KiB before, {after} KiB after");
+}
+
+#[test]
+fn ten_thousand_stalls_grow_nothing() {
+    let _alone = alone();
+    let app = App::with(specimens::router(), |builder| {
+        builder.threshold(std::time::Duration::from_millis(1)).max_stalls(256)
+    });
+    let stall = |count: usize| {
+        thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    let agent = agent();
+                    for _ in 0..count / 4 {
+                        let answer = agent.get(app.url("/ill/short")).call().expect("an answer");
+                        assert_eq!(answer.status(), 200);
+                    }
+                });
+            }
+        });
+    };
+    let total = || -> u64 {
+        let metrics = crate::app::get_text(&app.diagnostics("/metrics"));
+        let of_name = metrics.lines().filter(|line| line.starts_with("thermograph_stalls_total{"));
+        of_name
+            .filter(|line| line.contains("/ill/short"))
+            .filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok())
+            .sum()
+    };
+    stall(1_000);
+    wait("they are counted", || total() == 1_000);
+    let before = settled();
+    stall(10_000);
+    wait("they are counted", || total() == 11_000);
+    let after = settled();
+    println!("{before} KiB before, {after} KiB after 10,000 stalls");
+    assert_eq!(app.thermograph.stalls().len(), 256);
+    // Nothing that grows with their number: a byte each would be 10 KiB.
+    assert!(after <= before + 2 * 1024, "{before} KiB before, {after} KiB after");
+}

@@ -1,0 +1,133 @@
+//! Every illness is found, named and classed; the healthy are left in peace.
+
+use std::{collections::BTreeMap, thread};
+
+use axum::Router;
+use thermograph::diagnostics::{Class, Stacks, Stall};
+
+use crate::{
+    app::{App, HEALTHY, agent, alone},
+    hogs::Hogs,
+    specimens::{self, SPECIMENS, Specimen},
+};
+
+/// Calls of each specimen, from two clients.
+const CALLS: usize = 60;
+
+fn call(app: &App, path: &str, calls: usize) {
+    thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                let agent = agent();
+                for _ in 0..calls / 2 {
+                    let answer = agent.get(app.url(path)).call().expect("an answer");
+                    assert_eq!(answer.status(), 200, "{path}");
+                }
+            });
+        }
+    });
+}
+
+/// How many of the stalls are as they must be.
+fn count(stalls: &[Stall], is_right: impl Fn(&&Stall) -> bool) -> usize {
+    stalls.iter().filter(is_right).count()
+}
+
+fn assert_specimen(specimen: &Specimen, stalls: &[Stall]) {
+    let Specimen { path, function, class, syscalls } = specimen;
+    assert_eq!(stalls.len(), CALLS, "{path}: a stall for every call\n{}", summary(stalls));
+    let right = [
+        ("class", count(stalls, |stall| stall.class == *class)),
+        (
+            "system call",
+            count(stalls, |stall| match &stall.syscall {
+                Some(syscall) => syscalls.contains(&syscall.as_str()),
+                None => syscalls.is_empty(),
+            }),
+        ),
+        (
+            "function, file and line",
+            count(stalls, |stall| {
+                let is_it = |name: &str| name.ends_with(function);
+                stall.stack.iter().any(|frame| {
+                    is_it(&frame.function)
+                        && frame.file.ends_with("tests/sampler/specimens.rs")
+                        && frame.line > 0
+                })
+            }),
+        ),
+    ];
+    for (what, right) in right {
+        let share = right as f64 / stalls.len() as f64;
+        assert!(share >= 0.95, "{path}: {what} is right in {right} only\n{}", summary(stalls));
+    }
+}
+
+fn summary(stalls: &[Stall]) -> String {
+    let mut kinds = BTreeMap::<String, usize>::new();
+    for stall in stalls {
+        let leaf: Vec<_> = stall.stack.iter().take(4).map(|frame| &*frame.function).collect();
+        let kind = format!("{} {:?} {}", stall.class, stall.syscall, leaf.join(" < "));
+        *kinds.entry(kind).or_default() += 1;
+    }
+    format!("{kinds:#?}")
+}
+
+/// The healthy have no stall that they are at fault for.
+fn assert_healthy(app: &App) {
+    let mut stalls = app.thermograph.stalls();
+    stalls.retain(|stall| HEALTHY.contains(&&*stall.route) && stall.class != Class::Preempted);
+    assert!(stalls.is_empty(), "{}", stalls.iter().map(ToString::to_string).collect::<String>());
+}
+
+#[test]
+fn every_specimen_is_named_and_classed_beside_healthy_handlers() {
+    let _alone = alone();
+    let app = App::start(specimens::router());
+    for specimen in &SPECIMENS {
+        app.with_healthy_load(|| call(&app, specimen.path, CALLS));
+        let stalls = app.stalls_of(specimen.path, CALLS);
+        let mut after: Vec<_> = stalls.iter().filter_map(|stall| stall.captured_after_ms).collect();
+        after.sort_by(f64::total_cmp);
+        println!(
+            "{}: stack {:?} ms after the threshold (median)",
+            specimen.path,
+            after.get(after.len() / 2)
+        );
+        assert_specimen(specimen, &stalls);
+    }
+    assert_healthy(&app);
+}
+
+#[test]
+fn the_healthy_are_not_blamed_while_others_eat_the_machine() {
+    let _alone = alone();
+    let app = App::start(Router::new());
+    let hogs = Hogs::start();
+    app.with_healthy_load(|| thread::sleep(std::time::Duration::from_secs(15)));
+    drop(hogs);
+    let guard = app.thermograph.assert_no_stall();
+    drop(guard);
+    let preempted = app.thermograph.stalls().len();
+    println!("{preempted} polls were preempted for longer than the threshold");
+    assert_healthy(&app);
+}
+
+#[test]
+fn without_signals_a_stall_still_has_its_handler_and_system_call() {
+    let _alone = alone();
+    let app = App::with(specimens::router(), |builder| builder.stacks(Stacks::Off));
+    call(&app, "/ill/sleep", 10);
+    call(&app, "/ill/burn", 10);
+    crate::app::wait("all have ended", || app.thermograph.stalls().len() == 20);
+    for stall in app.thermograph.stalls() {
+        assert!(stall.stack.is_empty(), "{stall}");
+        match &*stall.route {
+            "/ill/sleep" => {
+                assert_eq!(stall.class, Class::Blocked, "{stall}");
+                assert_eq!(stall.syscall.as_deref(), Some("clock_nanosleep"), "{stall}");
+            }
+            route => assert_eq!((route, stall.class), ("/ill/burn", Class::Cpu), "{stall}"),
+        }
+    }
+}
