@@ -1,17 +1,20 @@
-//! Nanoseconds that the diagnostics layer adds to a request: no network, no runtime.
+//! Nanoseconds that the diagnostics add, without a network: the layer to a request and to a poll,
+//! the hooks to a task's poll.
 
 use std::{
     convert::Infallible,
-    future::{Ready, ready},
+    future::{Pending, Ready, pending, ready},
     hint::black_box,
     pin::pin,
     task::{Context, Poll, Waker},
+    time::{Duration, Instant},
 };
 
 use axum::{Router, body::Body, routing::get};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use http::{Request, Response};
 use thermograph::diagnostics::{Ledger, WatchLayer};
+use tokio::runtime::{self, Runtime};
 use tower::{Service, layer::util::Identity, service_fn};
 use tower_layer::Layer as _;
 
@@ -43,6 +46,50 @@ fn layer(criterion: &mut Criterion) {
     group.finish();
 }
 
+/// A poll that leaves the handler waiting, of which a request may have any number.
+fn poll(criterion: &mut Criterion) {
+    let mut context = Context::from_waker(Waker::noop());
+    let mut group = criterion.benchmark_group("poll");
+    group.throughput(Throughput::Elements(1));
+    let mut bare = pin!(wait(Request::new(Body::empty())));
+    group.bench_function("bare", |bench| bench.iter(|| bare.as_mut().poll(&mut context)));
+    let mut watched = WatchLayer::new(Ledger::leak(256)).layer(service_fn(wait));
+    let mut watched = pin!(watched.call(Request::new(Body::empty())));
+    group.bench_function("watched", |bench| bench.iter(|| watched.as_mut().poll(&mut context)));
+    group.finish();
+}
+
+/// A poll of a task, which yields over and over: with the runtime's own work between two.
+fn hooks(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("task");
+    group.throughput(Throughput::Elements(1));
+    let mut builder = runtime::Builder::new_current_thread();
+    let bare = builder.build().expect("a runtime");
+    group.bench_function("bare", |bench| bench.iter_custom(|polls| yields(&bare, polls)));
+    // Tokio has hooks with this only.
+    #[cfg(tokio_unstable)]
+    {
+        let thermograph = thermograph::diagnostics::Thermograph::builder().build().expect("valid");
+        thermograph.hooks().install(&mut builder);
+        let hooked = builder.build().expect("a runtime");
+        group.bench_function("hooked", |bench| bench.iter_custom(|polls| yields(&hooked, polls)));
+    }
+    group.finish();
+}
+
+/// How long it takes a task to yield so many times.
+fn yields(runtime: &Runtime, polls: u64) -> Duration {
+    // What is given to `block_on` is no task, and has no hooks.
+    let task = runtime.spawn(async move {
+        let start = Instant::now();
+        for _ in 0..polls {
+            tokio::task::yield_now().await;
+        }
+        start.elapsed()
+    });
+    runtime.block_on(task).expect("no panic")
+}
+
 /// What a scrape costs, with as many handlers as there may be.
 fn report(criterion: &mut Criterion) {
     let ledger = Ledger::leak(256);
@@ -63,6 +110,11 @@ fn report(criterion: &mut Criterion) {
 
 fn answer(_: Request<Body>) -> Ready<Result<Response<Body>, Infallible>> {
     ready(Ok(Response::new(Body::from("hello"))))
+}
+
+/// Never has an answer.
+fn wait(_: Request<Body>) -> Pending<Result<Response<Body>, Infallible>> {
+    pending()
 }
 
 fn call<S, B>(service: &mut S)
@@ -91,5 +143,5 @@ where
     }
 }
 
-criterion_group!(benches, layer, report);
+criterion_group!(benches, layer, poll, hooks, report);
 criterion_main!(benches);

@@ -91,9 +91,9 @@ impl Clients {
     }
 }
 
-/// A GET of the root.
-pub(crate) fn get() -> Bytes {
-    Bytes::from_static(b"GET / HTTP/1.1\r\nhost: localhost\r\n\r\n")
+/// A GET.
+pub(crate) fn get(path: &str) -> Bytes {
+    Bytes::from(format!("GET {path} HTTP/1.1\r\nhost: localhost\r\n\r\n"))
 }
 
 /// A POST of JSON.

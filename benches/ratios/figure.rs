@@ -19,6 +19,7 @@ pub(crate) struct Figure {
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Bound {
     AtLeast(f64),
+    AtMost(f64),
     Below(f64),
     /// Shown beside a figure that is promised.
     None,
@@ -28,6 +29,7 @@ impl Figure {
     pub(crate) fn is_kept(&self) -> bool {
         match self.bound {
             Bound::AtLeast(bound) => self.value >= bound,
+            Bound::AtMost(bound) => self.value <= bound,
             Bound::Below(bound) => self.value < bound,
             Bound::None => true,
         }
@@ -51,6 +53,7 @@ impl fmt::Display for Bound {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::AtLeast(bound) => f.pad(&format!("(≥ {bound})")),
+            Self::AtMost(bound) => f.pad(&format!("(≤ {bound})")),
             Self::Below(bound) => f.pad(&format!("(< {bound})")),
             Self::None => f.pad(""),
         }

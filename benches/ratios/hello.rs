@@ -15,7 +15,8 @@ use axum::{
     serve::{Listener as _, ListenerExt as _},
 };
 use clap::ValueEnum;
-use thermograph::diagnostics::{ConsoleMode, Thermograph};
+use rustix::process::{Signal, set_parent_process_death_signal};
+use thermograph::diagnostics::{ConsoleMode, Ledger, Thermograph, WatchLayer};
 use tokio::{net::TcpListener, runtime, task::JoinSet};
 use tower::layer::util::Identity;
 use tracing_subscriber::{
@@ -27,42 +28,48 @@ use crate::pin::Side;
 /// Which server to be.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub(crate) enum Kind {
-    /// On its first address without a layer, on its second with one that does nothing, on its
-    /// third with the diagnostics layer.
-    Layer,
+    /// No diagnostics in the process. Its apps: without a layer, with one that does nothing, and
+    /// with the diagnostics layer on a ledger that no watchdog looks at.
+    Plain,
+    /// With the diagnostics layer and its watchdog.
+    Watched,
     /// Without the console.
     ConsoleOff,
     /// With the console, to which nobody attaches.
     ConsoleOnAttach,
 }
 
-/// Serves until the standard input ends; says its addresses first.
+/// Serves until the standard input ends; says the addresses of its apps first, and then that of
+/// the diagnostics' door, if there is one.
 pub(crate) fn serve(kind: Kind) -> anyhow::Result<()> {
+    // Stopped, it would not see the end of its standard input.
+    set_parent_process_death_signal(Some(Signal::KILL))?;
     let _pinned = Side::Server.pin()?;
+    thread::spawn(leave_with_the_parent);
+    let runtime = runtime::Builder::new_multi_thread().enable_all().build()?;
+    if let Kind::Plain = kind {
+        let unwatched = WatchLayer::new(Ledger::leak(256));
+        let app = || app(get(hello));
+        let apps = vec![app(), app().layer(Identity::new()), app().layer(unwatched)];
+        return runtime.block_on(listen(apps, None));
+    }
     let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
     let thermograph = Thermograph::builder().listen(any).console_listen(any);
     let mode = match kind {
-        Kind::Layer | Kind::ConsoleOff => ConsoleMode::Off,
         Kind::ConsoleOnAttach => ConsoleMode::OnAttach,
+        Kind::Plain | Kind::Watched | Kind::ConsoleOff => ConsoleMode::Off,
     };
+    // Starts the watchdog: on the server's core, as all that comes after the pinning.
     let thermograph = thermograph.console(mode).build()?;
     let door = thermograph.serve()?;
-    let layer = thermograph.layer();
-    let apps = match kind {
-        Kind::Layer => {
-            let app = || app(get(hello));
-            vec![app(), app().layer(Identity::new()), app().layer(layer)]
-        }
+    let app = match kind {
+        Kind::Plain | Kind::Watched => app(get(hello)),
         Kind::ConsoleOff | Kind::ConsoleOnAttach => {
             subscribe(&thermograph)?;
-            vec![app(get(traced)).layer(layer)]
+            app(get(traced))
         }
     };
-    thread::spawn(leave_with_the_parent);
-    let runtime = runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(listen(apps))?;
-    drop(door);
-    Ok(())
+    runtime.block_on(listen(vec![app.layer(thermograph.layer())], Some(door.address())))
 }
 
 fn app(handler: axum::routing::MethodRouter) -> Router {
@@ -87,7 +94,7 @@ fn subscribe(thermograph: &Thermograph) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn listen(apps: Vec<Router>) -> anyhow::Result<()> {
+async fn listen(apps: Vec<Router>, door: Option<SocketAddr>) -> anyhow::Result<()> {
     let mut servers = JoinSet::new();
     let mut addresses = Vec::new();
     for app in apps {
@@ -98,6 +105,7 @@ async fn listen(apps: Vec<Router>) -> anyhow::Result<()> {
         addresses.push(listener.local_addr()?.to_string());
         servers.spawn(async { axum::serve(listener, app).await });
     }
+    addresses.extend(door.map(|door| door.to_string()));
     println!("{}", addresses.join(" "));
     servers.join_next().await.context("no server")???;
     Ok(())

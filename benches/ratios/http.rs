@@ -49,7 +49,7 @@ pub(crate) fn measure(rounds: Rounds) -> anyhow::Result<Vec<Figure>> {
                 "texts/s over HTTP, {CONCURRENCY} connections with one text each : the engine in \
                  a loop, {callers} callers with {batch}"
             ),
-            value: ratio.median,
+            value: ratio.median(),
             bound,
             conditions: format!(
                 "{}; {engine:.0} → {http:.0} texts/s; the service busy on {:.2} cores",

@@ -1,49 +1,34 @@
-//! What the diagnostics layer costs a handler that does nothing else.
-//!
-//! All routers live in one process and on one runtime, so that nothing but the layer differs.
+//! What the diagnostics layer and its watchdog cost a handler that does nothing else.
 
 use std::time::Duration;
 
 use crate::{
-    client::{self, Clients, Requests},
     figure::{Bound, Figure},
-    pin::Side,
-    process::Process,
     rounds::{Pair, Ratio, Rounds, Sample, median},
+    server::{App, CONNECTIONS, pairs},
 };
 
 pub(crate) const ROUNDS: Rounds = Rounds { pairs: 160, length: Duration::from_millis(150) };
 
-/// Connections, each with one request on its way.
-pub(crate) const CONNECTIONS: usize = 64;
+/// As [`hello`](crate::hello) has them.
+const WATCHED: App = ("watched", 0);
+const WITHOUT: App = ("plain", 0);
+const IDLE: App = ("plain", 1);
+const NO_WATCHDOG: App = ("plain", 2);
 
 pub(crate) fn measure(rounds: Rounds) -> anyhow::Result<Vec<Figure>> {
-    let (process, addresses) = Process::hello("layer")?;
-    let _pinned = Side::Client.pin()?;
-    let connect = |address| Clients::connect(address, CONNECTIONS);
-    let mut sides = addresses.into_iter().map(connect).collect::<Result<Vec<_>, _>>()?;
-    let mut compare = |first: usize, second: usize| {
-        let at = [first, second];
-        rounds.pairs(|side, length| round(&mut sides[at[side]], &process, length))
-    };
-    let what = "with the diagnostics layer : without";
-    let mut all = figures("layer", what, Bound::AtLeast(0.98), &compare(0, 2)?, rounds.length);
-    // axum boxes each layer's futures and bodies, whatever the layer does.
-    let what = "with the diagnostics layer : with a layer that does nothing";
-    all.extend(figures("layer", what, Bound::AtLeast(0.98), &compare(1, 2)?, rounds.length));
+    let comparisons = [
+        (WITHOUT, Bound::AtLeast(0.99), "layer and watchdog : the same app without"),
+        // axum boxes each layer's futures and bodies, whatever the layer does.
+        (IDLE, Bound::AtLeast(0.98), "layer and watchdog : a layer that does nothing"),
+        (NO_WATCHDOG, Bound::None, "layer and watchdog : the layer without the watchdog"),
+    ];
+    let mut all = Vec::new();
+    for (other, bound, what) in comparisons {
+        let pairs = pairs(rounds, [other, WATCHED])?;
+        all.extend(figures("layer", what, bound, &pairs, rounds.length));
+    }
     Ok(all)
-}
-
-/// One round of a hello server.
-pub(crate) fn round(
-    clients: &mut Clients,
-    process: &Process,
-    length: Duration,
-) -> anyhow::Result<Sample> {
-    let requests: Requests = [client::get()].into();
-    let before = process.cpu_seconds()?;
-    let (requests, seconds) = clients.drive(&requests, length)?;
-    Ok(Sample { requests, seconds, cpu_seconds: process.cpu_seconds()? - before })
 }
 
 /// Throughput, and beside it the processor time, which other load on the machine moves less.
@@ -57,24 +42,26 @@ pub(crate) fn figures(
     let throughput = Ratio::of(pairs, Sample::per_second);
     let cpu = Ratio::of(pairs, Sample::cpu_per_request);
     let busy = median(pairs, 0, Sample::cpus);
+    // The clients ask for more than it can: what it did not get, somebody else did.
+    let doubt = if busy < 0.95 { ", and others on its core: do not trust this" } else { "" };
     let [without, with] = throughput.sides;
     let [cpu_without, cpu_with] = cpu.sides;
     vec![
         Figure {
             name,
             what: format!("throughput of hello over HTTP, {what}"),
-            value: throughput.median,
+            value: throughput.median(),
             bound,
             conditions: format!(
                 "{}; {CONNECTIONS} connections; {without:.0} → {with:.0} requests/s; the server \
-                 busy on {busy:.2} cores",
+                 busy on {busy:.2} cores{doubt}",
                 throughput.spread(length)
             ),
         },
         Figure {
             name,
             what: format!("the server's processor time per request, {what}"),
-            value: cpu.median,
+            value: cpu.median(),
             bound: Bound::None,
             conditions: format!("{}; {cpu_without:.2} → {cpu_with:.2} µs", cpu.spread(length)),
         },

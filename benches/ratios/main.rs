@@ -3,19 +3,24 @@
 //!
 //! | name | what | promise |
 //! |---|---|---|
-//! | `layer` | a hello handler over HTTP with the diagnostics layer : without | ≥ 0.98 |
+//! | `layer` | a hello over HTTP with the diagnostics layer and its watchdog : without | ≥ 0.99 |
 //! | `layer` | the same : with a layer that does nothing | ≥ 0.98 |
+//! | `poll` | what the layer adds to a poll of a handler that waits | ≤ 60 ns |
+//! | `captures` | a hello that is watched while CPU time is captured at 99 Hz : while not | ≥ 0.98 |
+//! | `captures` | the same with wall-clock time | ≥ 0.97 |
+//! | `stack` | from the threshold to the stack of a stall, median | < 1 ms |
 //! | `console` | a hello with tokio-console compiled in, nobody attached : without | ≥ 0.98 |
 //! | `http` | the service over HTTP, 64 connections : its engine called in a loop | ≥ 0.9 |
 //! | `python` | the service : onnxruntime f32 behind FastAPI and uvicorn | ≥ 1.0 |
 //! | `soak` | longest poll on a runtime worker under 64 clients, and no error | < 10 ms |
 //!
 //! ```text
-//! cargo bench --profile profiling --bench ratios                    # all, about 8 minutes
-//! cargo bench --profile profiling --bench ratios -- layer console   # some
+//! cargo bench --profile profiling --bench ratios                   # all, about 16 minutes
+//! cargo bench --profile profiling --bench ratios -- layer poll     # some
 //! cargo bench --profile profiling --bench ratios -- --quick --strict
 //! ```
 
+mod captures;
 mod client;
 mod console;
 mod figure;
@@ -23,11 +28,15 @@ mod hello;
 mod http;
 mod layer;
 mod pin;
+mod poll;
 mod process;
 mod python;
 mod rounds;
+mod server;
 mod service;
 mod soak;
+mod spread;
+mod stack;
 mod texts;
 
 use std::process::ExitCode;
@@ -59,6 +68,9 @@ struct Args {
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum What {
     Layer,
+    Poll,
+    Captures,
+    Stack,
     Console,
     Http,
     Python,
@@ -71,6 +83,9 @@ impl What {
         let rounds = |full: Rounds| if quick { full.fewer() } else { full };
         match self {
             Self::Layer => layer::measure(rounds(layer::ROUNDS)),
+            Self::Poll => poll::measure(rounds(poll::ROUNDS)),
+            Self::Captures => captures::measure(rounds(captures::ROUNDS)),
+            Self::Stack => stack::measure(if quick { stack::QUICK } else { stack::CALLS }),
             Self::Console => console::measure(rounds(console::ROUNDS)),
             Self::Http => http::measure(rounds(http::ROUNDS)),
             Self::Python => python::measure(rounds(python::ROUNDS)),

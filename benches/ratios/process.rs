@@ -9,7 +9,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, bail, ensure};
+use rustix::{
+    process::{Pid, Signal, kill_process},
+    thread::sched_getaffinity,
+};
 
 /// A server in a process of its own; killed when dropped.
 #[derive(Debug)]
@@ -59,6 +63,21 @@ impl Process {
         }
     }
 
+    /// Lets it run, if it was stopped.
+    pub(crate) fn resume(&self) -> anyhow::Result<()> {
+        Ok(kill_process(Pid::from_child(&self.child), Signal::CONT)?)
+    }
+
+    /// Stops it until it is resumed: what it does of its own accord, as a watchdog, must not cost
+    /// the side whose turn it is.
+    pub(crate) fn stop(&self) -> anyhow::Result<()> {
+        Ok(kill_process(Pid::from_child(&self.child), Signal::STOP)?)
+    }
+
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Seconds of processor time that its threads have had: right to the nanosecond, where the
     /// usual clocks count ticks.
     pub(crate) fn cpu_seconds(&self) -> anyhow::Result<f64> {
@@ -79,6 +98,21 @@ impl Drop for Process {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// Names of a process's threads, all of which must be kept on one core.
+pub(crate) fn pinned_threads(process: u32) -> anyhow::Result<Vec<String>> {
+    let mut names = Vec::new();
+    for task in fs::read_dir(format!("/proc/{process}/task"))? {
+        let task = task?;
+        // A thread that has ended meanwhile is no error.
+        let Ok(name) = fs::read_to_string(task.path().join("comm")) else { continue };
+        let number = task.file_name().to_string_lossy().parse()?;
+        let Ok(cores) = sched_getaffinity(Pid::from_raw(number)) else { continue };
+        ensure!(cores.count() == 1, "thread {} is not kept on one core", name.trim());
+        names.push(name.trim().to_owned());
+    }
+    Ok(names)
 }
 
 /// The machine's load average of the last minute.

@@ -48,7 +48,7 @@ pub(crate) fn measure(rounds: Rounds) -> anyhow::Result<Vec<Figure>> {
                 "texts/s of the service : FastAPI and onnxruntime f32; {size} in a request, \
                  {connections} connections"
             ),
-            value: ratio.median,
+            value: ratio.median(),
             bound: Bound::AtLeast(1.0),
             conditions: format!(
                 "{}; {theirs:.0} → {ours:.0} texts/s; the same vectors within cosine {alike:.3}",

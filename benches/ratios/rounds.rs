@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::spread::Spread;
+
 /// How often, and how long each time.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Rounds {
@@ -24,16 +26,12 @@ pub(crate) type Pair = [Sample; 2];
 /// The second side over the first.
 #[derive(Clone, Debug)]
 pub(crate) struct Ratio {
-    /// Median of the pairs' ratios.
-    pub(crate) median: f64,
-    /// The median lies in it, 95 times of 100.
-    interval: [f64; 2],
-    quartiles: [f64; 2],
+    /// Of the pairs' ratios.
+    ratios: Spread,
     /// Ratio of the two sides' medians.
     of_medians: f64,
     /// Median of each side.
     pub(crate) sides: [f64; 2],
-    pairs: usize,
 }
 
 impl Rounds {
@@ -80,47 +78,26 @@ impl Sample {
 
 impl Ratio {
     pub(crate) fn of(pairs: &[Pair], value: impl Fn(&Sample) -> f64) -> Self {
-        let ratios = sorted(pairs.iter().map(|[first, second]| value(second) / value(first)));
+        let ratios = Spread::of(pairs.iter().map(|[first, second]| value(second) / value(first)));
         let side = |side: usize| median(pairs, side, &value);
         let sides = [side(0), side(1)];
-        // Of the binomial distribution: how far from the middle the median's rank may be.
-        let reach = 0.98 * (ratios.len() as f64).sqrt();
-        let middle = ratios.len() as f64 / 2.0;
-        let at = |rank: f64| ratios[(rank.max(0.0) as usize).min(ratios.len() - 1)];
-        Self {
-            median: quantile(&ratios, 0.5),
-            interval: [at((middle - reach).floor()), at((middle + reach).ceil() - 1.0)],
-            quartiles: [quantile(&ratios, 0.25), quantile(&ratios, 0.75)],
-            of_medians: sides[1] / sides[0],
-            sides,
-            pairs: ratios.len(),
-        }
+        Self { ratios, of_medians: sides[1] / sides[0], sides }
+    }
+
+    /// Median of the pairs' ratios.
+    pub(crate) fn median(&self) -> f64 {
+        self.ratios.median()
     }
 
     /// Its spread, in words.
     pub(crate) fn spread(&self, length: Duration) -> String {
-        let Self { interval: [low, high], quartiles: [first, third], of_medians, pairs, .. } = self;
-        format!(
-            "{pairs} pairs of {length:?}: 95 % interval {low:.3} … {high:.3}, quartiles \
-             {first:.3} … {third:.3}, ratio of medians {of_medians:.3}"
-        )
+        let Self { ratios, of_medians, .. } = self;
+        let pairs = ratios.count();
+        format!("{pairs} pairs of {length:?}: {ratios:.3}, ratio of medians {of_medians:.3}")
     }
 }
 
 /// Median of one side's rounds.
 pub(crate) fn median(pairs: &[Pair], side: usize, value: impl Fn(&Sample) -> f64) -> f64 {
-    quantile(&sorted(pairs.iter().map(|pair| value(&pair[side]))), 0.5)
-}
-
-fn sorted(values: impl Iterator<Item = f64>) -> Vec<f64> {
-    let mut values: Vec<_> = values.collect();
-    values.sort_by(f64::total_cmp);
-    values
-}
-
-/// Between neighbours where it falls between them.
-fn quantile(sorted: &[f64], quantile: f64) -> f64 {
-    let rank = quantile * (sorted.len() - 1) as f64;
-    let (low, high) = (sorted[rank.floor() as usize], sorted[rank.ceil() as usize]);
-    low + (high - low) * rank.fract()
+    Spread::of(pairs.iter().map(|pair| value(&pair[side]))).median()
 }

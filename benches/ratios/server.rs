@@ -1,0 +1,88 @@
+//! A hello server in a process of its own, and its clients: one side of a comparison, or both.
+
+use std::{net::SocketAddr, time::Duration};
+
+use anyhow::{Context as _, ensure};
+
+use crate::{
+    client::{self, Clients, Requests},
+    pin::Side,
+    process::{Process, pinned_threads},
+    rounds::{Pair, Rounds, Sample},
+};
+
+/// Connections, each with one request on its way.
+pub(crate) const CONNECTIONS: usize = 64;
+
+/// Pairs of rounds that a pair of processes lives for.
+const LIFE: usize = 8;
+
+/// Its thread, in the 15 letters that the kernel keeps of a name.
+const WATCHDOG: &str = "thermo-watch";
+
+/// A process that serves one of the apps of its kind.
+pub(crate) struct Server {
+    process: Process,
+    addresses: Vec<SocketAddr>,
+    clients: Clients,
+}
+
+/// The kind of a process, and which of its apps.
+pub(crate) type App = (&'static str, usize);
+
+/// A round of each of two apps in turns, each in a process of its own that is stopped while the
+/// other has its turn.
+///
+/// Processes differ a little for no reason but where things lie in memory: several pairs of them
+/// take turns.
+pub(crate) fn pairs(rounds: Rounds, apps: [App; 2]) -> anyhow::Result<Vec<Pair>> {
+    let mut pairs = Vec::new();
+    while pairs.len() < rounds.pairs {
+        // Processes first: they would inherit the client's core.
+        let mut sides = [Server::start(apps[0])?, Server::start(apps[1])?];
+        let _pinned = Side::Client.pin()?;
+        let life = Rounds { pairs: LIFE.min(rounds.pairs - pairs.len()), ..rounds };
+        pairs.extend(life.pairs(|side, length| sides[side].turn(length))?);
+    }
+    Ok(pairs)
+}
+
+impl Server {
+    pub(crate) fn start((kind, app): App) -> anyhow::Result<Self> {
+        let (mut process, addresses) = Process::hello(kind)?;
+        let address = addresses.get(app).with_context(|| format!("{kind} has no app {app}"))?;
+        let clients = Clients::connect(*address, CONNECTIONS)?;
+        // Whatever the layer brings along must be there, and cost the server's core.
+        let has_watchdog = |threads: &Vec<String>| threads.iter().any(|name| name == WATCHDOG);
+        let mut threads = pinned_threads(process.id())?;
+        if kind != "plain" {
+            // It may not have come to name itself.
+            let id = process.id();
+            let look = || pinned_threads(id).ok().filter(has_watchdog);
+            threads = process.wait("its watchdog ran", look)?;
+        }
+        ensure!(has_watchdog(&threads) == (kind != "plain"), "{kind} has the threads {threads:?}");
+        Ok(Self { process, addresses, clients })
+    }
+
+    /// What it said last: the diagnostics' door, after its apps.
+    pub(crate) fn door(&self) -> anyhow::Result<SocketAddr> {
+        self.addresses.last().copied().context("it has no door")
+    }
+
+    /// Drives it, and stops it afterwards.
+    fn turn(&mut self, length: Duration) -> anyhow::Result<Sample> {
+        self.process.resume()?;
+        let sample = self.drive(length)?;
+        self.process.stop()?;
+        Ok(sample)
+    }
+
+    /// Asks for hellos, one after the other on every connection.
+    pub(crate) fn drive(&mut self, length: Duration) -> anyhow::Result<Sample> {
+        let requests: Requests = [client::get("/")].into();
+        let before = self.process.cpu_seconds()?;
+        let (requests, seconds) = self.clients.drive(&requests, length)?;
+        Ok(Sample { requests, seconds, cpu_seconds: self.process.cpu_seconds()? - before })
+    }
+}
