@@ -11,12 +11,12 @@
 //! # Why the handler is safe
 //!
 //! It may interrupt any instruction of the process: inside `malloc`, inside the dynamic linker,
-//! with any lock held. So it calls nothing but the kernel (`process_vm_readv`, `clock_gettime`)
-//! and the address of `errno`, which it restores; it writes nothing but statics of its own; what
-//! it reads besides are atomics. It cannot fault: the stack is read by the kernel, which says how
-//! far it came where nothing is mapped. It runs on the alternate stack where a thread has one, and
-//! needs less than 1 KiB of it. A signal that comes late, or is forged by somebody else, carries
-//! a session that is not open, and is ignored.
+//! with any lock held. So it calls nothing but the kernel (`process_vm_readv`, `gettid`,
+//! `clock_gettime`) and the address of `errno`, which it restores; it writes nothing but statics of
+//! its own; what it reads besides are the atomics of its thread's slot, and the request id that the
+//! poll it interrupts holds. It cannot fault: the stack is read by the kernel, which says how far it
+//! came where nothing is mapped. It runs on the alternate stack where a thread has one, and needs
+//! less than 1 KiB of it. A signal that comes late or is for another thread is ignored.
 
 #![expect(
     unsafe_code,
@@ -37,7 +37,7 @@ mod unwind;
 pub(crate) use self::{
     handler::now as monotonic,
     modules::Module,
-    names::{Names, give_back, truncated},
+    names::{Names, give_back, truncated, used},
     procfs::Thread,
     prompt::be_prompt,
     session::{Reason, Session, SessionError},

@@ -6,7 +6,8 @@
 //! none is missed, however late the watchdog is scheduled.
 //!
 //! The [`Class`] says whose fault it is. It does not say that a handler is slow: one that awaits
-//! gives its worker back, however long it takes.
+//! gives its worker back, however long it takes. Of `tokio::task::block_in_place`, which hands the
+//! worker's other tasks on, it does not know: a poll that is long inside of it counts as a stall.
 
 mod bounds;
 mod guard;

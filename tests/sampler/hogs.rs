@@ -2,16 +2,16 @@
 
 use std::process::{Child, Command, Stdio};
 
-/// Two of them, until dropped.
-pub(crate) struct Hogs([Child; 2]);
+/// Some of them, until dropped.
+pub(crate) struct Hogs(Vec<Child>);
 
 impl Hogs {
-    pub(crate) fn start() -> Self {
+    pub(crate) fn start(count: usize) -> Self {
         let hog = || {
             let mut shell = Command::new("sh");
             shell.args(["-c", "while :; do :; done"]).stdin(Stdio::null()).spawn().expect("sh runs")
         };
-        Self([hog(), hog()])
+        Self((0..count).map(|_| hog()).collect())
     }
 }
 

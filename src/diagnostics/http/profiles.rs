@@ -178,7 +178,7 @@ impl Sent {
             let body = format.encode(&profile, &caption);
             drop(profile);
             #[cfg(sampler)]
-            crate::diagnostics::sampler::give_back();
+            crate::diagnostics::sampler::used();
             body.map(|body| (body, dropped))
         });
         let failed = |error: &dyn std::fmt::Display| {

@@ -42,6 +42,11 @@ fn take(info: &Info, registers: Registers) {
         _ => return,
     };
     let (Some(reason), true) = (ticket.reason(), ticket.is_open()) else { return };
+    let thread = thread();
+    if thread != ticket.thread() {
+        // A forgery: this thread would read what another one may free.
+        return;
+    }
     let weight = extra.unsigned_abs().saturating_add(1);
     let Some(mut blank) = Blank::claim(reason, weight) else { return };
     let (content, stack) = (blank.content(), blank.stack());
@@ -52,7 +57,7 @@ fn take(info: &Info, registers: Registers) {
     content.weight = weight;
     content.registers = registers;
     content.at = now();
-    content.seen = seen_by(ticket.thread());
+    content.seen = seen_by(thread);
     copy_request_id(content);
     content.from = registers.sp.saturating_sub(RED_ZONE);
     content.length = copy(process, content.from, length(content.from), &mut content.pieces, stack);
@@ -121,6 +126,13 @@ fn copy(
         )
     };
     usize::try_from(copied).unwrap_or(0)
+}
+
+/// The kernel's number of this thread.
+#[inline(always)]
+fn thread() -> i32 {
+    // SAFETY: the call has no argument and cannot fail.
+    (unsafe { libc::syscall(libc::SYS_gettid) }) as i32
 }
 
 /// The monotonic clock, in nanoseconds.

@@ -1,16 +1,19 @@
 //! From addresses to names: functions, inlined ones too, files and lines, by the debug information.
 //!
-//! What it takes to read a big program's debug information, tens of megabytes for a while, it gives
-//! back when dropped.
+//! What it takes to read a big program's debug information, tens of megabytes, is freed when a
+//! [`Names`] is dropped, and given back to the system a while later.
 
 use std::{
     collections::{HashMap, hash_map::Entry},
-    sync::{Arc, LazyLock},
+    sync::{
+        Arc, LazyLock,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
 };
 
 use addr2line::Loader;
 
-use super::{modules::Module, unwind::Stack};
+use super::{handler::now as monotonic, modules::Module, unwind::Stack};
 use crate::diagnostics::profile::{Frame, Location};
 
 /// Names addresses, each once.
@@ -50,21 +53,34 @@ impl<'a> Names<'a> {
 
 impl Drop for Names<'_> {
     fn drop(&mut self) {
-        self.loaders.clear();
-        self.known.clear();
-        give_back();
+        used();
     }
 }
 
-/// Gives memory that was freed back to the system.
+/// When names were last looked up, in nanoseconds of the monotonic clock; 0 once the memory that
+/// it took was given back.
+static USED: AtomicU64 = AtomicU64::new(0);
+
+/// Names were looked up, or something was made of them.
+pub(crate) fn used() {
+    USED.store(monotonic(), Relaxed);
+}
+
+/// Gives memory that was freed back to the system, once nobody has looked up names for a while.
 ///
-/// The C library keeps it for later, and after a capture there is no later: it would stay as tens
-/// of megabytes that nobody uses. Other allocators give it back by themselves.
+/// The C library keeps it for later: tens of megabytes. It holds the locks of its memory for
+/// moments while it gives some back, which is why this is not done after each capture. Other
+/// allocators do it by themselves.
 pub(crate) fn give_back() {
-    // SAFETY: no precondition.
-    #[cfg(target_env = "gnu")]
-    unsafe {
-        libc::malloc_trim(0);
+    const WHILE_NS: u64 = 2_000_000_000;
+    let used = USED.load(Relaxed);
+    let is_over = used != 0 && monotonic().saturating_sub(used) > WHILE_NS;
+    if is_over && USED.compare_exchange(used, 0, Relaxed, Relaxed).is_ok() {
+        // SAFETY: no precondition.
+        #[cfg(target_env = "gnu")]
+        unsafe {
+            libc::malloc_trim(0);
+        }
     }
 }
 

@@ -26,6 +26,8 @@ pub(crate) struct Namer(SyncSender<Arc<Record>>);
 
 /// A stall that lasts is warned of after this time, and else at its end.
 pub(crate) const LONG: Duration = Duration::from_secs(1);
+/// How often it is looked whether memory can be given back.
+const TIDY: Duration = Duration::from_secs(1);
 /// Stalls that can wait to be named.
 const WAITING: usize = 512;
 
@@ -91,13 +93,13 @@ impl Worker {
     fn run(mut self, stalls: &Receiver<Arc<Record>>) {
         let mut book = Book::default();
         loop {
-            let next = match book.pause(&self.waiting) {
-                None => stalls.recv().map_err(|_| RecvTimeoutError::Disconnected),
-                Some(pause) => stalls.recv_timeout(pause),
-            };
-            match next {
+            let pause = book.pause(&self.waiting).unwrap_or(TIDY).min(TIDY);
+            match stalls.recv_timeout(pause) {
                 // What has come meanwhile is named in one go.
                 Ok(first) => self.waiting.extend(iter::once(first).chain(stalls.try_iter())),
+                #[cfg(sampler)]
+                Err(RecvTimeoutError::Timeout) => sampler::give_back(),
+                #[cfg(not(sampler))]
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return,
             }

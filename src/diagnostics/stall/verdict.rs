@@ -13,7 +13,7 @@ use std::time::Duration;
 use super::Class;
 use crate::diagnostics::watch::Times;
 
-/// How the time of a poll was spent, from the first look at it on.
+/// How the time of a poll was spent.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub(crate) struct Spent {
     pub(crate) run: Duration,
@@ -32,7 +32,7 @@ pub(crate) struct Account {
     last: Look,
     /// Time between looks that was spent waiting for something, as far as was seen.
     seen_blocked: Duration,
-    /// Before the first look, where that came too late to leave this out.
+    /// Before the first look, as far as it can be guessed.
     before: Spent,
 }
 
@@ -44,24 +44,31 @@ struct Look {
 }
 
 impl Account {
-    /// Begins with a look at a poll that is so old.
-    pub(crate) fn open(age: Duration, times: Times, is_blocked: bool) -> Self {
-        let last = Look { unaccounted: Duration::ZERO, was_blocked: is_blocked };
-        let (seen_blocked, before) = (Duration::ZERO, Spent::default());
-        Self { base: times, from: age, last, seen_blocked, before }
-    }
-
-    /// Begins with a look that comes too late: at a poll that is a stall already. `earlier` are the
-    /// thread's times some while before the poll began.
+    /// Begins with a look at a poll that is so old. `habit` are the thread's times some while
+    /// before.
     ///
-    /// Who is blocked now was so before, as a rule.
-    pub(crate) fn open_late(age: Duration, earlier: Times, times: Times, is_blocked: bool) -> Self {
+    /// What the thread did in this poll so far is a guess: who is blocked now was so before, and who
+    /// is not was queued as much of the time as the thread was lately. Of the rest nothing is said.
+    pub(crate) fn open(
+        age: Duration,
+        habit: Option<Times>,
+        times: Times,
+        is_blocked: bool,
+    ) -> Self {
         let before = if is_blocked {
             Spent { blocked: age, ..Spent::default() }
         } else {
-            Spent::unseen(age, earlier, times)
+            let Times { run, wait, .. } =
+                habit.map_or(Times::default(), |habit| times.since(habit));
+            let queued = match wait.as_secs_f64() / (wait + run).as_secs_f64() {
+                // The thread did neither, or it is not known.
+                share if share.is_nan() => Duration::ZERO,
+                share => age.mul_f64(share),
+            };
+            Spent { queued, ..Spent::default() }
         };
-        Self { before, ..Self::open(age, times, is_blocked) }
+        let last = Look { unaccounted: Duration::ZERO, was_blocked: is_blocked };
+        Self { base: times, from: age, last, seen_blocked: Duration::ZERO, before }
     }
 
     /// A further look at a poll that lasts.
@@ -149,9 +156,9 @@ mod tests {
         Times { run: ms(run), wait: ms(wait), waits: 7 }
     }
 
-    /// A poll that was first looked at when it was 5 ms old.
+    /// A poll that was first looked at when it was 5 ms old, of a thread that is never queued.
     fn account(is_blocked: bool) -> Account {
-        Account::open(ms(5), times(100, 100), is_blocked)
+        Account::open(ms(5), Some(times(50, 100)), times(100, 100), is_blocked)
     }
 
     #[test]
@@ -169,9 +176,9 @@ mod tests {
         assert_eq!(spent.class(ms(11), THRESHOLD), Class::Blocked);
         // Between two looks it woke up, and waits for a processor: that was no computing.
         let spent = sleeps.look(ms(16), times(100, 100), false);
-        assert_eq!((spent.blocked, spent.queued), (ms(11), ms(0)));
+        assert_eq!((spent.blocked, spent.queued), (ms(16), ms(0)));
         let spent = sleeps.look(ms(20), times(100, 100), false);
-        assert_eq!((spent.blocked, spent.queued), (ms(11), ms(4)));
+        assert_eq!((spent.blocked, spent.queued), (ms(16), ms(4)));
         assert_eq!(spent.class(ms(20), THRESHOLD), Class::Blocked);
     }
 
@@ -190,26 +197,29 @@ mod tests {
     #[test]
     fn time_that_passes_nowhere_is_the_handler_s_only_if_it_waited() {
         let nowhere = times(101, 100);
-        let spent = account(false).close(ms(12), nowhere);
-        assert_eq!(spent.class(ms(12), THRESHOLD), Class::Preempted);
-        let spent = account(false).close(ms(12), Times { waits: 8, ..nowhere });
-        assert_eq!(spent.class(ms(12), THRESHOLD), Class::Blocked);
+        let spent = account(false).close(ms(20), nowhere);
+        assert_eq!(spent.class(ms(20), THRESHOLD), Class::Preempted);
+        let spent = account(false).close(ms(20), Times { waits: 8, ..nowhere });
+        assert_eq!(spent.class(ms(20), THRESHOLD), Class::Blocked);
     }
 
     #[test]
-    fn a_late_look_makes_the_best_of_what_it_sees() {
-        let earlier = times(50, 90);
-        // It sleeps, whatever the thread did before.
-        let sleeps = Account::open_late(ms(15), earlier, times(100, 100), true);
+    fn what_was_before_the_first_look_is_as_it_was_lately() {
+        // Three quarters of the time it was queued.
+        let habit = times(90, 70);
+        let busy = Account::open(ms(8), Some(habit), times(100, 100), false);
+        let spent = busy.close(ms(48), times(103, 137));
+        assert_eq!(spent.own(ms(48)), ms(5));
+        assert_eq!(spent.class(ms(48), THRESHOLD), Class::Preempted);
+        // But it sleeps now, and so did before.
+        let sleeps = Account::open(ms(15), Some(habit), times(100, 100), true);
         let spent = sleeps.close(ms(30), times(100, 100));
         assert_eq!(spent.class(ms(30), THRESHOLD), Class::Blocked);
-        // It computes, for longer than it can have been queued.
-        let computes = Account::open_late(ms(25), earlier, times(100, 100), false);
-        let spent = computes.close(ms(30), times(105, 100));
-        assert_eq!((spent.queued, spent.run), (ms(10), ms(20)));
+        let computes = Account::open(ms(15), None, times(100, 100), false);
+        let spent = computes.close(ms(30), times(115, 100));
         assert_eq!(spent.class(ms(30), THRESHOLD), Class::Cpu);
-        // It may have been queued all the while.
-        let spent = Spent::unseen(ms(12), earlier, times(50, 101));
+        // Never looked at, it may have been queued all the while.
+        let spent = Spent::unseen(ms(12), habit, times(90, 81));
         assert_eq!(spent.class(ms(12), THRESHOLD), Class::Preempted);
     }
 

@@ -62,8 +62,7 @@ impl Watched {
         }
     }
 
-    /// Asks the kernel what the thread does. `habit` are its times before the poll, where this
-    /// look comes too late to begin with.
+    /// Asks the kernel what the thread does. `habit` are its times some while before.
     pub(super) fn look(
         &mut self,
         polling: Polling,
@@ -84,10 +83,8 @@ impl Watched {
             let place = if is_too_long { &mut self.syscall } else { &mut self.early_syscall };
             place.get_or_insert(syscall);
         }
-        let account = self.account.get_or_insert_with(|| match habit {
-            Some(habit) if is_too_long => Account::open_late(age, habit, times, is_blocked),
-            _ => Account::open(age, times, is_blocked),
-        });
+        let open = || Account::open(age, habit, times, is_blocked);
+        let account = self.account.get_or_insert_with(open);
         self.spent = Some(account.look(age, times, is_blocked));
     }
 
