@@ -63,14 +63,7 @@ fn ten_thousand_stalls_grow_nothing() {
             }
         });
     };
-    let total = || -> u64 {
-        let metrics = crate::app::get_text(&app.diagnostics("/metrics"));
-        let of_name = metrics.lines().filter(|line| line.starts_with("thermograph_stalls_total{"));
-        of_name
-            .filter(|line| line.contains("/ill/short"))
-            .filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok())
-            .sum()
-    };
+    let total = || app.stalls_counted("/ill/short");
     stall(1_000);
     wait("they are counted", || total() == 1_000);
     let before = settled();

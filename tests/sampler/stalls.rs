@@ -6,7 +6,7 @@ use axum::{Router, routing::get};
 use thermograph::diagnostics::{Class, Stacks, Stall};
 
 use crate::{
-    app::{App, agent, alone, get_text, wait},
+    app::{App, agent, alone, wait},
     hogs::Hogs,
     specimens::{self, SPECIMENS, Specimen},
 };
@@ -117,14 +117,7 @@ fn the_healthy_are_not_blamed_while_others_eat_the_machine() {
     app.with_healthy_load(|| {
         wait("polls were preempted", || {
             call(&app, "/healthy/busy", 2);
-            // Without looking up names, which is work.
-            let metrics = get_text(&app.diagnostics("/metrics"));
-            let count = |line: &str| {
-                let of_route =
-                    line.starts_with("thermograph_stalls_total{") && line.contains("/busy");
-                of_route.then(|| line.rsplit(' ').next()?.parse::<u64>().ok()).flatten()
-            };
-            metrics.lines().filter_map(count).sum::<u64>() >= 3
+            app.stalls_counted("/healthy/busy") >= 3
         });
     });
     drop(hogs);

@@ -47,30 +47,38 @@ struct Sent {
 const FORMATS: [(&str, Format); 3] =
     [("pprof", Format::Pprof), ("svg", Format::Svg), ("folded", Format::Folded)];
 
-/// `/debug/pprof/profile`: `seconds` 1 to 300 (30), `frequency` in hertz 1 to 1000 (99),
-/// `format` pprof, svg or folded (pprof), `route`, `force`.
+/// `/debug/pprof/profile`: as [`sampled`].
 pub(crate) async fn cpu(
     State(thermograph): State<Thermograph>,
     Query(given): Query<HashMap<String, String>>,
 ) -> Result<Response, HttpError> {
-    let params = Params::new(given, &["seconds", "frequency", "format", "route", "force"])?;
-    let (window, frequency) = (params.window(30)?, params.number("frequency", 99, 1..=1000)?);
-    let caption = Caption::cpu(window.duration.as_secs(), frequency);
-    let sent = Sent::of(&params, "profile", caption, &FORMATS)?;
-    capture(&thermograph, Kind::Cpu { frequency }, window, sent).await
+    let kind = |frequency| Kind::Cpu { frequency };
+    sampled(&thermograph, given, "profile", kind, Caption::cpu).await
 }
 
-/// `/debug/fgprof`: `seconds` 1 to 300 (30), `frequency` in hertz 1 to 1000 (99), `format` pprof,
-/// svg or folded (pprof), `route`, `force`.
+/// `/debug/fgprof`: as [`sampled`].
 pub(crate) async fn wall(
     State(thermograph): State<Thermograph>,
     Query(given): Query<HashMap<String, String>>,
 ) -> Result<Response, HttpError> {
+    let kind = |frequency| Kind::Wall { frequency };
+    sampled(&thermograph, given, "fgprof", kind, Caption::wall).await
+}
+
+/// `seconds` 1 to 300 (30), `frequency` in hertz 1 to 1000 (99), `format` pprof, svg or folded
+/// (pprof), `route`, `force`.
+async fn sampled(
+    thermograph: &Thermograph,
+    given: HashMap<String, String>,
+    name: &'static str,
+    kind: fn(u32) -> Kind,
+    caption: fn(u64, u32) -> Caption,
+) -> Result<Response, HttpError> {
     let params = Params::new(given, &["seconds", "frequency", "format", "route", "force"])?;
     let (window, frequency) = (params.window(30)?, params.number("frequency", 99, 1..=1000)?);
-    let caption = Caption::wall(window.duration.as_secs(), frequency);
-    let sent = Sent::of(&params, "fgprof", caption, &FORMATS)?;
-    capture(&thermograph, Kind::Wall { frequency }, window, sent).await
+    let caption = caption(window.duration.as_secs(), frequency);
+    let sent = Sent::of(&params, name, caption, &FORMATS)?;
+    capture(thermograph, kind(frequency), window, sent).await
 }
 
 /// `/debug/spans`: `seconds` 1 to 300 (10), `format` folded, svg or pprof (folded), `route`,
