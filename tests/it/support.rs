@@ -1,13 +1,14 @@
 //! A server of our own, on ports of its own.
 
+#[path = "../common/client.rs"]
+mod client;
+
 use std::{
     fs::File,
     panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
-    path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
     sync::atomic::{AtomicBool, Ordering::Relaxed},
     thread,
-    time::{Duration, Instant},
 };
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -18,11 +19,10 @@ use thermograph::{
     diagnostics::{Class, Stall},
 };
 
+pub(crate) use self::client::{agent, get_bytes, tool, wait};
+
 /// The name of the model that is there by default.
 pub(crate) const MODEL: &str = "all-MiniLM-L6-v2";
-/// Longest time that anything here may take: generous, for a machine that is busy.
-pub(crate) const PATIENCE: Duration = Duration::from_mins(2);
-
 /// A running server; killed when dropped, and fails if a handler of it stalled.
 pub(crate) struct Server {
     child: Child,
@@ -185,22 +185,8 @@ impl Answer {
     }
 }
 
-pub(crate) fn agent() -> ureq::Agent {
-    ureq::Agent::config_builder()
-        .http_status_as_error(false)
-        .timeout_global(Some(PATIENCE))
-        .build()
-        .into()
-}
-
 pub(crate) fn get(url: &str) -> Answer {
     answer(agent().get(url).call().expect("an answer"))
-}
-
-pub(crate) fn get_bytes(url: &str) -> Vec<u8> {
-    let mut response = agent().get(url).call().expect("an answer");
-    assert_eq!(response.status(), 200, "{url}");
-    response.body_mut().with_config().limit(1 << 30).read_to_vec().expect("a body")
 }
 
 pub(crate) fn post(url: &str, body: &str) -> Answer {
@@ -220,15 +206,6 @@ pub(crate) fn answer(mut response: ureq::http::Response<ureq::Body>) -> Answer {
 /// Sends a signal to a process that was not waited for yet.
 pub(crate) fn send(child: &Child, signal: Signal) {
     kill_process(Pid::from_child(child), signal).expect("sent");
-}
-
-/// Waits until something is so.
-pub(crate) fn wait(what: &str, mut is_so: impl FnMut() -> bool) {
-    let start = Instant::now();
-    while !is_so() {
-        assert!(start.elapsed() < PATIENCE, "waited {PATIENCE:?} until {what}");
-        thread::sleep(Duration::from_millis(10));
-    }
 }
 
 /// Keeps the server busy with embeddings, short, long and many, while `during` runs.
@@ -252,15 +229,4 @@ pub(crate) fn under_load<T>(server: &Server, during: impl FnOnce() -> T) -> T {
         stop.store(true, Relaxed);
         result.unwrap_or_else(|panic| resume_unwind(panic))
     })
-}
-
-/// A tool that `just tools` installs.
-pub(crate) fn tool(name: &str) -> PathBuf {
-    let own = Path::new(env!("CARGO_MANIFEST_DIR")).join(".tools/bin").join(name);
-    if own.is_file() {
-        return own;
-    }
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let found = std::env::split_paths(&path).map(|dir| dir.join(name)).find(|file| file.is_file());
-    found.unwrap_or_else(|| panic!("{name} is not installed: `./just tools` does it"))
 }

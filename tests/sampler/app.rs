@@ -1,5 +1,8 @@
 //! An app that is watched, on a runtime of its own, and one test at a time.
 
+#[path = "../common/client.rs"]
+mod client;
+
 use std::{
     net::{Ipv4Addr, SocketAddr},
     sync::{
@@ -7,15 +10,14 @@ use std::{
         atomic::{AtomicBool, Ordering::Relaxed},
     },
     thread,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use axum::{Router, extract::Path, routing::get};
 use thermograph::diagnostics::{Builder, ConsoleMode, Door, Stall, Thermograph};
 use tokio::{net::TcpListener, runtime::Runtime};
 
-/// Longest time that anything here may take: generous, for a machine that is busy.
-pub(crate) const PATIENCE: Duration = Duration::from_mins(2);
+pub(crate) use self::client::{PATIENCE, agent, get_bytes, tool, wait};
 
 /// Healthy handlers beside the one that is looked at.
 pub(crate) const HEALTHY: [&str; 10] = [
@@ -191,27 +193,6 @@ async fn stream() -> axum::body::Body {
     axum::body::Body::from_stream(tokio_util::io::ReaderStream::new(receive))
 }
 
-pub(crate) fn agent() -> ureq::Agent {
-    let agent = ureq::Agent::config_builder().timeout_global(Some(PATIENCE));
-    agent.http_status_as_error(false).build().into()
-}
-
-pub(crate) fn get_bytes(url: &str) -> Vec<u8> {
-    let mut response = agent().get(url).call().expect("an answer");
-    let body = response.body_mut().with_config().limit(1 << 30).read_to_vec().expect("a body");
-    assert_eq!(response.status(), 200, "{url}: {}", String::from_utf8_lossy(&body));
-    body
-}
-
 pub(crate) fn get_text(url: &str) -> String {
     String::from_utf8(get_bytes(url)).expect("text")
-}
-
-/// Waits until something is so.
-pub(crate) fn wait(what: &str, mut is_so: impl FnMut() -> bool) {
-    let start = Instant::now();
-    while !is_so() {
-        assert!(start.elapsed() < PATIENCE, "waited {PATIENCE:?} until {what}");
-        thread::sleep(Duration::from_millis(10));
-    }
 }

@@ -7,7 +7,7 @@ use std::{
 };
 
 use crate::{
-    app::{App, agent, alone, get_bytes, get_text},
+    app::{App, agent, alone, get_bytes, get_text, tool},
     specimens,
 };
 
@@ -30,7 +30,7 @@ fn with_ill_load<T>(app: &App, during: impl FnOnce() -> T) -> T {
 }
 
 fn pprof(arguments: &[&str], profile: &std::path::Path) -> String {
-    let mut go = Command::new("go");
+    let mut go = Command::new(tool("go"));
     let output = go.args(["tool", "pprof"]).args(arguments).arg(profile).output().expect("go runs");
     text(&output)
 }
@@ -106,15 +106,13 @@ fn promtool_accepts_the_metrics() {
     ] {
         assert!(metrics.lines().any(|there| there == line), "{line} is not in\n{metrics}");
     }
-    let own = concat!(env!("CARGO_MANIFEST_DIR"), "/.tools/bin/promtool");
-    let tool = if std::path::Path::new(own).is_file() { own } else { "promtool" };
-    let mut check = Command::new(tool)
+    let mut check = Command::new(tool("promtool"))
         .args(["check", "metrics"])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
-        .expect("promtool is installed: `./just tools` does it");
+        .expect("promtool runs");
     check.stdin.take().expect("piped").write_all(metrics.as_bytes()).expect("written");
     let said = text(&check.wait_with_output().expect("it ends"));
     assert!(said.trim().is_empty(), "{said}");
