@@ -1,5 +1,5 @@
-//! Tells the crate what `cfg!` cannot say: whether it is built with frame pointers, and whether
-//! stacks can be sampled on this system.
+//! Tells the crate what `cfg!` cannot say: whether it is built with frame pointers, whether
+//! stacks can be sampled on this system, and whether Tokio tells how long a task waited.
 
 use std::env;
 
@@ -8,6 +8,7 @@ fn main() {
     println!("cargo:rerun-if-env-changed=CARGO_ENCODED_RUSTFLAGS");
     println!("cargo:rustc-check-cfg=cfg(frame_pointers)");
     println!("cargo:rustc-check-cfg=cfg(sampler)");
+    println!("cargo:rustc-check-cfg=cfg(schedule_latency)");
     let flags = env::var("CARGO_ENCODED_RUSTFLAGS").unwrap_or_default();
     let forced = ["yes", "y", "on", "true", "always", "non-leaf"];
     if forced.iter().any(|value| flags.contains(&format!("force-frame-pointers={value}"))) {
@@ -17,5 +18,8 @@ fn main() {
     let target = |what: &str| env::var(format!("CARGO_CFG_TARGET_{what}")).unwrap_or_default();
     if target("OS") == "linux" && ["x86_64", "aarch64"].contains(&target("ARCH").as_str()) {
         println!("cargo:rustc-cfg=sampler");
+    }
+    if env::var_os("CARGO_CFG_TOKIO_UNSTABLE").is_some() && target("POINTER_WIDTH") == "64" {
+        println!("cargo:rustc-cfg=schedule_latency");
     }
 }

@@ -10,7 +10,7 @@ use thiserror::Error;
 
 use super::{
     Config, ConsoleMode, Inner, Invalid, Ledger, Stacks, Thermograph, Token, capture::Captures,
-    console::Console, metrics::Exposition, stall,
+    console::Console, history::History, metrics::Exposition, stall,
 };
 
 /// Builds a [`Thermograph`]; every setter has a default that suits a laptop.
@@ -100,9 +100,11 @@ impl Builder {
         config.validate()?;
         let ledger = Ledger::leak_with(config.max_handlers, config.threshold);
         let signals = config.stacks == Stacks::Signal;
-        let stalls = stall::Watch::start(ledger.overruns(), config.max_stalls, signals)?;
+        let stalls = stall::Watch::start(ledger, config.max_stalls, signals)?;
+        let history = History::start(ledger, Arc::clone(stalls.store()))?;
         let inner = Inner {
             ledger,
+            history,
             stalls,
             captures: Captures::default(),
             console: Mutex::new(Console::new(config.console)),

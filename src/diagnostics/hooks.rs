@@ -20,6 +20,9 @@
 //! # drop(runtime); Ok(()) }
 //! ```
 //!
+//! They also tell how long each task waited for a worker, which is what a stall costs the others:
+//! the *harm* of a handler. That is two readings of the system's clock for each poll of a task.
+//!
 //! What they do not do:
 //!
 //! - They count nothing in the ledger: a task's polls are not the handler's row, unless it is
@@ -70,6 +73,8 @@ pub struct Hooks {
 /// What the hooks of all runtimes share.
 #[derive(Debug)]
 pub(crate) struct Shared {
+    #[cfg(schedule_latency)]
+    ledger: &'static Ledger,
     tasks: Tasks,
     origins: Origins,
 }
@@ -122,12 +127,21 @@ impl Hooks {
     pub fn install(self, runtime: &mut runtime::Builder) {
         let Self { shared, spawn, before, after, terminate } = self;
         let (spawned, terminated) = (Arc::clone(&shared), Arc::clone(&shared));
+        #[cfg(schedule_latency)]
+        {
+            runtime.track_task_schedule_latency();
+            shared.ledger.waits().are_told();
+        }
         runtime
             .on_task_spawn(move |task| {
                 spawned.spawned(task.id());
                 call(spawn.as_ref(), task);
             })
             .on_before_task_poll(move |task| {
+                #[cfg(schedule_latency)]
+                if let Some(waited) = task.schedule_latency() {
+                    shared.ledger.waits().ended(waited);
+                }
                 outermost::begin(number(task.id()), |number| shared.handler(number, task));
                 // A panic in it ends the worker, and with it the poll.
                 let poll = Polled;
@@ -153,7 +167,12 @@ impl fmt::Debug for Hooks {
 
 impl Shared {
     pub(crate) fn new(ledger: &'static Ledger) -> Self {
-        Self { tasks: Tasks::new(), origins: Origins::new(ledger) }
+        Self {
+            #[cfg(schedule_latency)]
+            ledger,
+            tasks: Tasks::new(),
+            origins: Origins::new(ledger),
+        }
     }
 
     /// Tasks of handlers that are not known as such.

@@ -82,6 +82,16 @@ pub(crate) fn render(thermograph: &Thermograph) -> String {
     head(&mut text, name, "counter", "Requests of handlers past the ledger's bound.");
     line(&mut text, format_args!("{name} {}", report.overflowed));
     stalls(&mut text, &thermograph.inner.stalls.store().totals());
+    harm(&mut text, &report.handlers);
+    let waits = thermograph.ledger().waits();
+    let name = "thermograph_harm_dropped_waits_total";
+    head(
+        &mut text,
+        name,
+        "counter",
+        "Waits for a worker that no stall was charged with, for want of room.",
+    );
+    line(&mut text, format_args!("{name} {}", waits.dropped()));
     let name = "thermograph_unwatched_threads";
     head(&mut text, name, "gauge", "Threads that poll handlers and are not watched for stalls.");
     line(&mut text, format_args!("{name} {}", Slot::crowded_out()));
@@ -115,6 +125,17 @@ fn handlers(rows: &[HandlerRow]) -> String {
         }
     }
     text
+}
+
+/// Where a runtime tells it.
+fn harm(text: &mut String, rows: &[HandlerRow]) {
+    let name = "thermograph_handler_harm_seconds_total";
+    head(text, name, "counter", "Time that other tasks waited for a worker that a stall held.");
+    for row in rows {
+        if let Some(harm) = row.harm_ms {
+            line(text, format_args!("{name}{{{}}} {}", labels(row), harm / 1e3));
+        }
+    }
 }
 
 /// Stalls by handler and class, and what is not known of them.

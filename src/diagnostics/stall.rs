@@ -11,6 +11,7 @@
 
 mod bounds;
 mod guard;
+mod harm;
 mod histogram;
 mod namer;
 mod record;
@@ -24,7 +25,7 @@ pub(crate) use self::{
     histogram::Durations,
     namer::name,
     record::Record,
-    store::{Store, Totals},
+    store::{Store, Sums, Totals},
     watchdog::Watch,
 };
 pub use self::{

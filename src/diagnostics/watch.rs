@@ -19,6 +19,8 @@ mod snapshot;
 pub(crate) mod table;
 mod times;
 mod timings;
+mod trouble;
+mod waits;
 
 pub(crate) use clock::Moment;
 pub use future::WatchFuture;
@@ -38,3 +40,5 @@ pub use snapshot::{HandlerRow, LedgerReport, Quantiles, Snapshot};
 pub(crate) use times::{Activity, Times};
 #[cfg(target_os = "linux")]
 pub(crate) use times::{voluntary_waits, waited};
+pub use trouble::StallCounts;
+pub(crate) use waits::Waited;

@@ -127,7 +127,9 @@ fn other_tasks_go_by_where_they_were_spawned() {
     let Stall { method, route, task, .. } = &stalls[0];
     assert_eq!((method.as_str(), *task), ("TASK", Some(number(id))));
     assert!(route.starts_with("src/diagnostics/hooks/tests.rs:"), "{route}");
-    assert!(thermograph.ledger().report().handlers.is_empty());
+    // It has its stall, and no request.
+    let [row] = &*thermograph.ledger().report().handlers else { panic!("not one row") };
+    assert_eq!((&*row.method, row.requests, row.polls, row.stalls.own()), ("TASK", 0, 0, 1));
 }
 
 #[test]
@@ -177,4 +179,35 @@ fn a_number_is_the_one_that_tokio_shows() {
     let runtime = runtime::Builder::new_current_thread().build().expect("a runtime");
     let id = runtime.spawn(async {}).id();
     assert_eq!(number(id).to_string(), id.to_string());
+}
+
+#[cfg(schedule_latency)]
+#[test]
+fn a_stall_is_charged_with_what_others_waited() {
+    let thermograph = thermograph();
+    let runtime = runtime(thermograph.hooks());
+    let app = app(&thermograph);
+    runtime.block_on(async {
+        let blocking = tokio::spawn(ask(&app, "/blocks"));
+        // Ready at once, on the one worker that the stall holds.
+        let waiting: Vec<_> = (0..3).map(|_| tokio::spawn(async {})).collect();
+        blocking.await.expect("no panic");
+        for task in waiting {
+            task.await.expect("no panic");
+        }
+    });
+    let harm = || {
+        let report = thermograph.ledger().report();
+        let row = report.handlers.iter().find(|row| row.route == "/blocks");
+        row.and_then(|row| row.harm_ms).unwrap_or(0.0)
+    };
+    let deadline = time::Instant::now() + Duration::from_secs(30);
+    while harm() == 0.0 && time::Instant::now() < deadline {
+        thread::sleep(Duration::from_millis(5));
+    }
+    // What waited less than a millisecond is not told: the worker may have been at it already.
+    assert!(harm() > 0.0 && harm() < 60_000.0, "{}", harm());
+    let report = thermograph.ledger().report();
+    let others = report.handlers.iter().filter(|row| row.route != "/blocks");
+    assert_eq!(others.filter_map(|row| row.harm_ms).sum::<f64>(), 0.0);
 }

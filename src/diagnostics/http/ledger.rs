@@ -1,6 +1,6 @@
 //! The ledger over HTTP.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::Arc};
 
 use axum::{
     Json,
@@ -10,25 +10,40 @@ use axum::{
 use http::{HeaderMap, header};
 
 use super::{HttpError, params::Params, profiles::MAX_ROUTE};
-use crate::diagnostics::{Thermograph, metrics, watch::LedgerReport};
+use crate::diagnostics::{Thermograph, history::Back, metrics, watch::LedgerReport};
 
-/// `/debug/handlers`: since the start, or over the next `seconds` (1 to 300); `format` json or
-/// text, which `accept: text/plain` asks for as well; `route`.
+/// How far back to look; the first is the default.
+const WINDOWS: [(&str, Back); 4] =
+    [("start", Back::All), ("1m", Back::Minute), ("5m", Back::FiveMinutes), ("15m", Back::Quarter)];
+
+/// `/debug/handlers`: since the start, over the last minutes (`window` 1m, 5m or 15m), or over the
+/// next `seconds` (1 to 300); `format` json or text, which `accept: text/plain` asks for as well;
+/// `route`.
 pub(crate) async fn handlers(
     State(thermograph): State<Thermograph>,
     Query(given): Query<HashMap<String, String>>,
     headers: HeaderMap,
 ) -> Result<Response, HttpError> {
-    let params = Params::new(given, &["seconds", "format", "route"])?;
+    let params = Params::new(given, &["seconds", "window", "format", "route"])?;
     let wants_text = params.choice("format", &[("json", false), ("text", true)])?
         || (!params.has("format") && accepts_text(&headers));
     let route = params.text("route", MAX_ROUTE)?;
-    let mut report = if params.has("seconds") {
-        let before = thermograph.ledger().snapshot();
+    let back = params.choice("window", &WINDOWS)?;
+    if params.has("window") && params.has("seconds") {
+        let message = "window (the past) cannot be combined with seconds (the future)";
+        return Err(HttpError::bad_request(message.to_owned()));
+    }
+    let history = &thermograph.inner.history;
+    let before = if params.has("seconds") {
+        let before = history.now();
         tokio::time::sleep(params.window(1)?.duration).await;
-        thermograph.ledger().snapshot().since(&before).report()
+        Some(Arc::new(before))
     } else {
-        thermograph.ledger().report()
+        history.before(back)
+    };
+    let mut report = match before {
+        Some(before) => thermograph.ledger().snapshot().since(&before.ledger).report(),
+        None => thermograph.ledger().report(),
     };
     if let Some(route) = route {
         report.handlers.retain(|row| row.route == route);

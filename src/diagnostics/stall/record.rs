@@ -186,6 +186,11 @@ impl Class {
         }
     }
 
+    /// The class of this name.
+    pub(crate) fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|class| class.name() == name)
+    }
+
     /// Whether the handler is at fault.
     pub fn is_the_handler_s(self) -> bool {
         matches!(self, Self::Cpu | Self::Blocked)

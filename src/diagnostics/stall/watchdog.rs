@@ -26,8 +26,15 @@ use std::{
 };
 
 use self::{kernel::Kernel, watched::Watched};
-use super::{Class, Store, namer::Namer, record::Record};
-use crate::diagnostics::watch::{Ended, Moment, Overruns, PollId, Polling, Slot, Times};
+use super::{
+    Class, Store,
+    harm::{Harm, Held},
+    namer::Namer,
+    record::Record,
+};
+use crate::diagnostics::watch::{
+    Activity, Ended, Ledger, Moment, Overruns, PollId, Polling, Slot, Times,
+};
 
 /// The watchdog of a ledger's handlers, until dropped.
 #[derive(Debug)]
@@ -46,11 +53,8 @@ struct Shared {
 
 impl Watch {
     /// Starts; `signals` says whether stacks are taken.
-    pub(crate) fn start(
-        overruns: &'static Overruns,
-        kept: usize,
-        signals: bool,
-    ) -> io::Result<Self> {
+    pub(crate) fn start(ledger: &'static Ledger, kept: usize, signals: bool) -> io::Result<Self> {
+        let overruns = ledger.overruns();
         let store = Arc::new(Store::new(kept, overruns));
         let namer = Namer::start(Arc::clone(&store))?;
         let shared = Arc::new(Shared::default());
@@ -65,6 +69,8 @@ impl Watch {
             ended: VecDeque::new(),
             habits: HashMap::new(),
             habits_at: Moment::now(),
+            harm: Harm::new(ledger),
+            glanced_at: Moment::now(),
         };
         let run = move || watchdog.run(&of_thread);
         let thread = thread::Builder::new().name("thermo-watch".to_owned()).spawn(run)?;
@@ -115,8 +121,13 @@ struct Watchdog {
     /// Times of every thread some time ago, for polls that were not looked at in time.
     habits: HashMap<usize, Times>,
     habits_at: Moment,
+    harm: Harm,
+    /// When it was last seen what the threads do whose polls are not long.
+    glanced_at: Moment,
 }
 
+/// How often it is seen whether handlers run or are blocked.
+const GLANCES: Duration = Duration::from_millis(50);
 /// How often the times of all threads are noted.
 const HABITS: Duration = Duration::from_millis(250);
 /// Stalls that ended and wait for the name of their request.
@@ -134,6 +145,7 @@ impl Watchdog {
             self.take_ended();
             self.take_names();
             let pause = self.look_at_all();
+            self.charge_harm();
             thread::park_timeout(pause);
         }
     }
@@ -143,12 +155,41 @@ impl Watchdog {
         self.note_habits();
         let ours = |polling: &Polling| std::ptr::eq(polling.handler.overruns, self.overruns);
         let polls: Vec<_> = Slot::used().filter_map(Slot::polling).filter(ours).collect();
+        self.glance(&polls);
         // A poll that begins from now on is not to be looked at before.
         let idle = self.first_look();
         let looks = polls.into_iter().map(|polling| self.look(polling));
         let pause = looks.fold(idle, Duration::min);
         self.forget();
         pause
+    }
+
+    /// Notes now and then which handlers run, and which are blocked.
+    fn glance(&mut self, polls: &[Polling]) {
+        let now = Moment::now();
+        if Duration::from_nanos(now.since(self.glanced_at)) < GLANCES {
+            return;
+        }
+        self.glanced_at = now;
+        for Polling { slot, start, thread, handler, .. } in polls {
+            let Some(activity) = Kernel::activity(*thread) else { continue };
+            // Over meanwhile, it was too short to have been blocked.
+            let lasts = slot.polling().is_some_and(|polling| polling.start == *start);
+            handler.trouble.seen(lasts && matches!(activity, Activity::Waiting(_)));
+        }
+    }
+
+    /// Charges handlers with how long their stalls made others wait.
+    fn charge_harm(&mut self) {
+        // By then a poll that lasted meanwhile is known to be a stall, if it is one.
+        let settled = self.threshold + GLANCES;
+        let watched = &self.watched;
+        self.harm.charge(settled, || {
+            let lasting = watched.values().filter(|watched| watched.record.is_some());
+            let polls = lasting.map(|watched| watched.polling);
+            let held = |Polling { handler, start, .. }| Held { handler, start, end: None };
+            polls.map(held).collect()
+        });
     }
 
     /// Forgets polls that are over.
@@ -245,6 +286,10 @@ impl Watchdog {
         }
         if class != Class::Preempted && self.kernel.takes_stacks() && !watched.has_stack() {
             self.store.count_without_stack();
+        }
+        if class != Class::Preempted {
+            let Ended { handler, poll, end, .. } = *ended;
+            self.harm.ended(Held { handler, start: poll.start(), end: Some(end) });
         }
         self.store.close(&record);
         self.namer.send(&record, &self.store);

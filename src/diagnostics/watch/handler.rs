@@ -8,6 +8,7 @@ use super::{
     overrun::Overruns,
     shard::Shard,
     slot::{SLOTS, Slot},
+    trouble::Trouble,
 };
 
 /// The method of work that is no request; its route is where it was spawned.
@@ -21,6 +22,8 @@ pub(crate) struct Handler {
     pub(crate) overruns: &'static Overruns,
     /// From which length that is, in nanoseconds: near at hand, since every poll is compared.
     threshold_ns: u64,
+    /// What the watchdog has found out.
+    pub(crate) trouble: Trouble,
     /// By slot; made when the thread first polls the handler, some 14 KiB each.
     shards: [OnceLock<Box<Shard>>; SLOTS],
 }
@@ -29,7 +32,8 @@ impl Handler {
     pub(crate) fn new(method: Method, route: &str, overruns: &'static Overruns) -> Self {
         let threshold_ns = u64::try_from(overruns.threshold().as_nanos()).unwrap_or(u64::MAX);
         let shards = [const { OnceLock::new() }; SLOTS];
-        Self { method, route: route.into(), overruns, threshold_ns, shards }
+        let trouble = Trouble::default();
+        Self { method, route: route.into(), overruns, threshold_ns, trouble, shards }
     }
 
     #[inline]

@@ -20,6 +20,7 @@ use super::{
     handler::Handler,
     overrun::Overruns,
     snapshot::{LedgerReport, Snapshot},
+    waits::Waits,
 };
 
 /// What each handler has cost.
@@ -41,6 +42,7 @@ pub struct Ledger {
     /// Held while a row is made.
     claiming: Mutex<()>,
     overruns: &'static Overruns,
+    waits: Waits,
     /// Requests of handlers past the bound; counted in the row `other` too.
     overflowed: AtomicU64,
     /// Requests that matched no route: scanners must not fill the table.
@@ -81,6 +83,7 @@ impl Ledger {
             used: AtomicUsize::new(0),
             claiming: Mutex::default(),
             overruns,
+            waits: Waits::new(),
             overflowed: AtomicU64::new(0),
             unmatched: Handler::new(any_method(), "(unmatched)", overruns),
             other: Handler::new(any_method(), "(other)", overruns),
@@ -99,12 +102,18 @@ impl Ledger {
         let rows = self.rows.iter().filter_map(|row| row.get().map(Box::as_ref));
         let uptime = Duration::from_nanos(Moment::now().since(self.since));
         let overflowed = self.overflowed.load(Relaxed);
-        Snapshot::take(rows.chain([&self.unmatched, &self.other]), uptime, overflowed)
+        let rows = rows.chain([&self.unmatched, &self.other]);
+        Snapshot::take(rows, uptime, overflowed, self.waits.is_told())
     }
 
     /// Polls that took too long.
     pub(crate) fn overruns(&self) -> &'static Overruns {
         self.overruns
+    }
+
+    /// Tasks that waited long for a worker.
+    pub(crate) fn waits(&self) -> &Waits {
+        &self.waits
     }
 
     /// A hint of its own for a route; routes past the bound have none that helps.

@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
-use histogram::Histogram;
+use histogram::{Quantile, SparseHistogram};
 use serde::{Deserialize, Serialize};
 
 use super::{
     handler::Handler,
     shard::{Counts, Shard},
     timings::{Timings, Totals},
+    trouble::{StallCounts, Troubles},
 };
 
 /// The ledger's counters at one moment.
@@ -17,6 +18,8 @@ pub struct Snapshot {
     rows: Vec<Row>,
     uptime: Duration,
     overflowed: u64,
+    /// Whether it is known how long tasks waited for a worker.
+    knows_harm: bool,
 }
 
 /// What each handler has cost.
@@ -59,6 +62,20 @@ pub struct HandlerRow {
     pub busy_ms: f64,
     /// Share of all handlers' time in polls, 0 to 1.
     pub busy_share: f64,
+    /// Workers that the handler kept busy on average: its time in polls over the time that passed.
+    pub worker_share: f64,
+    /// Of the time in polls, the share on a processor or waiting for one, 0 to 1; none where the
+    /// watchdog saw too few polls to tell.
+    pub cpu_share: Option<f64>,
+    /// Of the time in polls, the share waiting in a system call, 0 to 1; none as above.
+    pub blocked_share: Option<f64>,
+    /// Polls over the threshold, by whose fault they are.
+    pub stalls: StallCounts,
+    /// Milliseconds of stalls that are not the machine's fault.
+    pub stalled_ms: f64,
+    /// Milliseconds that other tasks, added up, waited for a worker while a stall of this handler
+    /// held one; none where no runtime has the hooks that tell it.
+    pub harm_ms: Option<f64>,
 }
 
 /// Quantiles of durations in milliseconds, right within 6.25 %.
@@ -83,11 +100,13 @@ struct Row {
     head: Distribution,
     total: Distribution,
     polls: Distribution,
+    troubles: Troubles,
 }
 
 #[derive(Clone, Debug)]
 struct Distribution {
-    histogram: Histogram,
+    /// As a rule a few dozen buckets have something in them: snapshots are kept for minutes.
+    histogram: SparseHistogram,
     sum: Duration,
     /// None in a window, where only the histogram knows.
     max: Option<Duration>,
@@ -98,9 +117,13 @@ impl Snapshot {
         rows: impl Iterator<Item = &'a Handler>,
         uptime: Duration,
         overflowed: u64,
+        knows_harm: bool,
     ) -> Self {
-        let seen = |row: &&Handler| row.shards().next().is_some();
-        Self { rows: rows.filter(seen).map(Row::take).collect(), uptime, overflowed }
+        // Tasks have no shards, and stalls.
+        let seen =
+            |row: &&Handler| row.shards().next().is_some() || row.trouble.now().counts().all() > 0;
+        let rows = rows.filter(seen).map(Row::take).collect();
+        Self { rows, uptime, overflowed, knows_harm }
     }
 
     /// What was added since an earlier snapshot of the same ledger.
@@ -114,18 +137,18 @@ impl Snapshot {
             rows: self.rows.iter().map(row).collect(),
             uptime: self.uptime.saturating_sub(earlier.uptime),
             overflowed: self.overflowed.saturating_sub(earlier.overflowed),
+            knows_harm: self.knows_harm,
         }
     }
 
-    /// The counters as a report; handlers without a request or a poll are left out.
+    /// The counters as a report; handlers without a request, a poll or a stall are left out.
     pub fn report(&self) -> LedgerReport {
         let busy: Duration = self.rows.iter().map(|row| row.polls.sum).sum();
-        let mut handlers: Vec<_> = self
-            .rows
-            .iter()
-            .map(|row| row.report(busy))
-            .filter(|row| row.polls > 0 || row.requests > 0 || row.in_flight > 0)
-            .collect();
+        let is_there = |row: &HandlerRow| {
+            row.polls > 0 || row.requests > 0 || row.in_flight > 0 || row.stalls.all() > 0
+        };
+        let rows = self.rows.iter().map(|row| row.report(self, busy));
+        let mut handlers: Vec<_> = rows.filter(is_there).collect();
         handlers.sort_by(|a, b| b.busy_ms.total_cmp(&a.busy_ms));
         let seconds = self.uptime.as_secs_f64();
         LedgerReport { seconds, handlers, overflowed: self.overflowed }
@@ -147,6 +170,7 @@ impl Row {
             head: take(|shard| &shard.head),
             total,
             polls: take(|shard| &shard.polls),
+            troubles: handler.trouble.now(),
         }
     }
 
@@ -163,11 +187,16 @@ impl Row {
             head: self.head.since(&old.head),
             total: self.total.since(&old.total),
             polls: self.polls.since(&old.polls),
+            troubles: self.troubles.since(&old.troubles),
         }
     }
 
-    fn report(&self, all_busy: Duration) -> HandlerRow {
-        let busy = self.polls.sum;
+    fn report(&self, of: &Snapshot, all_busy: Duration) -> HandlerRow {
+        let (busy, troubles) = (self.polls.sum, &self.troubles);
+        let (cpu_share, blocked_share) = troubles.shares().unzip();
+        let share = |whole: Duration| {
+            if whole.is_zero() { 0.0 } else { busy.div_duration_f64(whole) }
+        };
         HandlerRow {
             method: self.method.clone(),
             route: self.route.clone(),
@@ -181,7 +210,13 @@ impl Row {
             polls: self.polls.count(),
             poll_ms: self.polls.quantiles(),
             busy_ms: millis(busy),
-            busy_share: if all_busy.is_zero() { 0.0 } else { busy.div_duration_f64(all_busy) },
+            busy_share: share(all_busy),
+            worker_share: share(of.uptime),
+            cpu_share,
+            blocked_share,
+            stalls: troubles.counts(),
+            stalled_ms: millis(troubles.stalled()),
+            harm_ms: of.knows_harm.then(|| millis(troubles.harm)),
         }
     }
 }
@@ -190,6 +225,7 @@ impl Distribution {
     fn take<'a>(timings: impl Iterator<Item = &'a Timings>) -> Self {
         let Totals { histogram, sum_ns, max_ns } = Totals::of(timings);
         let max = Some(Duration::from_nanos(max_ns));
+        let histogram = SparseHistogram::from(&histogram);
         Self { histogram, sum: Duration::from_nanos(sum_ns), max }
     }
 
@@ -206,17 +242,17 @@ impl Distribution {
     }
 
     fn count(&self) -> u64 {
-        self.histogram.as_slice().iter().sum()
+        self.histogram.count().iter().sum()
     }
 
     fn quantiles(&self) -> Quantiles {
-        let mut buckets = [const { None }; 4];
-        if self.histogram.quantile_buckets_into(&[0.5, 0.9, 0.99, 1.0], &mut buckets).is_err() {
+        const WANTED: [f64; 4] = [0.5, 0.9, 0.99, 1.0];
+        let Ok(Some(found)) = self.histogram.quantiles(&WANTED) else {
             return Quantiles::default();
-        }
-        let [p50, p90, p99, top] = buckets.map(|bucket| match bucket {
-            Some(bucket) => millis(Duration::from_nanos(bucket.end())),
-            None => 0.0,
+        };
+        let [p50, p90, p99, top] = WANTED.map(|wanted| {
+            let bucket = Quantile::new(wanted).ok().and_then(|wanted| found.get(&wanted));
+            bucket.map_or(0.0, |bucket| millis(Duration::from_nanos(bucket.end())))
         });
         let max = self.max.map_or(top, millis);
         // A bucket's end may lie past the longest value in it.
@@ -243,7 +279,7 @@ mod tests {
     }
 
     fn snapshot(handler: &Handler) -> Snapshot {
-        Snapshot::take([handler].into_iter(), Duration::from_secs(1), 0)
+        Snapshot::take([handler].into_iter(), Duration::from_secs(1), 0, false)
     }
 
     #[test]

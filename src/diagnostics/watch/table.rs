@@ -4,8 +4,11 @@ use std::fmt;
 
 use super::snapshot::{HandlerRow, LedgerReport};
 
-const HEAD: [&str; 9] =
-    ["handler", "requests", "errors", "p50 ms", "p99 ms", "polls", "poll p99", "longest", "busy"];
+const HEAD: [&str; COLUMNS] = [
+    "handler", "requests", "errors", "p50 ms", "p99 ms", "polls", "poll p99", "longest", "busy",
+    "stalls", "harm ms",
+];
+const COLUMNS: usize = 11;
 
 impl fmt::Display for LedgerReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -18,7 +21,7 @@ impl fmt::Display for LedgerReport {
         writeln!(
             f,
             "over {:.0} s; latency to the response head and polls in ms; busy: share of all \
-             handlers' time in polls",
+             handlers' time in polls; harm: how long others waited for a worker that a stall held",
             self.seconds
         )?;
         if self.overflowed > 0 {
@@ -32,7 +35,7 @@ impl fmt::Display for LedgerReport {
     }
 }
 
-fn cells(row: &HandlerRow) -> [String; 9] {
+fn cells(row: &HandlerRow) -> [String; COLUMNS] {
     let errors: u64 = row.by_class[3..].iter().sum::<u64>() + row.cancelled + row.cut;
     [
         format!("{} {}", row.method, row.route),
@@ -44,10 +47,12 @@ fn cells(row: &HandlerRow) -> [String; 9] {
         millis(row.poll_ms.p99),
         millis(row.poll_ms.max),
         format!("{:.1} %", row.busy_share * 100.0),
+        row.stalls.own().to_string(),
+        row.harm_ms.map_or_else(|| "-".to_owned(), |harm| format!("{harm:.0}")),
     ]
 }
 
-fn line(f: &mut fmt::Formatter<'_>, width: usize, cells: &[String; 9]) -> fmt::Result {
+fn line(f: &mut fmt::Formatter<'_>, width: usize, cells: &[String; COLUMNS]) -> fmt::Result {
     write!(f, "{:width$}", cells[0])?;
     for cell in &cells[1..] {
         write!(f, "  {cell:>8}")?;

@@ -1,0 +1,140 @@
+//! What stalls do to others: how long tasks waited for a worker while one held it.
+//!
+//! A wait is compared with the stalls that lasted meanwhile. Where several did, each has an equal
+//! part of the time in which they overlap, so that the harm of all adds up to the time waited.
+
+use std::{collections::VecDeque, time::Duration};
+
+use crate::diagnostics::watch::{Handler, Ledger, Moment, Waited};
+
+/// Finds out whose fault waits are.
+#[derive(Debug)]
+pub(super) struct Harm {
+    ledger: &'static Ledger,
+    /// Stalls that have ended, the oldest first.
+    ended: VecDeque<Held>,
+    /// Waits whose stalls may not all be known yet.
+    waits: VecDeque<Waited>,
+}
+
+/// A worker that a stall held, or holds.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Held {
+    pub(super) handler: &'static Handler,
+    pub(super) start: Moment,
+    /// None while it lasts.
+    pub(super) end: Option<Moment>,
+}
+
+/// A stretch of time, by how many nanoseconds ago it began and ended.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Past {
+    from: u64,
+    to: u64,
+}
+
+/// Stalls that are remembered after their end, at most so many and so long. Who waited longer
+/// waited for more than these.
+const REMEMBERED: usize = 1024;
+const REMEMBER: Duration = Duration::from_secs(30);
+
+impl Harm {
+    pub(super) fn new(ledger: &'static Ledger) -> Self {
+        Self { ledger, ended: VecDeque::new(), waits: VecDeque::new() }
+    }
+
+    /// A stall has ended.
+    pub(super) fn ended(&mut self, held: Held) {
+        if self.ended.len() >= REMEMBERED {
+            self.ended.pop_front();
+        }
+        self.ended.push_back(held);
+    }
+
+    /// Charges what was waited; `lasting` are the stalls that last.
+    ///
+    /// A poll that is too long is known as such after `settled`: until then a wait is not charged.
+    pub(super) fn charge(&mut self, settled: Duration, lasting: impl Fn() -> Vec<Held>) {
+        self.waits.extend(std::iter::from_fn(|| self.ledger.waits().next()));
+        let now = Moment::now();
+        let ago = |moment: Moment| now.since(moment);
+        let is_settled = |wait: &Waited| u128::from(ago(wait.end)) >= settled.as_nanos();
+        let ready = self.waits.iter().take_while(|wait| is_settled(wait)).count();
+        if ready == 0 {
+            return;
+        }
+        let remember = REMEMBER.as_nanos();
+        self.ended.retain(|held| held.end.is_none_or(|end| u128::from(ago(end)) < remember));
+        let lasting = lasting();
+        let held: Vec<_> =
+            self.ended.iter().chain(&lasting).map(|held| (held, held.past(now))).collect();
+        for wait in self.waits.drain(..ready) {
+            let to = ago(wait.end);
+            let from = to + u64::try_from(wait.length.as_nanos()).unwrap_or(u64::MAX);
+            let shared = held.iter().filter_map(|(held, past)| {
+                past.common(Past { from, to }).map(|common| (held.handler, common))
+            });
+            let shared: Vec<_> = shared.collect();
+            for ((handler, _), part) in shared.iter().zip(parts(&shared)) {
+                handler.trouble.harm(Duration::from_nanos(part));
+            }
+        }
+    }
+}
+
+impl Held {
+    fn past(&self, now: Moment) -> Past {
+        Past { from: now.since(self.start), to: self.end.map_or(0, |end| now.since(end)) }
+    }
+}
+
+impl Past {
+    fn common(self, other: Self) -> Option<Self> {
+        let both = Self { from: self.from.min(other.from), to: self.to.max(other.to) };
+        (both.from > both.to).then_some(both)
+    }
+
+    fn length(self) -> u64 {
+        self.from - self.to
+    }
+}
+
+/// Each one's part of the time that any of them takes.
+fn parts<T>(overlaps: &[(T, Past)]) -> Vec<u64> {
+    let mut edges: Vec<_> = overlaps.iter().flat_map(|(_, past)| [past.from, past.to]).collect();
+    edges.sort_unstable();
+    edges.dedup();
+    let mut parts = vec![0; overlaps.len()];
+    for edge in edges.windows(2) {
+        let stretch = Past { from: edge[1], to: edge[0] };
+        let covers = |past: &Past| past.from >= stretch.from && past.to <= stretch.to;
+        let sharing = overlaps.iter().filter(|(_, past)| covers(past)).count().max(1) as u64;
+        let of_stretch = parts.iter_mut().zip(overlaps).filter(|(_, (_, past))| covers(past));
+        of_stretch.for_each(|(part, _)| *part += stretch.length() / sharing);
+    }
+    parts
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stalls_share_the_time_in_which_they_overlap() {
+        let past = |from, to| ((), Past { from, to });
+        assert_eq!(parts(&[past(100, 40)]), [60]);
+        // From 80 to 40 both, before and after one of them.
+        assert_eq!(parts(&[past(100, 40), past(80, 0)]), [20 + 20, 20 + 40]);
+        assert_eq!(parts(&[past(9, 0), past(9, 0), past(9, 0)]), [3, 3, 3]);
+        // In between there is none.
+        assert_eq!(parts(&[past(100, 80), past(40, 0)]), [20, 40]);
+        assert!(parts::<()>(&[]).is_empty());
+    }
+
+    #[test]
+    fn what_has_no_time_in_common_is_not_charged() {
+        let (wait, stall) = (Past { from: 50, to: 10 }, Past { from: 100, to: 50 });
+        assert_eq!(wait.common(stall), None);
+        assert_eq!(wait.common(Past { from: 60, to: 40 }), Some(Past { from: 50, to: 40 }));
+    }
+}
