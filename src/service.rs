@@ -13,6 +13,7 @@
 //! # Ok(()) }
 //! ```
 
+pub mod badge;
 mod body;
 mod config;
 mod cpu;

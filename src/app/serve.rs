@@ -3,6 +3,7 @@
 use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
+    sync::Arc,
     time::Duration,
 };
 
@@ -17,8 +18,8 @@ use super::{
     server, shutdown, telemetry,
 };
 use crate::{
-    diagnostics::{BuildInfo, Door, Thermograph},
-    service::Service,
+    diagnostics::{BuildInfo, Door, Thermograph, label},
+    service::{Service, badge},
 };
 
 /// Serve the AI API, and the diagnostics beside it.
@@ -71,6 +72,11 @@ pub fn run(file: Option<&Path>, args: &Args) -> anyhow::Result<()> {
         tracing::error!("{missing}");
     }
     let door = thermograph.serve()?;
+    // Threads of the engine compute for whoever asked.
+    badge::install(|| {
+        let label = label::here();
+        Arc::new(move || label.put_on())
+    });
     // Reads and prepares the models: before there is a runtime that it could block.
     let service = Service::start(config.service())?;
     let mut builder = runtime::Builder::new_multi_thread();

@@ -70,6 +70,29 @@ pub fn blocking<T>(work: impl FnOnce() -> T) -> impl FnOnce() -> T {
     }
 }
 
+/// The handler that is at work here, for threads that work for many handlers by turns.
+pub fn here() -> Label {
+    Label(Slot::current().handler())
+}
+
+/// A handler's name; made by [`here`].
+#[derive(Clone, Copy, Debug)]
+pub struct Label(Option<&'static Handler>);
+
+impl Label {
+    /// Puts the name on this thread, until another is put on it: CPU samples of the thread have the
+    /// handler's route.
+    ///
+    /// For a pool of threads that take what comes: [`blocking`] names one closure, and takes the name
+    /// back. Inside of a poll it does nothing.
+    pub fn put_on(self) {
+        let slot = Slot::current();
+        if !slot.is_polling() {
+            slot.lend(self.0);
+        }
+    }
+}
+
 impl<F: Future> Future for Labelled<F> {
     type Output = F::Output;
 

@@ -12,7 +12,7 @@ use crossbeam_channel::{Receiver, Sender, TrySendError};
 use thiserror::Error;
 use tokio::sync::oneshot;
 
-use super::nice;
+use super::{badge::Badge, nice};
 
 /// A pool of threads that compute; cheap to clone, all clones are one.
 #[derive(Clone, Debug)]
@@ -57,6 +57,11 @@ impl CpuPool {
 
     /// Puts a job in the queue; a panic in it is reported, and ends the job only.
     pub(crate) fn spawn(&self, job: impl FnOnce() + Send + 'static) -> Result<(), CpuError> {
+        let badge = Badge::here();
+        let job = move || {
+            badge.put_on();
+            job();
+        };
         self.jobs.try_send(Message::Job(Box::new(job))).map_err(|error| match error {
             TrySendError::Full(_) => CpuError::Full,
             TrySendError::Disconnected(_) => CpuError::Lost,

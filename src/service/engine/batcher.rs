@@ -16,7 +16,7 @@ use super::{
     encoder::{Encoder, Vector},
     meters::Meters,
     pending::{Entry, Pending},
-    request::{Batch, Outcome},
+    request::{Batch, Outcome, Request},
 };
 
 /// What the thread is told.
@@ -100,10 +100,11 @@ impl Batcher {
     fn work(&mut self, batch: &[Entry]) {
         let start = Instant::now();
         let ids: Vec<_> = batch.iter().map(|entry| entry.ids.as_slice()).collect();
-        // A batch has many requests, a span one parent: any of theirs.
-        let vectors = batch[0].request.span.in_scope(|| {
+        // A batch has many requests, a span one parent and a thread one name: any of theirs.
+        let Request { span, badge, .. } = &*batch[0].request;
+        let vectors = span.in_scope(|| {
             // A fault in one batch must not end the service.
-            catch_unwind(AssertUnwindSafe(|| self.encoder.encode(&ids)))
+            catch_unwind(AssertUnwindSafe(|| self.encoder.encode(&ids, badge)))
         });
         let infer = start.elapsed();
         self.batches += 1;

@@ -8,6 +8,7 @@ use rten::{
 use thiserror::Error;
 
 use super::{LoadError, Pooling};
+use crate::service::badge::Badge;
 
 /// A model's graph, and the threads that it runs on.
 pub(super) struct Encoder {
@@ -66,7 +67,7 @@ impl Encoder {
         let mut encoder = Self { graph, inputs, output, pooled, pooling, threads, dimensions: 0 };
         let longest = vec![0; max_tokens];
         let vectors = encoder
-            .encode(&[&longest])
+            .encode(&[&longest], &Badge::here())
             .map_err(|error| refused(format!("it does not run on {max_tokens} tokens: {error}")))?;
         encoder.dimensions = vectors.first().map_or(0, |vector| vector.len());
         Ok(encoder)
@@ -77,14 +78,25 @@ impl Encoder {
         self.dimensions
     }
 
-    /// Vectors of several inputs, in their order.
-    pub(super) fn encode(&self, batch: &[&[u32]]) -> Result<Vec<Vector>, EncodeError> {
+    /// Vectors of several inputs, in their order; all threads work in the name of the badge.
+    pub(super) fn encode(
+        &self,
+        batch: &[&[u32]],
+        badge: &Badge,
+    ) -> Result<Vec<Vector>, EncodeError> {
+        badge.put_on();
         let padded = Padded::new(batch);
         let shape = padded.shape;
         let mask = padded.mask.clone();
         let span = tracing::debug_span!("infer", inputs = shape[0], tokens = shape[1]);
         // Called on a thread of the pool, so that the stack of a sample reads `infer`.
-        let output = span.in_scope(|| self.threads.run(|| self.infer(padded)))?;
+        let output = span.in_scope(|| {
+            self.threads.run(|| {
+                // The pool is one of rayon's, and this is a thread of it.
+                rayon::broadcast(|_| badge.put_on());
+                self.infer(padded)
+            })
+        })?;
         Ok(tracing::debug_span!("pool").in_scope(|| pool(&output, &mask, self.pooling)))
     }
 

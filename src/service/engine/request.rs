@@ -13,6 +13,7 @@ use tokio::sync::oneshot;
 use tracing::Span;
 
 use super::{EmbedError, admission::Reservation, encoder::Vector, meters::Meters};
+use crate::service::badge::Badge;
 
 /// The vectors of a request.
 #[derive(Debug)]
@@ -39,6 +40,7 @@ pub struct Timings {
 /// A request, shared by its inputs. Its lock is taken by the engine's threads only.
 pub(super) struct Request {
     pub(super) span: Span,
+    pub(super) badge: Badge,
     pub(super) admitted: Instant,
     /// Set once nobody waits for the vectors.
     left: Arc<AtomicBool>,
@@ -95,6 +97,7 @@ impl Request {
         let left = Arc::new(AtomicBool::new(false));
         let request = Arc::new(Self {
             span: Span::current(),
+            badge: Badge::here(),
             admitted: Instant::now(),
             left: Arc::clone(&left),
             progress: Mutex::new(Progress::new(inputs, sender, places)),
