@@ -28,10 +28,12 @@ mod builder;
 pub mod capture;
 mod config;
 mod console;
+pub mod diagnosis;
 mod door;
 pub mod flamegraph;
 pub(crate) mod folded;
 mod gate;
+mod history;
 #[cfg(tokio_unstable)]
 pub mod hooks;
 mod http;
@@ -54,6 +56,7 @@ use tracing_subscriber::{Layer, registry::LookupSpan};
 pub use build_info::BuildInfo;
 pub use builder::{BuildError, Builder};
 pub use config::{Config, ConsoleMode, Invalid, Stacks, Token};
+pub use diagnosis::Diagnosis;
 pub use door::{Door, ServeError};
 #[cfg(tokio_unstable)]
 pub use hooks::Hooks;
@@ -74,6 +77,8 @@ struct Inner {
     config: Config,
     ledger: &'static Ledger,
     captures: Captures,
+    // Before the stalls, whose books it reads.
+    history: history::History,
     stalls: stall::Watch,
     /// Taken apart once: the layer by `tracing_layer`, the server by `serve`.
     console: Mutex<Console>,

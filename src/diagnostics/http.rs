@@ -1,6 +1,7 @@
 //! The diagnostics' routes, all on this page.
 
 mod access;
+mod diagnosis;
 mod error;
 mod index;
 mod ledger;
@@ -16,6 +17,7 @@ use axum::{
 };
 use http::Uri;
 
+pub(crate) use self::index::escape;
 use self::{access::Access, error::HttpError};
 use super::Thermograph;
 
@@ -31,6 +33,7 @@ use super::Thermograph;
 /// | `/debug/fgprof` | wall-clock time in polls, by stack |
 /// | `/debug/spans` | time in spans |
 /// | `/debug/stalls` | the newest stalls, and those to come |
+/// | `/debug/diagnosis` | verdicts over handlers |
 /// | `/debug/handlers` | the ledger |
 /// | `/metrics` | the same for Prometheus |
 pub(crate) fn router(thermograph: &Thermograph) -> Router {
@@ -47,6 +50,7 @@ pub(crate) fn router(thermograph: &Thermograph) -> Router {
         .route("/debug/fgprof", get(profiles::wall))
         .route("/debug/spans", get(profiles::spans))
         .route("/debug/stalls", get(stalls::stalls))
+        .route("/debug/diagnosis", get(diagnosis::diagnosis))
         .route("/debug/handlers", get(ledger::handlers))
         .route("/metrics", get(ledger::metrics))
         .fallback(unknown)

@@ -62,12 +62,17 @@ pub(crate) fn standpoint<'a, T>(
 }
 
 /// Whether a function is one that somebody chose: of the app, or of a library that works for it.
-fn is_chosen(name: &str) -> bool {
+pub(crate) fn is_chosen(name: &str) -> bool {
     name.contains("::") && !is_plumbing(name)
 }
 
+/// Whether a function is what polls a handler, or a task: what it calls is theirs.
+pub(crate) fn polls(name: &str) -> bool {
+    name.trim_start_matches('<').starts_with(OURS) || name.contains("tokio::runtime::task::")
+}
+
 /// Whether a source file is one of a dependency, as cargo keeps them, or not known.
-fn is_dependency(file: &str) -> bool {
+pub(crate) fn is_dependency(file: &str) -> bool {
     file.is_empty()
         || ["/registry/src/", "/git/checkouts/", "/rustc/"].iter().any(|at| file.contains(at))
 }

@@ -57,7 +57,7 @@ fn bad_parameters_are_named_with_their_value_and_what_is_allowed() {
 }
 
 /// A client whose capture runs, for five minutes, and what the next one was told.
-fn long_capture(app: &App, kind: &str) -> (TcpStream, String) {
+pub(crate) fn long_capture(app: &App, kind: &str) -> (TcpStream, String) {
     let door = app.diagnostics("").trim_start_matches("http://").to_owned();
     let ask_long = || {
         let mut client = TcpStream::connect(&door).expect("connected");

@@ -5,6 +5,7 @@
 mod app;
 mod captures;
 mod churn;
+mod diagnosis;
 mod door;
 mod go;
 mod guard;

@@ -84,7 +84,7 @@ fn section(title: &str, links: &[Link]) -> String {
     format!("<h2>{title}</h2><table>{rows}</table>")
 }
 
-fn escape(text: &str) -> String {
+pub(crate) fn escape(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
 

@@ -1,0 +1,195 @@
+//! Samples of one handler, put together by what they show.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Cause, Leaf, causes::Rule};
+use crate::diagnostics::{
+    Class, Profile, folded,
+    plumbing::{self, is_dependency},
+    profile::{Frame, Sample},
+};
+
+/// A function in a stack.
+#[derive(Clone, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
+pub struct StackFrame {
+    /// Demangled name, without the hash.
+    pub function: String,
+    /// Source file, empty where it is not known.
+    pub file: String,
+    /// Line in the file, 0 where it is not known.
+    pub line: u32,
+    /// Whether it is the app's own code, and no library's.
+    pub own: bool,
+}
+
+/// What to try where no worker is kept from anything.
+const ELSEWHERE: &str = "no worker waits for it: it is on threads of its own. Less of it, or more \
+                         processors";
+/// Functions that are told of a cause.
+const LEAVES: usize = 3;
+
+/// Samples, and what all of them weigh.
+#[derive(Clone, Debug)]
+pub(super) struct Evidence<'a> {
+    samples: Vec<&'a Sample>,
+}
+
+/// What samples have in common that show the same.
+#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
+struct Kind<'a> {
+    rule: &'static str,
+    class: Option<&'a str>,
+    syscall: Option<&'a str>,
+    /// The function that the app stands in.
+    function: Option<&'a str>,
+}
+
+/// CPU time of requests, without that of tasks of nobody's.
+pub(super) fn of_handlers(profile: &Profile) -> Evidence<'_> {
+    let of_handler = |sample: &&Sample| sample.label("route").is_some();
+    Evidence { samples: profile.samples.iter().filter(of_handler).collect() }
+}
+
+impl<'a> Evidence<'a> {
+    pub(super) fn of(profile: &'a Profile, method: &str, route: &str) -> Self {
+        let is_its = |sample: &&Sample| {
+            sample.label("route") == Some(route) && sample.label("method") == Some(method)
+        };
+        Self { samples: profile.samples.iter().filter(is_its).collect() }
+    }
+
+    /// Stalls that are the machine's fault show nothing of the handler.
+    pub(super) fn without_preempted(mut self) -> Self {
+        self.samples.retain(|sample| sample.label("class") != Some(Class::Preempted.name()));
+        self
+    }
+
+    /// Milliseconds that the samples weigh.
+    pub(super) fn millis(&self) -> f64 {
+        self.weight() as f64 / 1e6
+    }
+
+    /// What the samples show, the heaviest first, at most so many.
+    pub(super) fn causes(&self, most: usize) -> Vec<Cause> {
+        let mut kinds = BTreeMap::<Kind<'_>, Vec<&Sample>>::new();
+        for sample in &self.samples {
+            kinds.entry(Kind::of(sample)).or_default().push(sample);
+        }
+        let mut kinds: Vec<_> = kinds.into_values().map(|samples| Evidence { samples }).collect();
+        kinds.sort_by_key(|kind| std::cmp::Reverse(kind.weight()));
+        let whole = self.weight().max(1) as f64;
+        kinds.iter().take(most).filter_map(|kind| kind.cause(whole)).collect()
+    }
+
+    /// What these samples, all of one kind, show.
+    fn cause(&self, whole: f64) -> Option<Cause> {
+        let leaves = self.leaves();
+        let first = leaves.first().map(|first| first.function.as_str());
+        let telling = self.samples.iter().filter(|sample| leaf(sample) == first);
+        let heaviest = telling.max_by_key(|sample| sample.weight())?;
+        let kind = Kind::of(heaviest);
+        let rule = Rule::of(kind.class, kind.syscall, &names(heaviest));
+        let frames: Vec<_> = heaviest.frames().map(|frame| &**frame).collect();
+        let at = plumbing::standpoint(&frames, |frame| (&frame.name, &frame.file));
+        let is_elsewhere = kind.class.is_none() && !is_polled(heaviest);
+        Some(Cause {
+            what: rule.what.to_owned(),
+            share: self.weight() as f64 / whole,
+            class: kind.class.and_then(Class::named),
+            syscall: kind.syscall.map(str::to_owned),
+            at: at.map(|frame| StackFrame::of(frame)),
+            r#try: (if is_elsewhere { ELSEWHERE } else { rule.remedy }).to_owned(),
+            leaves,
+            stack: frames.iter().map(|frame| StackFrame::of(frame)).collect(),
+        })
+    }
+
+    /// The functions that were stood in, the one with the most time first.
+    fn leaves(&self) -> Vec<Leaf> {
+        let mut leaves = BTreeMap::<&str, i64>::new();
+        for sample in &self.samples {
+            if let Some(name) = leaf(sample) {
+                *leaves.entry(name).or_default() += sample.weight();
+            }
+        }
+        let mut leaves: Vec<_> = leaves.into_iter().collect();
+        leaves.sort_by_key(|(_, weight)| std::cmp::Reverse(*weight));
+        let whole = self.weight().max(1) as f64;
+        let leaf = |(function, weight): (&str, i64)| Leaf {
+            function: function.to_owned(),
+            share: weight as f64 / whole,
+        };
+        leaves.into_iter().take(LEAVES).map(leaf).collect()
+    }
+
+    fn weight(&self) -> i64 {
+        self.samples.iter().map(|sample| sample.weight()).sum()
+    }
+}
+
+impl<'a> Kind<'a> {
+    fn of(sample: &'a Sample) -> Self {
+        let (class, syscall) = (sample.label("class"), sample.label("syscall"));
+        let frames: Vec<_> = sample.frames().map(|frame| &**frame).collect();
+        let at = plumbing::standpoint(&frames, |frame| (&frame.name, &frame.file));
+        let rule = Rule::of(class, syscall, &names(sample)).what;
+        Self { rule, class, syscall, function: at.map(|frame| frame.name.as_str()) }
+    }
+}
+
+impl StackFrame {
+    fn of(Frame { name, file, line, .. }: &Frame) -> Self {
+        let own = plumbing::is_chosen(name) && !is_dependency(file);
+        Self { function: name.clone(), file: file.clone(), line: *line, own }
+    }
+}
+
+/// The function that the thread stood in: of inlined ones, the one that they are inlined into.
+fn leaf(sample: &Sample) -> Option<&str> {
+    // The kernel's page of code (vdso) has no names.
+    let outermost = sample.stack.iter().find_map(|location| location.frames.last());
+    outermost.map(|frame| frame.name.as_str())
+}
+
+/// Whether a worker of the runtime did it, in a poll.
+fn is_polled(sample: &Sample) -> bool {
+    sample.frames().any(|frame| plumbing::polls(&frame.name))
+}
+
+/// The functions from the leaf down to where the handler or the task is polled: what is below
+/// polls whatever there is.
+fn names(sample: &Sample) -> Vec<&str> {
+    let names = sample.frames().map(|frame| frame.name.as_str());
+    names.take_while(|name| !plumbing::polls(name)).collect()
+}
+
+/// A sentence about CPU time that no handler is charged with, where it is much.
+pub(super) fn elsewhere(profile: &Profile) -> Option<String> {
+    /// Share of all CPU time.
+    const MUCH: f64 = 0.2;
+    let unnamed = |sample: &&Sample| sample.label("route").is_none();
+    let whole: i64 = profile.samples.iter().map(Sample::weight).sum();
+    let mut pools = BTreeMap::<&str, Vec<&Sample>>::new();
+    for sample in profile.samples.iter().filter(unnamed) {
+        let pool = folded::pool(sample.label("thread").unwrap_or("?"));
+        pools.entry(pool).or_default().push(sample);
+    }
+    let mut pools: Vec<_> =
+        pools.into_iter().map(|(pool, samples)| (pool, Evidence { samples })).collect();
+    pools.sort_by_key(|(_, evidence)| std::cmp::Reverse(evidence.weight()));
+    let share = |weight: i64| weight as f64 / whole.max(1) as f64;
+    let all = share(pools.iter().map(|(_, evidence)| evidence.weight()).sum());
+    let (pool, most) = pools.first()?;
+    let at = most.causes(1).pop().and_then(|cause| cause.at);
+    let at = at.map_or_else(String::new, |at| format!(", there most in {}", at.function));
+    (all >= MUCH).then(|| {
+        format!(
+            "{:.0} % of the CPU time is no handler's: {:.0} % is that of threads `{pool}`{at}; \
+             `label::blocking` puts a handler's name on work that it hands on",
+            all * 100.0,
+            share(most.weight()) * 100.0
+        )
+    })
+}

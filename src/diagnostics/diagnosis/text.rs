@@ -1,0 +1,138 @@
+//! A diagnosis in words, for a terminal.
+
+use std::fmt::Write as _;
+
+use super::{Cause, Diagnosis, Finding, Leaf, Numbers, StackFrame, Verdict};
+use crate::diagnostics::watch::{HandlerRow, table::millis};
+
+/// Own functions of a stack that are shown; the others are in JSON and on the page.
+const OWN: usize = 4;
+
+/// The whole of it; `paint` may colour what belongs to a verdict.
+pub(super) fn write(diagnosis: &Diagnosis, paint: &dyn Fn(Finding, &str) -> String) -> String {
+    let Diagnosis { seconds, verdicts, notes, .. } = diagnosis;
+    let handler = |verdict: &Verdict| format!("{} {}", verdict.method, verdict.route);
+    let width = verdicts.iter().map(|verdict| handler(verdict).chars().count()).max();
+    let width = width.unwrap_or(0).max("handler".len());
+    let mut text = format!(
+        "{:8}  {:width$}  {:>8}  {:>7}  {:>6}  {:>10}  {:>7}\n",
+        "verdict", "handler", "requests", "workers", "stalls", "longest ms", "harm ms"
+    );
+    // Writing to a string cannot fail.
+    for verdict in verdicts {
+        let Numbers { requests, worker_share, stalls, longest_ms, harm_ms, .. } = &verdict.numbers;
+        let word = paint(verdict.verdict, &format!("{:8}", verdict.verdict));
+        let harm = harm_ms.map_or_else(|| "-".to_owned(), |harm| format!("{harm:.0}"));
+        let _ = writeln!(
+            text,
+            "{word}  {:width$}  {requests:>8}  {worker_share:>7.2}  {:>6}  {:>10}  {harm:>7}",
+            handler(verdict),
+            stalls.own(),
+            millis(*longest_ms),
+        );
+    }
+    for verdict in verdicts.iter().filter(|verdict| !verdict.is_healthy()) {
+        let title = format!("{} is {}", handler(verdict), verdict.verdict);
+        let _ = writeln!(text, "\n{}: {}", paint(verdict.verdict, &title), verdict.summary);
+        verdict.causes.iter().for_each(|cause| text.push_str(&told(cause)));
+    }
+    if verdicts.is_empty() {
+        text.push_str("no handler was at work\n");
+    } else if verdicts.iter().all(Verdict::is_healthy) {
+        let _ = writeln!(text, "\n{}", paint(Finding::Healthy, "every handler is healthy"));
+    }
+    let _ = writeln!(text, "\nover {seconds:.0} s");
+    for note in notes {
+        let _ = writeln!(text, "note: {note}");
+    }
+    text
+}
+
+/// What, where, and what to try.
+fn told(cause: &Cause) -> String {
+    let Cause { what, share, stack, r#try: remedy, .. } = cause;
+    let mut text = format!("  {:3.0} % {what}{}\n", share * 100.0, within(cause));
+    let mut own: Vec<_> = stack.iter().filter(|frame| frame.own).collect();
+    // Closures stand in their function: where the innermost is says enough.
+    own.dedup_by(|frame, inner| name(frame) == name(inner));
+    own.truncate(OWN);
+    // Without code of its own, a library's that works for it.
+    let shown = if own.is_empty() { cause.at.iter().collect() } else { own };
+    // Writing to a string cannot fail.
+    for frame in &shown {
+        let _ = writeln!(text, "        at {}", place(frame));
+    }
+    let folded = stack.len().saturating_sub(shown.len());
+    if folded > 0 {
+        let _ = writeln!(text, "        and {folded} frames of libraries, runtime and system");
+    }
+    let _ = writeln!(text, "        try {remedy}");
+    text
+}
+
+/// The system call, or the functions that the thread stood in itself.
+fn within(cause: &Cause) -> String {
+    if let Some(syscall) = &cause.syscall {
+        return format!(", in {syscall}");
+    }
+    let told = |Leaf { function, share }: &Leaf| format!("{function} ({:.0} %)", share * 100.0);
+    let leaves: Vec<_> = cause.leaves.iter().map(told).collect();
+    if leaves.is_empty() { String::new() } else { format!(", in {}", leaves.join(", ")) }
+}
+
+/// A function, its file and line; the end of a path says enough.
+fn place(frame: &StackFrame) -> String {
+    let StackFrame { file, line, .. } = frame;
+    let function = name(frame);
+    if file.is_empty() {
+        return function.to_owned();
+    }
+    let mut tail: Vec<_> = file.rsplit('/').take(3).collect();
+    tail.reverse();
+    format!("{function} ({}:{line})", tail.join("/"))
+}
+
+/// A function's name, without the closures in it.
+fn name(frame: &StackFrame) -> &str {
+    frame.function.trim_end_matches("::{{closure}}")
+}
+
+/// Why a handler is judged so; `cpu` are its milliseconds of CPU time and those of all handlers.
+pub(super) fn summary(
+    row: &HandlerRow,
+    verdict: Finding,
+    cpu: Option<(f64, f64)>,
+    causes: &[Cause],
+) -> String {
+    let HandlerRow { stalls, stalled_ms, poll_ms, .. } = row;
+    match verdict {
+        Finding::Blocking => {
+            let what = causes.first().map_or("no stack shows why", |cause| &cause.what);
+            let times = if stalls.own() == 1 { "once" } else { &format!("{} times", stalls.own()) };
+            let mean = millis(stalled_ms / stalls.own() as f64);
+            // Polls of tasks that are no request are not counted.
+            let longest = Some(poll_ms.max).filter(|longest| *longest > 0.0);
+            let longest = longest.map(|longest| format!(" and {} ms at most", millis(longest)));
+            let longest = longest.unwrap_or_default();
+            format!("it held a worker {times}, for {mean} ms on average{longest}: {what}")
+        }
+        Finding::Hot => match cpu {
+            Some((ms, all)) => format!(
+                "it took {:.0} % of the CPU time of all handlers, {} ms",
+                ms / all.max(f64::MIN_POSITIVE) * 100.0,
+                millis(ms)
+            ),
+            None => format!(
+                "it kept {:.2} workers busy, {:.0} % of what all handlers did",
+                row.worker_share,
+                row.busy_share * 100.0
+            ),
+        },
+        Finding::Healthy => {
+            format!(
+                "its polls are short: all but one in a hundred under {} ms",
+                millis(poll_ms.p99)
+            )
+        }
+    }
+}

@@ -1,0 +1,118 @@
+//! Verdicts over HTTP.
+
+use std::collections::HashMap;
+
+use axum::{
+    Json,
+    extract::{Query, State},
+    response::{Html, IntoResponse, Response},
+};
+use http::{HeaderMap, header};
+
+use super::{HttpError, params::Params};
+use crate::diagnostics::{
+    Thermograph,
+    capture::{Kind, Window},
+    diagnosis::{Diagnosis, Exhibits},
+    history::{Back, Then},
+};
+
+#[derive(Clone, Copy, Debug)]
+enum Format {
+    Json,
+    Text,
+    Html,
+}
+
+/// Samples of CPU time a second.
+const FREQUENCY: u32 = 99;
+
+/// `/debug/diagnosis`: over the last five minutes, at once; with `seconds` (1 to 300) over the next
+/// ones, in which CPU time is captured; `format` json, text or html (json, or what `accept` asks
+/// for), `force` to end a capture of CPU time that runs.
+pub(crate) async fn diagnosis(
+    State(thermograph): State<Thermograph>,
+    Query(given): Query<HashMap<String, String>>,
+    headers: HeaderMap,
+) -> Result<Response, HttpError> {
+    let params = Params::new(given, &["seconds", "format", "force"])?;
+    let formats = [("json", Format::Json), ("text", Format::Text), ("html", Format::Html)];
+    let named = params.choice("format", &formats)?;
+    let format = if params.has("format") { named } else { accepted(&headers) };
+    let window = params.window(10)?;
+    let diagnosis = if params.has("seconds") {
+        over(&thermograph, window).await?
+    } else {
+        of_the_past(&thermograph).await?
+    };
+    Ok(match format {
+        Format::Json => Json(diagnosis).into_response(),
+        Format::Html => Html(diagnosis.html()).into_response(),
+        Format::Text => {
+            let content_type = [(header::CONTENT_TYPE, "text/plain; charset=utf-8")];
+            (content_type, diagnosis.text(|_, word| word.to_owned())).into_response()
+        }
+    })
+}
+
+/// Over the next seconds, with CPU time.
+async fn over(thermograph: &Thermograph, window: Window) -> Result<Diagnosis, HttpError> {
+    let kind = Kind::Cpu { frequency: FREQUENCY };
+    let before = thermograph.inner.history.now();
+    // Where CPU time cannot be captured, or somebody else does, the rest is known all the same.
+    let (cpu, ()) = tokio::join!(
+        thermograph.inner.captures.capture(kind, window),
+        tokio::time::sleep(window.duration),
+    );
+    let after = thermograph.inner.history.now();
+    let judge = move || {
+        let ledger = after.ledger.since(&before.ledger).report();
+        let stalls = after.stalls.since(&before.stalls);
+        let (cpu, missing) = cpu.map_or_else(|error| (None, Some(error)), |cpu| (Some(cpu), None));
+        let exhibits = Exhibits { ledger: &ledger, stalls: &stalls, cpu: cpu.as_ref() };
+        let mut diagnosis = Diagnosis::of(&exhibits);
+        let missing = missing.map(|error| format!("CPU time was not captured: {error}"));
+        diagnosis.notes.extend(missing);
+        diagnosis
+    };
+    judged(judge).await
+}
+
+/// Over the last five minutes, or since the start.
+async fn of_the_past(thermograph: &Thermograph) -> Result<Diagnosis, HttpError> {
+    let history = &thermograph.inner.history;
+    let (now, before) = (history.now(), history.before(Back::FiveMinutes));
+    let nothing = thermograph.inner.stalls.store().nothing();
+    let judge = move || {
+        let (ledger, stalls) = match before.as_deref() {
+            Some(Then { ledger, stalls }) => {
+                (now.ledger.since(ledger).report(), now.stalls.since(stalls))
+            }
+            None => (now.ledger.report(), now.stalls.since(&nothing)),
+        };
+        Diagnosis::of(&Exhibits { ledger: &ledger, stalls: &stalls, cpu: None })
+    };
+    judged(judge).await
+}
+
+/// Names stacks, where that takes no time from anybody.
+async fn judged(
+    judge: impl FnOnce() -> Diagnosis + Send + 'static,
+) -> Result<Diagnosis, HttpError> {
+    let judged = tokio::task::spawn_blocking(move || {
+        let diagnosis = judge();
+        #[cfg(sampler)]
+        crate::diagnostics::sampler::used();
+        diagnosis
+    });
+    judged.await.map_err(|error| HttpError::internal(format!("naming failed: {error}")))
+}
+
+fn accepted(headers: &HeaderMap) -> Format {
+    let accept = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok());
+    match accept.unwrap_or_default() {
+        accept if accept.starts_with("text/html") => Format::Html,
+        accept if accept.starts_with("text/plain") => Format::Text,
+        _ => Format::Json,
+    }
+}

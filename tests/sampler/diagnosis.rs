@@ -1,0 +1,168 @@
+//! Every illness has its verdict, with cause, place and what to try; the healthy have none.
+
+use std::thread;
+
+use axum::Router;
+use thermograph::diagnostics::{
+    Class, Diagnosis,
+    diagnosis::{Finding, Verdict},
+};
+
+use crate::{
+    app::{App, HEALTHY, agent, alone, get_text},
+    door::long_capture,
+    specimens::{self, SPECIMENS, Specimen},
+};
+
+/// Calls of each specimen: some may be preempted on a busy machine.
+const CALLS: usize = 10;
+
+/// What each specimen is told to do, and a word of what to try.
+const CAUSES: [(&str, &str, &str); SPECIMENS.len()] = [
+    ("/ill/sleep", "sleeps on the worker", "tokio::time::sleep"),
+    ("/ill/mutex", "waits for a mutex", "tokio::sync::Mutex"),
+    ("/ill/read", "waits for a file", "spawn_blocking"),
+    ("/ill/fsync", "waits until a disk has written", "spawn_blocking"),
+    ("/ill/tcp", "waits for a socket that blocks", "tokio::net"),
+    ("/ill/getaddrinfo", "resolves a name with getaddrinfo", "lookup_host"),
+    ("/ill/burn", "computes", "spawn_blocking"),
+    ("/ill/json", "reads or writes a large JSON", "spawn_blocking"),
+    ("/ill/argon2", "hashes a password", "pool"),
+    ("/ill/block-on", "runs a future to its end on the worker", ".await"),
+    ("/ill/recv", "waits for a message of a channel", "tokio::sync::mpsc"),
+];
+
+fn diagnosis(app: &App, query: &str) -> Diagnosis {
+    let text = get_text(&app.diagnostics(&format!("/debug/diagnosis{query}")));
+    serde_json::from_str(&text).expect("a diagnosis")
+}
+
+fn verdict<'a>(diagnosis: &'a Diagnosis, route: &str) -> &'a Verdict {
+    let found = diagnosis.verdicts.iter().find(|verdict| verdict.route == route);
+    found.unwrap_or_else(|| panic!("{route} is not in {diagnosis:#?}"))
+}
+
+fn call(app: &App, path: &str) {
+    assert_eq!(agent().get(app.url(path)).call().expect("an answer").status(), 200, "{path}");
+}
+
+fn assert_cause(diagnosis: &Diagnosis, specimen: &Specimen, what: &str, remedy: &str) {
+    let verdict = verdict(diagnosis, specimen.path);
+    assert_eq!(verdict.verdict, Finding::Blocking, "{verdict:#?}");
+    let cause = &verdict.causes[0];
+    assert_eq!(cause.what, what, "{verdict:#?}");
+    assert!(cause.r#try.contains(remedy), "{cause:#?}");
+    assert_eq!(cause.class, Some(specimen.class), "{cause:#?}");
+    let syscall = cause.syscall.as_deref();
+    assert_eq!(syscall.is_some(), specimen.class == Class::Blocked, "{cause:#?}");
+    assert!(syscall.is_none_or(|syscall| specimen.syscalls.contains(&syscall)), "{cause:#?}");
+    let own: Vec<_> = cause.stack.iter().filter(|frame| frame.own).collect();
+    let is_it = |name: &str| name.trim_end_matches("::{{closure}}").ends_with(specimen.function);
+    assert!(own.iter().any(|frame| is_it(&frame.function) && frame.line > 0), "{cause:#?}");
+    let at = cause.at.as_ref().expect("a place");
+    assert!(at.own && at.file.contains("tests/sampler/"), "{at:?}");
+}
+
+#[test]
+fn every_illness_has_its_verdict_and_the_healthy_have_none() {
+    let _alone = alone();
+    let app = App::start(specimens::router());
+    for path in HEALTHY {
+        (0..CALLS).for_each(|_| call(&app, &path.replace("{name}", "a")));
+    }
+    for Specimen { path, .. } in &SPECIMENS {
+        (0..CALLS).for_each(|_| call(&app, path));
+        app.stalls_of(path, 1);
+    }
+    let diagnosis = diagnosis(&app, "");
+    for (specimen, (path, what, remedy)) in SPECIMENS.iter().zip(CAUSES) {
+        assert_eq!(specimen.path, path);
+        assert_cause(&diagnosis, specimen, what, remedy);
+    }
+    for path in HEALTHY {
+        let verdict = verdict(&diagnosis, path);
+        assert_ne!(verdict.verdict, Finding::Blocking, "{verdict:#?}");
+    }
+    assert_eq!(diagnosis.worst(), Finding::Blocking);
+}
+
+#[test]
+fn over_a_window_the_stack_of_a_handler_that_computes_is_of_its_cpu_time() {
+    let _alone = alone();
+    let app = App::start(specimens::router());
+    // Before the window: it is not in it.
+    call(&app, "/ill/sleep");
+    app.stalls_of("/ill/sleep", 1);
+    let diagnosis = thread::scope(|scope| {
+        let load = scope.spawn(|| {
+            while app.thermograph.stalls().len() < 40 {
+                call(&app, "/ill/burn");
+            }
+        });
+        let diagnosis = diagnosis(&app, "?seconds=1");
+        load.join().expect("no panic");
+        diagnosis
+    });
+    assert!(diagnosis.fresh && (0.9..60.0).contains(&diagnosis.seconds), "{diagnosis:#?}");
+    let burn = verdict(&diagnosis, "/ill/burn");
+    assert_eq!(burn.verdict, Finding::Blocking, "{diagnosis:#?}");
+    assert!(burn.numbers.cpu_ms > Some(0.0), "{burn:#?}");
+    assert!(burn.causes[0].leaves[0].share > 0.0, "{burn:#?}");
+    assert!(diagnosis.verdicts.iter().all(|verdict| verdict.route != "/ill/sleep"));
+}
+
+#[test]
+fn without_a_capture_of_cpu_time_the_rest_is_known_and_that_is_said() {
+    let _alone = alone();
+    let app = App::start(specimens::router());
+    let (client, _) = long_capture(&app, "/debug/pprof/profile");
+    call(&app, "/ill/sleep");
+    let diagnosis = diagnosis(&app, "?seconds=1");
+    assert!(!diagnosis.fresh);
+    assert!(diagnosis.notes.iter().any(|note| note.contains("already running")), "{diagnosis:#?}");
+    // Takes its place.
+    assert!(self::diagnosis(&app, "?seconds=1&force=true").fresh);
+    drop(client);
+}
+
+#[test]
+fn a_diagnosis_is_text_or_a_page_too() {
+    let _alone = alone();
+    let app = App::start(specimens::router());
+    (0..CALLS).for_each(|_| call(&app, "/ill/sleep"));
+    app.stalls_of("/ill/sleep", 1);
+    let text = get_text(&app.diagnostics("/debug/diagnosis?format=text"));
+    assert!(text.contains("GET /ill/sleep is blocking"), "{text}");
+    for (accept, begins) in
+        [("text/html,*/*", "<!doctype html>"), ("text/plain", "verdict "), ("*/*", "{")]
+    {
+        let request = agent().get(app.diagnostics("/debug/diagnosis")).header("accept", accept);
+        let answer = request.call().expect("an answer").body_mut().read_to_string().expect("text");
+        assert!(answer.starts_with(begins), "{accept}: {answer}");
+    }
+}
+
+#[test]
+fn the_last_minutes_are_the_whole_time_of_a_young_process() {
+    let _alone = alone();
+    let app = App::start(Router::new());
+    call(&app, "/healthy/hello");
+    for window in ["start", "1m", "5m", "15m"] {
+        let text = get_text(&app.diagnostics(&format!("/debug/handlers?window={window}")));
+        let report: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+        assert_eq!(report["handlers"][0]["requests"], 1, "{window}: {text}");
+    }
+    for (path, parts) in [
+        ("/debug/handlers?window=2m", ["window", "`2m`", "start, 1m, 5m, 15m"]),
+        ("/debug/handlers?window=1m&seconds=1", ["window", "seconds", "cannot be combined"]),
+        ("/debug/diagnosis?seconds=0", ["seconds", "`0`", "from 1 to 300"]),
+        ("/debug/diagnosis?format=xml", ["format", "`xml`", "json, text, html"]),
+        ("/debug/diagnosis?route=x", ["route", "unknown", "seconds, format, force"]),
+    ] {
+        let answer = agent().get(app.diagnostics(path)).call().expect("an answer");
+        let (status, mut answer) = (answer.status(), answer);
+        let text = answer.body_mut().read_to_string().expect("text");
+        assert_eq!(status, 400, "{path}: {text}");
+        assert!(parts.iter().all(|part| text.contains(part)), "{path}: {text}");
+    }
+}
