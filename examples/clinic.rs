@@ -25,7 +25,7 @@ use serde::Serialize;
 use serde_json::json;
 use tempfile::NamedTempFile;
 use thermograph::diagnostics::{Door, Thermograph};
-use tokio::{net::TcpListener, time};
+use tokio::{net::TcpListener, runtime, time};
 use tracing_subscriber::{layer::SubscriberExt as _, util::SubscriberInitExt as _};
 
 /// The flags of `thermograph serve` that `thermograph flamegraph --program` gives.
@@ -45,19 +45,26 @@ struct Args {
     addresses_file: Option<PathBuf>,
 }
 
-#[tokio::main]
-async fn main() -> Result<(), Box<dyn Error>> {
+fn main() -> Result<(), Box<dyn Error>> {
     let args = Args::parse();
     let thermograph = Thermograph::builder()
         .listen(args.diagnostics_listen)
         .console_listen(args.console_listen)
         .build()?;
     tracing_subscriber::registry().with(thermograph.tracing_layer()).init();
-    let door = thermograph.serve()?;
+    let mut runtime = runtime::Builder::new_multi_thread();
+    runtime.enable_all();
+    // They tell how long a stall makes others wait.
+    #[cfg(tokio_unstable)]
+    thermograph.hooks().install(&mut runtime);
+    runtime.build()?.block_on(serve(&args, &thermograph))
+}
 
+async fn serve(args: &Args, thermograph: &Thermograph) -> Result<(), Box<dyn Error>> {
+    let door = thermograph.serve()?;
     let app = wards(Clinic::open()?).layer(thermograph.layer());
     let listener = TcpListener::bind(args.listen).await?;
-    announce(&args, listener.local_addr()?, &door)?;
+    announce(args, listener.local_addr()?, &door)?;
     axum::serve(listener, app).with_graceful_shutdown(closing_time()).await?;
     Ok(())
 }

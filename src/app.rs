@@ -4,6 +4,7 @@ pub mod capture;
 mod cli;
 pub mod client;
 pub mod config;
+pub mod diagnose;
 pub mod diff;
 pub mod flamegraph;
 pub mod handlers;
@@ -20,8 +21,18 @@ pub use cli::{Cli, Command};
 
 /// Runs a command; an error is printed with its causes, and is exit code 1.
 pub fn run(cli: Cli) -> ExitCode {
+    match dispatch(cli) {
+        Ok(code) => code,
+        Err(error) => {
+            anstream::eprintln!("thermograph: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
     let Cli { config, command } = cli;
-    let done = match command {
+    match command {
         Command::Serve(args) => serve::run(config.as_deref(), &args),
         Command::Config => config::print(config.as_deref()),
         Command::Model(args) => model::run(args),
@@ -30,12 +41,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Diff(args) => diff::run(&args),
         Command::Handlers(args) => handlers::run(&args),
         Command::Flamegraph(args) => flamegraph::run(config.as_deref(), &args),
-    };
-    match done {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            anstream::eprintln!("thermograph: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+        Command::Diagnose(args) => return diagnose::run(&args),
+    }?;
+    Ok(ExitCode::SUCCESS)
 }

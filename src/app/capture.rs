@@ -42,7 +42,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     let window = Window { seconds: args.seconds, frequency: args.frequency };
     let (client, what) = (Client::from(&args.client), args.what);
     let capture = thread::spawn(move || what.capture(&client, window));
-    show(what, args.seconds, &capture);
+    show(&format!("capturing {}", what.name()), args.seconds, &capture);
     let files = match capture.join() {
         Ok(captured) => captured?,
         Err(panic) => std::panic::resume_unwind(panic),
@@ -57,15 +57,15 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A bar with the seconds that are left, while the capture runs.
-fn show<T>(what: What, seconds: u64, capture: &thread::JoinHandle<T>) {
+/// A bar with the seconds that are left, while something is captured.
+pub(crate) fn show<T>(what: &str, seconds: u64, capture: &thread::JoinHandle<T>) {
     const TICK: Duration = Duration::from_millis(100);
     // indicatif draws to stderr, and only to a terminal.
     let bar = ProgressBar::new(seconds * 10);
     if let Ok(style) = ProgressStyle::with_template("{prefix} [{bar:30}] {msg}") {
         bar.set_style(style.progress_chars("=> "));
     }
-    bar.set_prefix(format!("capturing {}", what.name()));
+    bar.set_prefix(what.to_owned());
     while !capture.is_finished() {
         thread::sleep(TICK);
         bar.inc(1);

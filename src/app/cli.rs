@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 
-use super::{capture, diff, flamegraph, handlers, load, model, serve};
+use super::{capture, diagnose, diff, flamegraph, handlers, load, model, serve};
 
 /// An AI API that shows from the inside which handlers run hot and which block the executor.
 #[derive(Debug, Parser)]
@@ -34,6 +34,8 @@ pub enum Command {
     Capture(capture::Args),
     /// Draw what changed between two captures.
     Diff(diff::Args),
+    /// Say which handler of a running service is ill, why, and what to try.
+    Diagnose(diagnose::Args),
     /// Print what each handler of a running service has cost.
     Handlers(handlers::Args),
     /// Start a service, drive it, and draw flame graphs of what it did.

@@ -4,7 +4,6 @@
 //! is started here is stopped here, whatever happens.
 
 mod child;
-mod stalls;
 mod subject;
 mod take;
 

@@ -2,6 +2,7 @@
 
 mod configuration;
 mod console;
+mod diagnose;
 mod diagnostics;
 mod diff;
 mod engine;

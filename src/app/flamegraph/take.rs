@@ -5,14 +5,17 @@ use std::{fmt::Write as _, time::Duration};
 use anyhow::{Context as _, bail};
 use tokio_util::sync::CancellationToken;
 
-use super::{Args, Subject, stalls::Table};
+use super::{Args, Subject};
 use crate::{
     app::{
         capture::{Files, What, Window, decode},
-        handlers,
+        diagnose, handlers,
         load::{self, Limit, Pace, Plan, Report},
     },
-    diagnostics::watch::LedgerReport,
+    diagnostics::{
+        diagnosis::{Diagnosis, Exhibits},
+        watch::LedgerReport,
+    },
 };
 
 /// Before the window: connections are made, and caches of the service and the machine filled.
@@ -23,7 +26,7 @@ const WARMUP: Duration = Duration::from_secs(1);
 pub(crate) struct Taken {
     load: Report,
     handlers: LedgerReport,
-    stalls: Table,
+    diagnosis: Diagnosis,
     captures: [(What, Files); 4],
 }
 
@@ -55,10 +58,12 @@ pub(crate) async fn take(
         capture(What::Stalls),
         capture(What::Spans),
     )?;
-    let table = Table::of(&decode(&stalls.pprof)?);
+    let (of_stalls, of_cpu) = (decode(&stalls.pprof)?, decode(&cpu.pprof)?);
+    let exhibits = Exhibits { ledger: &handlers, stalls: &of_stalls, cpu: Some(&of_cpu) };
+    let diagnosis = Diagnosis::of(&exhibits);
     let captures =
         [(What::Cpu, cpu), (What::Wall, wall), (What::Stalls, stalls), (What::Spans, spans)];
-    Ok(Taken { load, handlers, stalls: table, captures })
+    Ok(Taken { load, handlers, diagnosis, captures })
 }
 
 fn plan(subject: &Subject, args: &Args) -> anyhow::Result<Plan> {
@@ -76,8 +81,9 @@ fn plan(subject: &Subject, args: &Args) -> anyhow::Result<Plan> {
 impl Taken {
     /// Writes the files, and gives the text that says what was seen and where it is.
     pub(crate) fn keep(&self, prefix: &str) -> anyhow::Result<String> {
-        let Self { load, handlers, stalls, captures } = self;
-        let mut text = format!("{handlers}\n{stalls}\n{}\n", load.summary());
+        let Self { load, handlers, diagnosis, captures } = self;
+        let diagnosis = diagnosis.text(diagnose::paint);
+        let mut text = format!("{handlers}\n{}\n\n{diagnosis}\n", load.summary());
         for (what, files) in captures {
             let paths = files.write(&format!("{prefix}-{}", what.name()))?;
             let paths: Vec<_> = paths.iter().map(|path| path.display().to_string()).collect();
