@@ -481,6 +481,6 @@ impl Rule {
             let mut found = name.match_indices(part).map(|(start, _)| &name[..start]);
             found.any(|before| !before.ends_with(|c: char| c.is_alphanumeric() || c == '_'))
         };
-        self.functions.iter().any(|part| is_in(part))
+        self.functions.iter().any(is_in)
     }
 }

@@ -208,6 +208,6 @@ fn a_stall_is_charged_with_what_others_waited() {
     // What waited less than a millisecond is not told: the worker may have been at it already.
     assert!(harm() > 0.0 && harm() < 60_000.0, "{}", harm());
     let report = thermograph.ledger().report();
-    let others = report.handlers.iter().filter(|row| row.route != "/blocks");
-    assert_eq!(others.filter_map(|row| row.harm_ms).sum::<f64>(), 0.0);
+    let mut others = report.handlers.iter().filter(|row| row.route != "/blocks");
+    assert!(others.all(|row| row.harm_ms <= Some(0.0)), "{report}");
 }
