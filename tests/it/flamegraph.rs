@@ -50,7 +50,8 @@ fn one_command_ends_with_tables_and_pictures() {
     // Every poll of the service is short; all that it does is done in the handler's name.
     assert!(!printed.contains("is blocking"), "{printed}");
     assert!(printed.contains("POST /v1/embeddings is hot"), "{printed}");
-    assert!(printed.contains("runs a model or a tokenizer, in rten"), "{printed}");
+    assert!(printed.contains("% runs a model or a tokenizer, in "), "{printed}");
+    assert!(printed.contains("rten_gemm::"), "{printed}");
     let spans = picture("embeddings-spans.svg");
     for name in ["POST /v1/embeddings", "infer", "tokenize"] {
         assert!(spans.contains(&format!("<title>{name} (")), "no {name} in the picture");

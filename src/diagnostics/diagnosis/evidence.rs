@@ -42,7 +42,7 @@ struct Kind<'a> {
     rule: &'static str,
     class: Option<&'a str>,
     syscall: Option<&'a str>,
-    /// The function that the app stands in.
+    /// The function of its own that the app stands in.
     function: Option<&'a str>,
 }
 
@@ -135,7 +135,9 @@ impl<'a> Kind<'a> {
         let frames: Vec<_> = sample.frames().map(|frame| &**frame).collect();
         let at = plumbing::standpoint(&frames, |frame| (&frame.name, &frame.file));
         let rule = Rule::of(class, syscall, &names(sample)).what;
-        Self { rule, class, syscall, function: at.map(|frame| frame.name.as_str()) }
+        // Where the app does not stand on the stack, as on a pool's threads, the rule says it all.
+        let own = at.filter(|frame| StackFrame::of(frame).own);
+        Self { rule, class, syscall, function: own.map(|frame| frame.name.as_str()) }
     }
 }
 
