@@ -11,7 +11,7 @@
 //! - `healthy`: neither.
 //!
 //! Blocking handlers are ranked by the time that they took from others: of workers by their stalls,
-//! of waiting tasks by their harm. The rules for causes stand in one table, [`causes`].
+//! of waiting tasks by their harm. The rules for causes stand in one table, `causes`.
 //!
 //! It does not look at what a handler waits for with `.await`: that is latency, and blocks nobody.
 
