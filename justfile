@@ -95,6 +95,11 @@ spans *args: build
 diff before after *args: build
     @exec {{ program }} diff "$@"
 
+# Say which handler of the service that runs is ill, why, and what to try; `just diagnose --help`
+[group('look inside')]
+diagnose *args: build
+    @exec {{ program }} diagnose "$@"
+
 # What each handler of the service that runs has cost
 [group('look inside')]
 handlers *args: build
