@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::{subject::Subject, take::take};
 use super::{
+    client,
     load::{Address, TrafficArgs},
     shutdown,
 };
@@ -42,7 +43,7 @@ pub struct Args {
     #[arg(long, value_name = "URL", conflicts_with = "program")]
     pub url: Option<Address>,
     /// Where the diagnostics of that service are.
-    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:6060", requires = "url")]
+    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:6060", requires = "url", value_parser = client::url)]
     pub diagnostics_url: String,
     /// Token of the diagnostics.
     #[arg(

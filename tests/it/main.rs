@@ -6,6 +6,7 @@ mod diagnose;
 mod diagnostics;
 mod diff;
 mod engine;
+mod flags;
 mod flamegraph;
 mod lifecycle;
 mod load;
