@@ -48,7 +48,7 @@ const CASES: &[Case] = &[
     ("flamegraph", "--name", "../x", "letters, digits"),
     ("flamegraph", "--url", "x://", URL),
     ("flamegraph --url=http://127.0.0.1:1", "--diagnostics-url", "nowhere", URL),
-    ("flamegraph --target=/x=1", "--program", "/no/such/program", "cannot start"),
+    ("flamegraph TARGET", "--program", "/no/such/program", "cannot start"),
 ];
 
 /// Flags for which any text is a value, or whose value must not be shown.
@@ -67,7 +67,11 @@ fn a_bad_value_is_named_with_its_flag_and_what_is_allowed() {
     std::fs::write(&folded, "main;hot 1\n").expect("written");
     let folded = folded.path().to_str().expect("text");
     for (command, flag, value, allowed) in CASES {
-        let arguments = command.split(' ').map(|word| if word == "FOLDED" { folded } else { word });
+        let arguments = command.split(' ').map(|word| match word {
+            "FOLDED" => folded,
+            "TARGET" => "--target=GET /=1",
+            word => word,
+        });
         let mut program = thermograph();
         program.args(arguments).arg(format!("{flag}={value}"));
         if *command == "serve" {
@@ -109,7 +113,7 @@ fn a_token_that_cannot_be_sent_is_refused_and_not_shown() {
 
 /// A command without what else it needs.
 fn name(command: &str) -> &str {
-    let ends = [" cpu", " FOLDED", " --"].iter().filter_map(|end| command.find(end)).min();
+    let ends = [" cpu", " FOLDED", " --", " TARGET"].iter().filter_map(|end| command.find(end)).min();
     &command[..ends.unwrap_or(command.len())]
 }
 
