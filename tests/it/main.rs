@@ -13,6 +13,7 @@ mod load;
 mod model;
 mod mount;
 mod openai;
+mod perf;
 mod pprof;
 mod service;
 mod support;

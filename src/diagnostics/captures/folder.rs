@@ -68,13 +68,12 @@ impl Folder {
 
     /// Fails where no capture of this kind could be written: before one is taken.
     pub(crate) fn check(&self, kind: Kind) -> Result<(), CapturesError> {
-        self.check_room()?;
         let name = Name::new(SystemTime::now(), kind, None);
         for folder in Form::FOLDERS {
             // Where another has it for the moment, the folder can be written.
             Claim::take(&self.root.join(folder), &name)?;
         }
-        Ok(())
+        self.check_room()
     }
 
     /// Writes a capture in these forms, and says how it is named.
@@ -86,7 +85,6 @@ impl Folder {
         forms: &[(Form, &[u8])],
     ) -> Result<Name, CapturesError> {
         let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
-        self.check_room()?;
         // `profiles`, unless there is a picture only: all that write one kind claim in one place.
         let claims = forms.iter().map(|(form, _)| form.folder()).max().unwrap_or("profiles");
         let claims = self.root.join(claims);
@@ -98,6 +96,7 @@ impl Folder {
             }
             name = name.next();
         };
+        self.check_room()?;
         for (form, bytes) in forms {
             let written = write(&self.path(&name, *form), bytes);
             if written.is_err() {
@@ -401,7 +400,7 @@ mod tests {
         let saved = folder.save(name(1, Kind::Cpu, None), &FORMS).map(drop);
         for failed in [checked, saved] {
             let error = failed.expect_err("no folder").to_string();
-            assert!(error.contains(&path), "{error}");
+            assert!(error.starts_with(&format!("cannot write {path}: ")), "{error}");
         }
         assert!(!temporary.0.join("flamegraphs").exists(), "half a capture");
     }
