@@ -66,6 +66,11 @@ fn perf_and_our_own_capture_tell_the_same_of_one_window() {
     let [theirs, ours] = numbers[..] else { panic!("{row}") };
     assert!(theirs > 10.0 && ours > 10.0, "{printed}");
     assert!((theirs - ours).abs() < 10.0, "they do not tell the same: {printed}");
+    let counts = printed.split("self time over one window: ").nth(1).unwrap_or_default();
+    let counts: Vec<u64> =
+        counts.split_whitespace().filter_map(|word| word.parse().ok()).take(2).collect();
+    let [of_perf, of_ours] = counts[..] else { panic!("{printed}") };
+    assert!(of_perf.abs_diff(of_ours) < of_ours / 2, "{printed}");
     assert!(printed.contains("POST /v1/embeddings is hot"), "{printed}");
 
     let mut command = thermograph();

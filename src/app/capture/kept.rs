@@ -7,11 +7,11 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, bail, ensure};
 
 use crate::diagnostics::{Frame, Location, Profile, Sample, captures};
 
-/// A capture in a file.
+/// A capture with something in it.
 #[derive(Clone, Debug)]
 pub(crate) struct Kept {
     /// The file's name without its ending.
@@ -33,6 +33,7 @@ impl Kept {
             bail!("{shown} is no capture: its name ends neither in .pb.gz nor in .folded");
         };
         let profile = profile.with_context(|| format!("cannot read {shown}"))?;
+        ensure!(!profile.is_empty(), "{shown} has no stack in it: nothing was captured");
         Ok(Self { name: name.to_owned(), profile })
     }
 }
@@ -93,6 +94,8 @@ mod tests {
             assert!(error.contains(&path.display().to_string()), "{error}");
             error
         };
+        assert!(error("a.folded", "").contains("nothing was captured"));
+        assert!(error("b.folded", "main;idle 0\n").contains("nothing was captured"));
         assert!(error("c.folded", "main 1\nmain;hot many\n").contains("line 2"));
         assert!(error("d.pb.gz", "<html>").contains("not gzipped"));
         assert!(error("e.svg", "<svg/>").contains(".pb.gz"));

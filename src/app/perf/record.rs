@@ -89,8 +89,11 @@ impl Recorded {
     /// Folds what was recorded.
     pub(super) fn profile(&self, began: SystemTime) -> anyhow::Result<Profile> {
         let mut command = perf();
-        // Names are made readable here, as ours are; inlined ones would take it minutes.
-        command.args(["script", "--no-inline", "--no-demangle", "--input"]).arg(data(&self.folder));
+        // Names are made readable here, as ours are; inlined ones would take it minutes. Without the
+        // events that a sample stands for, each is one sample.
+        command.args(["script", "--no-inline", "--no-demangle"]);
+        command.args(["--fields", "comm,pid,tid,time,event,ip,sym,dso"]);
+        command.arg("--input").arg(data(&self.folder));
         let log = File::create(log(&self.folder)).context("cannot write a log")?;
         let process = command.stdout(Stdio::piped()).stderr(log).spawn();
         let mut running = process.map(Running).map_err(|error| not_there(&error))?;

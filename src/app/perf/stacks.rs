@@ -78,18 +78,18 @@ mod tests {
     use super::*;
     use crate::diagnostics::folded;
 
-    /// As `perf script --no-inline --no-demangle` prints.
+    /// As `perf script --no-inline --no-demangle` prints these fields.
     const SCRIPT: &str = "\
-engine-cpu-0  4711   400.977812:   10101010 cpu-clock: \n\
-\t    55c2143ab530 _RNvCs1234_7mycrate3hot+0x12 (/srv/app)\n\
-\t    55c2143ab531 _RNvCs1234_7mycrate4main+0x40 (/srv/app)\n\
+engine-cpu-0  4711/4712    400.977812: cpu-clock: \n\
+\t    55c2143ab530 _RNvCs1234_7mycrate3hot (/srv/app)\n\
+\t    55c2143ab531 _RNvCs1234_7mycrate4main (/srv/app)\n\
 \n\
-engine-cpu-1  4712   400.987812:   10101010 cpu-clock: \n\
-\tffffffff8103ce3b native_safe_halt+0x5 ([kernel.kallsyms])\n\
-\t           98f66 cfree@GLIBC_2.2.5+0x76 (/usr/lib/x86_64-linux-gnu/libc.so.6)\n\
-\t    55c2143ab531 _RNvCs1234_7mycrate4main+0x40 (/srv/app)\n\
+engine-cpu-1  4711/4713    400.987812: cpu-clock: \n\
+\tffffffff8103ce3b native_safe_halt ([kernel.kallsyms])\n\
+\t           98f66 cfree@GLIBC_2.2.5 (/usr/lib/x86_64-linux-gnu/libc.so.6)\n\
+\t    55c2143ab531 _RNvCs1234_7mycrate4main (/srv/app)\n\
 \n\
-engine-cpu-1  4712   400.997812:   10101010 cpu-clock: \n\
+engine-cpu-1  4711/4713    400.997812: cpu-clock: \n\
 \t           98f66 [unknown] (/usr/lib/x86_64-linux-gnu/libc.so.6)\n\
 \n";
 

@@ -156,15 +156,7 @@ impl Folder {
         if !is_file(&path) {
             return Err(CapturesError::NotFound(form.file(name)));
         }
-        let mut bytes = Vec::new();
-        let read = File::open(&path)
-            .and_then(|file| file.take(MAX_FILE + 1).read_to_end(&mut bytes))
-            .map_err(|source| CapturesError::Unreadable { path: path.clone(), source });
-        read?;
-        if bytes.len() as u64 > MAX_FILE {
-            return Err(CapturesError::TooLong { path, max: MAX_FILE });
-        }
-        Ok(bytes)
+        read_at_most(MAX_FILE, path)
     }
 
     /// A capture as it was taken.
@@ -255,6 +247,15 @@ pub(crate) fn write(path: &Path, bytes: &[u8]) -> Result<(), CapturesError> {
         let _ = fs::remove_file(&unfinished);
         CapturesError::Unwritable { path: path.to_owned(), source }
     })
+}
+
+fn read_at_most(max: u64, path: PathBuf) -> Result<Vec<u8>, CapturesError> {
+    let mut bytes = Vec::new();
+    match File::open(&path).and_then(|file| file.take(max + 1).read_to_end(&mut bytes)) {
+        Ok(length) if length as u64 > max => Err(CapturesError::TooLong { path, max }),
+        Ok(_) => Ok(bytes),
+        Err(source) => Err(CapturesError::Unreadable { path, source }),
+    }
 }
 
 /// Not what a link leads to: captures are files.
@@ -403,6 +404,16 @@ mod tests {
             assert!(error.starts_with(&format!("cannot write {path}: ")), "{error}");
         }
         assert!(!temporary.0.join("flamegraphs").exists(), "half a capture");
+    }
+
+    #[test]
+    fn a_file_that_is_too_long_is_not_read() {
+        let temporary = Temporary::new("long");
+        let path = temporary.0.join("file");
+        write(&path, &[0; 100]).expect("written");
+        assert_eq!(read_at_most(100, path.clone()).expect("not too long").len(), 100);
+        let refused = read_at_most(99, path.clone()).expect_err("too long").to_string();
+        assert!(refused.contains("file is too long: 99 bytes are allowed"), "{refused}");
     }
 
     #[cfg(unix)]
