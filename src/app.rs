@@ -1,6 +1,7 @@
 //! The composition root: the only place that names both halves, and that reads the environment.
 
 pub mod capture;
+pub mod captures;
 mod cli;
 pub mod client;
 pub mod config;
@@ -10,6 +11,7 @@ pub mod flamegraph;
 pub mod handlers;
 pub mod load;
 pub mod model;
+pub mod perf;
 pub mod serve;
 mod server;
 mod shutdown;
@@ -38,8 +40,10 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Model(args) => model::run(args),
         Command::Load(args) => load::run(args),
         Command::Capture(args) => capture::run(&args),
+        Command::Captures(args) => captures::run(&args),
         Command::Diff(args) => diff::run(&args),
         Command::Handlers(args) => handlers::run(&args),
+        Command::Perf(args) => perf::run(config.as_deref(), &args),
         Command::Flamegraph(args) => flamegraph::run(config.as_deref(), &args),
         Command::Diagnose(args) => return diagnose::run(&args),
     }?;

@@ -13,13 +13,18 @@ use anyhow::bail;
 use tokio::runtime;
 use tokio_util::sync::CancellationToken;
 
-use self::{subject::Subject, take::take};
+use self::take::take;
+pub(crate) use self::{
+    child::stop,
+    subject::Subject,
+    take::{Scope, Taken, blocking},
+};
 use super::{
     client,
     load::{Address, TrafficArgs},
     shutdown,
 };
-use crate::diagnostics::Token;
+use crate::diagnostics::{Token, captures::slug};
 
 /// Start a service, drive it, and draw flame graphs of what it did.
 #[derive(Clone, Debug, clap::Args)]
@@ -36,8 +41,8 @@ pub struct Args {
     /// What is asked.
     #[command(flatten)]
     pub traffic: TrafficArgs,
-    /// What the files' names begin with [default: embeddings, or the name of the program].
-    #[arg(long, value_name = "NAME", value_parser = file_name)]
+    /// What the files' names end with [default: embeddings, or the name of the program].
+    #[arg(long, value_name = "NAME", value_parser = name)]
     pub name: Option<String>,
     /// Start nothing: a service is running here already.
     #[arg(long, value_name = "URL", conflicts_with = "program")]
@@ -61,54 +66,64 @@ pub struct Args {
 
 /// Starts, drives, captures, draws, stops, prints.
 pub fn run(config: Option<&Path>, args: &Args) -> anyhow::Result<()> {
+    let (taken, ()) = observe(config, args, Scope::All, async |_| Ok(()))?;
+    anstream::print!("{}", taken.keep(&args.prefix())?);
+    Ok(())
+}
+
+/// Starts, drives, captures and stops; `beside` runs over the same window.
+pub(crate) fn observe<T>(
+    config: Option<&Path>,
+    args: &Args,
+    scope: Scope,
+    beside: impl AsyncFnOnce(&Subject) -> anyhow::Result<T>,
+) -> anyhow::Result<(Taken, T)> {
     let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
-    let printed = runtime.block_on(async {
+    let observed = runtime.block_on(async {
         let stop = CancellationToken::new();
         shutdown::on_signal(stop.clone())?;
         tokio::select! {
-            printed = observe(config, args, &stop) => printed,
+            observed = find_and_take(config, args, scope, &stop, beside) => observed,
             // Cancelled on purpose: what was started is stopped when it is dropped.
             () = stop.cancelled() => bail!("interrupted"),
         }
     });
     // After an error a capture may still be waiting for its answer.
     runtime.shutdown_background();
-    anstream::print!("{}", printed?);
-    Ok(())
+    observed
 }
 
-/// Everything but the printing.
-async fn observe(
+async fn find_and_take<T>(
     config: Option<&Path>,
     args: &Args,
+    scope: Scope,
     stop: &CancellationToken,
-) -> anyhow::Result<String> {
+    beside: impl AsyncFnOnce(&Subject) -> anyhow::Result<T>,
+) -> anyhow::Result<(Taken, T)> {
     let subject = Subject::find(config, args).await?;
-    let taken = match take(&subject, args, stop).await {
-        Ok(taken) => taken,
+    match take(&subject, args, scope, stop, beside(&subject)).await {
+        Ok(taken) => Ok(taken),
         Err(error) => match subject.log() {
             Some(log) => bail!("{error:#}\nThe last lines of its log:\n{log}"),
-            None => return Err(error),
+            None => Err(error),
         },
-    };
-    drop(subject);
-    taken.keep(&args.prefix())
+    }
 }
 
 impl Args {
-    fn prefix(&self) -> String {
+    /// What the files' names end with.
+    pub(crate) fn prefix(&self) -> String {
         let program = || self.program.as_ref()?.file_stem()?.to_str().map(str::to_owned);
         self.name.clone().or_else(program).unwrap_or_else(|| "embeddings".to_owned())
     }
 }
 
-/// A name that stays inside its folder.
-fn file_name(text: &str) -> Result<String, &'static str> {
-    let allowed = |c: char| c.is_alphanumeric() || "-_.".contains(c);
-    if !text.is_empty() && !text.starts_with('.') && text.chars().all(allowed) {
-        return Ok(text.to_owned());
+/// What may stand in the name of a capture.
+fn name(text: &str) -> Result<String, &'static str> {
+    match slug(text) {
+        Some(name) if name == text => Ok(name),
+        _ => Err("words of letters, digits and `_` are wanted, joined by `-`, of at most 64 bytes"),
     }
-    Err("letters, digits, `-`, `_` and `.` are wanted")
 }
 
 #[cfg(test)]
@@ -117,9 +132,9 @@ mod tests {
 
     #[test]
     fn a_name_stays_in_its_folder() {
-        assert_eq!(file_name("before-1.2"), Ok("before-1.2".to_owned()));
-        for bad in ["", "..", "../x", "a/b", ".hidden", "a b"] {
-            assert!(file_name(bad).is_err(), "{bad}");
+        assert_eq!(name("before-1_2"), Ok("before-1_2".to_owned()));
+        for bad in ["", "..", "../x", "a/b", ".hidden", "a b", "a.b", "-a", &"x".repeat(65)] {
+            assert!(name(bad).is_err(), "{bad}");
         }
     }
 }

@@ -1,5 +1,6 @@
 //! The program as its users meet it: started as a process, spoken to over the network.
 
+mod captures;
 mod configuration;
 mod console;
 mod diagnose;
@@ -14,6 +15,7 @@ mod model;
 mod mount;
 mod openai;
 mod parameters;
+mod perf;
 mod pprof;
 mod service;
 mod support;

@@ -9,8 +9,7 @@ use std::{
 
 use anyhow::{Context as _, bail, ensure};
 
-use super::decode;
-use crate::diagnostics::{Frame, Location, Profile, Sample};
+use crate::diagnostics::{Frame, Location, Profile, Sample, captures};
 
 /// A capture with something in it.
 #[derive(Clone, Debug)]
@@ -27,22 +26,20 @@ impl Kept {
         let bytes = fs::read(path).with_context(|| format!("cannot read {shown}"))?;
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         let (name, profile) = if let Some(name) = name.strip_suffix(".pb.gz") {
-            (name, decode::decode(&bytes))
+            (name, captures::decode(&bytes).map_err(anyhow::Error::from))
         } else if let Some(name) = name.strip_suffix(".folded") {
             (name, unfold(&bytes))
         } else {
             bail!("{shown} is no capture: its name ends neither in .pb.gz nor in .folded");
         };
         let profile = profile.with_context(|| format!("cannot read {shown}"))?;
-        let has_something =
-            profile.samples.iter().any(|sample| !sample.stack.is_empty() && sample.weight() > 0);
-        ensure!(has_something, "{shown} has no stack in it: nothing was captured");
+        ensure!(!profile.is_empty(), "{shown} has no stack in it: nothing was captured");
         Ok(Self { name: name.to_owned(), profile })
     }
 }
 
 /// Reads folded stacks; the pool of threads, where it is given, is their lowest frame.
-fn unfold(bytes: &[u8]) -> anyhow::Result<Profile> {
+pub(crate) fn unfold(bytes: &[u8]) -> anyhow::Result<Profile> {
     let text = str::from_utf8(bytes).context("it is not text")?;
     let lines = text.lines().zip(1..).filter(|(line, _)| !line.trim().is_empty());
     let samples = lines.map(|(line, number)| {

@@ -1,6 +1,9 @@
 //! Drives the service and captures what it does meanwhile.
 
-use std::{fmt::Write as _, time::Duration};
+use std::{
+    fmt::Write as _,
+    time::{Duration, SystemTime},
+};
 
 use anyhow::{Context as _, bail};
 use tokio_util::sync::CancellationToken;
@@ -8,8 +11,8 @@ use tokio_util::sync::CancellationToken;
 use super::{Args, Subject};
 use crate::{
     app::{
-        capture::{Files, What, Window, decode},
-        diagnose, handlers,
+        capture::{Captured, What, Window},
+        captures, diagnose, handlers,
         load::{self, Limit, Pace, Plan, Report},
     },
     diagnostics::{
@@ -24,18 +27,34 @@ const WARMUP: Duration = Duration::from_secs(1);
 /// What one window has shown.
 #[derive(Debug)]
 pub(crate) struct Taken {
-    load: Report,
+    pub(crate) load: Report,
     handlers: LedgerReport,
-    diagnosis: Diagnosis,
-    captures: [(What, Files); 4],
+    pub(crate) diagnosis: Diagnosis,
+    pub(crate) cpu: Captured,
+    wall: Option<Captured>,
+    stalls: Captured,
+    spans: Option<Captured>,
+    /// When the window began.
+    pub(crate) began: SystemTime,
 }
 
-/// Drives and captures over one window.
-pub(crate) async fn take(
+/// How much is captured.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Scope {
+    /// All that there is.
+    All,
+    /// What a diagnosis needs, and nothing that would show beside it.
+    Diagnosis,
+}
+
+/// Drives and captures over one window, in which `beside` runs too.
+pub(crate) async fn take<T>(
     subject: &Subject,
     args: &Args,
+    scope: Scope,
     stop: &CancellationToken,
-) -> anyhow::Result<Taken> {
+    beside: impl Future<Output = anyhow::Result<T>>,
+) -> anyhow::Result<(Taken, T)> {
     let plan = plan(subject, args)?;
     let warmup = Plan { limit: Limit::Time(WARMUP), ..plan.clone() };
     let warmed = load::watched(&warmup, "warming up", stop).await;
@@ -47,23 +66,26 @@ pub(crate) async fn take(
     let window = Window { seconds: args.seconds, frequency: args.frequency };
     let capture = |what: What| {
         let client = subject.diagnostics.clone();
-        blocking(move || what.capture(&client, window))
+        blocking(move || what.capture(&client, window, None))
     };
+    let other = async |what: What| match scope {
+        Scope::All => capture(what).await.map(Some),
+        Scope::Diagnosis => Ok(None),
+    };
+    let began = SystemTime::now();
     let (client, seconds) = (subject.diagnostics.clone(), args.seconds);
-    let (load, handlers, cpu, wall, stalls, spans) = tokio::try_join!(
+    let (load, handlers, cpu, wall, stalls, spans, beside) = tokio::try_join!(
         async { Ok(load::watched(&plan, "driving and capturing", stop).await) },
         blocking(move || handlers::ask(&client, Some(seconds))),
         capture(What::Cpu),
-        capture(What::Wall),
+        other(What::Wall),
         capture(What::Stalls),
-        capture(What::Spans),
+        other(What::Spans),
+        beside,
     )?;
-    let (of_stalls, of_cpu) = (decode(&stalls.pprof)?, decode(&cpu.pprof)?);
-    let exhibits = Exhibits { ledger: &handlers, stalls: &of_stalls, cpu: Some(&of_cpu) };
+    let exhibits = Exhibits { ledger: &handlers, stalls: &stalls.profile, cpu: Some(&cpu.profile) };
     let diagnosis = Diagnosis::of(&exhibits);
-    let captures =
-        [(What::Cpu, cpu), (What::Wall, wall), (What::Stalls, stalls), (What::Spans, spans)];
-    Ok(Taken { load, handlers, diagnosis, captures })
+    Ok((Taken { load, handlers, diagnosis, cpu, wall, stalls, spans, began }, beside))
 }
 
 fn plan(subject: &Subject, args: &Args) -> anyhow::Result<Plan> {
@@ -81,15 +103,15 @@ fn plan(subject: &Subject, args: &Args) -> anyhow::Result<Plan> {
 impl Taken {
     /// Writes the files, and gives the text that says what was seen and where it is.
     pub(crate) fn keep(&self, prefix: &str) -> anyhow::Result<String> {
-        let Self { load, handlers, diagnosis, captures } = self;
+        let Self { load, handlers, diagnosis, cpu, wall, stalls, spans, began } = self;
         let diagnosis = diagnosis.text(diagnose::paint);
         let mut text = format!("{handlers}\n{}\n\n{diagnosis}\n", load.summary());
-        for (what, files) in captures {
-            let paths = files.write(&format!("{prefix}-{}", what.name()))?;
-            let paths: Vec<_> = paths.iter().map(|path| path.display().to_string()).collect();
-            let empty = if files.is_empty() { " (nothing was captured)" } else { "" };
+        let captures = [Some(cpu), wall.as_ref(), Some(stalls), spans.as_ref()];
+        for captured in captures.into_iter().flatten() {
+            let paths = captured.keep(&captures::here(), *began, Some(prefix))?.join("  ");
+            let empty = if captured.profile.is_empty() { " (nothing was captured)" } else { "" };
             // Writing to a string cannot fail.
-            let _ = writeln!(text, "{}: {}{empty}", what.name(), paths.join("  "));
+            let _ = writeln!(text, "{}: {paths}{empty}", captured.what.name());
         }
         Ok(text)
     }
