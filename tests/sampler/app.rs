@@ -71,6 +71,11 @@ impl App {
         Self { thermograph, address, door, runtime: Some(runtime) }
     }
 
+    /// Runs a task on its workers.
+    pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        drop(self.runtime.as_ref().expect("until dropped").spawn(task));
+    }
+
     pub(crate) fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.address)
     }

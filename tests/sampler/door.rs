@@ -247,11 +247,16 @@ fn a_capture_is_kept_while_every_worker_is_blocked() {
     let folder = tempfile::tempdir().expect("a folder");
     let (ill, release) = held();
     let app = App::with(ill, |builder| builder.folder(folder.path()));
-    let clients = [0, 1].map(|_| {
-        let url = app.url("/held");
-        thread::spawn(move || agent().get(url).call().expect("an answer").status())
+    let url = app.url("/held");
+    let client = thread::spawn(move || agent().get(url).call().expect("an answer").status());
+    wait("one worker is blocked", || app.thermograph.stalls().len() == 1);
+    let (runs, running) = mpsc::channel();
+    let (end, ended) = mpsc::channel::<()>();
+    app.spawn(async move {
+        runs.send(()).expect("waited for");
+        ended.recv_timeout(PATIENCE).expect("released");
     });
-    wait("both workers are blocked", || app.thermograph.stalls().len() == 2);
+    running.recv_timeout(PATIENCE).expect("the other is blocked too");
     let url = app.diagnostics("/debug/captures?kind=wall&seconds=1&route=/held");
     let mut taken = agent().post(url).send_empty().expect("an answer");
     assert_eq!(taken.status(), 201);
@@ -266,10 +271,9 @@ fn a_capture_is_kept_while_every_worker_is_blocked() {
     let listing: Value =
         serde_json::from_str(&get_text(&app.diagnostics("/debug/captures"))).expect("JSON");
     assert_eq!(listing["captures"][0]["name"], taken["name"]);
-    for client in clients {
-        release.send(()).expect("it waits");
-        assert_eq!(client.join().expect("no panic"), 200);
-    }
+    end.send(()).expect("it waits");
+    release.send(()).expect("it waits");
+    assert_eq!(client.join().expect("no panic"), 200);
 }
 
 #[test]

@@ -29,7 +29,7 @@ impl Caption {
     /// Of CPU time, as `perf` saw it.
     #[cfg(feature = "server")]
     pub(crate) fn perf() -> Self {
-        Self::new("CPU time, by perf", format!("the kernel's functions end with _[k]; {LEFT_OUT}"))
+        Self::new("CPU time, by perf", format!("the kernel's functions too; {LEFT_OUT}"))
     }
 
     /// Of spans.
