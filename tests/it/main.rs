@@ -1,5 +1,6 @@
 //! The program as its users meet it: started as a process, spoken to over the network.
 
+mod clinic;
 mod configuration;
 mod console;
 mod diagnose;
@@ -12,6 +13,7 @@ mod load;
 mod model;
 mod mount;
 mod openai;
+mod page;
 mod pprof;
 mod service;
 mod support;

@@ -75,7 +75,7 @@ const captures = (() => {
         fileOf(capture, ".svg")
           ? h("button", { type: "button", "aria-label": `Open ${capture.name}`, onclick: () => open(capture) }, "Open")
           : null,
-        ...links.map((end) => h("a", { href: pathOf(capture, end), download: true, "aria-label": `${capture.name}${end}` }, end)),
+        ...links.map((end) => h("a", { href: door(pathOf(capture, end)), download: true, "aria-label": `${capture.name}${end}` }, end)),
         remover(capture),
       ),
     );

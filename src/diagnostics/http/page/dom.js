@@ -1,5 +1,8 @@
 // What the page is made of. Text from the server goes in as text, never as HTML.
 
+/** A path of the door; a name and a password that stood before the host are not for scripts. */
+const door = (path) => location.origin + location.pathname + path;
+
 const byId = (id) => document.getElementById(id);
 
 /** An element: `h("p", { class: "note", onclick: f }, "text", child)`. */
@@ -66,7 +69,7 @@ async function refusal(what, response) {
 async function ask(what, path, options = {}) {
   let response;
   try {
-    response = await fetch(path, { headers: { accept: "application/json" }, ...options });
+    response = await fetch(door(path), { headers: { accept: "application/json" }, ...options });
   } catch (error) {
     if (error.name === "AbortError") throw error;
     throw new Error(`${what}: the server does not answer`);
@@ -87,6 +90,7 @@ function millis(value) {
 
 function digits(value) {
   if (value === 0) return "0";
+  if (value < 0.005) return "<0.01";
   if (value < 1) return value.toFixed(2);
   if (value < 10) return value.toFixed(1);
   return Math.round(value).toLocaleString("en");
@@ -94,12 +98,14 @@ function digits(value) {
 
 const percent = (share) => (share === null || share === undefined ? "–" : `${digits(share * 100)} %`);
 
+const whole = (count) => count.toLocaleString("en");
+
 function size(bytes) {
   return bytes < 1e6 ? `${digits(bytes / 1e3)} kB` : `${digits(bytes / 1e6)} MB`;
 }
 
 const nameOf = ({ method, route }) => `${method} ${route}`;
 
-const plural = (count, word) => `${count.toLocaleString("en")} ${word}${count === 1 ? "" : "s"}`;
+const plural = (count, word) => `${whole(count)} ${word}${count === 1 ? "" : "s"}`;
 
 const isCalm = matchMedia("(prefers-reduced-motion: reduce)");

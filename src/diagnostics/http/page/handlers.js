@@ -9,10 +9,10 @@ const handlers = (() => {
     { title: "workers", of: ({ row }) => row.window.workers, show: digits, says: "workers kept busy on average" },
     { title: "last minute", of: ({ row }) => row.now?.workers ?? 0, show: null, says: "workers kept busy, second by second", isSpark: true },
     { title: "requests/s", of: ({ row }) => row.window.requests_per_second, show: digits, says: "requests answered a second" },
-    { title: "in flight", of: ({ row }) => row.in_flight, show: digits, says: "requests on their way now" },
+    { title: "in flight", of: ({ row }) => row.in_flight, show: whole, says: "requests on their way now" },
     { title: "p99", of: ({ row }) => row.window.p99_ms, show: millis, says: "time to the response head that all but one in a hundred kept" },
     { title: "longest poll", of: ({ row }) => row.window.longest_ms, show: millis, says: "the longest time that a worker was held", isIll: (value, { threshold }) => value >= threshold },
-    { title: "stalls", of: ({ row }) => row.window.stalls, show: digits, says: "polls over the threshold", isIll: (value) => value > 0 },
+    { title: "stalls", of: ({ row }) => row.window.stalls, show: whole, says: "polls over the threshold", isIll: (value) => value > 0 },
     { title: "harm", of: ({ row }) => row.window.harm_ms, show: millis, says: "how long others waited for a worker that a stall held" },
   ];
   const rows = new Map();

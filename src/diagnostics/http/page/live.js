@@ -35,7 +35,7 @@
 
   function connect() {
     if (source) return;
-    source = new EventSource("live");
+    source = new EventSource(door("live"));
     const on = (name, hear) => source.addEventListener(name, (event) => hear(JSON.parse(event.data)));
     on("lanes", hearLanes);
     on("ledger", handlers.hear);
@@ -55,7 +55,7 @@
     setTimeout(connect, AGAIN);
     const stop = new AbortController();
     try {
-      const answer = await fetch("live", { signal: stop.signal });
+      const answer = await fetch(door("live"), { signal: stop.signal });
       if (!answer.ok) show("lost", `connection lost, trying again: ${(await answer.text()).trim()}`);
       stop.abort();
     } catch {

@@ -11,12 +11,12 @@ const picture = (() => {
   /** `links` are pairs of a text and a path. */
   function show(title, path, links) {
     byId("picture-title").textContent = title;
-    byId("picture-links").replaceChildren(...links.map(([text, to]) => h("a", { href: to }, text)));
+    byId("picture-links").replaceChildren(...links.map(([text, to]) => h("a", { href: door(to) }, text)));
     tell(says, "Drawing.");
     say(found, "");
     term.value = "";
     frame.title = `flame graph: ${title}`;
-    frame.src = path;
+    frame.src = door(path);
     home.hidden = false;
     home.scrollIntoView({ block: "start", behavior: isCalm.matches ? "auto" : "smooth" });
     home.focus({ preventScroll: true });

@@ -13,7 +13,7 @@ const verdicts = (() => {
   function numbers({ numbers: n }) {
     const all = Object.values(n.stalls).reduce((sum, count) => sum + count, 0);
     const facts = [
-      ["requests", n.requests.toLocaleString("en")],
+      ["requests", whole(n.requests)],
       ["workers kept busy", digits(n.worker_share)],
       ["longest poll", millis(n.longest_ms)],
       ["stalls", `${all - n.stalls.preempted}${n.stalls.preempted ? ` and ${n.stalls.preempted} of the machine’s` : ""}`],

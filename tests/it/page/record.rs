@@ -1,0 +1,1 @@
+//! From a click to a flame graph, and to what changed between two.
