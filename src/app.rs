@@ -1,6 +1,7 @@
 //! The composition root: the only place that names both halves, and that reads the environment.
 
 pub mod capture;
+pub mod captures;
 mod cli;
 pub mod client;
 pub mod config;
@@ -38,6 +39,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Model(args) => model::run(args),
         Command::Load(args) => load::run(args),
         Command::Capture(args) => capture::run(&args),
+        Command::Captures(args) => captures::run(&args),
         Command::Diff(args) => diff::run(&args),
         Command::Handlers(args) => handlers::run(&args),
         Command::Flamegraph(args) => flamegraph::run(config.as_deref(), &args),

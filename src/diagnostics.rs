@@ -26,6 +26,7 @@
 mod build_info;
 mod builder;
 pub mod capture;
+pub(crate) mod captures;
 mod config;
 mod console;
 pub mod diagnosis;
@@ -78,6 +79,8 @@ struct Inner {
     config: Config,
     ledger: &'static Ledger,
     captures: Captures,
+    /// Where they are kept.
+    folder: Arc<captures::Folder>,
     // Before the stalls, whose books it reads.
     history: history::History,
     stalls: stall::Watch,

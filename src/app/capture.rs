@@ -2,24 +2,19 @@
 //!
 //! One capture is asked for; the other forms are made from it here, so that all show the same.
 
-mod decode;
-mod files;
+mod captured;
 mod kept;
 mod what;
 
 use std::{thread, time::Duration};
 
-use indicatif::{ProgressBar, ProgressStyle};
-use jiff::Timestamp;
-
 pub use self::what::What;
-pub(crate) use self::{
-    decode::decode,
-    files::{Files, write},
-    kept::Kept,
-    what::Window,
+pub(crate) use self::{captured::Captured, kept::Kept, what::Window};
+use super::{
+    captures,
+    client::{self, Client},
 };
-use super::client::{self, Client};
+use indicatif::{ProgressBar, ProgressStyle};
 
 /// Capture a profile of a running service, and draw its flame graph.
 #[derive(Clone, Debug, clap::Args)]
@@ -35,26 +30,38 @@ pub struct Args {
     /// Samples a second of CPU time, or of wall-clock time.
     #[arg(long, value_name = "HERTZ", default_value = "99", value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub frequency: u32,
+    /// Only what was done for this route, such as `/v1/embeddings`.
+    #[arg(long, value_name = "ROUTE", value_parser = route)]
+    pub route: Option<String>,
 }
 
 /// Captures, and keeps what was captured.
 pub fn run(args: &Args) -> anyhow::Result<()> {
     let window = Window { seconds: args.seconds, frequency: args.frequency };
-    let (client, what) = (Client::from(&args.client), args.what);
-    let capture = thread::spawn(move || what.capture(&client, window));
+    let (client, what, route) = (Client::from(&args.client), args.what, args.route.clone());
+    let capture = thread::spawn(move || what.capture(&client, window, route.as_deref()));
     show(&format!("capturing {}", what.name()), args.seconds, &capture);
-    let files = match capture.join() {
+    let captured = match capture.join() {
         Ok(captured) => captured?,
         Err(panic) => std::panic::resume_unwind(panic),
     };
-    let name = format!("{}-{}", what.name(), Timestamp::now().strftime("%Y%m%dT%H%M%SZ"));
-    for path in files.write(&name)? {
-        anstream::println!("{}", path.display());
+    let handler = captured.handler.as_deref();
+    for path in captured.keep(&captures::here(), captured.profile.start, handler)? {
+        anstream::println!("{path}");
     }
-    if files.is_empty() {
+    if captured.profile.is_empty() {
         anstream::eprintln!("thermograph: nothing was captured: was the service at work?");
     }
     Ok(())
+}
+
+fn route(text: &str) -> Result<String, &'static str> {
+    /// As long as the diagnostics allow.
+    const MAX: usize = 1024;
+    if text.is_empty() || text.len() > MAX {
+        return Err("a route such as /v1/embeddings is wanted, of at most 1024 bytes");
+    }
+    Ok(text.to_owned())
 }
 
 /// A bar with the seconds that are left, while something is captured.

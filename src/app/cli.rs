@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 
-use super::{capture, diagnose, diff, flamegraph, handlers, load, model, serve};
+use super::{capture, captures, diagnose, diff, flamegraph, handlers, load, model, serve};
 
 /// An AI API that shows from the inside which handlers run hot and which block the executor.
 #[derive(Debug, Parser)]
@@ -32,6 +32,8 @@ pub enum Command {
     Load(load::Args),
     /// Capture a profile of a running service, and draw its flame graph.
     Capture(capture::Args),
+    /// List what was captured and kept.
+    Captures(captures::Args),
     /// Draw what changed between two captures.
     Diff(diff::Args),
     /// Say which handler of a running service is ill, why, and what to try.

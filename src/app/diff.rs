@@ -1,66 +1,86 @@
 //! `thermograph diff`: what changed between two captures, as a flame graph.
 //!
-//! It asks no service: both captures are files that `thermograph capture` or `flamegraph` kept.
+//! It asks no service: both captures are files that were kept.
 
-use std::path::PathBuf;
-
-use anyhow::ensure;
-
-use super::capture::{self, Kept};
-use crate::diagnostics::{
-    ValueType,
-    flamegraph::{self, Caption},
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    time::SystemTime,
 };
+
+use anyhow::Context as _;
+
+use super::{capture::Kept, captures::Place};
+use crate::diagnostics::captures::{Folder, Form, Kind, Name, Side, draw_difference};
 
 /// Draw what changed between two captures.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Args {
-    /// The capture to compare with, a .pb.gz or .folded file.
-    pub before: PathBuf,
-    /// The capture to draw, another such file.
-    pub after: PathBuf,
-    /// Where to write the picture [default: flamegraphs/diff-BEFORE-AFTER.svg].
+    /// The capture to compare with: its name, or a .pb.gz or .folded file.
+    pub before: String,
+    /// The capture to draw, another such.
+    pub after: String,
+    /// Where captures are kept.
+    #[command(flatten)]
+    pub place: Place,
+    /// Where to write the picture [default: flamegraphs/TIME-diff-WHAT.svg].
     #[arg(long, value_name = "FILE")]
     pub output: Option<PathBuf>,
 }
 
 /// Draws, and prints where the picture is.
 pub fn run(args: &Args) -> anyhow::Result<()> {
-    let Args { before, after, output } = args;
-    let (before, after) = (Kept::open(before)?, Kept::open(after)?);
-    let caption = Caption {
-        title: format!("{} → {}", before.name, after.name),
-        subtitle: "red grew, blue shrank, as shares of all; as wide as after; \
-                   frames of library, runtime and framework are left out"
-            .to_owned(),
-        unit: unit(&before, &after)?,
-    };
-    let svg = flamegraph::draw_difference(&before.profile, &after.profile, &caption)?;
-    let name = || format!("flamegraphs/diff-{}-{}.svg", before.name, after.name);
-    let path = output.clone().unwrap_or_else(|| name().into());
-    capture::write(&path, &svg)?;
-    anstream::println!("{}", path.display());
+    let folder = args.place.folder();
+    let (before, after) = (find(&folder, &args.before)?, find(&folder, &args.after)?);
+    let svg = draw_difference(
+        Side { name: &before.name, profile: &before.profile },
+        Side { name: &after.name, profile: &after.profile },
+    )?;
+    if let Some(path) = &args.output {
+        write(path, &svg)?;
+        anstream::println!("{}", path.display());
+        return Ok(());
+    }
+    let of = of(&before.name, &after.name);
+    let name =
+        folder.save(Name::new(SystemTime::now(), Kind::Diff, Some(&of)), &[(Form::Svg, &svg)])?;
+    anstream::println!("{}", args.place.path(&Form::Svg.file(&name)));
     Ok(())
 }
 
-/// What both measure; folded stacks do not say it.
-fn unit(before: &Kept, after: &Kept) -> anyhow::Result<&'static str> {
-    let measures = [before, after].map(|kept| kept.profile.values.last().copied());
-    if let [Some(of_before), Some(of_after)] = measures {
-        let say = |ValueType { kind, unit }| format!("{kind} in {unit}");
-        ensure!(
-            of_before == of_after,
-            "{} measures {}, {} {}: they cannot be compared",
-            before.name,
-            say(of_before),
-            after.name,
-            say(of_after)
-        );
+/// A capture by its name, and else a file.
+fn find(folder: &Folder, given: &str) -> anyhow::Result<Kept> {
+    match given.parse::<Name>() {
+        Ok(name) => Ok(Kept { name: given.to_owned(), profile: folder.profile(&name)? }),
+        Err(_) => Kept::open(Path::new(given)),
     }
-    let unit = measures.into_iter().flatten().next().map(|measure| measure.unit);
-    Ok(match unit {
-        Some("nanoseconds") => "ns",
-        Some(unit) => unit,
-        None => "units",
-    })
+}
+
+/// What tells this difference from others: what both are of, where that is the same.
+fn of(before: &str, after: &str) -> String {
+    let subject = |name: &str| match name.parse::<Name>() {
+        Ok(name) => name.subject(),
+        Err(_) => name.to_owned(),
+    };
+    let (before, after) = (subject(before), subject(after));
+    if before == after { after } else { format!("{before}-{after}") }
+}
+
+fn write(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
+    let folder = path.parent().map_or(Ok(()), fs::create_dir_all);
+    let written = folder.and_then(|()| fs::write(path, bytes));
+    written.with_context(|| format!("cannot write {}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_difference_is_named_after_what_both_are_of() {
+        let (one, two) = ("20261125T143000Z-cpu-POST-a", "20261125T150000Z-cpu-POST-a");
+        assert_eq!(of(one, two), "cpu-POST-a");
+        assert_eq!(of(one, "20261125T150000Z-cpu"), "cpu-POST-a-cpu");
+        assert_eq!(of("slow", "fast"), "slow-fast");
+    }
 }

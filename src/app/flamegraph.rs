@@ -18,7 +18,7 @@ use super::{
     load::{Address, TrafficArgs},
     shutdown,
 };
-use crate::diagnostics::Token;
+use crate::diagnostics::{Token, captures::slug};
 
 /// Start a service, drive it, and draw flame graphs of what it did.
 #[derive(Clone, Debug, clap::Args)]
@@ -35,8 +35,8 @@ pub struct Args {
     /// What is asked.
     #[command(flatten)]
     pub traffic: TrafficArgs,
-    /// What the files' names begin with [default: embeddings, or the name of the program].
-    #[arg(long, value_name = "NAME", value_parser = file_name)]
+    /// What the files' names end with [default: embeddings, or the name of the program].
+    #[arg(long, value_name = "NAME", value_parser = name)]
     pub name: Option<String>,
     /// Start nothing: a service is running here already.
     #[arg(long, value_name = "URL", conflicts_with = "program")]
@@ -101,13 +101,12 @@ impl Args {
     }
 }
 
-/// A name that stays inside its folder.
-fn file_name(text: &str) -> Result<String, &'static str> {
-    let allowed = |c: char| c.is_alphanumeric() || "-_.".contains(c);
-    if !text.is_empty() && !text.starts_with('.') && text.chars().all(allowed) {
-        return Ok(text.to_owned());
+/// What may stand in the name of a capture.
+fn name(text: &str) -> Result<String, &'static str> {
+    match slug(text) {
+        Some(name) if name == text => Ok(name),
+        _ => Err("words of letters, digits and `_` are wanted, joined by `-`, of at most 64 bytes"),
     }
-    Err("letters, digits, `-`, `_` and `.` are wanted")
 }
 
 #[cfg(test)]
@@ -116,9 +115,9 @@ mod tests {
 
     #[test]
     fn a_name_stays_in_its_folder() {
-        assert_eq!(file_name("before-1.2"), Ok("before-1.2".to_owned()));
-        for bad in ["", "..", "../x", "a/b", ".hidden", "a b"] {
-            assert!(file_name(bad).is_err(), "{bad}");
+        assert_eq!(name("before-1_2"), Ok("before-1_2".to_owned()));
+        for bad in ["", "..", "../x", "a/b", ".hidden", "a b", "a.b", "-a", &"x".repeat(65)] {
+            assert!(name(bad).is_err(), "{bad}");
         }
     }
 }

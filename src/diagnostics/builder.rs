@@ -2,6 +2,7 @@
 
 use std::{
     net::SocketAddr,
+    path::PathBuf,
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -10,7 +11,7 @@ use thiserror::Error;
 
 use super::{
     Config, ConsoleMode, Inner, Invalid, Ledger, Stacks, Thermograph, Token, capture::Captures,
-    console::Console, history::History, metrics::Exposition, stall,
+    captures::Folder, console::Console, history::History, metrics::Exposition, stall,
 };
 
 /// Builds a [`Thermograph`]; every setter has a default that suits a laptop.
@@ -87,6 +88,19 @@ impl Builder {
         self
     }
 
+    /// Sets the folder in whose `profiles` and `flamegraphs` captures are kept; see
+    /// [`Config::folder`].
+    pub fn folder(mut self, folder: impl Into<PathBuf>) -> Self {
+        self.config.folder = folder.into();
+        self
+    }
+
+    /// Sets how many captures are kept at most; see [`Config::max_captures`].
+    pub fn max_captures(mut self, max: usize) -> Self {
+        self.config.max_captures = max;
+        self
+    }
+
     /// Adds metrics of the app to `/metrics`: a function that renders them in Prometheus' text
     /// format. It is called on the door's thread.
     pub fn metrics(mut self, render: impl Fn() -> String + Send + Sync + 'static) -> Self {
@@ -107,6 +121,7 @@ impl Builder {
             history,
             stalls,
             captures: Captures::default(),
+            folder: Arc::new(Folder::new(&config.folder, config.max_captures)),
             console: Mutex::new(Console::new(config.console)),
             exposition,
             #[cfg(tokio_unstable)]

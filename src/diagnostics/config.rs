@@ -3,6 +3,7 @@
 use std::{
     fmt,
     net::{Ipv4Addr, SocketAddr},
+    path::PathBuf,
     time::Duration,
 };
 
@@ -36,6 +37,11 @@ pub struct Config {
     pub stacks: Stacks,
     /// Stalls that are kept one by one, the newest ones. Default is 256.
     pub max_stalls: usize,
+    /// Folder in whose `profiles` and `flamegraphs` captures are kept. Default is `.`, where the
+    /// program runs.
+    pub folder: PathBuf,
+    /// Most captures in it; past them no further one is kept, and none deleted. Default is 200.
+    pub max_captures: usize,
 }
 
 /// Whether stalls have stacks.
@@ -93,6 +99,8 @@ impl Default for Config {
             threshold: Ledger::THRESHOLD,
             stacks: Stacks::default(),
             max_stalls: 256,
+            folder: PathBuf::from("."),
+            max_captures: 200,
         }
     }
 }
@@ -103,6 +111,8 @@ impl Config {
     pub const MAX_HANDLERS: usize = 10_000;
     /// Largest [`Config::max_stalls`]; a stall takes about 1 KiB.
     pub const MAX_STALLS: usize = 10_000;
+    /// Largest [`Config::max_captures`]; all are looked at whenever one is kept.
+    pub const MAX_CAPTURES: usize = 10_000;
 
     /// Checks what the types cannot say.
     pub fn validate(&self) -> Result<(), Invalid> {
@@ -140,6 +150,20 @@ impl Config {
             return Err(Invalid {
                 field: "max_stalls",
                 value: self.max_stalls.to_string(),
+                allowed: "1 to 10000",
+            });
+        }
+        if self.folder.as_os_str().is_empty() {
+            return Err(Invalid {
+                field: "folder",
+                value: String::new(),
+                allowed: "path of a folder, such as `.`",
+            });
+        }
+        if !(1..=Self::MAX_CAPTURES).contains(&self.max_captures) {
+            return Err(Invalid {
+                field: "max_captures",
+                value: self.max_captures.to_string(),
                 allowed: "1 to 10000",
             });
         }
@@ -220,6 +244,16 @@ mod tests {
         }
         let none = Config { max_stalls: 0, ..Config::default() };
         assert_eq!(none.validate().expect_err("none").field, "max_stalls");
+    }
+
+    #[test]
+    fn captures_have_a_folder_and_a_bound() {
+        for (max_captures, is_allowed) in [(0, false), (1, true), (10_000, true), (10_001, false)] {
+            let config = Config { max_captures, ..Config::default() };
+            assert_eq!(config.validate().is_ok(), is_allowed, "{max_captures}");
+        }
+        let nowhere = Config { folder: PathBuf::new(), ..Config::default() };
+        assert_eq!(nowhere.validate().expect_err("nowhere").field, "folder");
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! Folded stacks as an interactive flame graph (SVG), by `inferno`: of one profile, or of what
 //! changed between two.
 
+mod caption;
+
 use std::{collections::HashSet, fmt::Write as _};
 
 use inferno::{
@@ -8,63 +10,13 @@ use inferno::{
     flamegraph::{self, Options},
 };
 
+pub use self::caption::Caption;
 use super::{folded, profile::Profile};
 
-/// What a flame graph says of itself.
-#[derive(Clone, Debug)]
-pub struct Caption {
-    /// Title at the top.
-    pub title: String,
-    /// Line below the title.
-    pub subtitle: String,
-    /// Unit of the values, such as `ns`.
-    pub unit: &'static str,
-}
-
-impl Caption {
-    /// Of CPU time that was sampled for some seconds.
-    pub(crate) fn cpu(seconds: u64, frequency: u32) -> Self {
-        let subtitle = format!(
-            "{seconds} s at {frequency} Hz; frames of library, runtime and framework are left out"
-        );
-        Self { title: "CPU time by stack".to_owned(), subtitle, unit: "ns" }
-    }
-
-    /// Of spans that were recorded for some seconds.
-    pub(crate) fn spans(seconds: u64) -> Self {
-        let subtitle = format!("{seconds} s; time in which a span was entered");
-        Self { title: "Time in spans".to_owned(), subtitle, unit: "ns" }
-    }
-
-    /// Of wall-clock time in polls that was sampled for some seconds.
-    pub(crate) fn wall(seconds: u64, frequency: u32) -> Self {
-        let subtitle = format!(
-            "{seconds} s at {frequency} Hz; time in polls, on a processor and off; frames of \
-             library, runtime and framework are left out"
-        );
-        Self { title: "Wall-clock time in polls, by stack".to_owned(), subtitle, unit: "ns" }
-    }
-
-    /// Of stalls, over some seconds or since the start.
-    pub(crate) fn stalls(seconds: Option<u64>) -> Self {
-        let window = seconds.map_or("since the start".to_owned(), |seconds| format!("{seconds} s"));
-        let subtitle = format!("{window}; time of polls over the threshold, by where they stood");
-        Self { title: "Stalls".to_owned(), subtitle, unit: "ns" }
-    }
-
-    fn add_dropped(&mut self, dropped: u64) {
-        if dropped > 0 {
-            // Writing to a string cannot fail.
-            let _ = write!(self.subtitle, "; {dropped} samples were dropped");
-        }
-    }
-}
-
-/// Draws a profile, without the machinery of library, runtime and framework.
+/// Draws a profile, without the machinery of library, runtime and framework. The subtitle begins
+/// with when it was captured, for how long, and how many samples there are.
 pub fn draw(profile: &Profile, caption: &Caption) -> std::io::Result<Vec<u8>> {
-    let mut caption = caption.clone();
-    caption.add_dropped(profile.dropped);
-    draw_folded(&folded::fold_without_plumbing(profile), &caption)
+    draw_folded(&folded::fold_without_plumbing(profile), &caption.told(&[profile]))
 }
 
 /// Draws what changed between two profiles, without the machinery: stacks are as wide as in the
@@ -81,8 +33,7 @@ pub fn draw_difference(
     let [first, second] = [before, after].map(folded::fold_without_plumbing);
     let mut both = Vec::new();
     differential::from_readers(options, first.as_bytes(), second.as_bytes(), &mut both)?;
-    let mut caption = caption.clone();
-    caption.add_dropped(before.dropped + after.dropped);
+    let mut caption = caption.told(&[before, after]);
     let gone = gone(&first, &second);
     if gone >= 0.1 {
         // Writing to a string cannot fail.
@@ -185,7 +136,8 @@ mod tests {
         assert_eq!(fill("<title>grew (50 ns, 62.50%; +37.50%)"), "rgb(255,100,100)");
         assert_eq!(fill("<title>same (20 ns, 25.00%; 0.00%)"), "rgb(250,250,250)");
         assert_eq!(fill("<title>shrank (10 ns, 12.50%; -12.50%)"), "rgb(200,200,255)");
-        assert!(svg.contains("2 samples were dropped; 25.0 % of before is in"), "{svg}");
+        assert!(svg.contains("S; 25.0 % of before is in"), "{svg}");
+        assert!(svg.contains("4 stacks, 1 dropped →"), "{svg}");
         assert!(!svg.contains("tokio::"), "machinery in the picture");
     }
 }

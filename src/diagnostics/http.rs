@@ -1,6 +1,7 @@
 //! The diagnostics' routes, all on this page.
 
 mod access;
+mod captures;
 mod diagnosis;
 mod error;
 mod index;
@@ -36,6 +37,8 @@ use super::{Thermograph, live::Live};
 /// | `/debug/fgprof` | wall-clock time in polls, by stack |
 /// | `/debug/spans` | time in spans |
 /// | `/debug/stalls` | the newest stalls, and those to come |
+/// | `/debug/captures` | what was captured and kept; takes one more, and deletes |
+/// | `/debug/diff` | what changed between two of these |
 /// | `/debug/diagnosis` | verdicts over handlers |
 /// | `/debug/handlers` | the ledger |
 /// | `/metrics` | the same for Prometheus |
@@ -54,6 +57,9 @@ pub(crate) fn router(thermograph: &Thermograph) -> Router {
         .route("/debug/fgprof", get(profiles::wall))
         .route("/debug/spans", get(profiles::spans))
         .route("/debug/stalls", get(stalls::stalls))
+        .route("/debug/captures", get(captures::list).post(captures::take))
+        .route("/debug/captures/{file}", get(captures::file).delete(captures::delete))
+        .route("/debug/diff", get(captures::diff))
         .route("/debug/diagnosis", get(diagnosis::diagnosis))
         .route("/debug/handlers", get(ledger::handlers))
         .route("/metrics", get(ledger::metrics))

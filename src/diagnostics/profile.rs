@@ -89,6 +89,36 @@ impl Profile {
     pub fn keep(&mut self, label: &str, value: &str) {
         self.samples.retain(|sample| sample.label(label) == Some(value));
     }
+
+    /// Whether nothing was captured: there is no stack that weighs anything.
+    pub(crate) fn is_empty(&self) -> bool {
+        !self.samples.iter().any(|sample| !sample.stack.is_empty() && sample.weight() > 0)
+    }
+
+    /// How many there are of what was captured, and what they are called: `samples`, `stalls`, or
+    /// `stacks` where nobody counted how often each was seen.
+    pub(crate) fn count(&self) -> (u64, &'static str) {
+        match self.values.first() {
+            Some(ValueType { kind, unit: "count" }) => {
+                let values = self.samples.iter().filter_map(|sample| sample.values.first());
+                let count = values.fold(0, |sum: i64, value| sum.saturating_add(*value));
+                let name = if *kind == "contentions" { "stalls" } else { kind };
+                (count.try_into().unwrap_or(0), name)
+            }
+            _ => (self.samples.len() as u64, "stacks"),
+        }
+    }
+
+    /// The handler of a route as people know it: with its method, where all samples of the route
+    /// have the same.
+    pub(crate) fn handler(&self, route: &str) -> String {
+        let of_route = self.samples.iter().filter(|sample| sample.label("route") == Some(route));
+        let mut methods = of_route.filter_map(|sample| sample.label("method"));
+        match methods.next() {
+            Some(first) if methods.all(|method| method == first) => format!("{first} {route}"),
+            _ => route.to_owned(),
+        }
+    }
 }
 
 impl Sample {
@@ -153,6 +183,47 @@ mod tests {
         assert_eq!(profile.samples, [sample(&[("thread", "worker-0"), ("route", "/hello")])]);
         profile.keep("thread", "worker-1");
         assert_eq!(profile.samples, []);
+    }
+
+    #[test]
+    fn counts_what_was_captured_by_its_own_name() {
+        let mut profile = Profile {
+            values: vec![ValueType { kind: "contentions", unit: "count" }],
+            samples: vec![sample(&[]), sample(&[])],
+            start: SystemTime::now(),
+            duration: Duration::ZERO,
+            period: None,
+            dropped: 0,
+        };
+        profile.samples[0].values = vec![3, 10];
+        assert_eq!(profile.count(), (4, "stalls"));
+        profile.values[0].kind = "samples";
+        assert_eq!(profile.count(), (4, "samples"));
+        profile.values.clear();
+        assert_eq!(profile.count(), (2, "stacks"));
+        assert!(!profile.is_empty());
+        profile.samples.iter_mut().for_each(|sample| sample.values = vec![3, 0]);
+        assert!(profile.is_empty());
+    }
+
+    #[test]
+    fn a_handler_has_its_method_where_there_is_one_only() {
+        let of = |methods: &[&str]| {
+            let labels = |method| vec![sample(&[("method", method), ("route", "/a")])];
+            let samples = methods.iter().flat_map(|method| labels(method)).collect();
+            let profile = Profile {
+                values: Vec::new(),
+                samples,
+                start: SystemTime::now(),
+                duration: Duration::ZERO,
+                period: None,
+                dropped: 0,
+            };
+            profile.handler("/a")
+        };
+        assert_eq!(of(&["GET", "GET"]), "GET /a");
+        assert_eq!(of(&["GET", "POST"]), "/a");
+        assert_eq!(of(&[]), "/a");
     }
 
     #[test]

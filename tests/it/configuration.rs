@@ -23,7 +23,12 @@ fn what_is_printed_can_be_loaded_and_says_where_it_came_from() {
     let printed = run(&["config"], &variables, "[api]\nbody_limit = \"1MiB\"\n");
     assert!(printed.status.success(), "{}", text(&printed.stderr));
     let printed = text(&printed.stdout);
-    for line in ["filter = \"debug\"  # $THERMOGRAPH_LOG_FILTER", "nice = 5  # default"] {
+    for line in [
+        "filter = \"debug\"  # $THERMOGRAPH_LOG_FILTER",
+        "nice = 5  # default",
+        "folder = \".\"  # default",
+        "max_captures = 200  # default",
+    ] {
         assert!(printed.contains(line), "{line}: {printed}");
     }
     let limit = printed.lines().find(|line| line.starts_with("body_limit")).expect("a line");
@@ -38,6 +43,8 @@ fn a_bad_value_stops_the_start_with_field_value_and_what_is_allowed() {
         ("[engine]\nnice = 40\n", &[][..], ["engine.nice = 40", "0 to 19"]),
         ("[api]\nbody_limit = \"1B\"\n", &[], ["api.body_limit", "1 KiB to 1 GiB"]),
         ("[diagnostics]\nlisten = \"0.0.0.0:6060\"\n", &[], ["diagnostics.listen", "token"]),
+        ("[diagnostics]\nmax_captures = 0\n", &[], ["diagnostics.max_captures = 0", "1 to 10000"]),
+        ("[diagnostics]\nfolder = \"\"\n", &[], ["diagnostics.folder", "path of a folder"]),
         ("[apo]\n", &[], ["apo", "expected one of `api`"]),
         ("", &[("THERMOGRAPH_PORT", "1")], ["THERMOGRAPH_PORT", "THERMOGRAPH_API_LISTEN"]),
         ("[models.m]\n", &[], ["models.m", "missing field `dir`"]),

@@ -1,6 +1,7 @@
 //! The main job, and the clinic.
 
 use std::{
+    collections::HashSet,
     path::{Path, PathBuf},
     process::{Command, Stdio},
 };
@@ -26,40 +27,51 @@ fn run(mut command: Command) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
+/// The newest file whose name ends so; names sort by time.
+fn newest(folder: &TempDir, of: &str, ending: &str) -> String {
+    let files = std::fs::read_dir(folder.path().join(of)).expect("a folder");
+    let paths = files.map(|file| file.expect("a file").path());
+    let newest = paths.filter(|path| path.to_string_lossy().ends_with(ending)).max();
+    std::fs::read_to_string(newest.expect("a file of that kind")).expect("text")
+}
+
 #[test]
 fn one_command_ends_with_tables_and_pictures() {
     let folder = tempfile::tempdir().expect("a folder");
-    let picture = |name: &str| {
-        let path = folder.path().join("flamegraphs").join(name);
-        std::fs::read_to_string(path).expect("a picture")
-    };
+    let picture = |name: &str| newest(&folder, "flamegraphs", name);
     let names = ["Encoder::infer", "Tokenizer::tokenize", "embeddings::embeddings::{{closure}}"];
     let mut printed = String::new();
     // The handler itself takes half a hundredth of the CPU time: a dozen samples as a rule, but on
     // a busy machine there may be none.
     wait("the picture names the handler and the engine's steps", || {
         printed = run(flamegraph(&folder, &[]));
-        let cpu = picture("embeddings-cpu.svg");
+        let cpu = picture("-cpu-embeddings.svg");
         names.iter().all(|name| cpu.contains(name))
     });
     assert!(printed.contains("POST /v1/embeddings"), "{printed}");
     assert!(printed.contains(", 0 errors, "), "{printed}");
     for kind in ["cpu", "wall", "stalls", "spans"] {
-        assert!(printed.contains(&format!("flamegraphs/embeddings-{kind}.svg")), "{printed}");
+        assert!(printed.contains(&format!("Z-{kind}-embeddings.svg")), "{printed}");
     }
     // Every poll of the service is short; all that it does is done in the handler's name.
     assert!(!printed.contains("is blocking"), "{printed}");
     assert!(printed.contains("POST /v1/embeddings is hot"), "{printed}");
     assert!(printed.contains("% runs a model or a tokenizer, in "), "{printed}");
     assert!(printed.contains("rten_gemm::"), "{printed}");
-    let spans = picture("embeddings-spans.svg");
+    let spans = picture("-spans-embeddings.svg");
     for name in ["POST /v1/embeddings", "infer", "tokenize"] {
         assert!(spans.contains(&format!("<title>{name} (")), "no {name} in the picture");
     }
-    for profile in ["cpu.pb.gz", "cpu.folded", "spans.pb.gz", "spans.folded"] {
-        let path = folder.path().join("profiles").join(format!("embeddings-{profile}"));
-        assert!(path.metadata().expect("a profile").len() > 0, "{profile}");
+    for kind in ["cpu", "spans"] {
+        assert!(!newest(&folder, "profiles", &format!("-{kind}-embeddings.folded")).is_empty());
     }
+    // What was captured over one window has one time, and its picture says so.
+    let paths = printed.lines().filter(|line| line.ends_with("-embeddings.svg"));
+    let times: Vec<_> = paths.filter_map(|line| line.split_once("flamegraphs/")).collect();
+    let times: HashSet<_> = times.iter().filter_map(|(_, name)| name.split('-').next()).collect();
+    assert_eq!(times.len(), 1, "{printed}");
+    let cpu = picture("-cpu-embeddings.svg");
+    assert!(cpu.contains(">CPU time</text>") && cpu.contains(" UTC, 15 s at 99 Hz, "), "{cpu}");
 }
 
 #[test]
@@ -111,10 +123,7 @@ fn in_the_clinic_ill_handlers_are_told_from_healthy_ones() {
     for path in ["/hello", "/healthy"] {
         assert!(!printed.contains(&format!("GET {path} is blocking")), "{printed}");
     }
-    let picture = |kind: &str| {
-        let path = folder.path().join(format!("flamegraphs/clinic-{kind}.svg"));
-        std::fs::read_to_string(path).expect("a picture")
-    };
+    let picture = |kind: &str| newest(&folder, "flamegraphs", &format!("-{kind}-clinic.svg"));
     for kind in ["cpu", "wall", "stalls"] {
         assert!(picture(kind).contains("clinic::cpu_burn::{{closure}}"), "no cpu_burn in {kind}");
     }

@@ -1,5 +1,6 @@
 //! The program as its users meet it: started as a process, spoken to over the network.
 
+mod captures;
 mod clinic;
 mod configuration;
 mod console;

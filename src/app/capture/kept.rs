@@ -7,12 +7,11 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use anyhow::{Context as _, bail, ensure};
+use anyhow::{Context as _, bail};
 
-use super::decode;
-use crate::diagnostics::{Frame, Location, Profile, Sample};
+use crate::diagnostics::{Frame, Location, Profile, Sample, captures};
 
-/// A capture with something in it.
+/// A capture in a file.
 #[derive(Clone, Debug)]
 pub(crate) struct Kept {
     /// The file's name without its ending.
@@ -27,16 +26,13 @@ impl Kept {
         let bytes = fs::read(path).with_context(|| format!("cannot read {shown}"))?;
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         let (name, profile) = if let Some(name) = name.strip_suffix(".pb.gz") {
-            (name, decode::decode(&bytes))
+            (name, captures::decode(&bytes).map_err(anyhow::Error::from))
         } else if let Some(name) = name.strip_suffix(".folded") {
             (name, unfold(&bytes))
         } else {
             bail!("{shown} is no capture: its name ends neither in .pb.gz nor in .folded");
         };
         let profile = profile.with_context(|| format!("cannot read {shown}"))?;
-        let has_something =
-            profile.samples.iter().any(|sample| !sample.stack.is_empty() && sample.weight() > 0);
-        ensure!(has_something, "{shown} has no stack in it: nothing was captured");
         Ok(Self { name: name.to_owned(), profile })
     }
 }
@@ -97,8 +93,6 @@ mod tests {
             assert!(error.contains(&path.display().to_string()), "{error}");
             error
         };
-        assert!(error("a.folded", "").contains("nothing was captured"));
-        assert!(error("b.folded", "main;idle 0\n").contains("nothing was captured"));
         assert!(error("c.folded", "main 1\nmain;hot many\n").contains("line 2"));
         assert!(error("d.pb.gz", "<html>").contains("not gzipped"));
         assert!(error("e.svg", "<svg/>").contains(".pb.gz"));

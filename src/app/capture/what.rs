@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use super::{decode, files::Files};
+use super::Captured;
 use crate::{
     app::client::Client,
     diagnostics::{
+        captures::{Forms, Kind, decode},
         flamegraph::{self, Caption},
         folded,
     },
@@ -34,36 +35,71 @@ pub(crate) struct Window {
 
 impl What {
     pub(crate) fn name(self) -> &'static str {
+        self.kind().name()
+    }
+
+    /// What it is in the name of a capture.
+    pub(crate) fn kind(self) -> Kind {
         match self {
-            Self::Cpu => "cpu",
-            Self::Wall => "wall",
-            Self::Stalls => "stalls",
-            Self::Spans => "spans",
+            Self::Cpu => Kind::Cpu,
+            Self::Wall => Kind::Wall,
+            Self::Stalls => Kind::Stalls,
+            Self::Spans => Kind::Spans,
         }
     }
 
-    /// Captures for as long as the window is.
-    pub(crate) fn capture(self, client: &Client, window: Window) -> anyhow::Result<Files> {
+    /// Captures for as long as the window is, everything or what is done for one `route`.
+    pub(crate) fn capture(
+        self,
+        client: &Client,
+        window: Window,
+        route: Option<&str>,
+    ) -> anyhow::Result<Captured> {
         let Window { seconds, frequency } = window;
-        let path = match self {
+        let mut path = match self {
             Self::Cpu => format!("/debug/pprof/profile?seconds={seconds}&frequency={frequency}"),
             Self::Wall => format!("/debug/fgprof?seconds={seconds}&frequency={frequency}"),
             Self::Stalls => format!("/debug/pprof/block?seconds={seconds}"),
             Self::Spans => format!("/debug/spans?seconds={seconds}&format=pprof"),
         };
+        if let Some(route) = route {
+            path = format!("{path}&route={}", escaped(route));
+        }
         let pprof = client.get(&path, Duration::from_secs(seconds))?;
-        let profile = decode::decode(&pprof)?;
+        let profile = decode(&pprof)?;
+        let handler = route.map(|route| profile.handler(route));
         let folded = folded::fold(&profile);
-        let svg = flamegraph::draw(&profile, &self.caption(window))?;
-        Ok(Files { pprof, folded, svg })
+        let svg = flamegraph::draw(&profile, &self.caption().of(handler.as_deref()))?;
+        Ok(Captured { what: self, profile, forms: Forms { pprof, folded, svg }, handler })
     }
 
-    fn caption(self, Window { seconds, frequency }: Window) -> Caption {
+    fn caption(self) -> Caption {
         match self {
-            Self::Cpu => Caption::cpu(seconds, frequency),
-            Self::Wall => Caption::wall(seconds, frequency),
-            Self::Stalls => Caption::stalls(Some(seconds)),
-            Self::Spans => Caption::spans(seconds),
+            Self::Cpu => Caption::cpu(),
+            Self::Wall => Caption::wall(),
+            Self::Stalls => Caption::stalls(),
+            Self::Spans => Caption::spans(),
         }
+    }
+}
+
+/// A text as it stands in a query.
+fn escaped(text: &str) -> String {
+    let byte = |byte: u8| match byte {
+        b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' | b'/' => {
+            char::from(byte).to_string()
+        }
+        _ => format!("%{byte:02X}"),
+    };
+    text.bytes().map(byte).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_route_is_escaped_in_a_query() {
+        assert_eq!(escaped("/v1/models/{id}&x=ä"), "/v1/models/%7Bid%7D%26x%3D%C3%A4");
     }
 }

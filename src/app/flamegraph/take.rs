@@ -1,6 +1,9 @@
 //! Drives the service and captures what it does meanwhile.
 
-use std::{fmt::Write as _, time::Duration};
+use std::{
+    fmt::Write as _,
+    time::{Duration, SystemTime},
+};
 
 use anyhow::{Context as _, bail};
 use tokio_util::sync::CancellationToken;
@@ -8,8 +11,8 @@ use tokio_util::sync::CancellationToken;
 use super::{Args, Subject};
 use crate::{
     app::{
-        capture::{Files, What, Window, decode},
-        diagnose, handlers,
+        capture::{Captured, What, Window},
+        captures, diagnose, handlers,
         load::{self, Limit, Pace, Plan, Report},
     },
     diagnostics::{
@@ -27,7 +30,9 @@ pub(crate) struct Taken {
     load: Report,
     handlers: LedgerReport,
     diagnosis: Diagnosis,
-    captures: [(What, Files); 4],
+    captures: [Captured; 4],
+    /// When the window began.
+    began: SystemTime,
 }
 
 /// Drives and captures over one window.
@@ -47,8 +52,9 @@ pub(crate) async fn take(
     let window = Window { seconds: args.seconds, frequency: args.frequency };
     let capture = |what: What| {
         let client = subject.diagnostics.clone();
-        blocking(move || what.capture(&client, window))
+        blocking(move || what.capture(&client, window, None))
     };
+    let began = SystemTime::now();
     let (client, seconds) = (subject.diagnostics.clone(), args.seconds);
     let (load, handlers, cpu, wall, stalls, spans) = tokio::try_join!(
         async { Ok(load::watched(&plan, "driving and capturing", stop).await) },
@@ -58,12 +64,10 @@ pub(crate) async fn take(
         capture(What::Stalls),
         capture(What::Spans),
     )?;
-    let (of_stalls, of_cpu) = (decode(&stalls.pprof)?, decode(&cpu.pprof)?);
-    let exhibits = Exhibits { ledger: &handlers, stalls: &of_stalls, cpu: Some(&of_cpu) };
+    let exhibits = Exhibits { ledger: &handlers, stalls: &stalls.profile, cpu: Some(&cpu.profile) };
     let diagnosis = Diagnosis::of(&exhibits);
-    let captures =
-        [(What::Cpu, cpu), (What::Wall, wall), (What::Stalls, stalls), (What::Spans, spans)];
-    Ok(Taken { load, handlers, diagnosis, captures })
+    let captures = [cpu, wall, stalls, spans];
+    Ok(Taken { load, handlers, diagnosis, captures, began })
 }
 
 fn plan(subject: &Subject, args: &Args) -> anyhow::Result<Plan> {
@@ -81,15 +85,14 @@ fn plan(subject: &Subject, args: &Args) -> anyhow::Result<Plan> {
 impl Taken {
     /// Writes the files, and gives the text that says what was seen and where it is.
     pub(crate) fn keep(&self, prefix: &str) -> anyhow::Result<String> {
-        let Self { load, handlers, diagnosis, captures } = self;
+        let Self { load, handlers, diagnosis, captures, began } = self;
         let diagnosis = diagnosis.text(diagnose::paint);
         let mut text = format!("{handlers}\n{}\n\n{diagnosis}\n", load.summary());
-        for (what, files) in captures {
-            let paths = files.write(&format!("{prefix}-{}", what.name()))?;
-            let paths: Vec<_> = paths.iter().map(|path| path.display().to_string()).collect();
-            let empty = if files.is_empty() { " (nothing was captured)" } else { "" };
+        for captured in captures {
+            let paths = captured.keep(&captures::here(), *began, Some(prefix))?.join("  ");
+            let empty = if captured.profile.is_empty() { " (nothing was captured)" } else { "" };
             // Writing to a string cannot fail.
-            let _ = writeln!(text, "{}: {}{empty}", what.name(), paths.join("  "));
+            let _ = writeln!(text, "{}: {paths}{empty}", captured.what.name());
         }
         Ok(text)
     }

@@ -3,7 +3,10 @@
 use axum::response::{IntoResponse, Response};
 use http::{HeaderName, HeaderValue, StatusCode, header};
 
-use crate::diagnostics::capture::CaptureError;
+use crate::diagnostics::{
+    capture::CaptureError,
+    captures::{BadName, CapturesError, Incomparable},
+};
 
 /// An error as text, with a status.
 #[derive(Debug)]
@@ -40,6 +43,36 @@ impl From<CaptureError> for HttpError {
             CaptureError::Profiler(_) | CaptureError::Naming(_) => {
                 StatusCode::INTERNAL_SERVER_ERROR
             }
+        };
+        Self { status, message: error.to_string() }
+    }
+}
+
+impl From<CapturesError> for HttpError {
+    fn from(error: CapturesError) -> Self {
+        let status = match error {
+            CapturesError::NotFound(_) => StatusCode::NOT_FOUND,
+            CapturesError::Full { .. } => StatusCode::INSUFFICIENT_STORAGE,
+            CapturesError::Unwritable { .. }
+            | CapturesError::Unreadable { .. }
+            | CapturesError::TooLong { .. }
+            | CapturesError::Undecodable { .. } => StatusCode::INTERNAL_SERVER_ERROR,
+        };
+        Self { status, message: error.to_string() }
+    }
+}
+
+impl From<BadName> for HttpError {
+    fn from(error: BadName) -> Self {
+        Self::bad_request(error.to_string())
+    }
+}
+
+impl From<Incomparable> for HttpError {
+    fn from(error: Incomparable) -> Self {
+        let status = match error {
+            Incomparable::Empty(_) | Incomparable::Measures(_) => StatusCode::UNPROCESSABLE_ENTITY,
+            Incomparable::Drawing(_) => StatusCode::INTERNAL_SERVER_ERROR,
         };
         Self { status, message: error.to_string() }
     }

@@ -53,7 +53,7 @@ pub(crate) async fn cpu(
     Query(given): Query<HashMap<String, String>>,
 ) -> Result<Response, HttpError> {
     let kind = |frequency| Kind::Cpu { frequency };
-    sampled(&thermograph, given, "profile", kind, Caption::cpu).await
+    sampled(&thermograph, given, "profile", kind, Caption::cpu()).await
 }
 
 /// `/debug/fgprof`: as [`sampled`].
@@ -62,7 +62,7 @@ pub(crate) async fn wall(
     Query(given): Query<HashMap<String, String>>,
 ) -> Result<Response, HttpError> {
     let kind = |frequency| Kind::Wall { frequency };
-    sampled(&thermograph, given, "fgprof", kind, Caption::wall).await
+    sampled(&thermograph, given, "fgprof", kind, Caption::wall()).await
 }
 
 /// `seconds` 1 to 300 (30), `frequency` in hertz 1 to 1000 (99), `format` pprof, svg or folded
@@ -72,11 +72,10 @@ async fn sampled(
     given: HashMap<String, String>,
     name: &'static str,
     kind: fn(u32) -> Kind,
-    caption: fn(u64, u32) -> Caption,
+    caption: Caption,
 ) -> Result<Response, HttpError> {
     let params = Params::new(given, &["seconds", "frequency", "format", "route", "force"])?;
     let (window, frequency) = (params.window(30)?, params.number("frequency", 99, 1..=1000)?);
-    let caption = caption(window.duration.as_secs(), frequency);
     let sent = Sent::of(&params, name, caption, &FORMATS)?;
     capture(thermograph, kind(frequency), window, sent).await
 }
@@ -89,9 +88,8 @@ pub(crate) async fn spans(
 ) -> Result<Response, HttpError> {
     let params = Params::new(given, &["seconds", "format", "route", "force"])?;
     let window = params.window(10)?;
-    let caption = Caption::spans(window.duration.as_secs());
     let formats = [("folded", Format::Folded), ("svg", Format::Svg), ("pprof", Format::Pprof)];
-    let sent = Sent::of(&params, "spans", caption, &formats)?;
+    let sent = Sent::of(&params, "spans", Caption::spans(), &formats)?;
     capture(&thermograph, Kind::Spans, window, sent).await
 }
 
@@ -126,11 +124,25 @@ async fn stalls(
         return Err(HttpError::bad_request(message.to_owned()));
     }
     let window = params.has("seconds").then(|| params.window(30)).transpose()?;
-    let caption = Caption::stalls(window.map(|window| window.duration.as_secs()));
-    let mut sent = Sent::of(&params, name, caption, &FORMATS)?;
+    let mut sent = Sent::of(&params, name, Caption::stalls(), &FORMATS)?;
     if is_text {
         sent.format = Format::Text;
     }
+    let stalls = stalls_of(thermograph, window).await;
+    sent.respond(move || {
+        let mut profile = stalls();
+        keep(&mut profile);
+        profile
+    })
+    .await
+}
+
+/// Stalls over a window, or since the start; their stacks are named by the function, which takes
+/// its time.
+pub(super) async fn stalls_of(
+    thermograph: &Thermograph,
+    window: Option<Window>,
+) -> impl FnOnce() -> Profile + Send + use<> {
     let store = thermograph.inner.stalls.store();
     let before = match window {
         None => store.nothing(),
@@ -141,12 +153,7 @@ async fn stalls(
         }
     };
     let after = store.sums();
-    sent.respond(move || {
-        let mut profile = after.since(&before);
-        keep(&mut profile);
-        profile
-    })
-    .await
+    move || after.since(&before)
 }
 
 async fn capture(
@@ -179,9 +186,11 @@ impl Sent {
         let Self { name, format, route, caption } = self;
         let drawn = tokio::task::spawn_blocking(move || {
             let mut profile = profile();
+            let handler = route.as_deref().map(|route| profile.handler(route));
             if let Some(route) = route {
                 profile.keep("route", &route);
             }
+            let caption = caption.of(handler.as_deref());
             let dropped = profile.dropped;
             let body = format.encode(&profile, &caption);
             drop(profile);

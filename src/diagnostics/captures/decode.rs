@@ -7,9 +7,9 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use anyhow::Context as _;
 use flate2::read::GzDecoder;
 use pprof::protos::{self, Message as _};
+use thiserror::Error;
 
 use crate::diagnostics::{Frame, Location, Mapping, Profile, Sample, ValueType, pprof::DROPPED};
 
@@ -31,11 +31,29 @@ const MEASURES: [&str; 12] = [
     "wall",
 ];
 
+/// Most bytes of a profile that was unpacked: a hundred times those of a minute of a busy service.
+const MAX_UNPACKED: u64 = 1 << 29;
+
+/// Why something is no profile.
+#[derive(Clone, Copy, Debug, Error)]
+pub(crate) enum Undecodable {
+    #[error("the profile is not gzipped")]
+    NotGzipped,
+    #[error("the profile is not profile.proto")]
+    NotProto,
+    #[error("the profile is too long: {MAX_UNPACKED} bytes are allowed")]
+    TooLong,
+}
+
 /// Reads gzipped `profile.proto`.
-pub(crate) fn decode(gzipped: &[u8]) -> anyhow::Result<Profile> {
+pub(crate) fn decode(gzipped: &[u8]) -> Result<Profile, Undecodable> {
     let mut bytes = Vec::new();
-    GzDecoder::new(gzipped).read_to_end(&mut bytes).context("the profile is not gzipped")?;
-    let wire = protos::Profile::decode(&*bytes).context("the profile is not profile.proto")?;
+    let mut unpacked = GzDecoder::new(gzipped).take(MAX_UNPACKED + 1);
+    unpacked.read_to_end(&mut bytes).map_err(|_| Undecodable::NotGzipped)?;
+    if bytes.len() as u64 > MAX_UNPACKED {
+        return Err(Undecodable::TooLong);
+    }
+    let wire = protos::Profile::decode(&*bytes).map_err(|_| Undecodable::NotProto)?;
     Ok(Decoder { wire: &wire }.profile())
 }
 
@@ -213,6 +231,6 @@ mod tests {
 
     #[test]
     fn what_is_no_profile_is_refused() {
-        assert!(decode(b"<html>").is_err());
+        assert!(matches!(decode(b"<html>"), Err(Undecodable::NotGzipped)));
     }
 }

@@ -1,0 +1,45 @@
+//! Where captures are kept: files by the capture's [`Name`], in the folders `profiles` and
+//! `flamegraphs`.
+//!
+//! To take a capture is for [`capture`](super::capture); this writes, lists, reads and deletes what
+//! was taken. All of it reads and writes files: not for a worker, nor for the door's own thread.
+
+mod decode;
+mod difference;
+mod folder;
+mod forms;
+mod name;
+
+use std::path::PathBuf;
+
+use thiserror::Error;
+
+#[cfg(feature = "server")]
+pub(crate) use self::name::slug;
+pub(crate) use self::{
+    decode::{Undecodable, decode},
+    difference::{Incomparable, Side, draw_difference},
+    folder::{Entry, Folder, Form, parse},
+    forms::Forms,
+    name::{BadName, Kind, Name},
+};
+
+/// Why a capture was not kept, found or read.
+#[derive(Debug, Error)]
+pub(crate) enum CapturesError {
+    #[error("there is no capture {0}")]
+    NotFound(String),
+    #[error(
+        "{folder} holds {there} captures, and diagnostics.max_captures allows {max}: delete some, \
+         or set it higher", folder = .folder.display()
+    )]
+    Full { folder: PathBuf, there: usize, max: usize },
+    #[error("cannot write {path}: {source}", path = .path.display())]
+    Unwritable { path: PathBuf, source: std::io::Error },
+    #[error("cannot read {path}: {source}", path = .path.display())]
+    Unreadable { path: PathBuf, source: std::io::Error },
+    #[error("{path} is too long: {max} bytes are allowed", path = .path.display())]
+    TooLong { path: PathBuf, max: u64 },
+    #[error("cannot read {path}: {source}", path = .path.display())]
+    Undecodable { path: PathBuf, source: Undecodable },
+}

@@ -1,0 +1,223 @@
+//! Captures that are kept, over HTTP: take one, list, show, compare and delete them.
+
+use std::{collections::HashMap, sync::Arc};
+
+use axum::{
+    Json,
+    extract::{Path, Query, State},
+    response::{IntoResponse, Response},
+};
+use http::{StatusCode, header};
+use serde::Serialize;
+
+use super::{
+    HttpError,
+    params::Params,
+    profiles::{MAX_ROUTE, stalls_of},
+};
+use crate::diagnostics::{
+    Profile, Thermograph,
+    capture::{self, Window},
+    captures::{Entry, Folder, Form, Forms, Kind, Name, Side, draw_difference, parse},
+    flamegraph::Caption,
+};
+
+/// Longest text that is looked at as a name.
+const MAX_NAME: usize = 256;
+
+/// What can be asked for. To add a kind: here, in [`profile`], and in [`caption`].
+const KINDS: [(&str, Kind); 4] =
+    [("cpu", Kind::Cpu), ("wall", Kind::Wall), ("stalls", Kind::Stalls), ("spans", Kind::Spans)];
+
+/// A profile that may have to be named yet, which takes its time.
+type Unnamed = Box<dyn FnOnce() -> Profile + Send>;
+
+/// Captures over a window.
+async fn profile(
+    thermograph: &Thermograph,
+    kind: Kind,
+    frequency: u32,
+    window: Window,
+) -> Result<Unnamed, HttpError> {
+    let kind = match kind {
+        Kind::Stalls => return Ok(Box::new(stalls_of(thermograph, Some(window)).await)),
+        Kind::Wall => capture::Kind::Wall { frequency },
+        Kind::Spans => capture::Kind::Spans,
+        _ => capture::Kind::Cpu { frequency },
+    };
+    let profile = thermograph.inner.captures.capture(kind, window).await?;
+    Ok(Box::new(|| profile))
+}
+
+fn caption(kind: Kind) -> Caption {
+    match kind {
+        Kind::Stalls => Caption::stalls(),
+        Kind::Wall => Caption::wall(),
+        Kind::Spans => Caption::spans(),
+        _ => Caption::cpu(),
+    }
+}
+
+/// What was taken.
+#[derive(Debug, Serialize)]
+struct Taken {
+    name: String,
+    kind: &'static str,
+    handler: Option<String>,
+    time: String,
+    /// How long the window was.
+    seconds: f64,
+    samples: u64,
+    dropped: u64,
+    files: Vec<String>,
+}
+
+/// What is there.
+#[derive(Debug, Serialize)]
+struct Listing {
+    folder: String,
+    max_captures: usize,
+    captures: Vec<Entry>,
+}
+
+/// `POST /debug/captures`: takes a capture and keeps it. `kind` cpu, wall, stalls or spans,
+/// `seconds` 1 to 300 (10), `frequency` in hertz 1 to 1000 (99) for cpu and wall, `route`, `force`.
+pub(crate) async fn take(
+    State(thermograph): State<Thermograph>,
+    Query(given): Query<HashMap<String, String>>,
+) -> Result<Response, HttpError> {
+    let params = Params::new(given, &["kind", "seconds", "frequency", "route", "force"])?;
+    let kind = params.choice("kind", &KINDS)?;
+    if !params.has("kind") {
+        let kinds = KINDS.map(|(name, _)| name).join(", ");
+        return Err(HttpError::bad_request(format!("kind: one is wanted of {kinds}")));
+    }
+    let (window, frequency) = (params.window(10)?, params.number("frequency", 99, 1..=1000)?);
+    let route = params.text("route", MAX_ROUTE)?;
+    let folder = Arc::clone(&thermograph.inner.folder);
+    // Before anything is captured: nobody waits for what cannot be kept.
+    blocking(move || Ok(folder.check(kind)?)).await?;
+    let profile = profile(&thermograph, kind, frequency, window).await?;
+    let folder = Arc::clone(&thermograph.inner.folder);
+    let taken = blocking(move || {
+        let kept = keep(&folder, kind, route.as_deref(), profile());
+        #[cfg(sampler)]
+        crate::diagnostics::sampler::used();
+        kept
+    });
+    Ok((StatusCode::CREATED, Json(taken.await?)).into_response())
+}
+
+fn keep(
+    folder: &Folder,
+    kind: Kind,
+    route: Option<&str>,
+    mut profile: Profile,
+) -> Result<Taken, HttpError> {
+    let handler = route.map(|route| profile.handler(route));
+    if let Some(route) = route {
+        profile.keep("route", route);
+    }
+    let name = Name::new(profile.start, kind, handler.as_deref());
+    let failed = |error: std::io::Error| {
+        HttpError::internal(format!("the profile could not be drawn: {error}"))
+    };
+    let forms = Forms::of(&profile, &caption(kind).of(handler.as_deref())).map_err(failed)?;
+    let name = folder.save(name, &forms.each())?;
+    Ok(Taken {
+        kind: kind.name(),
+        handler: name.handler().map(str::to_owned),
+        time: name.time(),
+        seconds: profile.duration.as_secs_f64(),
+        samples: profile.count().0,
+        dropped: profile.dropped,
+        files: forms.each().iter().map(|(form, _)| form.file(&name)).collect(),
+        name: name.to_string(),
+    })
+}
+
+/// `GET /debug/captures`: what is kept, the newest first.
+pub(crate) async fn list(
+    State(thermograph): State<Thermograph>,
+    Query(given): Query<HashMap<String, String>>,
+) -> Result<Response, HttpError> {
+    Params::new(given, &[])?;
+    let folder = Arc::clone(&thermograph.inner.folder);
+    let max_captures = thermograph.inner.config.max_captures;
+    let listing = blocking(move || {
+        let captures = folder.list()?;
+        Ok(Listing { folder: folder.root().display().to_string(), max_captures, captures })
+    });
+    Ok(Json(listing.await?).into_response())
+}
+
+/// `GET /debug/captures/NAME.svg`, `.pb.gz`, `.folded` or `.json.gz`: the file.
+pub(crate) async fn file(
+    State(thermograph): State<Thermograph>,
+    Path(file): Path<String>,
+) -> Result<Response, HttpError> {
+    // What is no name of a file may be one of a capture: then its ending is missing.
+    let Some((name, form)) = parse(&file) else {
+        let name = file.split('.').next().unwrap_or_default();
+        name.parse::<Name>()?;
+        let message =
+            format!("`{file}` is not allowed: .svg, .pb.gz, .folded or .json.gz is wanted");
+        return Err(HttpError::bad_request(message));
+    };
+    let folder = Arc::clone(&thermograph.inner.folder);
+    let bytes = blocking(move || Ok(folder.read(&name, form)?)).await?;
+    let (content_type, disposition) = match form {
+        Form::Svg => ("image/svg+xml", "inline"),
+        Form::Folded => ("text/plain; charset=utf-8", "inline"),
+        Form::Pprof | Form::Json => ("application/octet-stream", "attachment"),
+    };
+    let headers = [
+        (header::CONTENT_TYPE, content_type.to_owned()),
+        // Its name has no character that must be escaped.
+        (header::CONTENT_DISPOSITION, format!("{disposition}; filename=\"{file}\"")),
+    ];
+    Ok((headers, bytes).into_response())
+}
+
+/// `DELETE /debug/captures/NAME`: removes it in all its forms.
+pub(crate) async fn delete(
+    State(thermograph): State<Thermograph>,
+    Path(name): Path<String>,
+) -> Result<StatusCode, HttpError> {
+    let name: Name = name.parse()?;
+    let folder = Arc::clone(&thermograph.inner.folder);
+    blocking(move || Ok(folder.delete(&name)?)).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// `GET /debug/diff`: what changed from the capture `before` to the capture `after`, as a picture.
+pub(crate) async fn diff(
+    State(thermograph): State<Thermograph>,
+    Query(given): Query<HashMap<String, String>>,
+) -> Result<Response, HttpError> {
+    let params = Params::new(given, &["before", "after"])?;
+    let (before, after) = (name(&params, "before")?, name(&params, "after")?);
+    let folder = Arc::clone(&thermograph.inner.folder);
+    let drawn = blocking(move || {
+        let profiles = [folder.profile(&before)?, folder.profile(&after)?];
+        let names = [before.to_string(), after.to_string()];
+        let [first, second] = [0, 1].map(|at| Side { name: &names[at], profile: &profiles[at] });
+        Ok(draw_difference(first, second)?)
+    });
+    Ok(([(header::CONTENT_TYPE, "image/svg+xml")], drawn.await?).into_response())
+}
+
+fn name(params: &Params, parameter: &str) -> Result<Name, HttpError> {
+    let text = params.text(parameter, MAX_NAME)?;
+    let wanted = || HttpError::bad_request(format!("{parameter}: the name of a capture is wanted"));
+    let named = text.ok_or_else(wanted)?.parse::<Name>();
+    named.map_err(|error| HttpError::bad_request(format!("{parameter}: {error}")))
+}
+
+/// Does what takes its time where that takes no time from anybody.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, HttpError> + Send + 'static,
+) -> Result<T, HttpError> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.map_err(|error| HttpError::internal(format!("a thread broke: {error}")))?
+}
