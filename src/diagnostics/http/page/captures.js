@@ -104,7 +104,8 @@ const captures = (() => {
       const { folder, max_captures: most, captures: all } = await ask("captures", "captures");
       ticked = ticked.filter((one) => all.some((capture) => capture.name === one.name));
       list.replaceChildren(...all.map(row));
-      say(note, all.length ? `${all.length} of at most ${most}, in ${folder}` : `none yet; they are saved in ${folder}`);
+      const where = folder === "." ? "where the service runs" : `in ${folder}`;
+      say(note, `${all.length ? `${all.length} of at most ${most}` : "none yet; they are saved"} ${where}`);
       choose();
     } catch (error) {
       say(note, error.message);

@@ -55,15 +55,15 @@ const lanes = (() => {
       : one.busy >= 0.005 && one.handler
         ? `${percent(one.busy)} busy: ${one.handler}`
         : "idle";
+    // Words that change ten times a second cannot be read; those of a stall stay for a second, too.
+    if (now - (lane.saidAt ?? 0) < 1000 && !(one.stalled && !lane.saidStall)) return;
+    lane.saidAt = now;
+    lane.saidStall = one.stalled;
     if (one.stalled) lane.does.dataset.stalled = "";
     else delete lane.does.dataset.stalled;
-    // Words that change ten times a second cannot be read.
-    if (one.stalled || now - (lane.saidAt ?? 0) >= 1000) {
-      lane.saidAt = now;
-      say(lane.does, does);
-      lane.does.title = does;
-      lane.canvas.setAttribute("aria-label", `${lane.thread}: ${does}`);
-    }
+    say(lane.does, does);
+    lane.does.title = does;
+    lane.canvas.setAttribute("aria-label", `${lane.thread}: ${does}`);
   }
 
   function hearStall(stall) {
@@ -77,7 +77,7 @@ const lanes = (() => {
   function draw() {
     isDue = false;
     drawnAt = now;
-    const red = theme.colour("--bad");
+    const [red, grey] = [theme.colour("--bad"), theme.colour("--soft")];
     const shown = new Set();
     for (const lane of lanes.values()) {
       const { canvas } = lane;
@@ -94,7 +94,7 @@ const lanes = (() => {
       };
       for (const { from, to, busy, handler, stalled } of lane.samples) {
         if (handler) shown.add(handler);
-        bar(from, to, busy, stalled ? red : handler ? hues.of(handler) : theme.colour("--soft"));
+        bar(from, to, busy, stalled ? red : handler ? hues.of(handler) : grey);
       }
       for (const { thread, from, to } of stalls.values()) {
         if (thread === lane.thread_id) bar(from, to, 1, red);

@@ -7,11 +7,14 @@ function place({ file, line }) {
   return line ? `${parts}:${line}` : parts;
 }
 
+/** Its name as the code has it: an async function is a closure in a function. */
+const functionOf = ({ function: name }) => name.replaceAll("::{{closure}}", "");
+
 function frameLine(frame) {
   return h(
     "li",
-    { class: frame.own ? "ours" : "theirs", title: frame.file ? `${frame.file}:${frame.line}` : null },
-    frame.function,
+    { class: frame.own ? "ours" : "theirs", title: `${frame.function}${frame.file ? ` at ${frame.file}:${frame.line}` : ""}` },
+    functionOf(frame),
     frame.file ? h("span", { class: "at" }, place(frame)) : null,
   );
 }

@@ -14,8 +14,9 @@ const stalls = (() => {
   const standpoint = (stall) => stall.stack.find((frame) => frame.own) ?? stall.stack.find((frame) => frame.function.includes("::")) ?? null;
 
   function keyOf(stall) {
-    const at = standpoint(stall);
-    return [nameOf(stall), stall.class, stall.syscall, at?.function].join("\n");
+    // Where the machine did not run it says nothing of the code.
+    if (stall.class === "preempted") return `${nameOf(stall)}\npreempted`;
+    return [nameOf(stall), stall.class, stall.syscall, standpoint(stall)?.function].join("\n");
   }
 
   function make(stall) {
@@ -72,19 +73,19 @@ const stalls = (() => {
     const now = new Set(lasting.values());
     for (const [key, one] of places) show(one, now.has(key));
     const total = [...places.values()].reduce((sum, one) => sum + one.count, 0);
-    say(note, `each place once, the newest place first; ${plural(total, "stall")} seen since the page was opened${missed ? `, ${missed} events missed` : ""}`);
+    say(note, `each place once; ${plural(total, "stall")} so far${missed ? `, ${missed} events missed` : ""}`);
   }
 
   function show({ parts, newest, count, longest, element }, isNow) {
     const { class: kind, syscall, elapsed_ms: elapsed } = newest;
     parts.badge.className = `badge ${kind}`;
     say(parts.badge, kind);
-    const at = standpoint(newest);
+    const at = kind === "preempted" ? null : standpoint(newest);
     const what = { cpu: "computes", blocked: "waits", preempted: "was not run by the machine", unknown: "stalls" }[kind];
     const lasts = isNow ? `stalls now, for ${millis(elapsed)} so far` : `last ${millis(elapsed)}`;
     say(parts.why, [
       `${what}${syscall ? ` in ${syscall}` : ""}`,
-      at ? `at ${at.function} (${place(at)})` : null,
+      at ? `at ${functionOf(at)} (${place(at)})` : null,
       count > 1 ? `${count} times, longest ${millis(longest)}` : "once",
       lasts,
     ].filter(Boolean).join("; "));

@@ -30,13 +30,16 @@ const theme = (() => {
     show();
   });
   system.addEventListener("change", show);
+  /** A drawing needs the colour itself, not the two that it is chosen from. */
+  function colour(name) {
+    button.style.setProperty("outline-color", `var(${name})`);
+    const found = getComputedStyle(button).outlineColor;
+    button.style.removeProperty("outline-color");
+    return found;
+  }
   button.hidden = false;
   show();
-  return {
-    isDark,
-    onChange: (listener) => listeners.push(listener),
-    colour: (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim(),
-  };
+  return { isDark, colour, onChange: (listener) => listeners.push(listener) };
 })();
 
 /** A colour for each handler, in the order they come; red is for stalls. Past the last, grey. */

@@ -28,14 +28,14 @@ const verdicts = (() => {
   }
 
   function cause({ what, share, syscall, at, leaves, stack, try: remedy }) {
-    const where = at ? ["at ", h("span", { class: "code" }, `${at.function} (${place(at)})`)] : [];
+    const where = at ? ["at ", h("span", { class: "code" }, `${functionOf(at)} (${place(at)})`)] : [];
     return h(
       "div",
       { class: "cause" },
       h("p", {}, h("strong", {}, `${percent(share)} ${what}`), syscall ? `, in ${syscall}` : ""),
       where.length ? h("p", {}, ...where) : null,
       leaves.length && !syscall
-        ? h("p", { class: "note" }, leaves.map((leaf) => `${leaf.function} (${percent(leaf.share)})`).join(", "))
+        ? h("p", { class: "note" }, leaves.map((leaf) => `${functionOf(leaf)} (${percent(leaf.share)})`).join(", "))
         : null,
       stackOf(stack),
       h("p", { class: "try" }, `Try ${remedy}`),
