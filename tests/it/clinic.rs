@@ -52,8 +52,12 @@ impl Clinic {
         format!("http://{}{path}", self.addresses.diagnostics)
     }
 
-    /// Visits each of `paths` again and again, on a thread of its own, while `during` runs.
+    /// Visits each of `paths` once, and then again and again, on a thread of its own, while
+    /// `during` runs.
     pub(crate) fn under_load<T>(&self, paths: &[&str], during: impl FnOnce() -> T) -> T {
+        for path in paths {
+            self.visit(path);
+        }
         let stop = AtomicBool::new(false);
         thread::scope(|scope| {
             for path in paths {

@@ -124,12 +124,6 @@ impl Browser {
         result["result"]["value"].take()
     }
 
-    /// The text of what a selector finds; empty where there is nothing.
-    pub(crate) fn text(&mut self, selector: &str) -> String {
-        let text = self.eval(&format!("document.querySelector({selector:?})?.innerText ?? ''"));
-        text.as_str().expect("a text").to_owned()
-    }
-
     /// Waits until an expression is true.
     pub(crate) fn wait(&mut self, what: &str, expression: &str) {
         let start = std::time::Instant::now();

@@ -1,10 +1,6 @@
 //! What is told live: to one viewer, to many, and to none too many.
 
-use std::{
-    io::{BufRead as _, BufReader},
-    sync::mpsc,
-    time::Duration,
-};
+use std::io::{BufRead as _, BufReader};
 
 use serde_json::Value;
 
@@ -100,20 +96,9 @@ fn a_stall_appears_while_the_page_is_open() {
     let mut page = visit(&clinic);
     page.wait("it is live", &has("#state", "live"));
     page.wait("there was none", &has("#stalls-list", "No stall was seen."));
-    clinic.visit("/file-read");
-    // On a machine that is quick enough, one is no stall.
-    let (stop, stopped) = mpsc::channel::<()>();
-    std::thread::scope(|scope| {
-        scope.spawn(|| {
-            while let Err(mpsc::RecvTimeoutError::Timeout) =
-                stopped.recv_timeout(Duration::from_millis(50))
-            {
-                clinic.visit("/blocking-sleep");
-            }
-        });
+    clinic.under_load(&["/blocking-sleep"], || {
         page.wait("it is listed", &has("#stalls-list .name", "GET /blocking-sleep"));
         page.wait("where", &has("#stalls-list .why", "at clinic::blocking_sleep"));
-        drop(stop);
     });
     page.assert_no_problems();
 }

@@ -12,8 +12,6 @@ const LOAD: [&str; 3] = ["/blocking-sleep", "/cpu-burn", "/hello"];
 fn verdicts_workers_handlers_and_stalls_are_there_at_a_glance() {
     let clinic = Clinic::open();
     clinic.under_load(&LOAD, || {
-        // There is something to judge when the page first asks.
-        LOAD.iter().for_each(|path| clinic.visit(path));
         let mut page = visit(&clinic);
         page.wait("the verdict", &has("#verdicts .blocking + .name", "GET /blocking-sleep"));
         page.wait("the healthy one", &has("#verdicts .healthy + .name", "GET /hello"));
@@ -69,7 +67,8 @@ fn assert_it_fits(page: &mut Browser, width: u32) {
             .map((one) => one.outerHTML)",
     );
     assert_eq!(cut, json!([]), "at {width}");
-    for id in ["state", "verdicts", "workers", "handlers", "stalls", "record-cpu", "doctor", "links"]
+    for id in
+        ["state", "verdicts", "workers", "handlers", "stalls", "record-cpu", "doctor", "links"]
     {
         let is_visible = format!(
             "(() => {{ const one = document.getElementById({id:?}); \
@@ -83,7 +82,6 @@ fn assert_it_fits(page: &mut Browser, width: u32) {
 fn it_fits_a_telephone_and_a_wall() {
     let clinic = Clinic::open();
     clinic.under_load(&LOAD, || {
-        LOAD.iter().for_each(|path| clinic.visit(path));
         let mut page = visit(&clinic);
         page.wait("verdicts", &has("#verdicts .name", "GET /blocking-sleep"));
         page.wait("rows", &has("#handlers-rows tr", "GET /hello"));
@@ -144,7 +142,6 @@ const CONTRASTS: &str = "(() => {
 fn every_text_can_be_read_in_both_themes() {
     let clinic = Clinic::open();
     clinic.under_load(&LOAD, || {
-        LOAD.iter().for_each(|path| clinic.visit(path));
         let mut page = visit(&clinic);
         page.wait("verdicts", &has("#verdicts .name", "GET /blocking-sleep"));
         page.wait("rows", &has("#handlers-rows tr", "GET /hello"));

@@ -24,7 +24,9 @@ fn pictures_of_the_page() {
     let mut load = thermograph();
     load.args(["load", "--url", &format!("http://{}", clinic.addresses.api)]);
     load.args(["--rate", "40", "--duration", "10m"]);
-    TARGETS.iter().for_each(|target| drop(load.args(["--target", target])));
+    for target in TARGETS {
+        load.args(["--target", target]);
+    }
     let mut load = load.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("started");
     let mut page = visit(&clinic);
     page.resize(1440, 1000);
