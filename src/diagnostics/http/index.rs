@@ -22,7 +22,8 @@ const PICTURES: [Link; 4] = [
     ),
     ("/debug/spans?seconds=10&format=svg", "time in spans, 10 seconds"),
 ];
-const TOOLS: [Link; 5] = [
+const TOOLS: [Link; 6] = [
+    ("/debug/captures", "what is saved, as JSON"),
     ("/debug/pprof/", "profiles for go tool pprof and Pyroscope"),
     ("/debug/pprof/profile?seconds=10&format=folded", "CPU time as folded stacks, 10 seconds"),
     (

@@ -63,9 +63,9 @@ const picture = (() => {
     } catch {
       return say(found, "that is no regular expression");
     }
-    const matched = svg.getElementById("matched");
-    const isFound = matched && !matched.classList.contains("hide");
-    say(found, isFound ? matched.textContent : "nothing matches");
+    // It keeps the colour of each frame that it paints.
+    const count = svg.querySelectorAll("[fg\\:orig_fill]").length;
+    say(found, count ? `${plural(count, "frame")}. ${svg.getElementById("matched").textContent}` : "nothing matches");
   });
 
   function close() {
