@@ -61,6 +61,11 @@ flamegraph *args:
     fi; \
     exec {{ program }} flamegraph "$@"
 
+# Record the service with perf while it is driven, and compare that with our own capture
+[group('look inside')]
+perf *args: model
+    @exec {{ program }} perf "$@"
+
 # Drive ill handlers beside healthy ones, and see who is who
 [group('look inside')]
 clinic *args: build
@@ -90,7 +95,12 @@ stalls *args: build
 spans *args: build
     @exec {{ program }} capture spans "$@"
 
-# Draw what changed between two captures, .pb.gz or .folded files in profiles/
+# List what was captured and kept in profiles/ and flamegraphs/
+[group('look inside')]
+captures *args: build
+    @exec {{ program }} captures "$@"
+
+# Draw what changed between two captures, by name, or .pb.gz or .folded files
 [group('look inside')]
 diff before after *args: build
     @exec {{ program }} diff "$@"
@@ -164,7 +174,8 @@ tools: _python _tokio-console && _promtool
 [group('set up')]
 pictures: flamegraph clinic
     for name in embeddings-cpu embeddings-spans clinic-stalls; do \
-        perl -0pe 's/<script.*?<\/script>//s; s/ onload="[^"]*"//' "flamegraphs/$name.svg" \
+        newest=$(ls flamegraphs/*Z-"${name#*-}-${name%-*}".svg | tail -n 1); \
+        perl -0pe 's/<script.*?<\/script>//s; s/ onload="[^"]*"//' "$newest" \
             > "flamegraphs/readme-$name.svg"; \
     done
 

@@ -11,6 +11,7 @@ pub mod flamegraph;
 pub mod handlers;
 pub mod load;
 pub mod model;
+pub mod perf;
 pub mod serve;
 mod server;
 mod shutdown;
@@ -42,6 +43,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Captures(args) => captures::run(&args),
         Command::Diff(args) => diff::run(&args),
         Command::Handlers(args) => handlers::run(&args),
+        Command::Perf(args) => perf::run(config.as_deref(), &args),
         Command::Flamegraph(args) => flamegraph::run(config.as_deref(), &args),
         Command::Diagnose(args) => return diagnose::run(&args),
     }?;

@@ -9,7 +9,11 @@ mod what;
 use std::{thread, time::Duration};
 
 pub use self::what::What;
-pub(crate) use self::{captured::Captured, kept::Kept, what::Window};
+pub(crate) use self::{
+    captured::Captured,
+    kept::{Kept, unfold},
+    what::Window,
+};
 use super::{
     captures,
     client::{self, Client},

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 
-use super::{capture, captures, diagnose, diff, flamegraph, handlers, load, model, serve};
+use super::{capture, captures, diagnose, diff, flamegraph, handlers, load, model, perf, serve};
 
 /// An AI API that shows from the inside which handlers run hot and which block the executor.
 #[derive(Debug, Parser)]
@@ -40,6 +40,8 @@ pub enum Command {
     Diagnose(diagnose::Args),
     /// Print what each handler of a running service has cost.
     Handlers(handlers::Args),
+    /// Record a service with perf while it is driven, and compare that with our own capture.
+    Perf(perf::Args),
     /// Start a service, drive it, and draw flame graphs of what it did.
     Flamegraph(flamegraph::Args),
 }

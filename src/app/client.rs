@@ -3,6 +3,7 @@
 use std::{io::ErrorKind, time::Duration};
 
 use anyhow::{Context as _, bail};
+use http::{HeaderValue, Uri};
 use ureq::Agent;
 
 use crate::diagnostics::Token;
@@ -14,7 +15,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 #[derive(Clone, Debug, clap::Args)]
 pub struct Args {
     /// Where the diagnostics of the service are.
-    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:6060")]
+    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:6060", value_parser = url)]
     pub url: String,
     /// Token of the diagnostics.
     #[arg(
@@ -63,7 +64,7 @@ impl Client {
         let url = format!("{}{path}", self.url);
         let request = self.agent.get(&url).config().timeout_global(Some(wait + PATIENCE)).build();
         let request = match &self.token {
-            Some(token) => request.header("authorization", format!("Bearer {}", token.reveal())),
+            Some(token) => request.header("authorization", bearer(token)?),
             None => request,
         };
         let mut response = request.call().map_err(|error| self.explained(error))?;
@@ -93,6 +94,23 @@ impl From<&Args> for Client {
     fn from(args: &Args) -> Self {
         Self::new(&args.url, args.token.as_ref())
     }
+}
+
+/// What is wrong with a token is said without it.
+fn bearer(token: &Token) -> anyhow::Result<HeaderValue> {
+    HeaderValue::from_str(&format!("Bearer {}", token.reveal()))
+        .ok()
+        .context("--token: it has characters that no header can carry")
+}
+
+/// Where diagnostics can be: there is no path behind a URL that is none.
+pub(crate) fn url(text: &str) -> Result<String, &'static str> {
+    let uri = text.parse::<Uri>().ok();
+    let scheme = uri.as_ref().and_then(Uri::scheme_str);
+    if scheme.is_some_and(|scheme| ["http", "https"].contains(&scheme)) {
+        return Ok(text.to_owned());
+    }
+    Err("a URL such as http://127.0.0.1:6060 is wanted")
 }
 
 #[cfg(test)]

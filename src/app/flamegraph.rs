@@ -13,8 +13,14 @@ use anyhow::bail;
 use tokio::runtime;
 use tokio_util::sync::CancellationToken;
 
-use self::{subject::Subject, take::take};
+use self::take::take;
+pub(crate) use self::{
+    child::stop,
+    subject::Subject,
+    take::{Scope, Taken, blocking},
+};
 use super::{
+    client,
     load::{Address, TrafficArgs},
     shutdown,
 };
@@ -42,7 +48,7 @@ pub struct Args {
     #[arg(long, value_name = "URL", conflicts_with = "program")]
     pub url: Option<Address>,
     /// Where the diagnostics of that service are.
-    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:6060", requires = "url")]
+    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:6060", requires = "url", value_parser = client::url)]
     pub diagnostics_url: String,
     /// Token of the diagnostics.
     #[arg(
@@ -60,42 +66,53 @@ pub struct Args {
 
 /// Starts, drives, captures, draws, stops, prints.
 pub fn run(config: Option<&Path>, args: &Args) -> anyhow::Result<()> {
+    let (taken, ()) = observe(config, args, Scope::All, async |_| Ok(()))?;
+    anstream::print!("{}", taken.keep(&args.prefix())?);
+    Ok(())
+}
+
+/// Starts, drives, captures and stops; `beside` runs over the same window.
+pub(crate) fn observe<T>(
+    config: Option<&Path>,
+    args: &Args,
+    scope: Scope,
+    beside: impl AsyncFnOnce(&Subject) -> anyhow::Result<T>,
+) -> anyhow::Result<(Taken, T)> {
     let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
-    let printed = runtime.block_on(async {
+    let observed = runtime.block_on(async {
         let stop = CancellationToken::new();
         shutdown::on_signal(stop.clone())?;
         tokio::select! {
-            printed = observe(config, args, &stop) => printed,
+            observed = find_and_take(config, args, scope, &stop, beside) => observed,
             // Cancelled on purpose: what was started is stopped when it is dropped.
             () = stop.cancelled() => bail!("interrupted"),
         }
     });
     // After an error a capture may still be waiting for its answer.
     runtime.shutdown_background();
-    anstream::print!("{}", printed?);
-    Ok(())
+    observed
 }
 
-/// Everything but the printing.
-async fn observe(
+async fn find_and_take<T>(
     config: Option<&Path>,
     args: &Args,
+    scope: Scope,
     stop: &CancellationToken,
-) -> anyhow::Result<String> {
+    beside: impl AsyncFnOnce(&Subject) -> anyhow::Result<T>,
+) -> anyhow::Result<(Taken, T)> {
     let subject = Subject::find(config, args).await?;
-    let taken = match take(&subject, args, stop).await {
-        Ok(taken) => taken,
+    match take(&subject, args, scope, stop, beside(&subject)).await {
+        Ok(taken) => Ok(taken),
         Err(error) => match subject.log() {
             Some(log) => bail!("{error:#}\nThe last lines of its log:\n{log}"),
-            None => return Err(error),
+            None => Err(error),
         },
-    };
-    drop(subject);
-    taken.keep(&args.prefix())
+    }
 }
 
 impl Args {
-    fn prefix(&self) -> String {
+    /// What the files' names end with.
+    pub(crate) fn prefix(&self) -> String {
         let program = || self.program.as_ref()?.file_stem()?.to_str().map(str::to_owned);
         self.name.clone().or_else(program).unwrap_or_else(|| "embeddings".to_owned())
     }

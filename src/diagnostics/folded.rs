@@ -42,15 +42,17 @@ fn stack(sample: &Sample, names: &[Cow<'_, str>]) -> String {
 
 /// What stands at a location, the innermost first; the file's name where nothing has one.
 fn names(location: &Location) -> impl Iterator<Item = Cow<'_, str>> {
-    let unnamed = location.frames.is_empty().then(|| {
-        let file =
-            location.mapping.as_ref().and_then(|mapping| Path::new(&mapping.file).file_name());
-        // `[vdso]` has its brackets already.
-        let file = file.map(|file| file.to_string_lossy().trim_matches(['[', ']']).to_owned());
-        Cow::Owned(format!("[{}]", file.as_deref().unwrap_or("unknown")))
-    });
+    let unnamed = location.frames.is_empty().then(|| Cow::Owned(unnamed(location)));
     let named = location.frames.iter().map(|frame| Cow::Borrowed(frame.name.as_str()));
     named.chain(unnamed)
+}
+
+/// What stands for the name of a location that has none: its file's.
+pub(crate) fn unnamed(location: &Location) -> String {
+    let file = location.mapping.as_ref().and_then(|mapping| Path::new(&mapping.file).file_name());
+    // `[vdso]` has its brackets already.
+    let file = file.map(|file| file.to_string_lossy().trim_matches(['[', ']']).to_owned());
+    format!("[{}]", file.as_deref().unwrap_or("unknown"))
 }
 
 /// The name of the pool that a thread belongs to: `engine-cpu` for `engine-cpu-1`.

@@ -58,3 +58,31 @@ fn a_bad_value_stops_the_start_with_field_value_and_what_is_allowed() {
         }
     }
 }
+
+#[test]
+fn every_key_refuses_what_is_out_of_its_bounds() {
+    // A number, a time or a size that no key allows, or a word that is none of its words.
+    let unbounded = ["log.filter", "diagnostics.token"];
+    let printed = text(&run(&["config"], &[], "").stdout);
+    let mut section = String::new();
+    let mut tried = 0;
+    for line in printed.lines() {
+        if let Some(name) = line.strip_prefix('[') {
+            name.trim_end_matches(']').clone_into(&mut section);
+        }
+        let Some((key, value)) = line.split_once(" = ") else { continue };
+        let path = format!("{section}.{key}");
+        if section == "models" || unbounded.contains(&path.as_str()) {
+            continue;
+        }
+        let bad = if value.starts_with('"') { "\"no such thing\"" } else { "1000000000000" };
+        let file = format!("[{section}]\n{key} = {bad}\n");
+        let refused = run(&["serve", "--check"], &[], &file);
+        let error = text(&refused.stderr);
+        assert_eq!(refused.status.code(), Some(1), "{path} = {bad}");
+        let named = [&*path, bad, "thermograph.toml", "is not allowed: "];
+        assert!(named.iter().all(|named| error.contains(named)), "{error}");
+        tried += 1;
+    }
+    assert!(tried > 15, "{printed}");
+}

@@ -242,6 +242,37 @@ fn a_stall_is_an_event_while_it_lasts_and_another_when_it_has_ended() {
 }
 
 #[test]
+fn a_capture_is_kept_while_every_worker_is_blocked() {
+    let _alone = alone();
+    let folder = tempfile::tempdir().expect("a folder");
+    let (ill, release) = held();
+    let app = App::with(ill, |builder| builder.folder(folder.path()));
+    let clients = [0, 1].map(|_| {
+        let url = app.url("/held");
+        thread::spawn(move || agent().get(url).call().expect("an answer").status())
+    });
+    wait("both workers are blocked", || app.thermograph.stalls().len() == 2);
+    let url = app.diagnostics("/debug/captures?kind=wall&seconds=1&route=/held");
+    let mut taken = agent().post(url).send_empty().expect("an answer");
+    assert_eq!(taken.status(), 201);
+    let taken = taken.body_mut().read_to_string().expect("text");
+    let taken: Value = serde_json::from_str(&taken).expect("JSON");
+    assert_eq!((&taken["kind"], &taken["handler"]), (&"wall".into(), &"GET-held".into()));
+    assert!(taken["samples"].as_u64() > Some(0), "{taken}");
+    let picture = folder.path().join(taken["files"][2].as_str().expect("a path"));
+    let svg = std::fs::read_to_string(picture).expect("a picture");
+    assert!(svg.contains("Wall-clock time in polls · GET /held"), "{svg}");
+    assert!(svg.contains("door::wait_for"), "{svg}");
+    let listing: Value =
+        serde_json::from_str(&get_text(&app.diagnostics("/debug/captures"))).expect("JSON");
+    assert_eq!(listing["captures"][0]["name"], taken["name"]);
+    for client in clients {
+        release.send(()).expect("it waits");
+        assert_eq!(client.join().expect("no panic"), 200);
+    }
+}
+
+#[test]
 fn a_handler_that_waits_has_its_wall_clock_time_by_system_call() {
     let _alone = alone();
     let (ill, release) = held();

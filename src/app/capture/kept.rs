@@ -7,11 +7,11 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, bail, ensure};
 
 use crate::diagnostics::{Frame, Location, Profile, Sample, captures};
 
-/// A capture in a file.
+/// A capture with something in it.
 #[derive(Clone, Debug)]
 pub(crate) struct Kept {
     /// The file's name without its ending.
@@ -33,12 +33,13 @@ impl Kept {
             bail!("{shown} is no capture: its name ends neither in .pb.gz nor in .folded");
         };
         let profile = profile.with_context(|| format!("cannot read {shown}"))?;
+        ensure!(!profile.is_empty(), "{shown} has no stack in it: nothing was captured");
         Ok(Self { name: name.to_owned(), profile })
     }
 }
 
 /// Reads folded stacks; the pool of threads, where it is given, is their lowest frame.
-fn unfold(bytes: &[u8]) -> anyhow::Result<Profile> {
+pub(crate) fn unfold(bytes: &[u8]) -> anyhow::Result<Profile> {
     let text = str::from_utf8(bytes).context("it is not text")?;
     let lines = text.lines().zip(1..).filter(|(line, _)| !line.trim().is_empty());
     let samples = lines.map(|(line, number)| {
@@ -93,6 +94,8 @@ mod tests {
             assert!(error.contains(&path.display().to_string()), "{error}");
             error
         };
+        assert!(error("a.folded", "").contains("nothing was captured"));
+        assert!(error("b.folded", "main;idle 0\n").contains("nothing was captured"));
         assert!(error("c.folded", "main 1\nmain;hot many\n").contains("line 2"));
         assert!(error("d.pb.gz", "<html>").contains("not gzipped"));
         assert!(error("e.svg", "<svg/>").contains(".pb.gz"));

@@ -43,7 +43,7 @@ pub struct Loaded {
 #[derive(Debug, Error)]
 pub enum ConfigError {
     /// The named file could not be read.
-    #[error("cannot read {}: {source}", file.display())]
+    #[error("cannot read {}", file.display())]
     Unreadable {
         /// The file.
         file: PathBuf,

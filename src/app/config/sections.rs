@@ -105,8 +105,8 @@ impl Config {
             let section = if of_the_api { "api." } else { "" };
             (format!("{section}{}", bad.field), bad.allowed)
         })?;
-        if self.api.max_connections == 0 {
-            return Err(("api.max_connections".to_owned(), "1 or more".to_owned()));
+        if !(1..=1_000_000).contains(&self.api.max_connections) {
+            return Err(("api.max_connections".to_owned(), "1 to 1000000".to_owned()));
         }
         if self.api.idle_timeout.is_zero() {
             return Err(("api.idle_timeout".to_owned(), "more than 0 s".to_owned()));

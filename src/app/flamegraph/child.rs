@@ -65,6 +65,11 @@ impl Child {
         serde_json::from_slice(&text).context("the addresses file is not as it should be")
     }
 
+    /// Its number.
+    pub(crate) fn process(&self) -> u32 {
+        self.process.id()
+    }
+
     /// The last lines that it logged.
     pub(crate) fn log(&self) -> String {
         let text = fs::read(log(&self.folder)).unwrap_or_default();
@@ -72,30 +77,31 @@ impl Child {
         let lines: Vec<_> = text.lines().collect();
         lines[lines.len().saturating_sub(SHOWN)..].join("\n")
     }
-
-    fn stop(&mut self) -> std::io::Result<()> {
-        let deadline = Instant::now() + STOP;
-        // Asking is in vain where the program has ended; waiting finds that out.
-        let _asked = ask_to_stop(&mut self.process);
-        while self.process.try_wait()?.is_none() {
-            if Instant::now() > deadline {
-                self.process.kill()?;
-                self.process.wait()?;
-                return Ok(());
-            }
-            thread::sleep(TICK);
-        }
-        Ok(())
-    }
 }
 
 impl Drop for Child {
     fn drop(&mut self) {
-        if let Err(error) = self.stop() {
+        if let Err(error) = stop(&mut self.process) {
             let id = self.process.id();
             anstream::eprintln!("thermograph: process {id} was not stopped: {error}");
         }
     }
+}
+
+/// Asks a process to end, waits until it has, and kills it where that takes too long.
+pub(crate) fn stop(process: &mut process::Child) -> std::io::Result<()> {
+    let deadline = Instant::now() + STOP;
+    // Asking is in vain where the program has ended; waiting finds that out.
+    let _asked = ask_to_stop(process);
+    while process.try_wait()?.is_none() {
+        if Instant::now() > deadline {
+            process.kill()?;
+            process.wait()?;
+            return Ok(());
+        }
+        thread::sleep(TICK);
+    }
+    Ok(())
 }
 
 fn log(folder: &TempDir) -> PathBuf {

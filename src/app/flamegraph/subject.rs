@@ -56,6 +56,11 @@ impl Subject {
         self.child.as_ref().map(Child::log)
     }
 
+    /// The process that was started here.
+    pub(crate) fn process(&self) -> Option<u32> {
+        self.child.as_ref().map(Child::process)
+    }
+
     /// Waits until the service says that it is ready; one that knows no readiness is.
     async fn ready(&self) -> anyhow::Result<()> {
         let deadline = Instant::now() + READY;

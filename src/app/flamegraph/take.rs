@@ -27,20 +27,34 @@ const WARMUP: Duration = Duration::from_secs(1);
 /// What one window has shown.
 #[derive(Debug)]
 pub(crate) struct Taken {
-    load: Report,
+    pub(crate) load: Report,
     handlers: LedgerReport,
-    diagnosis: Diagnosis,
-    captures: [Captured; 4],
+    pub(crate) diagnosis: Diagnosis,
+    pub(crate) cpu: Captured,
+    wall: Option<Captured>,
+    stalls: Captured,
+    spans: Option<Captured>,
     /// When the window began.
-    began: SystemTime,
+    pub(crate) began: SystemTime,
 }
 
-/// Drives and captures over one window.
-pub(crate) async fn take(
+/// How much is captured.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Scope {
+    /// All that there is.
+    All,
+    /// What a diagnosis needs, and nothing that would show beside it.
+    Diagnosis,
+}
+
+/// Drives and captures over one window, in which `beside` runs too.
+pub(crate) async fn take<T>(
     subject: &Subject,
     args: &Args,
+    scope: Scope,
     stop: &CancellationToken,
-) -> anyhow::Result<Taken> {
+    beside: impl Future<Output = anyhow::Result<T>>,
+) -> anyhow::Result<(Taken, T)> {
     let plan = plan(subject, args)?;
     let warmup = Plan { limit: Limit::Time(WARMUP), ..plan.clone() };
     let warmed = load::watched(&warmup, "warming up", stop).await;
@@ -54,20 +68,24 @@ pub(crate) async fn take(
         let client = subject.diagnostics.clone();
         blocking(move || what.capture(&client, window, None))
     };
+    let other = async |what: What| match scope {
+        Scope::All => capture(what).await.map(Some),
+        Scope::Diagnosis => Ok(None),
+    };
     let began = SystemTime::now();
     let (client, seconds) = (subject.diagnostics.clone(), args.seconds);
-    let (load, handlers, cpu, wall, stalls, spans) = tokio::try_join!(
+    let (load, handlers, cpu, wall, stalls, spans, beside) = tokio::try_join!(
         async { Ok(load::watched(&plan, "driving and capturing", stop).await) },
         blocking(move || handlers::ask(&client, Some(seconds))),
         capture(What::Cpu),
-        capture(What::Wall),
+        other(What::Wall),
         capture(What::Stalls),
-        capture(What::Spans),
+        other(What::Spans),
+        beside,
     )?;
     let exhibits = Exhibits { ledger: &handlers, stalls: &stalls.profile, cpu: Some(&cpu.profile) };
     let diagnosis = Diagnosis::of(&exhibits);
-    let captures = [cpu, wall, stalls, spans];
-    Ok(Taken { load, handlers, diagnosis, captures, began })
+    Ok((Taken { load, handlers, diagnosis, cpu, wall, stalls, spans, began }, beside))
 }
 
 fn plan(subject: &Subject, args: &Args) -> anyhow::Result<Plan> {
@@ -85,10 +103,11 @@ fn plan(subject: &Subject, args: &Args) -> anyhow::Result<Plan> {
 impl Taken {
     /// Writes the files, and gives the text that says what was seen and where it is.
     pub(crate) fn keep(&self, prefix: &str) -> anyhow::Result<String> {
-        let Self { load, handlers, diagnosis, captures, began } = self;
+        let Self { load, handlers, diagnosis, cpu, wall, stalls, spans, began } = self;
         let diagnosis = diagnosis.text(diagnose::paint);
         let mut text = format!("{handlers}\n{}\n\n{diagnosis}\n", load.summary());
-        for captured in captures {
+        let captures = [Some(cpu), wall.as_ref(), Some(stalls), spans.as_ref()];
+        for captured in captures.into_iter().flatten() {
             let paths = captured.keep(&captures::here(), *began, Some(prefix))?.join("  ");
             let empty = if captured.profile.is_empty() { " (nothing was captured)" } else { "" };
             // Writing to a string cannot fail.

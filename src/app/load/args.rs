@@ -17,10 +17,10 @@ pub struct Args {
     #[arg(long, value_name = "N", default_value = "16", value_parser = clap::value_parser!(u16).range(1..))]
     pub connections: u16,
     /// How long to measure, such as `10s` or `1m 30s`.
-    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = duration)]
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = some_time)]
     pub duration: Duration,
     /// Measure this many requests instead of a time.
-    #[arg(long, value_name = "N", conflicts_with = "duration")]
+    #[arg(long, value_name = "N", conflicts_with = "duration", value_parser = clap::value_parser!(u64).range(1..))]
     pub requests: Option<u64>,
     /// Requests a second on a fixed schedule (open loop), latency counted from when each was due.
     /// Without it, each connection sends when its last answer came (closed loop).
@@ -30,7 +30,7 @@ pub struct Args {
     #[arg(long, value_name = "TIME", default_value = "1s", value_parser = duration)]
     pub warmup: Duration,
     /// Longest time an answer may take.
-    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = duration)]
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = some_time)]
     pub timeout: Duration,
     /// What is asked.
     #[command(flatten)]
@@ -89,6 +89,12 @@ impl TrafficArgs {
             Traffic::targets(self.targets.iter().cloned())
         }
     }
+}
+
+/// A [`duration`] in which something can happen.
+fn some_time(text: &str) -> Result<Duration, String> {
+    let some = duration(text)?;
+    if some.is_zero() { Err("more than nothing is wanted".to_owned()) } else { Ok(some) }
 }
 
 /// `10s`, `500ms`, `1m 30s`; a number alone is seconds.

@@ -41,20 +41,23 @@ pub(crate) enum Undecodable {
     NotGzipped,
     #[error("the profile is not profile.proto")]
     NotProto,
-    #[error("the profile is too long: {MAX_UNPACKED} bytes are allowed")]
-    TooLong,
+    #[error("the profile is too long: {0} bytes are allowed")]
+    TooLong(u64),
 }
 
 /// Reads gzipped `profile.proto`.
 pub(crate) fn decode(gzipped: &[u8]) -> Result<Profile, Undecodable> {
-    let mut bytes = Vec::new();
-    let mut unpacked = GzDecoder::new(gzipped).take(MAX_UNPACKED + 1);
-    unpacked.read_to_end(&mut bytes).map_err(|_| Undecodable::NotGzipped)?;
-    if bytes.len() as u64 > MAX_UNPACKED {
-        return Err(Undecodable::TooLong);
-    }
+    let bytes = unpack(gzipped, MAX_UNPACKED)?;
     let wire = protos::Profile::decode(&*bytes).map_err(|_| Undecodable::NotProto)?;
     Ok(Decoder { wire: &wire }.profile())
+}
+
+/// A few bytes may be packed out of very many.
+fn unpack(gzipped: &[u8], max: u64) -> Result<Vec<u8>, Undecodable> {
+    let mut bytes = Vec::new();
+    let mut unpacked = GzDecoder::new(gzipped).take(max + 1);
+    unpacked.read_to_end(&mut bytes).map_err(|_| Undecodable::NotGzipped)?;
+    if bytes.len() as u64 > max { Err(Undecodable::TooLong(max)) } else { Ok(bytes) }
 }
 
 /// Takes a wire profile apart; ids that lead nowhere are left out.
@@ -160,6 +163,10 @@ fn entry<T>(table: &[T], id: u64, id_of: impl Fn(&T) -> u64) -> Option<&T> {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write as _;
+
+    use flate2::{Compression, write::GzEncoder};
+
     use super::*;
     use crate::diagnostics::{folded, pprof};
 
@@ -232,5 +239,14 @@ mod tests {
     #[test]
     fn what_is_no_profile_is_refused() {
         assert!(matches!(decode(b"<html>"), Err(Undecodable::NotGzipped)));
+        let packed = |bytes: &[u8]| {
+            let mut gzip = GzEncoder::new(Vec::new(), Compression::fast());
+            gzip.write_all(bytes).and_then(|()| gzip.finish()).expect("packed")
+        };
+        assert!(matches!(decode(&packed(b"<html>")), Err(Undecodable::NotProto)));
+        let packed = packed(&[0; 1000]);
+        assert!(packed.len() < 100);
+        assert!(matches!(unpack(&packed, 999), Err(Undecodable::TooLong(999))));
+        assert_eq!(unpack(&packed, 1000).expect("not too long").len(), 1000);
     }
 }

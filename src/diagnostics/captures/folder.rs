@@ -68,13 +68,12 @@ impl Folder {
 
     /// Fails where no capture of this kind could be written: before one is taken.
     pub(crate) fn check(&self, kind: Kind) -> Result<(), CapturesError> {
-        self.check_room()?;
         let name = Name::new(SystemTime::now(), kind, None);
         for folder in Form::FOLDERS {
             // Where another has it for the moment, the folder can be written.
             Claim::take(&self.root.join(folder), &name)?;
         }
-        Ok(())
+        self.check_room()
     }
 
     /// Writes a capture in these forms, and says how it is named.
@@ -86,7 +85,6 @@ impl Folder {
         forms: &[(Form, &[u8])],
     ) -> Result<Name, CapturesError> {
         let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
-        self.check_room()?;
         // `profiles`, unless there is a picture only: all that write one kind claim in one place.
         let claims = forms.iter().map(|(form, _)| form.folder()).max().unwrap_or("profiles");
         let claims = self.root.join(claims);
@@ -98,6 +96,7 @@ impl Folder {
             }
             name = name.next();
         };
+        self.check_room()?;
         for (form, bytes) in forms {
             let written = write(&self.path(&name, *form), bytes);
             if written.is_err() {
@@ -157,15 +156,7 @@ impl Folder {
         if !is_file(&path) {
             return Err(CapturesError::NotFound(form.file(name)));
         }
-        let mut bytes = Vec::new();
-        let read = File::open(&path)
-            .and_then(|file| file.take(MAX_FILE + 1).read_to_end(&mut bytes))
-            .map_err(|source| CapturesError::Unreadable { path: path.clone(), source });
-        read?;
-        if bytes.len() as u64 > MAX_FILE {
-            return Err(CapturesError::TooLong { path, max: MAX_FILE });
-        }
-        Ok(bytes)
+        read_at_most(MAX_FILE, path)
     }
 
     /// A capture as it was taken.
@@ -256,6 +247,15 @@ pub(crate) fn write(path: &Path, bytes: &[u8]) -> Result<(), CapturesError> {
         let _ = fs::remove_file(&unfinished);
         CapturesError::Unwritable { path: path.to_owned(), source }
     })
+}
+
+fn read_at_most(max: u64, path: PathBuf) -> Result<Vec<u8>, CapturesError> {
+    let mut bytes = Vec::new();
+    match File::open(&path).and_then(|file| file.take(max + 1).read_to_end(&mut bytes)) {
+        Ok(length) if length as u64 > max => Err(CapturesError::TooLong { path, max }),
+        Ok(_) => Ok(bytes),
+        Err(source) => Err(CapturesError::Unreadable { path, source }),
+    }
 }
 
 /// Not what a link leads to: captures are files.
@@ -401,9 +401,19 @@ mod tests {
         let saved = folder.save(name(1, Kind::Cpu, None), &FORMS).map(drop);
         for failed in [checked, saved] {
             let error = failed.expect_err("no folder").to_string();
-            assert!(error.contains(&path), "{error}");
+            assert!(error.starts_with(&format!("cannot write {path}: ")), "{error}");
         }
         assert!(!temporary.0.join("flamegraphs").exists(), "half a capture");
+    }
+
+    #[test]
+    fn a_file_that_is_too_long_is_not_read() {
+        let temporary = Temporary::new("long");
+        let path = temporary.0.join("file");
+        write(&path, &[0; 100]).expect("written");
+        assert_eq!(read_at_most(100, path.clone()).expect("not too long").len(), 100);
+        let refused = read_at_most(99, path.clone()).expect_err("too long").to_string();
+        assert!(refused.contains("file is too long: 99 bytes are allowed"), "{refused}");
     }
 
     #[cfg(unix)]

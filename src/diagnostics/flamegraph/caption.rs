@@ -26,6 +26,12 @@ impl Caption {
         Self::new("CPU time", LEFT_OUT.to_owned())
     }
 
+    /// Of CPU time, as `perf` saw it.
+    #[cfg(feature = "server")]
+    pub(crate) fn perf() -> Self {
+        Self::new("CPU time, by perf", format!("the kernel's functions end with _[k]; {LEFT_OUT}"))
+    }
+
     /// Of spans.
     pub(crate) fn spans() -> Self {
         Self::new("Time in spans", "time in which a span was entered".to_owned())

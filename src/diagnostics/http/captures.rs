@@ -25,36 +25,50 @@ use crate::diagnostics::{
 /// Longest text that is looked at as a name.
 const MAX_NAME: usize = 256;
 
-/// What can be asked for. To add a kind: here, in [`profile`], and in [`caption`].
-const KINDS: [(&str, Kind); 4] =
-    [("cpu", Kind::Cpu), ("wall", Kind::Wall), ("stalls", Kind::Stalls), ("spans", Kind::Spans)];
+/// What can be asked for. A kind that is added has its line here, and nowhere else.
+const KINDS: [(&str, Asked); 4] = [
+    ("cpu", Asked { kind: Kind::Cpu, source: Source::Cpu, caption: Caption::cpu }),
+    ("wall", Asked { kind: Kind::Wall, source: Source::Wall, caption: Caption::wall }),
+    ("stalls", Asked { kind: Kind::Stalls, source: Source::Stalls, caption: Caption::stalls }),
+    ("spans", Asked { kind: Kind::Spans, source: Source::Spans, caption: Caption::spans }),
+];
 
-/// A profile that may have to be named yet, which takes its time.
-type Unnamed = Box<dyn FnOnce() -> Profile + Send>;
-
-/// Captures over a window.
-async fn profile(
-    thermograph: &Thermograph,
+/// A kind of capture, and how it comes about.
+#[derive(Clone, Copy, Debug)]
+struct Asked {
     kind: Kind,
-    frequency: u32,
-    window: Window,
-) -> Result<Unnamed, HttpError> {
-    let kind = match kind {
-        Kind::Stalls => return Ok(Box::new(stalls_of(thermograph, Some(window)).await)),
-        Kind::Wall => capture::Kind::Wall { frequency },
-        Kind::Spans => capture::Kind::Spans,
-        _ => capture::Kind::Cpu { frequency },
-    };
-    let profile = thermograph.inner.captures.capture(kind, window).await?;
-    Ok(Box::new(|| profile))
+    source: Source,
+    caption: fn() -> Caption,
 }
 
-fn caption(kind: Kind) -> Caption {
-    match kind {
-        Kind::Stalls => Caption::stalls(),
-        Kind::Wall => Caption::wall(),
-        Kind::Spans => Caption::spans(),
-        _ => Caption::cpu(),
+/// Where a profile comes from.
+#[derive(Clone, Copy, Debug)]
+enum Source {
+    Cpu,
+    Wall,
+    Stalls,
+    Spans,
+}
+
+/// A profile whose stacks may have to be named yet, which takes its time.
+type Unnamed = Box<dyn FnOnce() -> Profile + Send>;
+
+impl Source {
+    /// Captures over a window; `frequency` is for what is sampled.
+    async fn capture(
+        self,
+        thermograph: &Thermograph,
+        frequency: u32,
+        window: Window,
+    ) -> Result<Unnamed, HttpError> {
+        let kind = match self {
+            Self::Cpu => capture::Kind::Cpu { frequency },
+            Self::Wall => capture::Kind::Wall { frequency },
+            Self::Spans => capture::Kind::Spans,
+            Self::Stalls => return Ok(Box::new(stalls_of(thermograph, Some(window)).await)),
+        };
+        let profile = thermograph.inner.captures.capture(kind, window).await?;
+        Ok(Box::new(|| profile))
     }
 }
 
@@ -87,7 +101,7 @@ pub(crate) async fn take(
     Query(given): Query<HashMap<String, String>>,
 ) -> Result<Response, HttpError> {
     let params = Params::new(given, &["kind", "seconds", "frequency", "route", "force"])?;
-    let kind = params.choice("kind", &KINDS)?;
+    let asked = params.choice("kind", &KINDS)?;
     if !params.has("kind") {
         let kinds = KINDS.map(|(name, _)| name).join(", ");
         return Err(HttpError::bad_request(format!("kind: one is wanted of {kinds}")));
@@ -96,11 +110,11 @@ pub(crate) async fn take(
     let route = params.text("route", MAX_ROUTE)?;
     let folder = Arc::clone(&thermograph.inner.folder);
     // Before anything is captured: nobody waits for what cannot be kept.
-    blocking(move || Ok(folder.check(kind)?)).await?;
-    let profile = profile(&thermograph, kind, frequency, window).await?;
+    blocking(move || Ok(folder.check(asked.kind)?)).await?;
+    let profile = asked.source.capture(&thermograph, frequency, window).await?;
     let folder = Arc::clone(&thermograph.inner.folder);
     let taken = blocking(move || {
-        let kept = keep(&folder, kind, route.as_deref(), profile());
+        let kept = keep(&folder, asked, route.as_deref(), profile());
         #[cfg(sampler)]
         crate::diagnostics::sampler::used();
         kept
@@ -110,7 +124,7 @@ pub(crate) async fn take(
 
 fn keep(
     folder: &Folder,
-    kind: Kind,
+    Asked { kind, caption, .. }: Asked,
     route: Option<&str>,
     mut profile: Profile,
 ) -> Result<Taken, HttpError> {
@@ -122,7 +136,7 @@ fn keep(
     let failed = |error: std::io::Error| {
         HttpError::internal(format!("the profile could not be drawn: {error}"))
     };
-    let forms = Forms::of(&profile, &caption(kind).of(handler.as_deref())).map_err(failed)?;
+    let forms = Forms::of(&profile, &caption().of(handler.as_deref())).map_err(failed)?;
     let name = folder.save(name, &forms.each())?;
     Ok(Taken {
         kind: kind.name(),
