@@ -158,7 +158,7 @@ bench *args: model
 [group('check')]
 ci: lint halves test
 
-# Install what the tests use: Python, Go, graphviz, tmux, objdump, tokio-console, promtool
+# Install what the tests use: Python, Go, graphviz, tmux, objdump, Chromium, tokio-console, promtool
 [group('set up')]
 tools: _python _tokio-console && _promtool
     @missing=''; \
@@ -167,6 +167,7 @@ tools: _python _tokio-console && _promtool
     command -v tmux >/dev/null || missing="$missing tmux"; \
     command -v dot >/dev/null || missing="$missing graphviz"; \
     command -v objdump >/dev/null || missing="$missing binutils"; \
+    command -v chromium >/dev/null || missing="$missing chromium"; \
     {{ install }} $missing
 
 # Draw the README's pictures anew: without the script, which a picture in a page cannot run
@@ -177,6 +178,12 @@ pictures: flamegraph clinic
         perl -0pe 's/<script.*?<\/script>//s; s/ onload="[^"]*"//' "$newest" \
             > "flamegraphs/readme-$name.svg"; \
     done
+
+# Take the README's pictures of the page anew, while the clinic is driven
+[group('set up')]
+screenshots: build tools
+    cargo build --profile {{ profile }} --example clinic
+    cargo test --profile {{ profile }} --test it page::pictures -- --ignored
 
 # Remove what was built, captured and installed; the weights stay
 [group('set up')]

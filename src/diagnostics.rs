@@ -39,6 +39,7 @@ mod history;
 pub mod hooks;
 mod http;
 pub mod label;
+mod live;
 mod metrics;
 pub(crate) mod plumbing;
 pub(crate) mod pprof;

@@ -6,6 +6,8 @@ mod diagnosis;
 mod error;
 mod index;
 mod ledger;
+mod live;
+mod page;
 mod params;
 mod profiles;
 mod stalls;
@@ -20,11 +22,12 @@ use http::Uri;
 
 pub(crate) use self::index::escape;
 use self::{access::Access, error::HttpError};
-use super::Thermograph;
+use super::{Thermograph, live::Live};
 
 /// | path | what it gives |
 /// |---|---|
-/// | `/debug/` | links to everything |
+/// | `/debug/` | the page |
+/// | `/debug/live` | what happens now, as events |
 /// | `/debug/pprof/` | the table of profiles |
 /// | `/debug/pprof/profile` | CPU time, by stack |
 /// | `/debug/pprof/cmdline` | the command line, joined by NUL |
@@ -42,8 +45,9 @@ use super::Thermograph;
 pub(crate) fn router(thermograph: &Thermograph) -> Router {
     let access = Access::new(thermograph.inner.config.token.clone());
     Router::new()
-        .route("/debug/", get(index::debug))
+        .route("/debug/", get(page::page))
         .route("/debug", get(index::to_debug))
+        .route("/debug/live", get(live::live).with_state(Live::new(thermograph)))
         .route("/debug/pprof/", get(index::pprof))
         .route("/debug/pprof/profile", get(profiles::cpu))
         .route("/debug/pprof/cmdline", get(index::cmdline))

@@ -1,53 +1,13 @@
 //! `thermograph diagnose`: the verdict as a program's exit code.
 
-use std::{
-    path::Path,
-    process::{Child, Command, Output, Stdio},
-    thread,
-};
+use std::{process::Output, thread};
 
 use serde_json::Value;
-use thermograph::app::serve::Addresses;
 
-use crate::support::{Server, get, thermograph, wait};
-
-/// The clinic, until dropped.
-struct Clinic {
-    child: Child,
-    addresses: Addresses,
-}
-
-impl Clinic {
-    fn open() -> Self {
-        let folder = tempfile::tempdir().expect("a folder");
-        let file = folder.path().join("addresses.json");
-        let binary = Path::new(env!("CARGO_BIN_EXE_thermograph"));
-        let any = "127.0.0.1:0";
-        let child = Command::new(binary.with_file_name("examples").join("clinic"))
-            .args(["--listen", any, "--diagnostics-listen", any, "--console-listen", any])
-            .arg("--addresses-file")
-            .arg(&file)
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("started");
-        wait("the clinic is open", || file.exists());
-        let addresses = std::fs::read(&file).expect("a file");
-        Self { child, addresses: serde_json::from_slice(&addresses).expect("addresses") }
-    }
-
-    fn visit(&self, path: &str) {
-        assert_eq!(get(&format!("http://{}{path}", self.addresses.api)).status, 200, "{path}");
-    }
-}
-
-impl Drop for Clinic {
-    fn drop(&mut self) {
-        // It may have ended already.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
+use crate::{
+    clinic::Clinic,
+    support::{Server, thermograph},
+};
 
 fn diagnose(door: &str, args: &[&str]) -> Output {
     let url = format!("http://{door}");

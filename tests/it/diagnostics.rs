@@ -9,7 +9,7 @@ fn the_index_links_what_is_there() {
     let server = Server::start();
     let page = get(&server.diagnostics("/debug/"));
     assert_eq!((page.status, page.header("content-type")), (200, "text/html; charset=utf-8"));
-    let links = page.text.split("href=\"").skip(1).filter_map(|rest| rest.split('"').next());
+    let links = page.text.split("<a href=\"").skip(1).filter_map(|rest| rest.split('"').next());
     let mut seen = 0;
     for link in links {
         let link = link.replace("&amp;", "&");

@@ -1,6 +1,7 @@
 //! The program as its users meet it: started as a process, spoken to over the network.
 
 mod captures;
+mod clinic;
 mod configuration;
 mod console;
 mod diagnose;
@@ -14,6 +15,7 @@ mod load;
 mod model;
 mod mount;
 mod openai;
+mod page;
 mod parameters;
 mod perf;
 mod pprof;

@@ -19,7 +19,7 @@ use thermograph::{
     diagnostics::{Class, Stall},
 };
 
-pub(crate) use self::client::{agent, get_bytes, tool, wait};
+pub(crate) use self::client::{PATIENCE, agent, get_bytes, tool, wait};
 
 /// The name of the model that is there by default.
 pub(crate) const MODEL: &str = "all-MiniLM-L6-v2";

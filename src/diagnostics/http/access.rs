@@ -11,7 +11,7 @@
 use axum::{
     extract::{Request, State},
     middleware::Next,
-    response::{IntoResponse as _, Response},
+    response::{AppendHeaders, IntoResponse as _, Response},
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header, uri::Authority};
@@ -35,7 +35,11 @@ impl Access {
             return (!is_local(request)).then(|| (StatusCode::FORBIDDEN, message).into_response());
         }
         let allowed = presented(request.headers()).is_some_and(|token| self.token.matches(&token));
-        let challenge = [(header::WWW_AUTHENTICATE, "Basic realm=\"thermograph\", Bearer")];
+        // A header each: browsers ask nobody for a password where the two share one.
+        let challenge = AppendHeaders([
+            (header::WWW_AUTHENTICATE, "Basic realm=\"thermograph\""),
+            (header::WWW_AUTHENTICATE, "Bearer"),
+        ]);
         let message = "a token is needed: authorization: Bearer <diagnostics token>\n";
         (!allowed).then(|| (StatusCode::UNAUTHORIZED, challenge, message).into_response())
     }

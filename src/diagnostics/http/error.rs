@@ -24,6 +24,10 @@ impl HttpError {
         Self { status: StatusCode::NOT_FOUND, message }
     }
 
+    pub(crate) fn unavailable(message: String) -> Self {
+        Self { status: StatusCode::SERVICE_UNAVAILABLE, message }
+    }
+
     pub(crate) fn internal(message: String) -> Self {
         Self { status: StatusCode::INTERNAL_SERVER_ERROR, message }
     }

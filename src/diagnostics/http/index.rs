@@ -1,17 +1,13 @@
-//! The pages that link everything.
+//! What there is: the links of the page, and the table of profiles.
 
-use axum::{
-    extract::State,
-    response::{Html, IntoResponse, Redirect},
-};
+use axum::response::{Html, IntoResponse, Redirect};
 use http::header;
-
-use crate::diagnostics::{BuildInfo, Thermograph};
 
 /// A line of the index: where it leads, and what is there.
 type Link = (&'static str, &'static str);
 
-const HANDLERS: [Link; 4] = [
+const HANDLERS: [Link; 5] = [
+    ("/debug/diagnosis?format=text&seconds=10", "verdicts over the next 10 seconds"),
     ("/debug/handlers?format=text", "what each handler has cost since the start"),
     ("/debug/handlers?format=text&seconds=10", "the same over the next 10 seconds"),
     ("/debug/handlers", "the same as JSON"),
@@ -26,7 +22,8 @@ const PICTURES: [Link; 4] = [
     ),
     ("/debug/spans?seconds=10&format=svg", "time in spans, 10 seconds"),
 ];
-const TOOLS: [Link; 5] = [
+const TOOLS: [Link; 6] = [
+    ("/debug/captures", "what is saved, as JSON"),
     ("/debug/pprof/", "profiles for go tool pprof and Pyroscope"),
     ("/debug/pprof/profile?seconds=10&format=folded", "CPU time as folded stacks, 10 seconds"),
     (
@@ -41,14 +38,18 @@ pub(crate) async fn to_debug() -> Redirect {
     Redirect::permanent("/debug/")
 }
 
-pub(crate) async fn debug(State(thermograph): State<Thermograph>) -> Html<String> {
+/// Links to everything, by what they are for.
+pub(crate) fn links() -> String {
     let sections = [("Handlers", &HANDLERS[..]), ("Flame graphs", &PICTURES), ("Tools", &TOOLS)];
-    let sections: String = sections.iter().map(|(title, links)| section(title, links)).collect();
-    let missing = BuildInfo::CURRENT.missing();
-    let missing: Vec<_> = missing.iter().map(|what| format!("<p class=warn>{what}</p>")).collect();
-    let missing = missing.concat();
-    let table = escape(&thermograph.ledger().report().to_string());
-    Html(format!("{HEAD}{missing}<pre>{table}</pre>{sections}"))
+    let item = |(path, what): &Link| {
+        let path = escape(path);
+        format!("<li><a href=\"{path}\">{path}</a> <span>{what}</span></li>")
+    };
+    let section = |(title, links): &(&str, &[Link])| {
+        let items: String = links.iter().map(item).collect();
+        format!("<h3>{title}</h3><ul class=\"links\">{items}</ul>")
+    };
+    sections.iter().map(section).collect()
 }
 
 pub(crate) async fn pprof() -> Html<String> {

@@ -14,6 +14,9 @@ impl Params {
     pub(crate) fn new(given: HashMap<String, String>, known: &[&str]) -> Result<Self, HttpError> {
         match given.keys().find(|name| !known.contains(&name.as_str())) {
             None => Ok(Self(given)),
+            Some(name) if known.is_empty() => Err(HttpError::bad_request(format!(
+                "unknown parameter `{name}`: none is allowed here"
+            ))),
             Some(name) => Err(HttpError::bad_request(format!(
                 "unknown parameter `{name}`: allowed here are {}",
                 known.join(", ")

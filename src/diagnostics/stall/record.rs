@@ -9,6 +9,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use crate::diagnostics::{
+    plumbing,
     profile::{Frame, Location},
     watch::Handler,
 };
@@ -75,6 +76,8 @@ pub struct StallFrame {
     pub file: String,
     /// Line in the file, 0 where it is not known.
     pub line: u32,
+    /// Whether it is the app's own code, and no library's.
+    pub own: bool,
 }
 
 /// A stall as it is kept.
@@ -168,7 +171,8 @@ impl Record {
 impl StallFrame {
     fn of(frame: &Arc<Frame>) -> Self {
         let Frame { name, file, line, .. } = &**frame;
-        Self { function: name.clone(), file: file.clone(), line: *line }
+        let own = plumbing::is_chosen(name) && !plumbing::is_dependency(file);
+        Self { function: name.clone(), file: file.clone(), line: *line, own }
     }
 }
 
@@ -212,7 +216,7 @@ impl fmt::Display for Stall {
             write!(f, " in {syscall}")?;
         }
         write!(f, " for {elapsed_ms:.1} ms on {thread}")?;
-        for StallFrame { function, file, line } in &self.stack {
+        for StallFrame { function, file, line, .. } in &self.stack {
             write!(f, "\n    {function}")?;
             if !file.is_empty() {
                 write!(f, " ({file}:{line})")?;

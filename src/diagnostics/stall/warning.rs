@@ -86,7 +86,7 @@ impl Kind {
 /// Where the handler stands.
 fn place(stall: &Stall) -> String {
     let frame = plumbing::standpoint(&stall.stack, |frame| (&frame.function, &frame.file));
-    frame.map_or(String::new(), |StallFrame { function, file, line }| {
+    frame.map_or(String::new(), |StallFrame { function, file, line, .. }| {
         if file.is_empty() { function.clone() } else { format!("{function} ({file}:{line})") }
     })
 }

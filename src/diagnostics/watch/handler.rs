@@ -63,6 +63,11 @@ impl Handler {
         self.shards[slot.index()].get_or_init(|| Box::new(Shard::new(slot)))
     }
 
+    /// What the thread with this slot has counted; none where it never polled the handler.
+    pub(crate) fn counted_by(&self, slot: Slot) -> Option<&Shard> {
+        self.shards[slot.index()].get().map(Box::as_ref)
+    }
+
     /// What every thread has counted.
     pub(crate) fn shards(&self) -> impl Iterator<Item = &Shard> {
         self.shards.iter().filter_map(|shard| shard.get().map(Box::as_ref))

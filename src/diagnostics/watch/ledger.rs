@@ -99,11 +99,15 @@ impl Ledger {
 
     /// The counters now; two of them make a report of the time between.
     pub fn snapshot(&self) -> Snapshot {
-        let rows = self.rows.iter().filter_map(|row| row.get().map(Box::as_ref));
         let uptime = Duration::from_nanos(Moment::now().since(self.since));
         let overflowed = self.overflowed.load(Relaxed);
-        let rows = rows.chain([&self.unmatched, &self.other]);
-        Snapshot::take(rows, uptime, overflowed, self.waits.is_told())
+        Snapshot::take(self.handlers(), uptime, overflowed, self.waits.is_told())
+    }
+
+    /// Every row, of handlers that were asked for or not.
+    pub(crate) fn handlers(&self) -> impl Iterator<Item = &Handler> {
+        let rows = self.rows.iter().filter_map(|row| row.get().map(Box::as_ref));
+        rows.chain([&self.unmatched, &self.other])
     }
 
     /// Polls that took too long.

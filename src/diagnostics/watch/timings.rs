@@ -69,6 +69,11 @@ impl Timings {
             self.max.fetch_max(ns, Relaxed);
         }
     }
+
+    /// All durations added up, in nanoseconds.
+    pub(crate) fn sum_ns(&self) -> u64 {
+        self.sum.get()
+    }
 }
 
 impl Totals {
@@ -77,7 +82,7 @@ impl Totals {
         for timings in all {
             let buckets = totals.histogram.as_mut_slice().iter_mut().zip(&timings.buckets);
             buckets.for_each(|(total, bucket)| *total += bucket.get());
-            totals.sum_ns += timings.sum.get();
+            totals.sum_ns += timings.sum_ns();
             totals.max_ns = totals.max_ns.max(timings.max.load(Relaxed));
         }
         totals

@@ -1,0 +1,115 @@
+// Verdicts: who is ill, why, where, and what to try.
+
+const verdicts = (() => {
+  const list = byId("verdicts-list");
+  const note = byId("verdicts-note");
+  const fresh = byId("verdicts-fresh");
+  const progress = byId("verdicts-progress");
+  const EVERY = 15_000;
+  /** By handler: what is open stays as it is while it is read. */
+  const items = new Map();
+  let isFresh = false;
+
+  function numbers({ numbers: n }) {
+    const all = Object.values(n.stalls).reduce((sum, count) => sum + count, 0);
+    const facts = [
+      ["requests", whole(n.requests)],
+      ["workers kept busy", digits(n.worker_share)],
+      ["longest poll", millis(n.longest_ms)],
+      ["stalls", `${all - n.stalls.preempted}${n.stalls.preempted ? ` and ${n.stalls.preempted} of the machine’s` : ""}`],
+      ["time in stalls", millis(n.stalled_ms)],
+      ["harm to others", millis(n.harm_ms)],
+      ["CPU time", millis(n.cpu_ms)],
+      ["on a processor", percent(n.cpu_share)],
+      ["in system calls", percent(n.blocked_share)],
+    ];
+    const fact = ([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, value));
+    return h("dl", { class: "numbers" }, ...facts.filter(([, value]) => value !== "–").map(fact));
+  }
+
+  function cause({ what, share, syscall, at, leaves, stack, try: remedy }) {
+    const where = at ? ["at ", h("span", { class: "code" }, `${functionOf(at)} (${place(at)})`)] : [];
+    return h(
+      "div",
+      { class: "cause" },
+      h("p", {}, h("strong", {}, `${percent(share)} ${what}`), syscall ? `, in ${syscall}` : ""),
+      where.length ? h("p", {}, ...where) : null,
+      leaves.length && !syscall
+        ? h("p", { class: "note" }, leaves.map((leaf) => `${functionOf(leaf)} (${percent(leaf.share)})`).join(", "))
+        : null,
+      stackOf(stack),
+      h("p", { class: "try" }, `Try ${remedy}`),
+    );
+  }
+
+  function fill(item, verdict) {
+    const { why, badge, body } = item.parts;
+    badge.className = `badge ${verdict.verdict}`;
+    say(badge, verdict.verdict);
+    say(why, verdict.summary);
+    if (item.element.open && body.childElementCount > 0) return;
+    const causes = verdict.causes.length
+      ? verdict.causes.map(cause)
+      : [h("p", { class: "note" }, verdict.verdict === "hot" ? "A diagnosis of 10 s captures CPU time and tells where." : "Nothing to mend.")];
+    body.replaceChildren(numbers(verdict), ...causes);
+  }
+
+  function make(verdict) {
+    const parts = { badge: h("span"), why: h("span", { class: "why" }), body: h("div", { class: "body" }) };
+    const summary = h("summary", {}, parts.badge, h("span", { class: "name" }, nameOf(verdict)), parts.why);
+    return { parts, element: h("details", { class: "item" }, summary, parts.body) };
+  }
+
+  function show({ seconds, verdicts: all, notes }) {
+    const counts = ["blocking", "hot", "healthy"].map((word) => [word, all.filter((v) => v.verdict === word).length]);
+    const told = counts.filter(([, count]) => count > 0).map(([word, count]) => `${count} ${word}`);
+    say(note, `${told.join(", ")}${told.length ? ", " : ""}over ${Math.round(seconds)} s${isFresh ? ", with CPU time" : ""}`);
+    for (const name of items.keys()) {
+      if (!all.some((verdict) => nameOf(verdict) === name)) items.delete(name);
+    }
+    const elements = all.map((verdict) => {
+      const name = nameOf(verdict);
+      if (!items.has(name)) items.set(name, make(verdict));
+      fill(items.get(name), verdict);
+      return items.get(name).element;
+    });
+    const remarks = notes.map((text) => h("p", { class: "note" }, text));
+    if (elements.length === 0) remarks.unshift(h("p", { class: "empty" }, "No handler was called yet."));
+    arrange(list, [...elements, ...remarks]);
+    if (told.length) announce(`Verdicts: ${told.join(", ")}`);
+  }
+
+  async function look() {
+    if (document.hidden || !progress.hidden) return;
+    try {
+      const diagnosis = await ask("verdicts", "diagnosis?format=json");
+      if (!progress.hidden || isFresh) return;
+      show(diagnosis);
+    } catch (error) {
+      say(note, error.message);
+    }
+  }
+
+  fresh.addEventListener("click", async () => {
+    const began = performance.now();
+    fresh.disabled = true;
+    progress.hidden = false;
+    const ticks = setInterval(() => { progress.value = (performance.now() - began) / 1000; }, 250);
+    try {
+      const diagnosis = await ask("diagnosis", "diagnosis?format=json&seconds=10");
+      isFresh = true;
+      show(diagnosis);
+      // It stays for a while: it says more than the next one will.
+      setTimeout(() => { isFresh = false; }, 60_000);
+    } catch (error) {
+      say(note, error.message);
+    }
+    clearInterval(ticks);
+    progress.hidden = true;
+    fresh.disabled = false;
+  });
+
+  setInterval(look, EVERY);
+  look();
+  return { look };
+})();
