@@ -23,6 +23,7 @@
 //! # drop(door); Ok(()) }
 //! ```
 
+mod allocator;
 mod build_info;
 mod builder;
 pub mod capture;
@@ -53,9 +54,10 @@ use axum::Router;
 use tracing::Subscriber;
 use tracing_subscriber::{Layer, registry::LookupSpan};
 
+pub use allocator::NoHeap;
 pub use build_info::BuildInfo;
 pub use builder::{BuildError, Builder};
-pub use config::{Config, ConsoleMode, Invalid, Stacks, Token};
+pub use config::{Config, ConsoleMode, HeapMode, Invalid, Stacks, Token};
 pub use diagnosis::Diagnosis;
 pub use door::{Door, ServeError};
 #[cfg(tokio_unstable)]

@@ -36,6 +36,8 @@ pub struct Config {
     pub stacks: Stacks,
     /// Stalls that are kept one by one, the newest ones. Default is 256.
     pub max_stalls: usize,
+    /// When memory is sampled. Default is `on-demand`.
+    pub heap: HeapMode,
 }
 
 /// Whether stalls have stacks.
@@ -62,6 +64,21 @@ pub enum ConsoleMode {
     /// From the start: shows every task, and costs up to a third of a small handler's throughput.
     Always,
     /// Never; its port stays closed.
+    Off,
+}
+
+/// When memory is sampled, in a program whose allocator is jemalloc with profiling.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum HeapMode {
+    /// While somebody captures it: costs nothing otherwise, and shows what was allocated in the
+    /// window of the capture.
+    #[default]
+    OnDemand,
+    /// From the start: shows all that lives, at the price of a stack for each half megabyte that is
+    /// allocated.
+    Always,
+    /// Never.
     Off,
 }
 
@@ -93,6 +110,7 @@ impl Default for Config {
             threshold: Ledger::THRESHOLD,
             stacks: Stacks::default(),
             max_stalls: 256,
+            heap: HeapMode::default(),
         }
     }
 }

@@ -52,6 +52,23 @@ impl Caption {
         Self { title: "Stalls".to_owned(), subtitle, unit: "ns" }
     }
 
+    /// Of memory, over some seconds or since the start; `is_live` if what was freed is left out.
+    pub(crate) fn memory(is_live: bool, seconds: Option<u64>) -> Self {
+        let window = seconds.map_or("since the start".to_owned(), |seconds| format!("{seconds} s"));
+        let (title, what) = match (is_live, seconds) {
+            (true, Some(_)) => (
+                "Memory in use, by stack",
+                "what was allocated in this time and not freed; what was there before is not in it",
+            ),
+            (true, None) => ("Memory in use, by stack", "what was allocated and not freed"),
+            (false, _) => ("Memory allocated, by stack", "what was allocated, freed or not"),
+        };
+        let subtitle = format!(
+            "{window}; {what}; frames of allocator, library, runtime and framework are left out"
+        );
+        Self { title: title.to_owned(), subtitle, unit: "bytes" }
+    }
+
     fn add_dropped(&mut self, dropped: u64) {
         if dropped > 0 {
             // Writing to a string cannot fail.

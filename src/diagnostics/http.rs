@@ -29,6 +29,8 @@ use super::Thermograph;
 /// | `/debug/pprof/cmdline` | the command line, joined by NUL |
 /// | `/debug/pprof/block` | stalls, by their time |
 /// | `/debug/pprof/mutex` | of these, what waited for locks |
+/// | `/debug/pprof/heap` | memory that lives, by stack |
+/// | `/debug/pprof/allocs` | memory that was allocated, by stack |
 /// | `/debug/pprof/symbol` | names of addresses |
 /// | `/debug/fgprof` | wall-clock time in polls, by stack |
 /// | `/debug/spans` | time in spans |
@@ -46,6 +48,8 @@ pub(crate) fn router(thermograph: &Thermograph) -> Router {
         .route("/debug/pprof/cmdline", get(index::cmdline))
         .route("/debug/pprof/block", get(profiles::block))
         .route("/debug/pprof/mutex", get(profiles::mutex))
+        .route("/debug/pprof/heap", get(profiles::heap))
+        .route("/debug/pprof/allocs", get(profiles::allocs))
         .route("/debug/pprof/symbol", get(symbol::get).post(symbol::post))
         .route("/debug/fgprof", get(profiles::wall))
         .route("/debug/spans", get(profiles::spans))

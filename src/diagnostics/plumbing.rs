@@ -50,6 +50,35 @@ pub(crate) fn strip(names: &mut Vec<Cow<'_, str>>) {
     names.dedup();
 }
 
+/// Leaves machinery out of a stack's names, and the allocator at its leaf: of memory, it is what
+/// asked for it that is looked for. The innermost that is not the allocator's stays where nothing
+/// else does.
+pub(crate) fn strip_of_memory(names: &mut Vec<Cow<'_, str>>) {
+    let allocator = names.iter().rposition(|name| allocates(name)).map_or(0, |last| last + 1);
+    names.drain(..allocator.min(names.len().saturating_sub(1)));
+    match names.iter().position(|name| !is_plumbing(name)) {
+        None => names.truncate(1),
+        Some(_) => names.retain(|name| !is_plumbing(name)),
+    }
+    names.dedup();
+}
+
+/// Whether a function is the allocator's, or what the language puts before it.
+fn allocates(name: &str) -> bool {
+    const PARTS: [&str; 7] = [
+        "_rjem_",
+        "__rust_alloc",
+        "__rust_realloc",
+        "alloc::alloc::",
+        "core::alloc::",
+        "alloc::raw_vec::",
+        "tikv_jemallocator::",
+    ];
+    let name = name.trim_start_matches(['<', '_']);
+    let starts = |part: &str| name.starts_with(part.trim_start_matches('_'));
+    PARTS.iter().any(|part| starts(part)) || name.contains(" as core::alloc::")
+}
+
 /// The frame that says where an app stands: the first of its own code, or else of a library that
 /// works for it, or else the leaf. `of` gives a frame's name and file.
 pub(crate) fn standpoint<'a, T>(
@@ -144,6 +173,26 @@ mod tests {
             "clone3",
         ]);
         assert_eq!(left, ["core::hint::spin_loop", "app::hot::{{closure}}"]);
+    }
+
+    #[test]
+    fn of_memory_it_is_what_asked_for_it_that_stays() {
+        let stripped = |names: &[&'static str]| {
+            let mut names = names.iter().map(|name| Cow::Borrowed(*name)).collect();
+            strip_of_memory(&mut names);
+            names
+        };
+        let allocator = ["prof_backtrace_impl", "_rjem_malloc", "__rust_alloc"];
+        let library = ["alloc::raw_vec::RawVec<T,A>::grow_one", "alloc::vec::Vec<T>::push"];
+        let app = ["app::hoard", "app::hoard", "tokio::runtime::task::raw::poll", "clone3"];
+        let all = [&allocator[..], &library, &app].concat();
+        assert_eq!(stripped(&all), ["app::hoard"]);
+        // Where nobody chose anything, it is known at least for what it was.
+        let all = [&allocator[..], &library, &app[2..]].concat();
+        assert_eq!(stripped(&all), ["alloc::vec::Vec<T>::push"]);
+        assert_eq!(stripped(&allocator), ["__rust_alloc"]);
+        assert_eq!(stripped(&["app::hoard"]), ["app::hoard"]);
+        assert!(stripped(&[]).is_empty());
     }
 
     #[test]

@@ -14,7 +14,10 @@ use std::{
 use addr2line::Loader;
 
 use super::{handler::now as monotonic, modules::Module, unwind::Stack};
-use crate::diagnostics::profile::{Frame, Location};
+use crate::diagnostics::{
+    allocator,
+    profile::{Frame, Location},
+};
 
 /// Names addresses, each once.
 pub(crate) struct Names<'a> {
@@ -75,7 +78,11 @@ pub(crate) fn give_back() {
     const WHILE_NS: u64 = 2_000_000_000;
     let used = USED.load(Relaxed);
     let is_over = used != 0 && monotonic().saturating_sub(used) > WHILE_NS;
-    if is_over && USED.compare_exchange(used, 0, Relaxed, Relaxed).is_ok() {
+    // It is the C library's, which has nothing where the program takes its memory elsewhere.
+    if is_over
+        && !allocator::is_jemalloc()
+        && USED.compare_exchange(used, 0, Relaxed, Relaxed).is_ok()
+    {
         // SAFETY: no precondition.
         #[cfg(target_env = "gnu")]
         unsafe {
