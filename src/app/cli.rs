@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 
-use super::{capture, diagnose, diff, flamegraph, handlers, load, model, serve};
+use super::{capture, diagnose, diff, doctor, flamegraph, handlers, load, model, serve};
 
 /// An AI API that shows from the inside which handlers run hot and which block the executor.
 #[derive(Debug, Parser)]
@@ -36,6 +36,8 @@ pub enum Command {
     Diff(diff::Args),
     /// Say which handler of a running service is ill, why, and what to try.
     Diagnose(diagnose::Args),
+    /// Say what a running service can show and what it cannot, with the line that mends it.
+    Doctor(doctor::Args),
     /// Print what each handler of a running service has cost.
     Handlers(handlers::Args),
     /// Start a service, drive it, and draw flame graphs of what it did.

@@ -176,6 +176,11 @@ impl Token {
         self.0.is_empty()
     }
 
+    /// Its bytes.
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+
     /// Compares in a time that does not depend on where the two differ.
     pub fn matches(&self, candidate: &str) -> bool {
         !self.is_none() && bool::from(self.0.as_bytes().ct_eq(candidate.as_bytes()))

@@ -2,6 +2,7 @@
 
 mod access;
 mod diagnosis;
+mod doctor;
 mod error;
 mod index;
 mod ledger;
@@ -36,6 +37,7 @@ use super::Thermograph;
 /// | `/debug/spans` | time in spans |
 /// | `/debug/stalls` | the newest stalls, and those to come |
 /// | `/debug/diagnosis` | verdicts over handlers |
+/// | `/debug/doctor` | what build and machine can show, and what mends it |
 /// | `/debug/handlers` | the ledger |
 /// | `/metrics` | the same for Prometheus |
 pub(crate) fn router(thermograph: &Thermograph) -> Router {
@@ -55,6 +57,7 @@ pub(crate) fn router(thermograph: &Thermograph) -> Router {
         .route("/debug/spans", get(profiles::spans))
         .route("/debug/stalls", get(stalls::stalls))
         .route("/debug/diagnosis", get(diagnosis::diagnosis))
+        .route("/debug/doctor", get(doctor::doctor))
         .route("/debug/handlers", get(ledger::handlers))
         .route("/metrics", get(ledger::metrics))
         .fallback(unknown)

@@ -13,7 +13,7 @@ use axum::{Router, routing::get};
 use thermograph::diagnostics::{ConsoleMode, Door, HeapMode, Thermograph};
 use tokio::{net::TcpListener, runtime::Runtime};
 
-pub(crate) use self::client::{PATIENCE, agent, get_bytes, tool, wait};
+pub(crate) use self::client::{agent, get_bytes, tool, wait};
 
 /// What `/hoard` keeps, in bytes.
 pub(crate) const HOARDED: usize = PIECES * PIECE;
@@ -75,9 +75,15 @@ impl App {
 
     /// Status and text of an answer.
     pub(crate) fn ask(&self, path: &str) -> (u16, String) {
+        let (status, body) = self.bytes(path);
+        (status, String::from_utf8_lossy(&body).into_owned())
+    }
+
+    /// Status and body of an answer.
+    pub(crate) fn bytes(&self, path: &str) -> (u16, Vec<u8>) {
         let mut answer = agent().get(self.diagnostics(path)).call().expect("an answer");
-        let body = answer.body_mut().read_to_vec().expect("a body");
-        (answer.status().as_u16(), String::from_utf8_lossy(&body).into_owned())
+        let body = answer.body_mut().with_config().limit(1 << 30).read_to_vec();
+        (answer.status().as_u16(), body.expect("a body"))
     }
 }
 

@@ -5,6 +5,7 @@ mod console;
 mod diagnose;
 mod diagnostics;
 mod diff;
+mod doctor;
 mod engine;
 mod flamegraph;
 mod lifecycle;

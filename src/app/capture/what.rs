@@ -20,6 +20,10 @@ pub enum What {
     Wall,
     /// Polls over the threshold, by where they stood.
     Stalls,
+    /// Memory that was allocated in the window and still lives, by stack.
+    Heap,
+    /// Memory that was allocated in the window, freed or not, by stack.
+    Allocs,
     /// Time in spans of the program's own choice.
     Spans,
 }
@@ -38,6 +42,8 @@ impl What {
             Self::Cpu => "cpu",
             Self::Wall => "wall",
             Self::Stalls => "stalls",
+            Self::Heap => "heap",
+            Self::Allocs => "allocs",
             Self::Spans => "spans",
         }
     }
@@ -49,6 +55,7 @@ impl What {
             Self::Cpu => format!("/debug/pprof/profile?seconds={seconds}&frequency={frequency}"),
             Self::Wall => format!("/debug/fgprof?seconds={seconds}&frequency={frequency}"),
             Self::Stalls => format!("/debug/pprof/block?seconds={seconds}"),
+            Self::Heap | Self::Allocs => format!("/debug/pprof/{}?seconds={seconds}", self.name()),
             Self::Spans => format!("/debug/spans?seconds={seconds}&format=pprof"),
         };
         let pprof = client.get(&path, Duration::from_secs(seconds))?;
@@ -63,6 +70,8 @@ impl What {
             Self::Cpu => Caption::cpu(seconds, frequency),
             Self::Wall => Caption::wall(seconds, frequency),
             Self::Stalls => Caption::stalls(Some(seconds)),
+            Self::Heap => Caption::memory(true, Some(seconds)),
+            Self::Allocs => Caption::memory(false, Some(seconds)),
             Self::Spans => Caption::spans(seconds),
         }
     }

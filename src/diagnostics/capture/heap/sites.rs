@@ -209,6 +209,9 @@ mod tests {
     use super::*;
 
     const INTERVAL: u64 = 512 * 1024;
+    /// So much that it is taken for sure.
+    const GIB: usize = 1 << 30;
+    const GIB_BYTES: i64 = 1 << 30;
 
     fn allocated(address: usize, size: usize, place: u64) -> HeapEvent {
         let stack = Stack { addresses: [place].into(), truncated: false };
@@ -230,37 +233,28 @@ mod tests {
         let [objects, bytes, ..] = *sums([allocated(1, 1024, 7)])[0] else { panic!("no values") };
         assert!((510..=515).contains(&objects), "{objects}");
         assert!((bytes - 1024 * objects).abs() < 1024, "{bytes}");
-        let large = 512 * 1024 * 1024;
-        assert_eq!(sums([allocated(1, large, 7)])[0], [1, large as i64, 1, large as i64]);
+        assert_eq!(sums([allocated(1, GIB, 7)]), [[1, GIB_BYTES, 1, GIB_BYTES]]);
     }
 
     #[test]
     fn what_is_freed_was_allocated_and_does_not_live() {
-        let large = 1 << 30;
         let sums = sums([
-            allocated(1, large, 7),
-            allocated(2, large, 7),
-            HeapEvent::Freed { address: 1, size: large },
+            allocated(1, GIB, 7),
+            allocated(2, GIB, 7),
+            HeapEvent::Freed { address: 1, size: GIB },
             // Sampled before the window.
-            HeapEvent::Freed { address: 3, size: large },
+            HeapEvent::Freed { address: 3, size: GIB },
         ]);
-        let large = large as i64;
-        assert_eq!(sums, [[2, 2 * large, 1, large]]);
+        assert_eq!(sums, [[2, 2 * GIB_BYTES, 1, GIB_BYTES]]);
     }
 
     #[test]
     fn what_grows_in_its_place_lives_on_with_its_new_size() {
-        let (small, large) = (1 << 30, 1 << 31);
-        let grown = [
-            allocated(1, small, 7),
-            allocated(1, large, 7),
-            HeapEvent::Freed { address: 1, size: small },
-        ];
-        let all = (small + large) as i64;
-        assert_eq!(sums(grown), [[2, all, 1, large as i64]]);
+        let grows = [allocated(1, 2 * GIB, 7), HeapEvent::Freed { address: 1, size: GIB }];
         // One that was sampled before the window.
-        let grown = [allocated(1, large, 7), HeapEvent::Freed { address: 1, size: small }];
-        assert_eq!(sums(grown), [[1, large as i64, 1, large as i64]]);
+        assert_eq!(sums(grows.clone()), [[1, 2 * GIB_BYTES, 1, 2 * GIB_BYTES]]);
+        let grown = [allocated(1, GIB, 7)].into_iter().chain(grows);
+        assert_eq!(sums(grown), [[2, 3 * GIB_BYTES, 1, 2 * GIB_BYTES]]);
     }
 
     #[test]
