@@ -151,8 +151,6 @@ fn named(linkage: &str, file: String, line: u32) -> Frame {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-
     #[test]
     fn memory_is_given_back_a_while_after_its_use_and_once_a_minute() {
         const SECOND: u64 = 1_000_000_000;

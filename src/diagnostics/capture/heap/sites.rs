@@ -253,8 +253,8 @@ mod tests {
         let grows = [allocated(1, 2 * GIB, 7), HeapEvent::Freed { address: 1, size: GIB }];
         // One that was sampled before the window.
         assert_eq!(sums(grows.clone()), [[1, 2 * GIB_BYTES, 1, 2 * GIB_BYTES]]);
-        let grown = [allocated(1, GIB, 7)].into_iter().chain(grows);
-        assert_eq!(sums(grown), [[2, 3 * GIB_BYTES, 1, 2 * GIB_BYTES]]);
+        let whole = [allocated(1, GIB, 7)].into_iter().chain(grows);
+        assert_eq!(sums(whole), [[2, 3 * GIB_BYTES, 1, 2 * GIB_BYTES]]);
     }
 
     #[test]
