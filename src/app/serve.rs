@@ -70,7 +70,6 @@ pub fn run(file: Option<&Path>, args: &Args) -> anyhow::Result<()> {
         .build()?;
     telemetry::init(&config.log, &thermograph)?;
     let door = thermograph.serve()?;
-    examine(&thermograph)?;
     // Threads of the engine compute for whoever asked.
     badge::install(|| {
         let label = label::here();
@@ -126,6 +125,7 @@ async fn serve(
     shutdown::on_signal(stop.clone())?;
     tokio::spawn(keep_up(metrics));
     announce(&addresses, args.addresses_file.as_deref())?;
+    examine(thermograph)?;
 
     let draining = service.clone();
     let stopped = stop.clone();

@@ -59,8 +59,9 @@ impl fmt::Display for NoHeap {
 }
 
 /// What lacks for profiles of memory, if anything does.
+#[cfg_attr(not(heap), expect(clippy::unnecessary_wraps, reason = "as where nothing lacks"))]
 pub(crate) fn lacks() -> Option<NoHeap> {
-    #[cfg(all(sampler, feature = "jemalloc"))]
+    #[cfg(heap)]
     return if !is_jemalloc() {
         Some(NoHeap::Allocator)
     } else if !tikv_jemalloc_ctl::profiling::prof::read().unwrap_or(false) {
@@ -68,14 +69,14 @@ pub(crate) fn lacks() -> Option<NoHeap> {
     } else {
         None
     };
-    #[cfg(all(sampler, not(feature = "jemalloc")))]
+    #[cfg(all(sampler, not(heap)))]
     return Some(NoHeap::Feature);
     #[cfg(not(sampler))]
     Some(NoHeap::System)
 }
 
 /// Whether what this program allocates comes from jemalloc: it counts what each thread allocates.
-#[cfg(all(sampler, feature = "jemalloc"))]
+#[cfg(heap)]
 pub(crate) fn is_jemalloc() -> bool {
     use std::{hint::black_box, sync::LazyLock};
     static IS_JEMALLOC: LazyLock<bool> = LazyLock::new(|| {
@@ -88,7 +89,7 @@ pub(crate) fn is_jemalloc() -> bool {
 }
 
 /// Not as far as is known.
-#[cfg(all(sampler, not(feature = "jemalloc")))]
+#[cfg(all(sampler, not(heap)))]
 pub(crate) fn is_jemalloc() -> bool {
     false
 }

@@ -24,7 +24,7 @@
 )]
 
 mod handler;
-#[cfg(feature = "jemalloc")]
+#[cfg(heap)]
 mod heap;
 mod modules;
 mod names;
@@ -36,7 +36,7 @@ mod signal;
 mod timer;
 mod unwind;
 
-#[cfg(feature = "jemalloc")]
+#[cfg(heap)]
 pub(crate) use self::heap::{HeapEvent, HeapSession};
 pub(crate) use self::{
     handler::now as monotonic,

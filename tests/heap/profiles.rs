@@ -84,7 +84,7 @@ fn go_tool_pprof_reads_both() {
 }
 
 #[test]
-fn pictures_leave_the_allocator_out_and_profiles_do_not() {
+fn pictures_leave_the_machinery_out_and_profiles_the_allocator() {
     let _alone = alone();
     let app = App::start(HeapMode::OnDemand);
     let picture = capture(&app, "/debug/pprof/heap?seconds=2&format=svg");
@@ -98,7 +98,10 @@ fn pictures_leave_the_allocator_out_and_profiles_do_not() {
     }
     let folded = capture(&app, "/debug/pprof/heap?seconds=2&format=folded");
     app.visit("/release");
-    assert!(String::from_utf8_lossy(&folded).contains("_rjem"), "the profile is whole");
+    let folded = String::from_utf8(folded).expect("text");
+    let hoard = folded.lines().find(|line| line.contains("app::hoard")).expect("a stack");
+    assert!(hoard.contains(";tokio::runtime::"), "{hoard}");
+    assert!(!hoard.contains("_rjem") && !hoard.contains("prof_backtrace"), "{hoard}");
 }
 
 #[test]

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::Finding;
 
 pub(super) fn findings() -> Vec<Finding> {
+    #[cfg_attr(not(target_os = "linux"), expect(unused_mut, reason = "there is no more to see"))]
     let mut findings = vec![stacks()];
     #[cfg(sampler)]
     findings.push(classes(is_told()));

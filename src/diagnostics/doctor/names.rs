@@ -38,6 +38,7 @@ pub(super) fn findings() -> Vec<Finding> {
     )]
 }
 
+#[cfg_attr(not(any(sampler, test)), expect(dead_code, reason = "names are the pprof crate's"))]
 fn handler_names(found: Option<&Found>) -> Finding {
     let what = "handler_names";
     match found {

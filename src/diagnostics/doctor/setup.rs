@@ -100,7 +100,7 @@ fn memory(mode: HeapMode, lacking: Option<NoHeap>) -> Finding {
 }
 
 fn door(config: &Config) -> Finding {
-    let (what, listen) = ("door", config.listen);
+    let (what, listen) = ("door", config.listen.ip());
     if config.token.is_none() {
         return Finding::good(what, format!("{listen}: this machine only, without a token"));
     }
@@ -111,7 +111,7 @@ fn door(config: &Config) -> Finding {
             "THERMOGRAPH_DIAGNOSTICS_TOKEN=$(openssl rand -hex 16)",
         );
     }
-    let clear = if listen.ip().is_loopback() { "" } else { ", which it takes in clear text" };
+    let clear = if listen.is_loopback() { "" } else { ", which it takes in clear text" };
     Finding::good(what, format!("{listen}: with a token{clear}"))
 }
 

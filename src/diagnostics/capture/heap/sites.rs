@@ -8,7 +8,8 @@ use std::{
 
 use super::Memory;
 use crate::diagnostics::{
-    profile::{Profile, Sample, ValueType},
+    plumbing,
+    profile::{Location, Profile, Sample, ValueType},
     sampler::{self, HeapEvent, Names, Stack, Thread},
     watch::ByPlace,
 };
@@ -160,7 +161,8 @@ impl Sites {
             let mut labels = vec![("thread", site.thread.to_string())];
             labels.extend(site.handler.into_iter().flat_map(|ByPlace(handler)| handler.labels()));
             let values = memory.last(sums.allocated.values(), sums.live.values());
-            Sample { stack: names.stack(&site.stack), values, labels }
+            let stack = without_allocator(names.stack(&site.stack));
+            Sample { stack, values, labels }
         });
         let kind = |kind, unit| ValueType { kind, unit };
         let period = i64::try_from(self.interval).unwrap_or(i64::MAX);
@@ -176,6 +178,25 @@ impl Sites {
             dropped: self.dropped,
         }
     }
+}
+
+/// A stack from what called the allocator on, so that it is that which stands at the leaf.
+fn without_allocator(mut stack: Vec<Arc<Location>>) -> Vec<Arc<Location>> {
+    let last_of = |location: &Location| {
+        location.frames.iter().rposition(|frame| plumbing::allocates(&frame.name))
+    };
+    let mut found = stack.iter().enumerate().rev();
+    let last = found.find_map(|(place, location)| Some((place, last_of(location)?)));
+    let Some((place, frame)) = last else { return stack };
+    let Location { address, mapping, frames } = &*stack[place];
+    let frames = frames[frame + 1..].to_vec();
+    let inlined = (!frames.is_empty())
+        .then(|| Arc::new(Location { address: *address, mapping: mapping.clone(), frames }));
+    if inlined.is_none() && place + 1 == stack.len() {
+        return stack;
+    }
+    stack.splice(..=place, inlined);
+    stack
 }
 
 impl Memory {
@@ -207,6 +228,7 @@ impl Amount {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::diagnostics::profile::Frame;
 
     const INTERVAL: u64 = 512 * 1024;
     /// So much that it is taken for sure.
@@ -255,6 +277,27 @@ mod tests {
         assert_eq!(sums(grows.clone()), [[1, 2 * GIB_BYTES, 1, 2 * GIB_BYTES]]);
         let whole = [allocated(1, GIB, 7)].into_iter().chain(grows);
         assert_eq!(sums(whole), [[2, 3 * GIB_BYTES, 1, 2 * GIB_BYTES]]);
+    }
+
+    #[test]
+    fn the_leaf_is_what_called_the_allocator() {
+        let location = |names: &[&str]| {
+            let frames = names.iter().map(|name| Arc::new(Frame::named(name))).collect();
+            Arc::new(Location { address: 1, mapping: None, frames })
+        };
+        let names = |stack: &[&[&str]]| {
+            let stack = without_allocator(stack.iter().map(|names| location(names)).collect());
+            let frames = stack.iter().flat_map(|location| &location.frames);
+            frames.map(|frame| frame.name.clone()).collect::<Vec<_>>()
+        };
+        let jemalloc = ["prof_backtrace_impl", "_rjem_malloc"];
+        let inlined = ["alloc::alloc::alloc", "alloc::vec::Vec<T>::push", "app::hoard"];
+        let app = ["app::main"];
+        assert_eq!(names(&[&jemalloc, &inlined, &app]), [inlined[1], inlined[2], app[0]]);
+        assert_eq!(names(&[&jemalloc, &[], &app]), app);
+        assert_eq!(names(&[&app]), app);
+        // Nothing else is known: better than nothing at all.
+        assert_eq!(names(&[&jemalloc]), jemalloc);
     }
 
     #[test]
