@@ -7,6 +7,7 @@ pub mod client;
 pub mod config;
 pub mod diagnose;
 pub mod diff;
+pub mod doctor;
 pub mod flamegraph;
 pub mod handlers;
 pub mod load;
@@ -46,6 +47,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Perf(args) => perf::run(config.as_deref(), &args),
         Command::Flamegraph(args) => flamegraph::run(config.as_deref(), &args),
         Command::Diagnose(args) => return diagnose::run(&args),
+        Command::Doctor(args) => return doctor::run(&args),
     }?;
     Ok(ExitCode::SUCCESS)
 }

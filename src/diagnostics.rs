@@ -23,6 +23,7 @@
 //! # drop(door); Ok(()) }
 //! ```
 
+mod allocator;
 mod build_info;
 mod builder;
 pub mod capture;
@@ -30,6 +31,7 @@ pub(crate) mod captures;
 mod config;
 mod console;
 pub mod diagnosis;
+pub mod doctor;
 mod door;
 pub mod flamegraph;
 pub(crate) mod folded;
@@ -55,10 +57,12 @@ use axum::Router;
 use tracing::Subscriber;
 use tracing_subscriber::{Layer, registry::LookupSpan};
 
+pub use allocator::NoHeap;
 pub use build_info::BuildInfo;
 pub use builder::{BuildError, Builder};
-pub use config::{Config, ConsoleMode, Invalid, Stacks, Token};
+pub use config::{Config, ConsoleMode, HeapMode, Invalid, Stacks, Token};
 pub use diagnosis::Diagnosis;
+pub use doctor::Examination;
 pub use door::{Door, ServeError};
 #[cfg(tokio_unstable)]
 pub use hooks::Hooks;
@@ -148,6 +152,13 @@ impl Thermograph {
         let stalls = self.inner.stalls.store().newest();
         stall::name(&stalls);
         stalls.iter().map(|record| record.stall()).collect()
+    }
+
+    /// What this build and this machine can show and what they cannot, with what mends it.
+    ///
+    /// It reads debug information, which takes a tenth of a second: not for a worker.
+    pub fn doctor(&self) -> Examination {
+        Examination::of(self)
     }
 
     /// For tests of an app: fails when dropped, if a handler stalled in between.

@@ -4,6 +4,7 @@ use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
     sync::Arc,
+    thread,
     time::Duration,
 };
 
@@ -18,7 +19,7 @@ use super::{
     server, shutdown, telemetry,
 };
 use crate::{
-    diagnostics::{BuildInfo, Door, Thermograph, label},
+    diagnostics::{Door, Thermograph, doctor, label},
     service::{Service, badge},
 };
 
@@ -68,9 +69,6 @@ pub fn run(file: Option<&Path>, args: &Args) -> anyhow::Result<()> {
         .metrics(move || rendered.render())
         .build()?;
     telemetry::init(&config.log, &thermograph)?;
-    for missing in BuildInfo::CURRENT.missing() {
-        tracing::error!("{missing}");
-    }
     let door = thermograph.serve()?;
     // Threads of the engine compute for whoever asked.
     badge::install(|| {
@@ -89,6 +87,22 @@ pub fn run(file: Option<&Path>, args: &Args) -> anyhow::Result<()> {
     runtime.shutdown_timeout(Duration::from_secs(1));
     service.stop();
     tracing::info!("stopped");
+    Ok(())
+}
+
+/// Says in one line what can be shown, once that is known: the start does not wait for it.
+fn examine(thermograph: &Thermograph) -> anyhow::Result<()> {
+    let thermograph = thermograph.clone();
+    let examine = move || {
+        let examination = thermograph.doctor();
+        let line = format!("doctor: {}; see /debug/doctor", examination.summary());
+        match examination.worst() {
+            doctor::State::Good => tracing::info!("{line}"),
+            doctor::State::Warning => tracing::warn!("{line}"),
+            doctor::State::Bad => tracing::error!("{line}"),
+        }
+    };
+    thread::Builder::new().name("thermo-doctor".to_owned()).spawn(examine)?;
     Ok(())
 }
 
@@ -111,6 +125,7 @@ async fn serve(
     shutdown::on_signal(stop.clone())?;
     tokio::spawn(keep_up(metrics));
     announce(&addresses, args.addresses_file.as_deref())?;
+    examine(thermograph)?;
 
     let draining = service.clone();
     let stopped = stop.clone();

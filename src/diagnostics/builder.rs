@@ -10,8 +10,9 @@ use std::{
 use thiserror::Error;
 
 use super::{
-    Config, ConsoleMode, Inner, Invalid, Ledger, Stacks, Thermograph, Token, capture::Captures,
-    captures::Folder, console::Console, history::History, metrics::Exposition, stall,
+    Config, ConsoleMode, HeapMode, Inner, Invalid, Ledger, Stacks, Thermograph, Token,
+    capture::Captures, captures::Folder, console::Console, history::History, metrics::Exposition,
+    stall,
 };
 
 /// Builds a [`Thermograph`]; every setter has a default that suits a laptop.
@@ -82,6 +83,12 @@ impl Builder {
         self
     }
 
+    /// Sets when memory is sampled; see [`HeapMode`] for what each choice shows.
+    pub fn heap(mut self, heap: HeapMode) -> Self {
+        self.config.heap = heap;
+        self
+    }
+
     /// Sets how many stalls are kept one by one; see [`Config::max_stalls`].
     pub fn max_stalls(mut self, max: usize) -> Self {
         self.config.max_stalls = max;
@@ -120,7 +127,7 @@ impl Builder {
             ledger,
             history,
             stalls,
-            captures: Captures::default(),
+            captures: Captures::new(config.heap),
             folder: Arc::new(Folder::new(&config.folder, config.max_captures)),
             console: Mutex::new(Console::new(config.console)),
             exposition,

@@ -42,6 +42,8 @@ pub struct Config {
     pub folder: PathBuf,
     /// Most captures in it; past them no further one is kept, and none deleted. Default is 200.
     pub max_captures: usize,
+    /// When memory is sampled. Default is `on-demand`.
+    pub heap: HeapMode,
 }
 
 /// Whether stalls have stacks.
@@ -68,6 +70,21 @@ pub enum ConsoleMode {
     /// From the start: shows every task, and costs up to a third of a small handler's throughput.
     Always,
     /// Never; its port stays closed.
+    Off,
+}
+
+/// When memory is sampled, in a program whose allocator is jemalloc with profiling.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum HeapMode {
+    /// While somebody captures it: costs nothing otherwise, and shows what was allocated in the
+    /// window of the capture.
+    #[default]
+    OnDemand,
+    /// From the start: shows all that lives, at the price of a stack for each half megabyte that is
+    /// allocated.
+    Always,
+    /// Never.
     Off,
 }
 
@@ -101,6 +118,7 @@ impl Default for Config {
             max_stalls: 256,
             folder: PathBuf::from("."),
             max_captures: 200,
+            heap: HeapMode::default(),
         }
     }
 }
@@ -180,6 +198,11 @@ impl Token {
     /// Whether no token is set.
     pub fn is_none(&self) -> bool {
         self.0.is_empty()
+    }
+
+    /// Its bytes.
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
     }
 
     /// Compares in a time that does not depend on where the two differ.

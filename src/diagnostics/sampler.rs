@@ -24,6 +24,8 @@
 )]
 
 mod handler;
+#[cfg(heap)]
+mod heap;
 mod modules;
 mod names;
 mod procfs;
@@ -34,6 +36,8 @@ mod signal;
 mod timer;
 mod unwind;
 
+#[cfg(heap)]
+pub(crate) use self::heap::{HeapEvent, HeapSession};
 pub(crate) use self::{
     handler::now as monotonic,
     modules::Module,

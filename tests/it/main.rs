@@ -7,6 +7,7 @@ mod console;
 mod diagnose;
 mod diagnostics;
 mod diff;
+mod doctor;
 mod engine;
 mod flags;
 mod flamegraph;

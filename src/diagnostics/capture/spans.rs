@@ -85,8 +85,13 @@ impl Spans {
         Honest { flame }.with_filter(self.gate.clone())
     }
 
+    /// Whether the app put the layer on.
+    pub(crate) fn has_layer(&self) -> bool {
+        self.has_layer.load(Relaxed)
+    }
+
     pub(crate) async fn capture(&self, window: Window) -> Result<Profile, CaptureError> {
-        if !self.has_layer.load(Relaxed) {
+        if !self.has_layer() {
             return Err(CaptureError::NoLayer);
         }
         let turn = self.turns.take(window).await?;

@@ -49,6 +49,26 @@ impl Caption {
         Self::new("Stalls", subtitle)
     }
 
+    /// Of memory that was allocated and not freed, in a window.
+    pub(crate) fn heap() -> Self {
+        Self::memory("Memory in use", "what was there before is not in it")
+    }
+
+    /// The same since the start.
+    pub(crate) fn heap_since_the_start() -> Self {
+        Self::memory("Memory in use", "since the start")
+    }
+
+    /// Of memory that was allocated, freed or not.
+    pub(crate) fn allocs() -> Self {
+        Self::memory("Memory allocated", "freed or not")
+    }
+
+    fn memory(title: &str, what: &str) -> Self {
+        let unit = "bytes";
+        Self { unit, ..Self::new(title, format!("{what}; the allocator's frames and {LEFT_OUT}")) }
+    }
+
     fn new(title: &str, subtitle: String) -> Self {
         Self { title: title.to_owned(), subtitle, unit: "ns" }
     }

@@ -12,7 +12,7 @@ use http::{HeaderName, header};
 use super::{HttpError, params::Params};
 use crate::diagnostics::{
     Thermograph,
-    capture::{Kind, Window},
+    capture::{Kind, Memory, Window},
     flamegraph::{self, Caption},
     folded, pprof,
     profile::Profile,
@@ -109,6 +109,58 @@ pub(crate) async fn mutex(
 ) -> Result<Response, HttpError> {
     // Locks, condition variables and channels of the standard library wait by this system call.
     stalls(&thermograph, given, "mutex", |profile| profile.keep("syscall", "futex")).await
+}
+
+/// `/debug/pprof/heap`: memory that was allocated and still lives; as [`memory`].
+pub(crate) async fn heap(
+    State(thermograph): State<Thermograph>,
+    Query(given): Query<HashMap<String, String>>,
+) -> Result<Response, HttpError> {
+    memory(&thermograph, given, "heap", Memory::Live).await
+}
+
+/// `/debug/pprof/allocs`: memory that was allocated, freed or not; as [`memory`].
+pub(crate) async fn allocs(
+    State(thermograph): State<Thermograph>,
+    Query(given): Query<HashMap<String, String>>,
+) -> Result<Response, HttpError> {
+    memory(&thermograph, given, "allocs", Memory::Allocated).await
+}
+
+/// Over the next `seconds` (1 to 300), which is what was allocated in them: 10 where memory is
+/// sampled on demand; where it always is, without `seconds`, since the start. `format` pprof, svg
+/// or folded (pprof), `route`, `force`, `debug` 0 or 1 (0); `gc` 0 or 1 is Go's, and does nothing.
+async fn memory(
+    thermograph: &Thermograph,
+    given: HashMap<String, String>,
+    name: &'static str,
+    memory: Memory,
+) -> Result<Response, HttpError> {
+    let known = ["seconds", "debug", "format", "route", "force", "gc"];
+    let params = Params::new(given, &known)?;
+    let is_text = params.number("debug", 0, 0..=1)? == 1;
+    if is_text && params.has("format") {
+        let message = "debug=1 cannot be combined with format";
+        return Err(HttpError::bad_request(message.to_owned()));
+    }
+    params.number("gc", 0, 0..=1)?;
+    let window = params.window(10)?;
+    let heap = thermograph.inner.captures.heap();
+    let is_window = params.has("seconds") || !heap.is_always();
+    let caption = match memory {
+        Memory::Live if is_window => Caption::heap(),
+        Memory::Live => Caption::heap_since_the_start(),
+        Memory::Allocated => Caption::allocs(),
+    };
+    let mut sent = Sent::of(&params, name, caption, &FORMATS)?;
+    if is_text {
+        sent.format = Format::Text;
+    }
+    if is_window {
+        return capture(thermograph, Kind::Memory(memory), window, sent).await;
+    }
+    let profile = heap.since_the_start(memory).await?;
+    sent.respond(|| profile).await
 }
 
 async fn stalls(
