@@ -45,6 +45,7 @@ mod profile;
 #[cfg(sampler)]
 mod sampler;
 pub mod stall;
+pub mod tasks;
 pub mod watch;
 
 use std::sync::{Arc, Mutex, PoisonError};
@@ -62,6 +63,7 @@ pub use door::{Door, ServeError};
 pub use hooks::Hooks;
 pub use profile::{Frame, Location, Mapping, Profile, Sample, ValueType};
 pub use stall::{Class, NoStall, Stall};
+pub use tasks::{TaskReport, TaskRow};
 pub use watch::{Ledger, WatchLayer};
 
 use crate::diagnostics::{capture::Captures, console::Console};
@@ -83,6 +85,9 @@ struct Inner {
     /// Taken apart once: the layer by `tracing_layer`, the server by `serve`.
     console: Mutex<Console>,
     exposition: Vec<metrics::Exposition>,
+    /// Who asks tasks where they wait.
+    #[cfg(all(sampler, tokio_unstable))]
+    asking: capture::Turns,
     /// What the hooks of all runtimes share; made with the first.
     #[cfg(tokio_unstable)]
     hooks: std::sync::OnceLock<Arc<hooks::Shared>>,

@@ -109,6 +109,8 @@ impl Builder {
             captures: Captures::default(),
             console: Mutex::new(Console::new(config.console)),
             exposition,
+            #[cfg(all(sampler, tokio_unstable))]
+            asking: super::capture::Turns::default(),
             #[cfg(tokio_unstable)]
             hooks: std::sync::OnceLock::new(),
             config,

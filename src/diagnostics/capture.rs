@@ -14,7 +14,11 @@ use thiserror::Error;
 
 #[cfg(sampler)]
 use self::wall::Wall;
-pub(crate) use self::{cpu::Cpu, spans::Spans, turn::Turns};
+pub(crate) use self::{
+    cpu::Cpu,
+    spans::Spans,
+    turn::{Pace, Turn, Turns},
+};
 use super::profile::Profile;
 
 /// The window of a capture.

@@ -52,6 +52,12 @@ impl Caption {
         Self { title: "Stalls".to_owned(), subtitle, unit: "ns" }
     }
 
+    /// Of tasks, as they are now.
+    pub(crate) fn tasks() -> Self {
+        let subtitle = "one each, by where they wait, or else by where they were spawned";
+        Self { title: "Tasks".to_owned(), subtitle: subtitle.to_owned(), unit: "tasks" }
+    }
+
     fn add_dropped(&mut self, dropped: u64) {
         if dropped > 0 {
             // Writing to a string cannot fail.

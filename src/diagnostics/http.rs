@@ -9,6 +9,7 @@ mod params;
 mod profiles;
 mod stalls;
 mod symbol;
+mod tasks;
 
 use axum::{
     Router,
@@ -31,6 +32,8 @@ use super::Thermograph;
 /// | `/debug/pprof/mutex` | of these, what waited for locks |
 /// | `/debug/pprof/symbol` | names of addresses |
 /// | `/debug/fgprof` | wall-clock time in polls, by stack |
+/// | `/debug/pprof/goroutine` | tasks, by where they wait |
+/// | `/debug/tasks` | tasks one by one |
 /// | `/debug/spans` | time in spans |
 /// | `/debug/stalls` | the newest stalls, and those to come |
 /// | `/debug/diagnosis` | verdicts over handlers |
@@ -47,6 +50,8 @@ pub(crate) fn router(thermograph: &Thermograph) -> Router {
         .route("/debug/pprof/block", get(profiles::block))
         .route("/debug/pprof/mutex", get(profiles::mutex))
         .route("/debug/pprof/symbol", get(symbol::get).post(symbol::post))
+        .route("/debug/pprof/goroutine", get(tasks::goroutine))
+        .route("/debug/tasks", get(tasks::tasks))
         .route("/debug/fgprof", get(profiles::wall))
         .route("/debug/spans", get(profiles::spans))
         .route("/debug/stalls", get(stalls::stalls))

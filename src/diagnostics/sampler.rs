@@ -23,6 +23,8 @@
     reason = "signals, timers and a thread's stack are the system's; each block says why it is safe"
 )]
 
+#[cfg(tokio_unstable)]
+mod awaits;
 mod handler;
 mod modules;
 mod names;
@@ -34,6 +36,8 @@ mod signal;
 mod timer;
 mod unwind;
 
+#[cfg(tokio_unstable)]
+pub(crate) use self::awaits::{Asking, traced};
 pub(crate) use self::{
     handler::now as monotonic,
     modules::Module,

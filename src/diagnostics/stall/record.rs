@@ -166,7 +166,7 @@ impl Record {
 }
 
 impl StallFrame {
-    fn of(frame: &Arc<Frame>) -> Self {
+    pub(crate) fn of(frame: &Arc<Frame>) -> Self {
         let Frame { name, file, line, .. } = &**frame;
         Self { function: name.clone(), file: file.clone(), line: *line }
     }

@@ -46,6 +46,12 @@ impl Poll {
         Self { handler, slot, outer, start, before }
     }
 
+    /// Where the thread that polls is written down.
+    #[inline]
+    pub(crate) fn slot(&self) -> Slot {
+        self.slot
+    }
+
     #[inline]
     pub(crate) fn end(self) -> End {
         let end = self.record();

@@ -1,6 +1,6 @@
 //! One request on its way through a handler.
 
-use std::mem;
+use std::{mem, task::Waker};
 
 use axum::extract::MatchedPath;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode};
@@ -9,10 +9,12 @@ use super::{
     clock::Moment,
     handler::Handler,
     ledger::{Hint, Ledger},
+    mark::Mark,
     overrun::PollId,
     poll::{End, Poll},
     slot::Slot,
 };
+use crate::diagnostics::tasks;
 
 /// What client or server call a request.
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -30,6 +32,8 @@ pub(crate) struct WatchedRequest {
     /// Its last poll that took too long.
     overran: Option<PollId>,
     stage: Stage,
+    /// On the task that works on it.
+    mark: Mark,
 }
 
 enum Stage {
@@ -45,7 +49,8 @@ impl WatchedRequest {
         let handler = ledger.handler(hint, request.method(), route);
         handler.shard(Slot::current()).start();
         let id = request.headers().get(REQUEST_ID).cloned();
-        Self { handler, start: None, called: 0, id, overran: None, stage: Stage::Handler }
+        let (stage, mark) = (Stage::Handler, Mark::default());
+        Self { handler, start: None, called: 0, id, overran: None, stage, mark }
     }
 
     /// Takes the time of the call that makes the future; it counts in the first poll.
@@ -62,7 +67,22 @@ impl WatchedRequest {
     #[inline]
     pub(crate) fn poll(&mut self) -> Poll {
         let start = self.at_work();
-        Poll::begin(self.handler, self.id.as_ref(), start, mem::take(&mut self.called))
+        let called = mem::take(&mut self.called);
+        let poll = Poll::begin(self.handler, self.id.as_ref(), start, called);
+        self.mark.request(poll.slot(), self.handler);
+        poll
+    }
+
+    /// It waits, until its task is woken by this.
+    #[inline]
+    pub(crate) fn waits(&mut self, waker: &Waker) {
+        let stage = match self.stage {
+            Stage::Handler => tasks::Stage::Handler,
+            Stage::Body | Stage::Ended => tasks::Stage::Body,
+        };
+        if let Some(start) = self.start {
+            self.mark.waits(stage, self.id.as_ref(), start, waker);
+        }
     }
 
     /// The poll ended, and nothing with it.
