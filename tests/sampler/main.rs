@@ -15,4 +15,5 @@ mod memory;
 mod pprof_crate;
 mod specimens;
 mod stalls;
+mod tasks;
 mod totals;
