@@ -13,7 +13,9 @@ pub mod model;
 pub mod serve;
 mod server;
 mod shutdown;
+pub mod tasks;
 mod telemetry;
+pub mod trace;
 
 use std::process::ExitCode;
 
@@ -39,6 +41,8 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Load(args) => load::run(args),
         Command::Capture(args) => capture::run(&args),
         Command::Diff(args) => diff::run(&args),
+        Command::Tasks(args) => tasks::run(&args),
+        Command::Trace(args) => trace::run(&args),
         Command::Handlers(args) => handlers::run(&args),
         Command::Flamegraph(args) => flamegraph::run(config.as_deref(), &args),
         Command::Diagnose(args) => return diagnose::run(&args),

@@ -46,6 +46,7 @@ mod profile;
 mod sampler;
 pub mod stall;
 pub mod tasks;
+pub(crate) mod timeline;
 pub mod watch;
 
 use std::sync::{Arc, Mutex, PoisonError};
@@ -85,6 +86,7 @@ struct Inner {
     /// Taken apart once: the layer by `tracing_layer`, the server by `serve`.
     console: Mutex<Console>,
     exposition: Vec<metrics::Exposition>,
+    timeline: timeline::Timeline,
     /// Who asks tasks where they wait.
     #[cfg(all(sampler, tokio_unstable))]
     asking: capture::Turns,
@@ -126,7 +128,7 @@ impl Thermograph {
         S: Subscriber + for<'span> LookupSpan<'span> + Send + Sync,
     {
         let console = self.console().take_layer();
-        self.inner.captures.spans().layer().and_then(console)
+        self.inner.captures.spans().layer().and_then(self.inner.timeline.layer()).and_then(console)
     }
 
     /// The routes under `/debug/` and `/metrics`, to mount where you want them.

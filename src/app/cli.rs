@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 
-use super::{capture, diagnose, diff, flamegraph, handlers, load, model, serve};
+use super::{capture, diagnose, diff, flamegraph, handlers, load, model, serve, tasks, trace};
 
 /// An AI API that shows from the inside which handlers run hot and which block the executor.
 #[derive(Debug, Parser)]
@@ -38,6 +38,10 @@ pub enum Command {
     Diagnose(diagnose::Args),
     /// Print what each handler of a running service has cost.
     Handlers(handlers::Args),
+    /// Print what every task of a running service is, and what it waits for.
+    Tasks(tasks::Args),
+    /// Record a timeline of a running service: polls, requests, stalls and spans, for Perfetto.
+    Trace(trace::Args),
     /// Start a service, drive it, and draw flame graphs of what it did.
     Flamegraph(flamegraph::Args),
 }

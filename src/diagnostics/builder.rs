@@ -109,6 +109,7 @@ impl Builder {
             captures: Captures::default(),
             console: Mutex::new(Console::new(config.console)),
             exposition,
+            timeline: super::timeline::Timeline::default(),
             #[cfg(all(sampler, tokio_unstable))]
             asking: super::capture::Turns::default(),
             #[cfg(tokio_unstable)]

@@ -16,7 +16,7 @@ use thiserror::Error;
 use self::wall::Wall;
 pub(crate) use self::{
     cpu::Cpu,
-    spans::Spans,
+    spans::{Spans, is_of_the_program},
     turn::{Pace, Turn, Turns},
 };
 use super::profile::Profile;

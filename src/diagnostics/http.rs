@@ -10,6 +10,7 @@ mod profiles;
 mod stalls;
 mod symbol;
 mod tasks;
+mod timeline;
 
 use axum::{
     Router,
@@ -33,6 +34,7 @@ use super::Thermograph;
 /// | `/debug/pprof/symbol` | names of addresses |
 /// | `/debug/fgprof` | wall-clock time in polls, by stack |
 /// | `/debug/pprof/goroutine` | tasks, by where they wait |
+/// | `/debug/pprof/trace` | a timeline of polls, for Perfetto |
 /// | `/debug/tasks` | tasks one by one |
 /// | `/debug/spans` | time in spans |
 /// | `/debug/stalls` | the newest stalls, and those to come |
@@ -51,6 +53,7 @@ pub(crate) fn router(thermograph: &Thermograph) -> Router {
         .route("/debug/pprof/mutex", get(profiles::mutex))
         .route("/debug/pprof/symbol", get(symbol::get).post(symbol::post))
         .route("/debug/pprof/goroutine", get(tasks::goroutine))
+        .route("/debug/pprof/trace", get(timeline::trace))
         .route("/debug/tasks", get(tasks::tasks))
         .route("/debug/fgprof", get(profiles::wall))
         .route("/debug/spans", get(profiles::spans))

@@ -24,6 +24,7 @@ mod snapshot;
 pub(crate) mod table;
 mod times;
 mod timings;
+pub(crate) mod track;
 mod trouble;
 mod waits;
 

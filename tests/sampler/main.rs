@@ -17,3 +17,4 @@ mod specimens;
 mod stalls;
 mod tasks;
 mod totals;
+mod trace;

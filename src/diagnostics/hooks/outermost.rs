@@ -5,7 +5,10 @@ use std::cell::Cell;
 
 use crate::diagnostics::{
     tasks::table::{Line, TASKS},
-    watch::{Handler, Moment, Outer, Slot},
+    watch::{
+        Handler, Moment, Outer, Slot,
+        track::{self, Part},
+    },
 };
 
 thread_local! {
@@ -68,6 +71,9 @@ pub(super) fn end(task: u64) {
             return;
         };
         let (slot, end) = (Slot::current(), Moment::now());
+        if track::is_on() {
+            track::poll(slot, handler, (start, end), Part::default());
+        }
         if handler.is_too_long(end.since(start)) {
             handler.overruns.ended(slot, handler, start, end);
         }

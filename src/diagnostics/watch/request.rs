@@ -13,6 +13,7 @@ use super::{
     overrun::PollId,
     poll::{End, Poll},
     slot::Slot,
+    track::{self, Part},
 };
 use crate::diagnostics::tasks;
 
@@ -32,6 +33,7 @@ pub(crate) struct WatchedRequest {
     /// Its last poll that took too long.
     overran: Option<PollId>,
     stage: Stage,
+    polls: u32,
     /// On the task that works on it.
     mark: Mark,
 }
@@ -42,6 +44,17 @@ enum Stage {
     Ended,
 }
 
+impl Stage {
+    /// How a request ended that was dropped here.
+    fn outcome(&self) -> &'static str {
+        match self {
+            Self::Handler => "cancelled",
+            Self::Body => "cut",
+            Self::Ended => "answered",
+        }
+    }
+}
+
 impl WatchedRequest {
     #[inline]
     pub(crate) fn begin<B>(ledger: &'static Ledger, hint: Hint, request: &Request<B>) -> Self {
@@ -50,7 +63,7 @@ impl WatchedRequest {
         handler.shard(Slot::current()).start();
         let id = request.headers().get(REQUEST_ID).cloned();
         let (stage, mark) = (Stage::Handler, Mark::default());
-        Self { handler, start: None, called: 0, id, overran: None, stage, mark }
+        Self { handler, start: None, called: 0, id, overran: None, stage, polls: 0, mark }
     }
 
     /// Takes the time of the call that makes the future; it counts in the first poll.
@@ -68,7 +81,10 @@ impl WatchedRequest {
     pub(crate) fn poll(&mut self) -> Poll {
         let start = self.at_work();
         let called = mem::take(&mut self.called);
-        let poll = Poll::begin(self.handler, self.id.as_ref(), start, called);
+        let mut poll = Poll::begin(self.handler, self.id.as_ref(), start, called);
+        self.polls += 1;
+        let request = self.start.map_or(0, Moment::raw);
+        poll.is_part(Part { request, number: self.polls });
         self.mark.request(poll.slot(), self.handler);
         poll
     }
@@ -99,6 +115,9 @@ impl WatchedRequest {
         end.shard.answer(status, self.taken(end));
         self.stage = Stage::Body;
         self.pending(end);
+        if track::is_on() && self.id.is_none() {
+            self.id = headers.get(REQUEST_ID).cloned();
+        }
         // What the server calls it is known only now.
         if let Some(poll) = self.overran
             && let Some(id) = headers.get(REQUEST_ID).or(self.id.as_ref())
@@ -132,6 +151,11 @@ impl WatchedRequest {
 impl Drop for WatchedRequest {
     #[inline]
     fn drop(&mut self) {
+        if track::is_on()
+            && let Some(start) = self.start
+        {
+            track::request(self.handler, start, self.id.as_ref(), self.stage.outcome());
+        }
         match self.stage {
             Stage::Handler => self.handler.shard(Slot::current()).cancel(),
             Stage::Body => self.handler.shard(Slot::current()).cut(),

@@ -195,6 +195,11 @@ impl Slot {
         }
     }
 
+    /// The Tokio task that this thread polls; 0 where that is not known.
+    pub(crate) fn task(self) -> u64 {
+        PLACES.get(self.0).map_or(0, |place| place.task.load(Relaxed))
+    }
+
     /// The Tokio task that this thread polls and where it is listed, if it is.
     #[cfg(tokio_unstable)]
     #[inline]
