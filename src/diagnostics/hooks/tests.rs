@@ -122,14 +122,16 @@ fn other_tasks_go_by_where_they_were_spawned() {
         task.await.expect("no panic");
         id
     });
-    let stalls = stalls(&thermograph);
+    // Whatever its class: on a crowded machine the watchdog may see it too late to know that.
+    thermograph.inner.stalls.settle();
+    let stalls = thermograph.stalls();
     assert_eq!(stalls.len(), 1, "{stalls:?}");
     let Stall { method, route, task, .. } = &stalls[0];
     assert_eq!((method.as_str(), *task), ("TASK", Some(number(id))));
     assert!(route.starts_with("src/diagnostics/hooks/tests.rs:"), "{route}");
     // It has its stall, and no request.
     let [row] = &*thermograph.ledger().report().handlers else { panic!("not one row") };
-    assert_eq!((&*row.method, row.requests, row.polls, row.stalls.own()), ("TASK", 0, 0, 1));
+    assert_eq!((&*row.method, row.requests, row.polls, row.stalls.all()), ("TASK", 0, 0, 1));
 }
 
 #[test]
