@@ -12,12 +12,14 @@ use std::time::Duration;
 
 use thiserror::Error;
 
+#[cfg(all(sampler, tokio_unstable))]
+pub(crate) use self::turn::Turn;
 #[cfg(sampler)]
 use self::wall::Wall;
 pub(crate) use self::{
     cpu::Cpu,
     spans::{Spans, is_of_the_program},
-    turn::{Pace, Turn, Turns},
+    turn::{Pace, Turns},
 };
 use super::profile::Profile;
 

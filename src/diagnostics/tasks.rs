@@ -25,7 +25,7 @@ mod text;
 #[cfg(tokio_unstable)]
 mod waits;
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -127,7 +127,6 @@ pub struct TaskRequest {
 }
 
 /// What a watched future waits in.
-#[cfg_attr(not(tokio_unstable), expect(dead_code, reason = "nobody knows the task"))]
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Stage {
     /// The response head.
@@ -183,8 +182,4 @@ impl Tasks {
             Err(CaptureError::NoStacks(needs.to_owned()))
         }
     }
-}
-
-fn millis(duration: Duration) -> f64 {
-    duration.as_secs_f64() * 1e3
 }

@@ -15,3 +15,4 @@ mod openai;
 mod pprof;
 mod service;
 mod support;
+mod tasks;

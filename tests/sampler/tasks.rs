@@ -41,8 +41,8 @@ fn held() -> (Router, Held) {
     };
     let app = Router::new()
         .route("/waits", get(move || wait_for_news(Arc::clone(&waits))))
-        .route("/spawns", get(move || spawn(Arc::clone(&spawns))))
-        .route("/labels", get(move || spawn_labelled(Arc::clone(&labels))))
+        .route("/spawns", get(async move || spawn(Arc::clone(&spawns))))
+        .route("/labels", get(async move || spawn_labelled(Arc::clone(&labels))))
         .route("/blocks", get(blocks));
     (app, Held { news, release })
 }
@@ -56,16 +56,16 @@ async fn deeper(news: &Notify) {
     news.notified().await;
 }
 
-async fn spawn(news: Arc<Notify>) {
+fn spawn(news: Arc<Notify>) {
     tokio::spawn(async move { deeper(&news).await });
 }
 
-async fn spawn_labelled(news: Arc<Notify>) {
+fn spawn_labelled(news: Arc<Notify>) {
     tokio::spawn(label::future(labelled_work(news)));
 }
 
 async fn labelled_work(news: Arc<Notify>) {
-    tokio::join!(deeper(&news), tokio::time::sleep(Duration::from_secs(600)));
+    tokio::join!(deeper(&news), tokio::time::sleep(Duration::from_mins(10)));
 }
 
 #[inline(never)]

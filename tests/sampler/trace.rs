@@ -26,7 +26,8 @@ use crate::{
 struct Trace {
     display_time_unit: String,
     other_data: Metadata,
-    trace_events: Vec<Event>,
+    #[serde(rename = "traceEvents")]
+    events: Vec<Event>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -117,7 +118,7 @@ impl Trace {
     }
 
     fn complete(&self, cat: &str) -> Vec<&Complete> {
-        let complete = self.trace_events.iter().filter_map(|event| match event {
+        let complete = self.events.iter().filter_map(|event| match event {
             Event::Complete(complete) if complete.cat == cat => Some(complete),
             _ => None,
         });
@@ -127,7 +128,7 @@ impl Trace {
     /// Every process and thread that something is on has one name.
     fn check_names(&self) {
         let mut names = HashMap::new();
-        for event in &self.trace_events {
+        for event in &self.events {
             if let Event::Named { name, pid, tid, args } = event {
                 assert!(["process_name", "thread_name"].contains(&&**name), "{name}");
                 assert!(!args.name.is_empty());
@@ -135,7 +136,7 @@ impl Trace {
                 assert!(before.is_none(), "{event:?}");
             }
         }
-        for event in &self.trace_events {
+        for event in &self.events {
             if let Event::Complete(Complete { pid, tid, .. }) = event {
                 assert!(names.contains_key(&("process_name", *pid, 0)), "{event:?}");
                 assert!(names.contains_key(&("thread_name", *pid, *tid)), "{event:?}");
@@ -149,7 +150,7 @@ impl Trace {
         let mut around: Vec<(u32, u32, u64)> = Vec::new();
         let mut seen = HashSet::new();
         let mut last = (0, 0, 0);
-        for event in &self.trace_events {
+        for event in &self.events {
             let Event::Complete(Complete { name, cat, ts, dur, pid, tid, .. }) = event else {
                 continue;
             };
@@ -174,7 +175,7 @@ impl Trace {
     /// Each begin has its end, of the same name and not before it.
     fn check_requests(&self, length: u64) {
         let mut open = HashMap::new();
-        for event in &self.trace_events {
+        for event in &self.events {
             match event {
                 Event::Begin(begin) => {
                     assert_eq!(begin.cat, "request");
@@ -195,7 +196,7 @@ impl Trace {
     }
 
     fn requests(&self) -> Vec<&Async> {
-        let begun = self.trace_events.iter().filter_map(|event| match event {
+        let begun = self.events.iter().filter_map(|event| match event {
             Event::Begin(begin) => Some(begin),
             _ => None,
         });
@@ -278,7 +279,7 @@ fn what_lasts_is_there_also_while_every_worker_is_blocked() {
             receive(&released);
         }
     };
-    let waits = get(async || tokio::time::sleep(Duration::from_secs(600)).await);
+    let waits = get(async || tokio::time::sleep(Duration::from_mins(10)).await);
     let app = App::hooked(Router::new().route("/blocks", get(blocks)).route("/waits", waits));
     let url = app.url("/waits");
     let waiting = thread::spawn(move || agent().get(url).call().is_ok());
@@ -351,7 +352,7 @@ fn spans_are_on_the_threads_that_entered_them() {
         let span = spans.iter().find(|span| span.name == name).expect("there");
         let at = span.args.at.as_deref().expect("known");
         assert!(at.contains("sampler::trace") && at.contains("trace.rs:"), "{at}");
-        let named = trace.trace_events.iter().any(|event| {
+        let named = trace.events.iter().any(|event| {
             matches!(event, Event::Named { tid, args, .. } if *tid == span.tid && args.name == "spanning")
         });
         assert!(named, "{span:?}");

@@ -52,7 +52,8 @@ pub(crate) async fn goroutine(
     let tasks = look(&thermograph, &params).await?;
     if debug == 2 {
         let content_type = [(header::CONTENT_TYPE, "text/plain; charset=utf-8")];
-        return Ok((content_type, tasks.report.to_string()).into_response());
+        let told: Vec<_> = tasks.report.tasks.iter().map(|task| format!("{task}\n")).collect();
+        return Ok((content_type, told.concat()).into_response());
     }
     if debug == 1 {
         sent.format = Format::Text;

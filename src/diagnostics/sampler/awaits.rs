@@ -22,7 +22,7 @@ use std::{
 
 use crossbeam_queue::ArrayQueue;
 
-use super::shot::Registers;
+use super::{handler, session::SessionError, shot::Registers};
 use crate::diagnostics::watch::Slot;
 
 /// Whether somebody asks.
@@ -67,12 +67,15 @@ struct Tracer<'a> {
 static VTABLE: RawWakerVTable = RawWakerVTable::new(clone, wake, wake, drop_nothing);
 
 impl Asking {
-    /// None where somebody asks already.
-    pub(crate) fn begin() -> Option<Self> {
-        ASKED.compare_exchange(false, true, Acquire, Relaxed).ok()?;
+    /// Fails where somebody asks already, or the system does not let stacks be read.
+    pub(crate) fn begin() -> Result<Self, SessionError> {
+        handler::check()?;
+        if ASKED.compare_exchange(false, true, Acquire, Relaxed).is_err() {
+            return Err(SessionError::Taken);
+        }
         // Of somebody who asked before.
         while TAKEN.pop().is_some() {}
-        Some(Self { dropped_before: DROPPED.load(Relaxed) })
+        Ok(Self { dropped_before: DROPPED.load(Relaxed) })
     }
 
     /// The next place that a task was found waiting in.

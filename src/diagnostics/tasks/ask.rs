@@ -15,7 +15,7 @@ use crate::diagnostics::{
     Thermograph,
     capture::{CaptureError, Pace, Turn},
     profile::Location,
-    sampler::{Asking, Names, Stack, Unwinder},
+    sampler::{Asking, Names, SessionError, Stack, Unwinder},
 };
 
 /// Tasks that are woken in a millisecond: a worker polls as many in some microseconds.
@@ -30,9 +30,8 @@ pub(super) fn ask(
     route: Option<&str>,
     turn: &Turn,
 ) -> Result<Tasks, CaptureError> {
-    let Some(asking) = Asking::begin() else { return Err(CaptureError::Elsewhere) };
-    let unwinder =
-        Unwinder::new().map_err(|error| CaptureError::NoStacks(format!("no stacks: {error}")))?;
+    let asking = Asking::begin()?;
+    let unwinder = Unwinder::new().map_err(SessionError::Signal)?;
     let began = Instant::now();
     let mut round = Round { asking, unwinder, stacks: HashMap::new() };
     let mut asked = HashSet::new();

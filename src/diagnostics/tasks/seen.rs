@@ -3,7 +3,7 @@
 use std::{collections::HashMap, ptr, sync::Arc, time::Duration};
 
 use super::{
-    SpawnPlace, Stage, TaskKind, TaskReport, TaskRequest, TaskRow, TaskState, Tasks, millis,
+    SpawnPlace, Stage, TaskKind, TaskReport, TaskRequest, TaskRow, TaskState, Tasks,
     places::{PLACES, short},
     table::{TASKS, Task, Waits},
     waits,
@@ -192,6 +192,10 @@ fn request(task: &Task, stall: Option<&Arc<Record>>, since: impl Fn(Moment) -> f
         stage: if is_body { "body" } else { "handler" }.to_owned(),
         age_ms: waits.map(|waits| since(waits.began)),
     }
+}
+
+fn millis(duration: Duration) -> f64 {
+    duration.as_secs_f64() * 1e3
 }
 
 #[cfg(sampler)]

@@ -3,7 +3,7 @@
 use std::{collections::HashMap, time::SystemTime};
 
 use crate::diagnostics::watch::{
-    Handler, Moment, Slot,
+    Moment, Slot,
     track::{Asked, Dropped, Part, Polled, Recorder, Track},
 };
 
@@ -92,7 +92,7 @@ fn of_tasks(now: Moment) -> (Vec<Polled>, Vec<Asked>) {
 
     let (mut lasting, mut waiting) = (Vec::new(), Vec::new());
     for task in TASKS.all() {
-        let (row, start): (&'static Handler, _) = (task.row, task.since);
+        let (row, start) = (task.row, task.since);
         if let Some(thread) = task.thread.and_then(Slot::thread) {
             let (task, part) = (task.number, Part::default());
             lasting.push(Polled { handler: row, thread, start, end: start, task, part });

@@ -82,7 +82,7 @@ impl WatchedRequest {
         let start = self.at_work();
         let called = mem::take(&mut self.called);
         let mut poll = Poll::begin(self.handler, self.id.as_ref(), start, called);
-        self.polls += 1;
+        self.polls = self.polls.wrapping_add(1);
         let request = self.start.map_or(0, Moment::raw);
         poll.is_part(Part { request, number: self.polls });
         self.mark.request(poll.slot(), self.handler);
