@@ -125,6 +125,16 @@ doctor *args: build
 handlers *args: build
     @exec {{ program }} handlers "$@"
 
+# What every task of the service that runs is and waits for; `just tasks --full` asks them
+[group('look inside')]
+tasks *args: build
+    @exec {{ program }} tasks "$@"
+
+# Record a timeline of the service that runs, for ui.perfetto.dev
+[group('look inside')]
+trace *args: build
+    @exec {{ program }} trace "$@"
+
 # Attach tokio-console to the service that runs
 [group('look inside')]
 console address="http://127.0.0.1:6669": _tokio-console

@@ -16,7 +16,9 @@ pub mod perf;
 pub mod serve;
 mod server;
 mod shutdown;
+pub mod tasks;
 mod telemetry;
+pub mod trace;
 
 use std::process::ExitCode;
 
@@ -43,6 +45,8 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Capture(args) => capture::run(&args),
         Command::Captures(args) => captures::run(&args),
         Command::Diff(args) => diff::run(&args),
+        Command::Tasks(args) => tasks::run(&args),
+        Command::Trace(args) => trace::run(&args),
         Command::Handlers(args) => handlers::run(&args),
         Command::Perf(args) => perf::run(config.as_deref(), &args),
         Command::Flamegraph(args) => flamegraph::run(config.as_deref(), &args),

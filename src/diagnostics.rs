@@ -49,6 +49,8 @@ mod profile;
 #[cfg(sampler)]
 mod sampler;
 pub mod stall;
+pub mod tasks;
+pub(crate) mod timeline;
 pub mod watch;
 
 use std::sync::{Arc, Mutex, PoisonError};
@@ -68,6 +70,7 @@ pub use door::{Door, ServeError};
 pub use hooks::Hooks;
 pub use profile::{Frame, Location, Mapping, Profile, Sample, ValueType};
 pub use stall::{Class, NoStall, Stall};
+pub use tasks::{TaskReport, TaskRow};
 pub use watch::{Ledger, WatchLayer};
 
 use crate::diagnostics::{capture::Captures, console::Console};
@@ -91,6 +94,10 @@ struct Inner {
     /// Taken apart once: the layer by `tracing_layer`, the server by `serve`.
     console: Mutex<Console>,
     exposition: Vec<metrics::Exposition>,
+    timeline: timeline::Timeline,
+    /// Who asks tasks where they wait.
+    #[cfg(all(sampler, tokio_unstable))]
+    asking: capture::Turns,
     /// What the hooks of all runtimes share; made with the first.
     #[cfg(tokio_unstable)]
     hooks: std::sync::OnceLock<Arc<hooks::Shared>>,
@@ -129,7 +136,7 @@ impl Thermograph {
         S: Subscriber + for<'span> LookupSpan<'span> + Send + Sync,
     {
         let console = self.console().take_layer();
-        self.inner.captures.spans().layer().and_then(console)
+        self.inner.captures.spans().layer().and_then(self.inner.timeline.layer()).and_then(console)
     }
 
     /// The routes under `/debug/` and `/metrics`, to mount where you want them.

@@ -6,6 +6,7 @@ use clap::{Parser, Subcommand};
 
 use super::{
     capture, captures, diagnose, diff, doctor, flamegraph, handlers, load, model, perf, serve,
+    tasks, trace,
 };
 
 /// An AI API that shows from the inside which handlers run hot and which block the executor.
@@ -46,6 +47,10 @@ pub enum Command {
     Handlers(handlers::Args),
     /// Record a service with perf while it is driven, and compare that with our own capture.
     Perf(perf::Args),
+    /// Print what every task of a running service is, and what it waits for.
+    Tasks(tasks::Args),
+    /// Record a timeline of a running service: polls, requests, stalls and spans, for Perfetto.
+    Trace(trace::Args),
     /// Start a service, drive it, and draw flame graphs of what it did.
     Flamegraph(flamegraph::Args),
 }

@@ -131,6 +131,9 @@ impl Builder {
             folder: Arc::new(Folder::new(&config.folder, config.max_captures)),
             console: Mutex::new(Console::new(config.console)),
             exposition,
+            timeline: super::timeline::Timeline::default(),
+            #[cfg(all(sampler, tokio_unstable))]
+            asking: super::capture::Turns::default(),
             #[cfg(tokio_unstable)]
             hooks: std::sync::OnceLock::new(),
             config,

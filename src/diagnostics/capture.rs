@@ -13,13 +13,15 @@ use std::time::Duration;
 
 use thiserror::Error;
 
+#[cfg(all(sampler, tokio_unstable))]
+pub(crate) use self::turn::Turn;
 #[cfg(sampler)]
 use self::wall::Wall;
 pub(crate) use self::{
     cpu::Cpu,
     heap::{Heap, Memory},
-    spans::Spans,
-    turn::Turns,
+    spans::{Spans, is_of_the_program},
+    turn::{Pace, Turns},
 };
 use super::{allocator::NoHeap, config::HeapMode, profile::Profile};
 

@@ -13,6 +13,8 @@ mod params;
 mod profiles;
 mod stalls;
 mod symbol;
+mod tasks;
+mod timeline;
 
 use axum::{
     Router,
@@ -38,6 +40,9 @@ use super::{Thermograph, live::Live};
 /// | `/debug/pprof/allocs` | memory that was allocated, by stack |
 /// | `/debug/pprof/symbol` | names of addresses |
 /// | `/debug/fgprof` | wall-clock time in polls, by stack |
+/// | `/debug/pprof/goroutine` | tasks, by where they wait |
+/// | `/debug/pprof/trace` | a timeline of polls, for Perfetto |
+/// | `/debug/tasks` | tasks one by one |
 /// | `/debug/spans` | time in spans |
 /// | `/debug/stalls` | the newest stalls, and those to come |
 /// | `/debug/captures` | what was captured and kept; takes one more, and deletes |
@@ -60,6 +65,9 @@ pub(crate) fn router(thermograph: &Thermograph) -> Router {
         .route("/debug/pprof/heap", get(profiles::heap))
         .route("/debug/pprof/allocs", get(profiles::allocs))
         .route("/debug/pprof/symbol", get(symbol::get).post(symbol::post))
+        .route("/debug/pprof/goroutine", get(tasks::goroutine))
+        .route("/debug/pprof/trace", get(timeline::trace))
+        .route("/debug/tasks", get(tasks::tasks))
         .route("/debug/fgprof", get(profiles::wall))
         .route("/debug/spans", get(profiles::spans))
         .route("/debug/stalls", get(stalls::stalls))

@@ -96,10 +96,10 @@ pub(crate) fn render(thermograph: &Thermograph) -> String {
     head(&mut text, name, "gauge", "Threads that poll handlers and are not watched for stalls.");
     line(&mut text, format_args!("{name} {}", Slot::crowded_out()));
     #[cfg(tokio_unstable)]
-    if let Some(hooks) = thermograph.inner.hooks.get() {
-        let name = "thermograph_unnamed_tasks_total";
-        head(&mut text, name, "counter", "Tasks of handlers past the bound, not named after them.");
-        line(&mut text, format_args!("{name} {}", hooks.crowded_out()));
+    {
+        let name = "thermograph_unlisted_tasks_total";
+        head(&mut text, name, "counter", "Tasks past the bound, not listed nor named by handler.");
+        line(&mut text, format_args!("{name} {}", super::tasks::table::TASKS.unlisted()));
     }
     for Exposition(render) in &thermograph.inner.exposition {
         text.push_str(&render());

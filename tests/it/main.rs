@@ -22,3 +22,4 @@ mod perf;
 mod pprof;
 mod service;
 mod support;
+mod tasks;

@@ -240,7 +240,7 @@ fn kernel_s(name: &str) -> &str {
 }
 
 /// Spans, but those that Tokio and the HTTP stack make of themselves.
-fn is_of_the_program(meta: &Metadata<'_>) -> bool {
+pub(crate) fn is_of_the_program(meta: &Metadata<'_>) -> bool {
     let of_a_library = ["tokio", "runtime", "hyper", "h2", "tower"]
         .iter()
         .any(|name| meta.target().split("::").next() == Some(name));

@@ -16,7 +16,7 @@ use crate::diagnostics::{Frame, Location, Mapping, Profile, Sample, ValueType, p
 /// Names of labels that are kept.
 const LABELS: [&str; 6] = ["class", "method", "route", "state", "syscall", "thread"];
 /// Kinds of values, and their units, that are known by name.
-const MEASURES: [&str; 13] = [
+const MEASURES: [&str; 14] = [
     "alloc_objects",
     "alloc_space",
     "bytes",
@@ -29,6 +29,7 @@ const MEASURES: [&str; 13] = [
     "nanoseconds",
     "samples",
     "space",
+    "tasks",
     "wall",
 ];
 

@@ -64,6 +64,12 @@ impl Caption {
         Self::memory("Memory allocated", "freed or not")
     }
 
+    /// Of tasks, as they are now.
+    pub(crate) fn tasks() -> Self {
+        let subtitle = "one each, by where they wait, or else by where they were spawned";
+        Self { unit: "tasks", ..Self::new("Tasks", subtitle.to_owned()) }
+    }
+
     fn memory(title: &str, what: &str) -> Self {
         let unit = "bytes";
         Self { unit, ..Self::new(title, format!("{what}; the allocator's frames and {LEFT_OUT}")) }

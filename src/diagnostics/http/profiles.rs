@@ -26,7 +26,7 @@ pub(super) const MAX_ROUTE: usize = 1024;
 
 /// How a profile is sent.
 #[derive(Clone, Copy, Debug)]
-enum Format {
+pub(super) enum Format {
     Pprof,
     Svg,
     Folded,
@@ -36,15 +36,15 @@ enum Format {
 
 /// What is sent of a profile, and under which name.
 #[derive(Debug)]
-struct Sent {
+pub(super) struct Sent {
     name: &'static str,
-    format: Format,
+    pub(super) format: Format,
     /// Only samples of this handler.
     route: Option<String>,
     caption: Caption,
 }
 
-const FORMATS: [(&str, Format); 3] =
+pub(super) const FORMATS: [(&str, Format); 3] =
     [("pprof", Format::Pprof), ("svg", Format::Svg), ("folded", Format::Folded)];
 
 /// `/debug/pprof/profile`: as [`sampled`].
@@ -220,7 +220,7 @@ async fn capture(
 
 impl Sent {
     /// The first of `formats` is the default.
-    fn of(
+    pub(super) fn of(
         params: &Params,
         name: &'static str,
         caption: Caption,
@@ -231,7 +231,7 @@ impl Sent {
     }
 
     /// Makes the profile and draws or encodes it where that takes no time from anybody.
-    async fn respond(
+    pub(super) async fn respond(
         self,
         profile: impl FnOnce() -> Profile + Send + 'static,
     ) -> Result<Response, HttpError> {

@@ -16,6 +16,7 @@ use super::{
     body::{Begun, WatchBody},
     poll::Poll as WatchedPoll,
     request::WatchedRequest,
+    traced,
 };
 
 pin_project! {
@@ -44,9 +45,10 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         let poll = this.request.as_mut().map(WatchedRequest::poll);
-        let Poll::Ready(answer) = this.inner.poll(cx) else {
+        let Poll::Ready(answer) = traced(cx, |cx| this.inner.poll(cx)) else {
             if let Some((request, poll)) = this.request.as_mut().zip(poll) {
                 request.pending(poll.end());
+                request.waits(cx.waker());
             }
             return Poll::Pending;
         };
@@ -59,6 +61,7 @@ where
             match left {
                 None => request.end(end),
                 Some(left) => {
+                    request.waits(cx.waker());
                     *response.body_mut() = Body::new(WatchBody::new(left, Some(request)));
                 }
             }

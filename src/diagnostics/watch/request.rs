@@ -1,6 +1,6 @@
 //! One request on its way through a handler.
 
-use std::mem;
+use std::{mem, task::Waker};
 
 use axum::extract::MatchedPath;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode};
@@ -9,10 +9,13 @@ use super::{
     clock::Moment,
     handler::Handler,
     ledger::{Hint, Ledger},
+    mark::Mark,
     overrun::PollId,
     poll::{End, Poll},
     slot::Slot,
+    track::{self, Part},
 };
+use crate::diagnostics::tasks;
 
 /// What client or server call a request.
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -30,12 +33,26 @@ pub(crate) struct WatchedRequest {
     /// Its last poll that took too long.
     overran: Option<PollId>,
     stage: Stage,
+    polls: u32,
+    /// On the task that works on it.
+    mark: Mark,
 }
 
 enum Stage {
     Handler,
     Body,
     Ended,
+}
+
+impl Stage {
+    /// How a request ended that was dropped here.
+    fn outcome(&self) -> &'static str {
+        match self {
+            Self::Handler => "cancelled",
+            Self::Body => "cut",
+            Self::Ended => "answered",
+        }
+    }
 }
 
 impl WatchedRequest {
@@ -45,7 +62,8 @@ impl WatchedRequest {
         let handler = ledger.handler(hint, request.method(), route);
         handler.shard(Slot::current()).start();
         let id = request.headers().get(REQUEST_ID).cloned();
-        Self { handler, start: None, called: 0, id, overran: None, stage: Stage::Handler }
+        let (stage, mark) = (Stage::Handler, Mark::default());
+        Self { handler, start: None, called: 0, id, overran: None, stage, polls: 0, mark }
     }
 
     /// Takes the time of the call that makes the future; it counts in the first poll.
@@ -62,7 +80,25 @@ impl WatchedRequest {
     #[inline]
     pub(crate) fn poll(&mut self) -> Poll {
         let start = self.at_work();
-        Poll::begin(self.handler, self.id.as_ref(), start, mem::take(&mut self.called))
+        let called = mem::take(&mut self.called);
+        let mut poll = Poll::begin(self.handler, self.id.as_ref(), start, called);
+        self.polls = self.polls.wrapping_add(1);
+        let request = self.start.map_or(0, Moment::raw);
+        poll.is_part(Part { request, number: self.polls });
+        self.mark.request(poll.slot(), self.handler);
+        poll
+    }
+
+    /// It waits, until its task is woken by this.
+    #[inline]
+    pub(crate) fn waits(&mut self, waker: &Waker) {
+        let stage = match self.stage {
+            Stage::Handler => tasks::Stage::Handler,
+            Stage::Body | Stage::Ended => tasks::Stage::Body,
+        };
+        if let Some(start) = self.start {
+            self.mark.waits(stage, self.id.as_ref(), start, waker);
+        }
     }
 
     /// The poll ended, and nothing with it.
@@ -79,6 +115,9 @@ impl WatchedRequest {
         end.shard.answer(status, self.taken(end));
         self.stage = Stage::Body;
         self.pending(end);
+        if track::is_on() && self.id.is_none() {
+            self.id = headers.get(REQUEST_ID).cloned();
+        }
         // What the server calls it is known only now.
         if let Some(poll) = self.overran
             && let Some(id) = headers.get(REQUEST_ID).or(self.id.as_ref())
@@ -112,6 +151,11 @@ impl WatchedRequest {
 impl Drop for WatchedRequest {
     #[inline]
     fn drop(&mut self) {
+        if track::is_on()
+            && let Some(start) = self.start
+        {
+            track::request(self.handler, start, self.id.as_ref(), self.stage.outcome());
+        }
         match self.stage {
             Stage::Handler => self.handler.shard(Slot::current()).cancel(),
             Stage::Body => self.handler.shard(Slot::current()).cut(),
