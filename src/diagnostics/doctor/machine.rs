@@ -13,7 +13,7 @@ pub(super) fn findings() -> Vec<Finding> {
     #[cfg(target_os = "linux")]
     {
         findings.push(kernel_tick(tick()));
-        findings.push(processors(read("/sys/fs/cgroup/cpu.stat").as_deref()));
+        findings.push(processors(cpu_stat().as_deref()));
         findings.push(perf(read("/proc/sys/kernel/perf_event_paranoid").as_deref()));
     }
     findings
@@ -88,17 +88,27 @@ fn kernel_tick(tick: Duration) -> Finding {
     Finding::warning(what, says, "a kernel with CONFIG_HZ=250")
 }
 
+/// What the control group says of its use of processors: the container's, or the unit's.
+#[cfg(target_os = "linux")]
+fn cpu_stat() -> Option<String> {
+    let groups = read("/proc/self/cgroup")?;
+    let group = groups.lines().find_map(|line| line.strip_prefix("0::"))?;
+    read(&format!("/sys/fs/cgroup{}/cpu.stat", group.trim_end_matches('/')))
+}
+
 /// By `cpu.stat` of the control group, if there is one.
 #[cfg(target_os = "linux")]
 fn processors(stat: Option<&str>) -> Finding {
     let what = "processors";
     let count = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let of = |name: &str| {
-        let lines = stat.unwrap_or_default().lines();
-        let mut values = lines.filter_map(|line| line.strip_prefix(name)?.trim().parse().ok());
-        values.next().unwrap_or(0_u64)
+        let mut lines = stat?.lines();
+        lines.find_map(|line| line.strip_prefix(name)?.trim().parse::<u64>().ok())
     };
-    let (throttled, periods) = (of("nr_throttled "), of("nr_periods "));
+    let (Some(throttled), Some(periods)) = (of("nr_throttled "), of("nr_periods ")) else {
+        let says = "the kernel does not say whether a quota takes some away";
+        return Finding::good(what, format!("{count} processors; {says}"));
+    };
     // One period in a hundred is a p99.
     if throttled > 0 && throttled.saturating_mul(100) >= periods {
         return Finding::warning(
@@ -155,7 +165,9 @@ mod tests {
             assert_eq!(processors(Some(&stat(throttled))).state, state, "{throttled}");
         }
         assert!(processors(Some(&stat(500))).says.contains("in 500 of 1000 periods"));
-        assert_eq!(processors(None).state, State::Good);
+        for unknown in [None, Some(""), Some("usage_usec 7\n")] {
+            assert!(processors(unknown).says.contains("does not say"), "{unknown:?}");
+        }
     }
 
     #[test]
