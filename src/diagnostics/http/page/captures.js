@@ -47,7 +47,7 @@ const captures = (() => {
         tell(says, error.message, true);
       }
       await look();
-      compare.parentElement.parentElement.querySelector("#captures input")?.focus();
+      list.querySelector("input")?.focus();
     });
     button.addEventListener("blur", calm);
     button.addEventListener("keydown", (event) => { if (event.key === "Escape") calm(); });

@@ -30,6 +30,7 @@
       show("stalled", `stalled now: ${first.handler ?? "a handler"} on ${first.thread}${others}`);
     } else if (performance.now() > stalledUntil) {
       show("live", `live; ${plural(told.lanes.length, "worker")}`);
+      stalls.settle();
     }
   }
 

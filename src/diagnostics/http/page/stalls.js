@@ -8,6 +8,9 @@ const stalls = (() => {
   const places = new Map();
   /** Stalls that last, by number, with their place. */
   const lasting = new Map();
+  /** Numbers of those that were counted, the newest. */
+  const counted = new Set();
+  const COUNTED = 2000;
   let isDue = false;
   let missed = 0;
 
@@ -27,6 +30,8 @@ const stalls = (() => {
 
   function hear(stall) {
     const before = lasting.get(stall.id);
+    // What was asked for may come after what was told, and know less.
+    if (!before && !stall.ended && counted.has(stall.id)) return;
     const key = keyOf(stall);
     if (before && before !== key) leave(before, stall.id);
     if (places.size === 0) list.replaceChildren();
@@ -35,23 +40,39 @@ const stalls = (() => {
       list.prepend(places.get(key).element);
     }
     const one = places.get(key);
-    if (before !== key && one.newest?.id !== stall.id) one.count += 1;
-    one.newest = stall;
+    if (!counted.has(stall.id)) {
+      one.count += 1;
+      counted.add(stall.id);
+      if (counted.size > COUNTED) counted.delete(counted.values().next().value);
+    }
+    if (stall.id >= (one.newest?.id ?? 0)) one.newest = stall;
     one.heard = performance.now();
     one.longest = Math.max(one.longest, stall.elapsed_ms);
     if (stall.ended) lasting.delete(stall.id);
     else lasting.set(stall.id, key);
     bound();
     if (stall.class !== "preempted") announce(`${nameOf(stall)} stalls`);
+    renderSoon();
+  }
+
+  function renderSoon() {
     if (isDue) return;
     isDue = true;
     setTimeout(render, 250);
+  }
+
+  /** No worker stalls: where the end of one was missed, it has ended all the same. */
+  function settle() {
+    if (lasting.size === 0) return;
+    lasting.clear();
+    renderSoon();
   }
 
   /** It is known better by now where it stands: it was counted elsewhere. */
   function leave(key, id) {
     const one = places.get(key);
     if (!one) return;
+    counted.delete(id);
     one.count -= 1;
     if (one.count > 0 || one.newest.id !== id) return;
     one.element.remove();
@@ -113,5 +134,5 @@ const stalls = (() => {
     ({ stalls: newest }) => newest.reverse().forEach(hear),
     (error) => say(note, error.message),
   );
-  return { hear, miss: (count) => { missed += count; } };
+  return { hear, settle, miss: (count) => { missed += count; } };
 })();
