@@ -5,6 +5,7 @@
 //! request of a handler allocates its row.
 
 mod body;
+mod budget;
 mod clock;
 mod future;
 mod handler;
@@ -13,6 +14,7 @@ mod ledger;
 mod overrun;
 mod poll;
 mod request;
+mod row;
 mod shard;
 mod slot;
 mod snapshot;
@@ -22,6 +24,7 @@ mod timings;
 mod trouble;
 mod waits;
 
+pub(crate) use budget::{Attached, Budget};
 pub(crate) use clock::Moment;
 pub use future::WatchFuture;
 #[cfg(tokio_unstable)]

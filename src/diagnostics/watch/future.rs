@@ -16,6 +16,7 @@ use super::{
     body::{Begun, WatchBody},
     poll::Poll as WatchedPoll,
     request::WatchedRequest,
+    row::RowPoll,
 };
 
 pin_project! {
@@ -44,7 +45,10 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         let poll = this.request.as_mut().map(WatchedRequest::poll);
+        let shown = this.request.as_mut().and_then(|request| request.show(cx.waker()));
+        let cx = &mut Context::from_waker(shown.as_ref().map_or(cx.waker(), RowPoll::waker));
         let Poll::Ready(answer) = this.inner.poll(cx) else {
+            drop(shown);
             if let Some((request, poll)) = this.request.as_mut().zip(poll) {
                 request.pending(poll.end());
             }
@@ -53,6 +57,7 @@ where
         // An error: the guard ends the poll.
         let mut response = answer?.into_response();
         let left = Begun::begin(response.body_mut(), cx);
+        drop(shown);
         let end = poll.map(WatchedPoll::end);
         if let Some((mut request, end)) = this.request.take().zip(end) {
             request.head(response.status(), response.headers(), end);

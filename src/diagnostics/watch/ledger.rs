@@ -16,6 +16,7 @@ use std::{
 use http::Method;
 
 use super::{
+    budget::Budget,
     clock::Moment,
     handler::Handler,
     overrun::Overruns,
@@ -43,6 +44,8 @@ pub struct Ledger {
     claiming: Mutex<()>,
     overruns: &'static Overruns,
     waits: Waits,
+    /// Of rows in tokio-console.
+    budget: Budget,
     /// Requests of handlers past the bound; counted in the row `other` too.
     overflowed: AtomicU64,
     /// Requests that matched no route: scanners must not fill the table.
@@ -74,6 +77,8 @@ impl Ledger {
     fn new(max: usize, overruns: &'static Overruns) -> Self {
         // Twice the bound keeps the chains of the open addressing short.
         let slots = (max * 2).next_power_of_two();
+        // The first look at this clock compares it with the system's, which takes a while.
+        let since = Moment::now();
         Self {
             rows: (0..slots).map(|_| OnceLock::new()).collect(),
             hints: (0..slots).map(|_| OnceLock::new()).collect(),
@@ -84,11 +89,11 @@ impl Ledger {
             claiming: Mutex::default(),
             overruns,
             waits: Waits::new(),
+            budget: Budget::new(since),
             overflowed: AtomicU64::new(0),
             unmatched: Handler::new(any_method(), "(unmatched)", overruns),
             other: Handler::new(any_method(), "(other)", overruns),
-            // The first look at this clock compares it with the system's, which takes a while.
-            since: Moment::now(),
+            since,
         }
     }
 
@@ -114,6 +119,11 @@ impl Ledger {
     /// Tasks that waited long for a worker.
     pub(crate) fn waits(&self) -> &Waits {
         &self.waits
+    }
+
+    /// Of rows in tokio-console.
+    pub(crate) fn budget(&self) -> &Budget {
+        &self.budget
     }
 
     /// A hint of its own for a route; routes past the bound have none that helps.

@@ -1,6 +1,6 @@
 //! One request on its way through a handler.
 
-use std::mem;
+use std::{mem, panic::Location, task::Waker};
 
 use axum::extract::MatchedPath;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode};
@@ -11,6 +11,7 @@ use super::{
     ledger::{Hint, Ledger},
     overrun::PollId,
     poll::{End, Poll},
+    row::{Row, RowPoll},
     slot::Slot,
 };
 
@@ -30,6 +31,8 @@ pub(crate) struct WatchedRequest {
     /// Its last poll that took too long.
     overran: Option<PollId>,
     stage: Stage,
+    /// In tokio-console: seldom there, and so not in here.
+    row: Option<Box<Row>>,
 }
 
 enum Stage {
@@ -40,12 +43,23 @@ enum Stage {
 
 impl WatchedRequest {
     #[inline]
-    pub(crate) fn begin<B>(ledger: &'static Ledger, hint: Hint, request: &Request<B>) -> Self {
+    pub(crate) fn begin<B>(
+        ledger: &'static Ledger,
+        hint: Hint,
+        place: &'static Location<'static>,
+        request: &Request<B>,
+    ) -> Self {
         let route = request.extensions().get::<MatchedPath>().map(MatchedPath::as_str);
         let handler = ledger.handler(hint, request.method(), route);
         handler.shard(Slot::current()).start();
         let id = request.headers().get(REQUEST_ID).cloned();
-        Self { handler, start: None, called: 0, id, overran: None, stage: Stage::Handler }
+        let budget = ledger.budget();
+        let row = if budget.is_attached() {
+            Row::begin(budget, handler, id.as_ref(), place)
+        } else {
+            None
+        };
+        Self { handler, start: None, called: 0, id, overran: None, stage: Stage::Handler, row }
     }
 
     /// Takes the time of the call that makes the future; it counts in the first poll.
@@ -65,6 +79,13 @@ impl WatchedRequest {
         Poll::begin(self.handler, self.id.as_ref(), start, mem::take(&mut self.called))
     }
 
+    /// Shows a poll in tokio-console, where the request has a row there. What is polled must get
+    /// the waker of it.
+    #[inline]
+    pub(crate) fn show(&mut self, task: &Waker) -> Option<RowPoll<'_>> {
+        self.row.as_mut().map(|row| row.poll(task))
+    }
+
     /// The poll ended, and nothing with it.
     #[inline]
     pub(crate) fn pending(&mut self, end: End) {
@@ -79,6 +100,9 @@ impl WatchedRequest {
         end.shard.answer(status, self.taken(end));
         self.stage = Stage::Body;
         self.pending(end);
+        if let Some(row) = &mut self.row {
+            row.head();
+        }
         // What the server calls it is known only now.
         if let Some(poll) = self.overran
             && let Some(id) = headers.get(REQUEST_ID).or(self.id.as_ref())
