@@ -13,6 +13,7 @@ pub mod model;
 pub mod serve;
 mod server;
 mod shutdown;
+mod task;
 mod telemetry;
 
 use std::process::ExitCode;

@@ -206,3 +206,6 @@ impl Wake for Shared {
 fn task_number() -> Option<u64> {
     task::try_id()?.to_string().parse().ok()
 }
+
+#[cfg(test)]
+mod tests;
