@@ -38,6 +38,12 @@ fn a_bad_value_stops_the_start_with_field_value_and_what_is_allowed() {
         ("[engine]\nnice = 40\n", &[][..], ["engine.nice = 40", "0 to 19"]),
         ("[api]\nbody_limit = \"1B\"\n", &[], ["api.body_limit", "1 KiB to 1 GiB"]),
         ("[diagnostics]\nlisten = \"0.0.0.0:6060\"\n", &[], ["diagnostics.listen", "token"]),
+        (
+            "[diagnostics]\nnamed_per_second = 1001\n",
+            &[],
+            ["diagnostics.named_per_second = 1001", "0 to 1000"],
+        ),
+        ("[diagnostics]\nnamed_per_second = -1\n", &[], ["named_per_second = -1", "expected u32"]),
         ("[apo]\n", &[], ["apo", "expected one of `api`"]),
         ("", &[("THERMOGRAPH_PORT", "1")], ["THERMOGRAPH_PORT", "THERMOGRAPH_API_LISTEN"]),
         ("[models.m]\n", &[], ["models.m", "missing field `dir`"]),
