@@ -6,11 +6,11 @@ use std::{
     time::Duration,
 };
 
-use anyhow::bail;
+use anyhow::{Context as _, bail};
 use console_api::{
     Field,
     field::{Name, Value},
-    instrument::{InstrumentRequest, Update, instrument_client::InstrumentClient},
+    instrument::{InstrumentRequest, instrument_client::InstrumentClient},
     tasks::{Stats, Task, TaskUpdate},
 };
 use tokio::runtime;
@@ -28,21 +28,24 @@ pub(crate) struct Row {
     stats: Stats,
 }
 
-/// Attaches, and shows each update to `see` until it says that this was all.
+/// Attaches, and shows each update to `see` until it says that this was all; there is one a second.
+/// More than `most` are an error.
 pub(crate) fn attach(
     address: SocketAddr,
+    most: usize,
     mut see: impl FnMut(TaskUpdate) -> bool,
 ) -> anyhow::Result<()> {
     let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let mut client = InstrumentClient::connect(format!("http://{address}")).await?;
         let mut updates = client.watch_updates(InstrumentRequest {}).await?.into_inner();
-        while let Some(Update { task_update, .. }) = updates.message().await? {
-            if see(task_update.unwrap_or_default()) {
+        for _ in 0..most {
+            let update = updates.message().await?.context("the console's server ended")?;
+            if see(update.task_update.unwrap_or_default()) {
                 return Ok(());
             }
         }
-        bail!("the console's server ended")
+        bail!("{most} updates were not all")
     })
 }
 

@@ -23,7 +23,11 @@ fn what_is_printed_can_be_loaded_and_says_where_it_came_from() {
     let printed = run(&["config"], &variables, "[api]\nbody_limit = \"1MiB\"\n");
     assert!(printed.status.success(), "{}", text(&printed.stderr));
     let printed = text(&printed.stdout);
-    for line in ["filter = \"debug\"  # $THERMOGRAPH_LOG_FILTER", "nice = 5  # default"] {
+    for line in [
+        "filter = \"debug\"  # $THERMOGRAPH_LOG_FILTER",
+        "nice = 5  # default",
+        "named_per_second = 200  # default",
+    ] {
         assert!(printed.contains(line), "{line}: {printed}");
     }
     let limit = printed.lines().find(|line| line.starts_with("body_limit")).expect("a line");

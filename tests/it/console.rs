@@ -1,6 +1,7 @@
 //! The real tokio-console in a terminal, and what it is told.
 
 use std::{
+    path::Path,
     process::Command,
     time::{Duration, Instant},
 };
@@ -14,6 +15,9 @@ use tracing_subscriber::layer::SubscriberExt as _;
 use crate::support::{
     MODEL, Server, agent, answer, console, get as http_get, tool, under_load, wait,
 };
+
+/// Most that is waited for: generous, for a machine that is busy.
+const UPDATES: usize = 120;
 
 /// A tmux server of our own; killed when dropped.
 struct Terminal {
@@ -78,16 +82,19 @@ fn tokio_console_shows_handlers_by_name() {
             screen.lines().filter(is_a_row).count() >= 3
         });
         let after = attached.expect("attached").elapsed();
-        println!("{after:.2?} after it had attached:\n{screen}");
-        // The tasks that carry them; sorted the other way round.
+        let shown = format!("{after:.2?} after it had attached:\n{screen}");
+        // To be looked at.
+        let file = Path::new(env!("CARGO_TARGET_TMPDIR")).join("tokio-console.txt");
+        std::fs::write(file, &shown).expect("written");
+        println!("{shown}");
+        // Sorted the other way round: the tasks that carry them.
         terminal.press(&["i"]);
-        wait("the console shows the service's own tasks", || {
-            screen = terminal.screen();
-            ["connection", "drain", "metrics upkeep", "signals"].iter().all(|name| {
-                let is_a_row = |line: &str| line.contains(name) && line.contains("src/app/");
-                // Those that were there before it attached are not listed.
-                *name != "connection" || screen.lines().any(is_a_row)
-            })
+        wait("the console shows tasks by name", || {
+            let is_a_row = |line: &str| line.contains("connection") && line.contains("task");
+            terminal
+                .screen()
+                .lines()
+                .any(|line| is_a_row(line) && line.contains("src/app/server.rs"))
         });
     });
 }
@@ -101,7 +108,7 @@ fn requests_have_rows_with_their_id_and_their_times() {
         let mut found = rows.requests().filter(|row| row.is("request_id", id));
         found.find(|row| row.has_ended()).cloned()
     };
-    console::attach(address, |update| {
+    console::attach(address, UPDATES, |update| {
         rows.update(update);
         updates += 1;
         if updates == 1 {
@@ -114,8 +121,6 @@ fn requests_have_rows_with_their_id_and_their_times() {
             assert!(other.header("x-request-id").starts_with("req_"), "{other:?}");
             assert_eq!(http_get(&server.api("/nowhere")).status, 404);
         }
-        // One a second: a request shows up with the next, or with the one after it.
-        assert!(updates < 4, "{rows:#?}");
         ended(&rows, "abc-1").is_some() && rows.requests().count() == 3
     })
     .expect("attached");
@@ -144,7 +149,7 @@ fn requests_past_the_bound_have_no_row_and_are_counted() {
     ask();
     assert_eq!(unnamed(), 0);
     let (mut rows, mut updates, mut asked) = (console::Rows::default(), 0, 0);
-    console::attach(address, |update| {
+    console::attach(address, UPDATES, |update| {
         rows.update(update);
         updates += 1;
         if updates == 1 {
@@ -163,7 +168,23 @@ fn requests_past_the_bound_have_no_row_and_are_counted() {
     });
 }
 
-/// What is shown in mode `always`, and by an app that is not ours.
+#[test]
+fn from_the_start_the_service_s_own_tasks_have_names_too() {
+    let server = Server::with(&[("THERMOGRAPH_DIAGNOSTICS_CONSOLE", "always")]);
+    let address = server.addresses.console.expect("the console is on");
+    assert_eq!(http_get(&server.api("/v1/models")).status, 200);
+    let mut rows = console::Rows::default();
+    console::attach(address, UPDATES, |update| {
+        rows.update(update);
+        let all = ["connection", "drain", "metrics upkeep", "signals"];
+        let are_there = all.iter().all(|name| rows.tasks().any(|task| task.name() == *name));
+        // Asked for before anybody was attached.
+        are_there && rows.requests().any(|row| row.name() == "GET /v1/models")
+    })
+    .expect("attached");
+}
+
+/// In an app that is not ours.
 #[test]
 fn busy_time_and_polls_are_the_handler_s() {
     let any = ([127, 0, 0, 1], 0);
@@ -192,7 +213,7 @@ fn busy_time_and_polls_are_the_handler_s() {
         assert_eq!(http_get(&format!("{url}{path}")).status, 200);
     }
     let mut rows = console::Rows::default();
-    console::attach(door.console_address().expect("the console is on"), |update| {
+    console::attach(door.console_address().expect("the console is on"), UPDATES, |update| {
         rows.update(update);
         rows.requests().filter(|row| row.has_ended()).count() == 2
     })
