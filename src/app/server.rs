@@ -103,12 +103,14 @@ impl Connections {
         let service = TowerToHyperService::new(self.app.clone());
         let connection = self.builder.serve_connection(TokioIo::new(stream), service);
         let connection = self.graceful.watch(connection.into_owned());
-        task::spawn("connection", async move {
+        let served = async move {
             if let Err(error) = connection.await {
                 tracing::debug!(error, "a connection ended");
             }
             drop(permit);
-        });
+        };
+        // Boxed: tokio-console warns of tasks over a kilobyte.
+        task::spawn("connection", Box::pin(served));
     }
 
     async fn drain(self, timeout: Duration) {

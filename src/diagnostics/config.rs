@@ -25,7 +25,8 @@ pub struct Config {
     /// Token that every request must carry, as `authorization: Bearer …` or as the password of
     /// basic authentication. Needed when `listen` is not loopback. Default is none.
     pub token: Token,
-    /// When tokio-console is fed. Default is `on-attach`.
+    /// When tokio-console is fed. Without `--cfg tokio_unstable` it is off, whatever stands here.
+    /// Default is `on-attach`.
     pub console: ConsoleMode,
     /// Address that tokio-console attaches to; must be loopback, since its protocol has no
     /// authentication. Default is `127.0.0.1:6669`.

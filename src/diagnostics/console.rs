@@ -9,6 +9,8 @@
 //! [layer](crate::diagnostics::Thermograph::layer) makes for some of them while a console is
 //! attached (`watch/row`).
 
+mod valve;
+
 use std::{net::TcpListener, thread, time::Duration};
 
 use axum::{
@@ -22,13 +24,14 @@ use console_subscriber::{ConsoleLayer, ServerParts};
 use http_body_util::BodyExt as _;
 use tokio::runtime;
 use tokio_util::sync::CancellationToken;
-use tracing::{Metadata, Subscriber, level_filters::LevelFilter, subscriber::NoSubscriber};
+use tracing::{Subscriber, subscriber::NoSubscriber};
 use tracing_subscriber::{Layer, registry::LookupSpan};
 
+use self::valve::Valve;
 use super::{
     build_info::BuildInfo,
     config::ConsoleMode,
-    gate::{Gate, Hold},
+    gate::Hold,
     watch::{Attached, Budget},
 };
 
@@ -49,7 +52,7 @@ pub(crate) struct Console {
 /// Where what the console shows comes from.
 #[derive(Clone, Debug)]
 struct Tap {
-    gate: Gate,
+    valve: Valve,
     requests: &'static Budget,
 }
 
@@ -65,7 +68,7 @@ impl Console {
     /// A console, unless its mode is `off`; with `tokio_unstable` only, without which Tokio tells
     /// nothing and the console's layer refuses to be built.
     pub(crate) fn new(mode: ConsoleMode, requests: &'static Budget) -> Self {
-        let tap = Tap { gate: Gate::new(is_runtime, LevelFilter::TRACE), requests };
+        let tap = Tap { valve: Valve::new(), requests };
         if mode == ConsoleMode::Off || !BuildInfo::CURRENT.tokio_unstable {
             return Self { tap, always: None, layer: None, server: None };
         }
@@ -78,7 +81,12 @@ impl Console {
     where
         S: Subscriber + for<'span> LookupSpan<'span>,
     {
-        self.layer.take().map(|layer| layer.with_filter(self.tap.gate.clone()))
+        self.layer.take().map(|layer| layer.with_filter(self.tap.valve.clone()))
+    }
+
+    /// Tasks and resources that were not shown, past what a console can take.
+    pub(crate) fn refused(&self) -> [(&'static str, u64); 2] {
+        self.tap.valve.refused()
     }
 
     pub(crate) fn has_server(&self) -> bool {
@@ -94,7 +102,7 @@ impl Console {
 
 impl Tap {
     fn open(&self) -> Open {
-        let gate = self.gate.hold();
+        let gate = self.valve.gate().hold();
         Open { _requests: self.requests.attach(), _gate: gate }
     }
 }
@@ -157,12 +165,4 @@ async fn attached(State(tap): State<Tap>, request: Request, next: Next) -> Respo
             frame
         }))
     })
-}
-
-/// What Tokio tells of its tasks and resources, as the console's own filter has it.
-fn is_runtime(meta: &Metadata<'_>) -> bool {
-    if meta.is_event() {
-        return meta.target().starts_with("runtime") || meta.target().starts_with("tokio");
-    }
-    meta.name().starts_with("runtime.") || meta.target().starts_with("tokio")
 }

@@ -34,6 +34,7 @@ pub use layer::{Watch, WatchLayer};
 pub use ledger::Ledger;
 pub(crate) use overrun::{Ended, Overruns, PollId};
 pub(crate) use poll::Poll;
+pub(crate) use row::Row;
 #[cfg(tokio_unstable)]
 pub(crate) use slot::Outer;
 pub(crate) use slot::{Polling, Slot, handler_at};

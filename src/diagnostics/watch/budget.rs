@@ -1,4 +1,4 @@
-//! Which requests have a row in tokio-console: while one is attached, at most so many a second.
+//! How much tokio-console is shown: while one is attached, at most so many a second.
 
 use std::sync::atomic::{
     AtomicU32, AtomicU64, AtomicUsize,
@@ -9,17 +9,20 @@ use super::clock::Moment;
 
 /// A bucket of rows, which fills evenly.
 ///
-/// A row is dear: the console's tables take it, and 50 KiB. So there is a bound, and what is past it
+/// A row is dear: the console's tables take 50 KiB for it. So there is a bound, and what is past it
 /// is counted. While nobody is attached, a request reads one number here.
 #[derive(Debug)]
 pub(crate) struct Budget {
     /// Consoles that are attached.
     attached: AtomicUsize,
     per_second: AtomicU32,
+    /// What fits into the bucket, as the nanoseconds that it takes to fill: so many come at once and
+    /// find a row each.
+    depth: u64,
     /// When the bucket is full again, in nanoseconds after `since`: earlier than now where it is.
     full_at: AtomicU64,
     since: Moment,
-    /// Requests that found it empty.
+    /// Those that found it empty.
     refused: AtomicU64,
 }
 
@@ -32,17 +35,17 @@ pub(crate) struct Attached {
 impl Budget {
     /// Default of [`Config::named_per_second`](crate::diagnostics::Config::named_per_second).
     pub(crate) const PER_SECOND: u32 = 200;
-    const SECOND: u64 = 1_000_000_000;
-    /// What fits into the bucket, as the time that it takes to fill: so many come at once and find
-    /// a row each.
-    const DEPTH: u64 = Self::SECOND / 10;
+    /// In nanoseconds.
+    pub(crate) const SECOND: u64 = 1_000_000_000;
 
-    pub(crate) fn new(since: Moment) -> Self {
+    /// For so many a second; `depth` is the time that the bucket takes to fill, in nanoseconds.
+    pub(crate) fn new(per_second: u32, depth: u64) -> Self {
         Self {
             attached: AtomicUsize::new(0),
-            per_second: AtomicU32::new(Self::PER_SECOND),
+            per_second: AtomicU32::new(per_second),
+            depth,
             full_at: AtomicU64::new(0),
-            since,
+            since: Moment::now(),
             refused: AtomicU64::new(0),
         }
     }
@@ -63,7 +66,7 @@ impl Budget {
         self.attached.load(Relaxed) > 0
     }
 
-    /// Takes a row for a request, if there is one.
+    /// Takes a row, if there is one.
     pub(crate) fn take(&self) -> bool {
         let taken = self.take_at(Moment::now().since(self.since));
         if !taken {
@@ -72,12 +75,12 @@ impl Budget {
         taken
     }
 
-    /// Counts a request that has no row.
+    /// Counts what has no row.
     pub(crate) fn refuse(&self) {
         self.refused.fetch_add(1, Relaxed);
     }
 
-    /// Requests without a row, while a console was attached.
+    /// What had no row, while a console was attached.
     pub(crate) fn refused(&self) -> u64 {
         self.refused.load(Relaxed)
     }
@@ -88,7 +91,7 @@ impl Budget {
         };
         let take = |full_at: u64| {
             let full_at = full_at.max(now) + one;
-            (full_at - now <= Self::DEPTH.max(one)).then_some(full_at)
+            (full_at - now <= self.depth.max(one)).then_some(full_at)
         };
         self.full_at.fetch_update(AcqRel, Acquire, take).is_ok()
     }
@@ -114,8 +117,7 @@ mod tests {
     #[test]
     fn so_many_a_second_have_a_row_and_a_tenth_of_them_at_once() {
         for per_second in [10, 200, 1_000] {
-            let budget = Budget::new(Moment::now());
-            budget.set(per_second);
+            let budget = Budget::new(per_second, Budget::SECOND / 10);
             let at_once = (0..5_000).filter(|_| budget.take_at(0)).count();
             assert_eq!(at_once, per_second as usize / 10);
             // What was spent at once is missing afterwards.
@@ -128,8 +130,7 @@ mod tests {
 
     #[test]
     fn one_a_second_is_one_and_none_is_none() {
-        let budget = Budget::new(Moment::now());
-        budget.set(1);
+        let budget = Budget::new(1, Budget::SECOND / 10);
         assert_eq!([1, 2, 3].map(|second| taken(&budget, second)), [1; 3]);
         budget.set(0);
         assert_eq!(taken(&budget, 10), 0);
@@ -139,7 +140,7 @@ mod tests {
 
     #[test]
     fn threads_do_not_get_more_together() {
-        let budget = Budget::new(Moment::now());
+        let budget = Budget::new(200, Budget::SECOND / 10);
         let taken: usize = std::thread::scope(|scope| {
             let take = || (0..10_000).filter(|_| budget.take_at(7)).count();
             let threads: Vec<_> = (0..4).map(|_| scope.spawn(take)).collect();
@@ -150,7 +151,7 @@ mod tests {
 
     #[test]
     fn a_console_is_attached_until_the_last_one_leaves() {
-        let budget: &Budget = Box::leak(Box::new(Budget::new(Moment::now())));
+        let budget: &Budget = Box::leak(Box::new(Budget::new(200, 0)));
         let first = budget.attach();
         let second = budget.attach();
         drop(first);

@@ -44,7 +44,7 @@ pub struct Ledger {
     claiming: Mutex<()>,
     overruns: &'static Overruns,
     waits: Waits,
-    /// Of rows in tokio-console.
+    /// Of requests in tokio-console.
     budget: Budget,
     /// Requests of handlers past the bound; counted in the row `other` too.
     overflowed: AtomicU64,
@@ -77,8 +77,6 @@ impl Ledger {
     fn new(max: usize, overruns: &'static Overruns) -> Self {
         // Twice the bound keeps the chains of the open addressing short.
         let slots = (max * 2).next_power_of_two();
-        // The first look at this clock compares it with the system's, which takes a while.
-        let since = Moment::now();
         Self {
             rows: (0..slots).map(|_| OnceLock::new()).collect(),
             hints: (0..slots).map(|_| OnceLock::new()).collect(),
@@ -89,11 +87,13 @@ impl Ledger {
             claiming: Mutex::default(),
             overruns,
             waits: Waits::new(),
-            budget: Budget::new(since),
+            // A tenth of a second's at once.
+            budget: Budget::new(Budget::PER_SECOND, Budget::SECOND / 10),
             overflowed: AtomicU64::new(0),
             unmatched: Handler::new(any_method(), "(unmatched)", overruns),
             other: Handler::new(any_method(), "(other)", overruns),
-            since,
+            // The first look at this clock compares it with the system's, which takes a while.
+            since: Moment::now(),
         }
     }
 
@@ -121,7 +121,7 @@ impl Ledger {
         &self.waits
     }
 
-    /// Of rows in tokio-console.
+    /// Of requests in tokio-console.
     pub(crate) fn budget(&self) -> &Budget {
         &self.budget
     }

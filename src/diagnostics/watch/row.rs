@@ -22,7 +22,7 @@ use std::{
 
 use http::HeaderValue;
 use tokio::task;
-use tracing::{Span, span};
+use tracing::{Metadata, Span, span};
 
 use super::{budget::Budget, handler::Handler};
 
@@ -115,6 +115,11 @@ impl Row {
         );
         let number = span.id()?.into_u64();
         Some(Self { span, number, waker: None, by_connection: false })
+    }
+
+    /// Whether a span is a request's row, not a task's.
+    pub(crate) fn is(span: &Metadata<'_>) -> bool {
+        span.module_path() == Some(module_path!())
     }
 
     /// Shows a poll by a task with this waker, until the guard is dropped. What is polled must get
