@@ -22,7 +22,7 @@ use axum::{
 };
 use console_subscriber::{ConsoleLayer, ServerParts};
 use http_body_util::BodyExt as _;
-use tokio::runtime;
+use tokio::{runtime, task};
 use tokio_util::sync::CancellationToken;
 use tracing::{Subscriber, subscriber::NoSubscriber};
 use tracing_subscriber::{Layer, registry::LookupSpan};
@@ -139,7 +139,9 @@ impl Server {
 
     async fn serve(self, listener: TcpListener, stop: CancellationToken) {
         let Self { parts: ServerParts { instrument_server, aggregator, .. }, tap } = self;
-        let aggregator = tokio::spawn(aggregator.run());
+        // It empties its queue once a second, at once: by Tokio's budget of a task's poll it would
+        // take 128 events each time, while the rest piles up.
+        let aggregator = tokio::spawn(task::unconstrained(aggregator.run()));
         let app = Router::new()
             .route_service("/rs.tokio.console.instrument.Instrument/{call}", instrument_server)
             .layer(middleware::from_fn_with_state(tap, attached));

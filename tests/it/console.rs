@@ -139,6 +139,28 @@ fn requests_have_rows_with_their_id_and_their_times() {
 }
 
 #[test]
+fn what_is_shown_keeps_up_with_what_happens() {
+    let server = Server::with(&[("THERMOGRAPH_DIAGNOSTICS_NAMED_PER_SECOND", "1000")]);
+    let address = server.addresses.console.expect("the console is on");
+    let (mut rows, mut updates, mut allowed) = (console::Rows::default(), 0, UPDATES);
+    let unnamed = || server.metric("thermograph_console_unnamed_requests_total");
+    console::attach(address, UPDATES, |update| {
+        rows.update(update);
+        updates += 1;
+        if updates == 1 {
+            let start = Instant::now();
+            (0..500).for_each(|_| assert_eq!(http_get(&server.api("/v1/models")).status, 200));
+            // Those that waited meanwhile, and a few more.
+            allowed = start.elapsed().as_secs() as usize + 5;
+        }
+        assert!(updates <= allowed, "{} rows in {updates} updates", rows.requests().count());
+        let shown = rows.requests().filter(|row| row.has_ended()).count();
+        shown as u64 + unnamed() == 500
+    })
+    .expect("attached");
+}
+
+#[test]
 fn requests_past_the_bound_have_no_row_and_are_counted() {
     let variables = [("THERMOGRAPH_DIAGNOSTICS_NAMED_PER_SECOND", "1")];
     let server = Server::with(&variables);

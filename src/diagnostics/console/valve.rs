@@ -1,8 +1,8 @@
 //! What gets through to the console's layer: no more than a console can take.
 //!
 //! A console that is sent more than 4 MiB at once shows nothing at all, and each task takes 50 KiB
-//! of its tables. A server of 10,000 requests a second makes as many timers, so that both were
-//! reached: what is past the bounds here is not shown, and counted.
+//! of its tables. A server of 10,000 requests a second may make as many timers and connections:
+//! what is past the bounds here is not shown, and counted.
 
 use std::sync::Arc;
 
