@@ -16,6 +16,7 @@ pub mod perf;
 pub mod serve;
 mod server;
 mod shutdown;
+mod task;
 pub mod tasks;
 mod telemetry;
 pub mod trace;

@@ -113,6 +113,7 @@ impl Thermograph {
     ///
     /// Put it on with [`Router::layer`] as the last and so outermost layer: it then sees the
     /// matched path, and its poll times cover all that runs for a request.
+    #[track_caller]
     pub fn layer(&self) -> WatchLayer {
         WatchLayer::new(self.inner.ledger)
     }

@@ -16,11 +16,11 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     config::{self, Config, Flag},
-    server, shutdown, telemetry,
+    server, shutdown, task, telemetry,
 };
 use crate::{
     diagnostics::{Door, Thermograph, doctor, label},
-    service::{Service, badge},
+    service::{Service, badge, with_request_ids},
 };
 
 /// Serve the AI API, and the diagnostics beside it.
@@ -123,17 +123,18 @@ async fn serve(
 
     let stop = CancellationToken::new();
     shutdown::on_signal(stop.clone())?;
-    tokio::spawn(keep_up(metrics));
+    task::spawn("metrics upkeep", keep_up(metrics));
     announce(&addresses, args.addresses_file.as_deref())?;
     examine(thermograph)?;
 
     let draining = service.clone();
     let stopped = stop.clone();
-    tokio::spawn(async move {
+    task::spawn("drain", async move {
         stopped.cancelled().await;
         draining.drain();
     });
-    let app = service.router().layer(thermograph.layer());
+    // Request ids outside of the layer: what it shows of a request carries the id.
+    let app = with_request_ids(service.anonymous_router().layer(thermograph.layer()));
     server::run(listener, app, &config.api, stop).await;
     Ok(())
 }

@@ -65,6 +65,13 @@ impl Builder {
         self
     }
 
+    /// Sets how many requests a second tokio-console shows by name; see
+    /// [`Config::named_per_second`] for what a row takes.
+    pub fn named_per_second(mut self, most: u32) -> Self {
+        self.config.named_per_second = most;
+        self
+    }
+
     /// Sets how many handlers the ledger keeps apart; more memory, finer rows.
     pub fn max_handlers(mut self, max: usize) -> Self {
         self.config.max_handlers = max;
@@ -120,6 +127,7 @@ impl Builder {
         let Self { config, exposition } = self;
         config.validate()?;
         let ledger = Ledger::leak_with(config.max_handlers, config.threshold);
+        ledger.budget().set(config.named_per_second);
         let signals = config.stacks == Stacks::Signal;
         let stalls = stall::Watch::start(ledger, config.max_stalls, signals)?;
         let history = History::start(ledger, Arc::clone(stalls.store()))?;
@@ -129,7 +137,7 @@ impl Builder {
             stalls,
             captures: Captures::new(config.heap),
             folder: Arc::new(Folder::new(&config.folder, config.max_captures)),
-            console: Mutex::new(Console::new(config.console)),
+            console: Mutex::new(Console::new(config.console, ledger.budget())),
             exposition,
             timeline: super::timeline::Timeline::default(),
             #[cfg(all(sampler, tokio_unstable))]

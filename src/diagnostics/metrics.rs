@@ -92,6 +92,14 @@ pub(crate) fn render(thermograph: &Thermograph) -> String {
         "Waits for a worker that no stall was charged with, for want of room.",
     );
     line(&mut text, format_args!("{name} {}", waits.dropped()));
+    let name = "thermograph_console_unnamed_requests_total";
+    head(&mut text, name, "counter", "Requests without a row in the console that was attached.");
+    line(&mut text, format_args!("{name} {}", thermograph.ledger().budget().refused()));
+    let name = "thermograph_console_refused_total";
+    head(&mut text, name, "counter", "What the console that was attached was not shown: too much.");
+    for (kind, refused) in thermograph.console().refused() {
+        line(&mut text, format_args!("{name}{{kind=\"{kind}\"}} {refused}"));
+    }
     let name = "thermograph_unwatched_threads";
     head(&mut text, name, "gauge", "Threads that poll handlers and are not watched for stalls.");
     line(&mut text, format_args!("{name} {}", Slot::crowded_out()));

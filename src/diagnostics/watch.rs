@@ -5,6 +5,7 @@
 //! request of a handler allocates its row.
 
 mod body;
+mod budget;
 mod clock;
 mod future;
 mod handler;
@@ -18,6 +19,7 @@ mod mark;
 mod overrun;
 mod poll;
 mod request;
+mod row;
 mod shard;
 mod slot;
 mod snapshot;
@@ -28,6 +30,7 @@ pub(crate) mod track;
 mod trouble;
 mod waits;
 
+pub(crate) use budget::{Attached, Budget};
 pub(crate) use clock::Moment;
 pub use future::WatchFuture;
 #[cfg(tokio_unstable)]
@@ -38,6 +41,7 @@ pub use ledger::Ledger;
 pub(crate) use mark::Mark;
 pub(crate) use overrun::{Ended, Overruns, PollId};
 pub(crate) use poll::Poll;
+pub(crate) use row::Row;
 #[cfg(tokio_unstable)]
 pub(crate) use slot::Outer;
 pub(crate) use slot::{Polling, Slot, handler_at};

@@ -1,6 +1,6 @@
 //! One request on its way through a handler.
 
-use std::{mem, task::Waker};
+use std::{mem, panic::Location, task::Waker};
 
 use axum::extract::MatchedPath;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode};
@@ -12,6 +12,7 @@ use super::{
     mark::Mark,
     overrun::PollId,
     poll::{End, Poll},
+    row::{Row, RowPoll},
     slot::Slot,
     track::{self, Part},
 };
@@ -36,6 +37,8 @@ pub(crate) struct WatchedRequest {
     polls: u32,
     /// On the task that works on it.
     mark: Mark,
+    /// In tokio-console: seldom there, and so not in here.
+    row: Option<Box<Row>>,
 }
 
 enum Stage {
@@ -57,13 +60,24 @@ impl Stage {
 
 impl WatchedRequest {
     #[inline]
-    pub(crate) fn begin<B>(ledger: &'static Ledger, hint: Hint, request: &Request<B>) -> Self {
+    pub(crate) fn begin<B>(
+        ledger: &'static Ledger,
+        hint: Hint,
+        place: &'static Location<'static>,
+        request: &Request<B>,
+    ) -> Self {
         let route = request.extensions().get::<MatchedPath>().map(MatchedPath::as_str);
         let handler = ledger.handler(hint, request.method(), route);
         handler.shard(Slot::current()).start();
         let id = request.headers().get(REQUEST_ID).cloned();
+        let budget = ledger.budget();
+        let row = if budget.is_attached() {
+            Row::begin(budget, handler, id.as_ref(), place)
+        } else {
+            None
+        };
         let (stage, mark) = (Stage::Handler, Mark::default());
-        Self { handler, start: None, called: 0, id, overran: None, stage, polls: 0, mark }
+        Self { handler, start: None, called: 0, id, overran: None, stage, polls: 0, mark, row }
     }
 
     /// Takes the time of the call that makes the future; it counts in the first poll.
@@ -101,6 +115,13 @@ impl WatchedRequest {
         }
     }
 
+    /// Shows a poll in tokio-console, where the request has a row there. What is polled must get
+    /// the waker of it.
+    #[inline]
+    pub(crate) fn show(&mut self, task: &Waker) -> Option<RowPoll<'_>> {
+        self.row.as_mut().map(|row| row.poll(task))
+    }
+
     /// The poll ended, and nothing with it.
     #[inline]
     pub(crate) fn pending(&mut self, end: End) {
@@ -117,6 +138,9 @@ impl WatchedRequest {
         self.pending(end);
         if track::is_on() && self.id.is_none() {
             self.id = headers.get(REQUEST_ID).cloned();
+        }
+        if let Some(row) = &mut self.row {
+            row.head();
         }
         // What the server calls it is known only now.
         if let Some(poll) = self.overran
