@@ -25,7 +25,7 @@ use crate::diagnostics::{
 /// Longest text that is looked at as a name.
 const MAX_NAME: usize = 256;
 
-/// What can be asked for. A kind that is added has its line here, and nowhere else.
+/// What can be asked for. A kind that is added has its line here, and its [`Source`].
 const KINDS: [(&str, Asked); 6] = [
     ("cpu", Asked { kind: Kind::Cpu, source: Source::Cpu, caption: Caption::cpu }),
     ("wall", Asked { kind: Kind::Wall, source: Source::Wall, caption: Caption::wall }),
