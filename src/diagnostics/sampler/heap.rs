@@ -214,3 +214,25 @@ fn tell(address: usize, size: usize, sampled: Option<Sampled>) {
         DROPPED.fetch_add(1, Relaxed);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_finds_no_room_is_counted() {
+        let queue = QUEUE.get_or_init(|| ArrayQueue::new(ROOM));
+        let before = DROPPED.load(Relaxed);
+        (0..ROOM + 3).for_each(|address| tell(address, 1, None));
+        let told = std::iter::from_fn(|| queue.pop()).count();
+        assert_eq!((told, DROPPED.load(Relaxed) - before), (ROOM, 3));
+    }
+
+    #[test]
+    fn without_jemalloc_s_profiling_no_session_opens_and_none_is_left_over() {
+        for _ in 0..2 {
+            let refused = HeapSession::open().expect_err("it is not the allocator of this test");
+            assert!(refused.to_string().contains("jemalloc refuses"), "{refused}");
+        }
+    }
+}
