@@ -1,5 +1,6 @@
 //! Tells the crate what `cfg!` cannot say: whether it is built with frame pointers, whether
-//! stacks can be sampled on this system, and whether Tokio tells how long a task waited.
+//! stacks can be sampled on this system, whether memory can, and whether Tokio tells how long a
+//! task waited.
 
 use std::env;
 
@@ -9,6 +10,7 @@ fn main() {
     println!("cargo:rustc-check-cfg=cfg(frame_pointers)");
     println!("cargo:rustc-check-cfg=cfg(sampler)");
     println!("cargo:rustc-check-cfg=cfg(schedule_latency)");
+    println!("cargo:rustc-check-cfg=cfg(heap)");
     let flags = env::var("CARGO_ENCODED_RUSTFLAGS").unwrap_or_default();
     let forced = ["yes", "y", "on", "true", "always", "non-leaf"];
     if forced.iter().any(|value| flags.contains(&format!("force-frame-pointers={value}"))) {
@@ -18,6 +20,9 @@ fn main() {
     let target = |what: &str| env::var(format!("CARGO_CFG_TARGET_{what}")).unwrap_or_default();
     if target("OS") == "linux" && ["x86_64", "aarch64"].contains(&target("ARCH").as_str()) {
         println!("cargo:rustc-cfg=sampler");
+        if env::var_os("CARGO_FEATURE_JEMALLOC").is_some() {
+            println!("cargo:rustc-cfg=heap");
+        }
     }
     if env::var_os("CARGO_CFG_TOKIO_UNSTABLE").is_some() && target("POINTER_WIDTH") == "64" {
         println!("cargo:rustc-cfg=schedule_latency");

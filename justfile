@@ -42,7 +42,7 @@ load *args: build
 
 # Build the program
 [group('run')]
-build:
+build: _make
     cargo build --profile {{ profile }}
 
 # Get the weights of the local model, some 120 MB, checked and converted
@@ -95,6 +95,11 @@ stalls *args: build
 spans *args: build
     @exec {{ program }} capture spans "$@"
 
+# Capture memory that the running service allocates and keeps, and draw it
+[group('look inside')]
+heap *args: build
+    @exec {{ program }} capture heap "$@"
+
 # List what was captured and kept in profiles/ and flamegraphs/
 [group('look inside')]
 captures *args: build
@@ -110,10 +115,25 @@ diff before after *args: build
 diagnose *args: build
     @exec {{ program }} diagnose "$@"
 
+# Say what the service that runs can show and what it cannot, and what mends it
+[group('look inside')]
+doctor *args: build
+    @exec {{ program }} doctor "$@"
+
 # What each handler of the service that runs has cost
 [group('look inside')]
 handlers *args: build
     @exec {{ program }} handlers "$@"
+
+# What every task of the service that runs is and waits for; `just tasks --full` asks them
+[group('look inside')]
+tasks *args: build
+    @exec {{ program }} tasks "$@"
+
+# Record a timeline of the service that runs, for ui.perfetto.dev
+[group('look inside')]
+trace *args: build
+    @exec {{ program }} trace "$@"
 
 # Attach tokio-console to the service that runs
 [group('look inside')]
@@ -127,7 +147,7 @@ test *args: model tools
 
 # Formatting, lints, documentation, dependencies
 [group('check')]
-lint: _deny
+lint: _deny _make
     cargo fmt --check
     cargo clippy --profile {{ profile }} --all-targets -- -D warnings
     RUSTDOCFLAGS='-D warnings --cfg tokio_unstable' cargo doc --profile {{ profile }} --no-deps --document-private-items
@@ -140,9 +160,10 @@ audit: _deny
 
 # Each half without the other, every feature alone, and without tokio_unstable
 [group('check')]
-halves:
+halves: _make
     cargo clippy --profile {{ profile }} --no-default-features --lib -- -D warnings
     cargo clippy --profile {{ profile }} --no-default-features --features diagnostics --lib --example mount -- -D warnings
+    cargo clippy --profile {{ profile }} --no-default-features --features jemalloc --lib -- -D warnings
     cargo clippy --profile {{ profile }} --no-default-features --features service --lib -- -D warnings
     cargo clippy --profile {{ profile }} --no-default-features --features diagnostics,service --lib -- -D warnings
     RUSTFLAGS='' cargo check --profile {{ profile }} --target-dir target/plain --no-default-features --features diagnostics --lib
@@ -191,6 +212,10 @@ clean:
     cargo clean
     rm -rf .tools
     find profiles flamegraphs -type f ! -name README.md ! -name 'readme-*' -delete
+
+# Builds jemalloc
+_make:
+    @missing=''; command -v make >/dev/null || missing=make; {{ install }} $missing
 
 # Fetches and converts the weights
 _python:

@@ -9,6 +9,11 @@
 //! An ill handler keeps a worker of the runtime for itself: its longest poll is as long as its
 //! illness. A healthy one may take longer to answer, but its polls are short.
 
+// Memory can be captured, as in the program itself.
+#[cfg(target_os = "linux")]
+#[path = "../src/allocator.rs"]
+mod allocator;
+
 use std::{
     error::Error,
     fs,

@@ -7,6 +7,7 @@ pub mod client;
 pub mod config;
 pub mod diagnose;
 pub mod diff;
+pub mod doctor;
 pub mod flamegraph;
 pub mod handlers;
 pub mod load;
@@ -15,7 +16,10 @@ pub mod perf;
 pub mod serve;
 mod server;
 mod shutdown;
+mod task;
+pub mod tasks;
 mod telemetry;
+pub mod trace;
 
 use std::process::ExitCode;
 
@@ -42,10 +46,13 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Capture(args) => capture::run(&args),
         Command::Captures(args) => captures::run(&args),
         Command::Diff(args) => diff::run(&args),
+        Command::Tasks(args) => tasks::run(&args),
+        Command::Trace(args) => trace::run(&args),
         Command::Handlers(args) => handlers::run(&args),
         Command::Perf(args) => perf::run(config.as_deref(), &args),
         Command::Flamegraph(args) => flamegraph::run(config.as_deref(), &args),
         Command::Diagnose(args) => return diagnose::run(&args),
+        Command::Doctor(args) => return doctor::run(&args),
     }?;
     Ok(ExitCode::SUCCESS)
 }

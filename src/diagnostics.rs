@@ -23,6 +23,7 @@
 //! # drop(door); Ok(()) }
 //! ```
 
+mod allocator;
 mod build_info;
 mod builder;
 pub mod capture;
@@ -30,6 +31,7 @@ pub(crate) mod captures;
 mod config;
 mod console;
 pub mod diagnosis;
+pub mod doctor;
 mod door;
 pub mod flamegraph;
 pub(crate) mod folded;
@@ -47,6 +49,8 @@ mod profile;
 #[cfg(sampler)]
 mod sampler;
 pub mod stall;
+pub mod tasks;
+pub(crate) mod timeline;
 pub mod watch;
 
 use std::sync::{Arc, Mutex, PoisonError};
@@ -55,15 +59,18 @@ use axum::Router;
 use tracing::Subscriber;
 use tracing_subscriber::{Layer, registry::LookupSpan};
 
+pub use allocator::NoHeap;
 pub use build_info::BuildInfo;
 pub use builder::{BuildError, Builder};
-pub use config::{Config, ConsoleMode, Invalid, Stacks, Token};
+pub use config::{Config, ConsoleMode, HeapMode, Invalid, Stacks, Token};
 pub use diagnosis::Diagnosis;
+pub use doctor::Examination;
 pub use door::{Door, ServeError};
 #[cfg(tokio_unstable)]
 pub use hooks::Hooks;
 pub use profile::{Frame, Location, Mapping, Profile, Sample, ValueType};
 pub use stall::{Class, NoStall, Stall};
+pub use tasks::{TaskReport, TaskRow};
 pub use watch::{Ledger, WatchLayer};
 
 use crate::diagnostics::{capture::Captures, console::Console};
@@ -87,6 +94,10 @@ struct Inner {
     /// Taken apart once: the layer by `tracing_layer`, the server by `serve`.
     console: Mutex<Console>,
     exposition: Vec<metrics::Exposition>,
+    timeline: timeline::Timeline,
+    /// Who asks tasks where they wait.
+    #[cfg(all(sampler, tokio_unstable))]
+    asking: capture::Turns,
     /// What the hooks of all runtimes share; made with the first.
     #[cfg(tokio_unstable)]
     hooks: std::sync::OnceLock<Arc<hooks::Shared>>,
@@ -102,6 +113,7 @@ impl Thermograph {
     ///
     /// Put it on with [`Router::layer`] as the last and so outermost layer: it then sees the
     /// matched path, and its poll times cover all that runs for a request.
+    #[track_caller]
     pub fn layer(&self) -> WatchLayer {
         WatchLayer::new(self.inner.ledger)
     }
@@ -125,7 +137,7 @@ impl Thermograph {
         S: Subscriber + for<'span> LookupSpan<'span> + Send + Sync,
     {
         let console = self.console().take_layer();
-        self.inner.captures.spans().layer().and_then(console)
+        self.inner.captures.spans().layer().and_then(self.inner.timeline.layer()).and_then(console)
     }
 
     /// The routes under `/debug/` and `/metrics`, to mount where you want them.
@@ -148,6 +160,13 @@ impl Thermograph {
         let stalls = self.inner.stalls.store().newest();
         stall::name(&stalls);
         stalls.iter().map(|record| record.stall()).collect()
+    }
+
+    /// What this build and this machine can show and what they cannot, with what mends it.
+    ///
+    /// It reads debug information, which takes a tenth of a second: not for a worker.
+    pub fn doctor(&self) -> Examination {
+        Examination::of(self)
     }
 
     /// For tests of an app: fails when dropped, if a handler stalled in between.

@@ -1,4 +1,7 @@
-//! The binary: parse, run.
+//! The binary: allocator, parse, run.
+
+#[cfg(target_os = "linux")]
+mod allocator;
 
 use std::process::ExitCode;
 

@@ -31,6 +31,7 @@ use std::sync::{
 use axum::Router;
 
 pub use config::{Config, Invalid};
+pub use middleware::with_request_ids;
 
 use self::{
     body::Bodies,
@@ -61,6 +62,12 @@ impl Service {
 
     /// The routes, with the middleware that belongs to them.
     pub fn router(&self) -> Router {
+        with_request_ids(self.anonymous_router())
+    }
+
+    /// The same without request ids, for whoever puts layers on that must see them: those belong
+    /// around the layers, by [`with_request_ids`].
+    pub fn anonymous_router(&self) -> Router {
         middleware::stack(routes::router(self), &self.inner.config)
     }
 

@@ -35,12 +35,12 @@ pub(crate) enum Kind {
     Watched,
     /// Without the console.
     ConsoleOff,
-    /// With the console, to which nobody attaches.
+    /// With the console, to which somebody may attach.
     ConsoleOnAttach,
 }
 
-/// Serves until the standard input ends; says the addresses of its apps first, and then that of
-/// the diagnostics' door, if there is one.
+/// Serves until the standard input ends; says the addresses of its apps first, then that of the
+/// console, if there is one, and then that of the diagnostics' door, if there is one.
 pub(crate) fn serve(kind: Kind) -> anyhow::Result<()> {
     // Stopped, it would not see the end of its standard input.
     set_parent_process_death_signal(Some(Signal::KILL))?;
@@ -51,7 +51,7 @@ pub(crate) fn serve(kind: Kind) -> anyhow::Result<()> {
         let unwatched = WatchLayer::new(Ledger::leak(256));
         let app = || app(get(hello));
         let apps = vec![app(), app().layer(Identity::new()), app().layer(unwatched)];
-        return runtime.block_on(listen(apps, None));
+        return runtime.block_on(listen(apps, []));
     }
     let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
     let thermograph = Thermograph::builder().listen(any).console_listen(any);
@@ -69,7 +69,8 @@ pub(crate) fn serve(kind: Kind) -> anyhow::Result<()> {
             app(get(traced))
         }
     };
-    runtime.block_on(listen(vec![app.layer(thermograph.layer())], Some(door.address())))
+    let doors = door.console_address().into_iter().chain([door.address()]);
+    runtime.block_on(listen(vec![app.layer(thermograph.layer())], doors))
 }
 
 fn app(handler: axum::routing::MethodRouter) -> Router {
@@ -94,7 +95,10 @@ fn subscribe(thermograph: &Thermograph) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn listen(apps: Vec<Router>, door: Option<SocketAddr>) -> anyhow::Result<()> {
+async fn listen(
+    apps: Vec<Router>,
+    doors: impl IntoIterator<Item = SocketAddr>,
+) -> anyhow::Result<()> {
     let mut servers = JoinSet::new();
     let mut addresses = Vec::new();
     for app in apps {
@@ -105,7 +109,7 @@ async fn listen(apps: Vec<Router>, door: Option<SocketAddr>) -> anyhow::Result<(
         addresses.push(listener.local_addr()?.to_string());
         servers.spawn(async { axum::serve(listener, app).await });
     }
-    addresses.extend(door.map(|door| door.to_string()));
+    addresses.extend(doors.into_iter().map(|door| door.to_string()));
     println!("{}", addresses.join(" "));
     servers.join_next().await.context("no server")???;
     Ok(())

@@ -10,6 +10,7 @@
 //! | `captures` | the same with wall-clock time | ≥ 0.97 |
 //! | `stack` | from the threshold to the stack of a stall, median | < 1 ms |
 //! | `console` | a hello with tokio-console compiled in, nobody attached : without | ≥ 0.98 |
+//! | `console` | the same with one attached : without | ≥ 0.80 |
 //! | `http` | the service over HTTP, 64 connections : its engine called in a loop | ≥ 0.9 |
 //! | `python` | the service : onnxruntime f32 behind FastAPI and uvicorn | ≥ 1.0 |
 //! | `soak` | longest poll on a runtime worker under 64 clients, and no error | < 10 ms |
@@ -20,6 +21,7 @@
 //! cargo bench --profile profiling --bench ratios -- --quick --strict
 //! ```
 
+mod attached;
 mod captures;
 mod client;
 mod console;

@@ -5,6 +5,7 @@ use std::{net::SocketAddr, time::Duration};
 use anyhow::{Context as _, ensure};
 
 use crate::{
+    attached::Attached,
     client::{self, Clients, Requests},
     pin::Side,
     process::{Process, pinned_threads},
@@ -25,6 +26,8 @@ pub(crate) struct Server {
     process: Process,
     addresses: Vec<SocketAddr>,
     clients: Clients,
+    /// A console that is attached to it.
+    console: Option<Attached>,
 }
 
 /// The kind of a process, and which of its apps.
@@ -36,11 +39,21 @@ pub(crate) type App = (&'static str, usize);
 /// Processes differ a little for no reason but where things lie in memory: several pairs of them
 /// take turns.
 pub(crate) fn pairs(rounds: Rounds, apps: [App; 2]) -> anyhow::Result<Vec<Pair>> {
+    prepared_pairs(rounds, apps, |_| Ok(()))
+}
+
+/// The same, where something is done with each second side before its first turn.
+pub(crate) fn prepared_pairs(
+    rounds: Rounds,
+    apps: [App; 2],
+    mut prepare: impl FnMut(&mut Server) -> anyhow::Result<()>,
+) -> anyhow::Result<Vec<Pair>> {
     let mut pairs = Vec::new();
     while pairs.len() < rounds.pairs {
         // Processes first: they would inherit the client's core.
         let mut sides = [Server::start(apps[0])?, Server::start(apps[1])?];
         let _pinned = Side::Client.pin()?;
+        prepare(&mut sides[1])?;
         let life = Rounds { pairs: LIFE.min(rounds.pairs - pairs.len()), ..rounds };
         pairs.extend(life.pairs(|side, length| sides[side].turn(length))?);
     }
@@ -62,12 +75,25 @@ impl Server {
             threads = process.wait("its watchdog ran", look)?;
         }
         ensure!(has_watchdog(&threads) == (kind != "plain"), "{kind} has the threads {threads:?}");
-        Ok(Self { process, addresses, clients })
+        Ok(Self { process, addresses, clients, console: None })
     }
 
     /// What it said last: the diagnostics' door, after its apps.
     pub(crate) fn door(&self) -> anyhow::Result<SocketAddr> {
         self.addresses.last().copied().context("it has no door")
+    }
+
+    /// Attaches a console for good. The clients stay connected, or connect anew, so that the console
+    /// shows their connections too.
+    pub(crate) fn attach(&mut self, anew: bool) -> anyhow::Result<()> {
+        // Before the door.
+        let console = self.addresses.iter().rev().nth(1).context("it has no console")?;
+        self.console = Some(Attached::to(*console)?);
+        if anew {
+            let app = self.addresses.first().context("it has no app")?;
+            self.clients = Clients::connect(*app, CONNECTIONS)?;
+        }
+        Ok(())
     }
 
     /// Drives it, and stops it afterwards.
@@ -80,6 +106,9 @@ impl Server {
 
     /// Asks for hellos, one after the other on every connection.
     pub(crate) fn drive(&mut self, length: Duration) -> anyhow::Result<Sample> {
+        if let Some(console) = &self.console {
+            console.ensure_attached()?;
+        }
         let requests: Requests = [client::get("/")].into();
         let before = self.process.cpu_seconds()?;
         let (requests, seconds) = self.clients.drive(&requests, length)?;

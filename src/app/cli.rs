@@ -4,7 +4,10 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 
-use super::{capture, captures, diagnose, diff, flamegraph, handlers, load, model, perf, serve};
+use super::{
+    capture, captures, diagnose, diff, doctor, flamegraph, handlers, load, model, perf, serve,
+    tasks, trace,
+};
 
 /// An AI API that shows from the inside which handlers run hot and which block the executor.
 #[derive(Debug, Parser)]
@@ -38,10 +41,16 @@ pub enum Command {
     Diff(diff::Args),
     /// Say which handler of a running service is ill, why, and what to try.
     Diagnose(diagnose::Args),
+    /// Say what a running service can show and what it cannot, with the line that mends it.
+    Doctor(doctor::Args),
     /// Print what each handler of a running service has cost.
     Handlers(handlers::Args),
     /// Record a service with perf while it is driven, and compare that with our own capture.
     Perf(perf::Args),
+    /// Print what every task of a running service is, and what it waits for.
+    Tasks(tasks::Args),
+    /// Record a timeline of a running service: polls, requests, stalls and spans, for Perfetto.
+    Trace(trace::Args),
     /// Start a service, drive it, and draw flame graphs of what it did.
     Flamegraph(flamegraph::Args),
 }

@@ -3,14 +3,14 @@
 //! It asks no service: both captures are files that were kept.
 
 use std::{
-    fs,
     path::{Path, PathBuf},
     time::SystemTime,
 };
 
-use anyhow::Context as _;
-
-use super::{capture::Kept, captures::Place};
+use super::{
+    capture::Kept,
+    captures::{Place, write},
+};
 use crate::diagnostics::captures::{Folder, Form, Kind, Name, Side, draw_difference};
 
 /// Draw what changed between two captures.
@@ -64,12 +64,6 @@ fn of(before: &str, after: &str) -> String {
     };
     let (before, after) = (subject(before), subject(after));
     if before == after { after } else { format!("{before}-{after}") }
-}
-
-fn write(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
-    let folder = path.parent().map_or(Ok(()), fs::create_dir_all);
-    let written = folder.and_then(|()| fs::write(path, bytes));
-    written.with_context(|| format!("cannot write {}", path.display()))
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
     sync::Arc,
+    thread,
     time::Duration,
 };
 
@@ -15,11 +16,11 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     config::{self, Config, Flag},
-    server, shutdown, telemetry,
+    server, shutdown, task, telemetry,
 };
 use crate::{
-    diagnostics::{BuildInfo, Door, Thermograph, label},
-    service::{Service, badge},
+    diagnostics::{Door, Thermograph, doctor, label},
+    service::{Service, badge, with_request_ids},
 };
 
 /// Serve the AI API, and the diagnostics beside it.
@@ -68,9 +69,6 @@ pub fn run(file: Option<&Path>, args: &Args) -> anyhow::Result<()> {
         .metrics(move || rendered.render())
         .build()?;
     telemetry::init(&config.log, &thermograph)?;
-    for missing in BuildInfo::CURRENT.missing() {
-        tracing::error!("{missing}");
-    }
     let door = thermograph.serve()?;
     // Threads of the engine compute for whoever asked.
     badge::install(|| {
@@ -92,6 +90,22 @@ pub fn run(file: Option<&Path>, args: &Args) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Says in one line what can be shown, once that is known: the start does not wait for it.
+fn examine(thermograph: &Thermograph) -> anyhow::Result<()> {
+    let thermograph = thermograph.clone();
+    let examine = move || {
+        let examination = thermograph.doctor();
+        let line = format!("doctor: {}; see /debug/doctor", examination.summary());
+        match examination.worst() {
+            doctor::State::Good => tracing::info!("{line}"),
+            doctor::State::Warning => tracing::warn!("{line}"),
+            doctor::State::Bad => tracing::error!("{line}"),
+        }
+    };
+    thread::Builder::new().name("thermo-doctor".to_owned()).spawn(examine)?;
+    Ok(())
+}
+
 async fn serve(
     config: &Config,
     service: &Service,
@@ -109,16 +123,18 @@ async fn serve(
 
     let stop = CancellationToken::new();
     shutdown::on_signal(stop.clone())?;
-    tokio::spawn(keep_up(metrics));
+    task::spawn("metrics upkeep", keep_up(metrics));
     announce(&addresses, args.addresses_file.as_deref())?;
+    examine(thermograph)?;
 
     let draining = service.clone();
     let stopped = stop.clone();
-    tokio::spawn(async move {
+    task::spawn("drain", async move {
         stopped.cancelled().await;
         draining.drain();
     });
-    let app = service.router().layer(thermograph.layer());
+    // Request ids outside of the layer: what it shows of a request carries the id.
+    let app = with_request_ids(service.anonymous_router().layer(thermograph.layer()));
     server::run(listener, app, &config.api, stop).await;
     Ok(())
 }

@@ -19,7 +19,7 @@ use axum::{
 };
 use http::{HeaderValue, Version, header};
 use hyper_util::{
-    rt::{TokioExecutor, TokioIo, TokioTimer},
+    rt::{TokioIo, TokioTimer},
     server::{conn::auto, graceful::GracefulShutdown},
     service::TowerToHyperService,
 };
@@ -30,7 +30,10 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::config::Api;
+use super::{
+    config::Api,
+    task::{self, Streams},
+};
 
 /// Serves `app` on `listener` until `stop`, then drains: for `shutdown_grace` connections are
 /// still taken and answers ask to close them; after it, what is on its way has `drain_timeout`.
@@ -53,14 +56,14 @@ pub(crate) async fn run(listener: TcpListener, app: Router, api: &Api, stop: Can
 
 struct Connections {
     app: Router,
-    builder: auto::Builder<TokioExecutor>,
+    builder: auto::Builder<Streams>,
     graceful: GracefulShutdown,
     permits: Arc<Semaphore>,
 }
 
 impl Connections {
     fn new(app: Router, api: &Api) -> Self {
-        let mut builder = auto::Builder::new(TokioExecutor::new());
+        let mut builder = auto::Builder::new(Streams);
         builder.http1().timer(TokioTimer::new()).header_read_timeout(api.idle_timeout);
         let keep_alive = api.idle_timeout;
         builder.http2().timer(TokioTimer::new()).keep_alive_interval(keep_alive);
@@ -100,12 +103,14 @@ impl Connections {
         let service = TowerToHyperService::new(self.app.clone());
         let connection = self.builder.serve_connection(TokioIo::new(stream), service);
         let connection = self.graceful.watch(connection.into_owned());
-        tokio::spawn(async move {
+        let served = async move {
             if let Err(error) = connection.await {
                 tracing::debug!(error, "a connection ended");
             }
             drop(permit);
-        });
+        };
+        // Boxed: tokio-console warns of tasks over a kilobyte.
+        task::spawn("connection", Box::pin(served));
     }
 
     async fn drain(self, timeout: Duration) {

@@ -2,10 +2,12 @@
 
 use tokio_util::sync::CancellationToken;
 
+use super::task;
+
 /// Cancels the token at the first signal; ends the process at the second.
 pub(crate) fn on_signal(stop: CancellationToken) -> std::io::Result<()> {
     let mut signals = Signals::listen()?;
-    tokio::spawn(async move {
+    task::spawn("signals", async move {
         let name = signals.next().await;
         tracing::info!(signal = name, "stopping; a second signal ends at once");
         stop.cancel();

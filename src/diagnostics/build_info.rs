@@ -21,8 +21,8 @@ impl BuildInfo {
         let mut missing = Vec::new();
         if !self.tokio_unstable {
             missing.push(
-                "built without `--cfg tokio_unstable`: tokio-console will stay empty; unset \
-                 RUSTFLAGS (it replaces the flags in .cargo/config.toml) or add \
+                "built without `--cfg tokio_unstable`: tokio-console is off and tasks have no \
+                 names; unset RUSTFLAGS (it replaces the flags in .cargo/config.toml) or add \
                  `--cfg tokio_unstable` to it, and build again",
             );
         }

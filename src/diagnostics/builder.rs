@@ -10,8 +10,9 @@ use std::{
 use thiserror::Error;
 
 use super::{
-    Config, ConsoleMode, Inner, Invalid, Ledger, Stacks, Thermograph, Token, capture::Captures,
-    captures::Folder, console::Console, history::History, metrics::Exposition, stall,
+    Config, ConsoleMode, HeapMode, Inner, Invalid, Ledger, Stacks, Thermograph, Token,
+    capture::Captures, captures::Folder, console::Console, history::History, metrics::Exposition,
+    stall,
 };
 
 /// Builds a [`Thermograph`]; every setter has a default that suits a laptop.
@@ -64,6 +65,13 @@ impl Builder {
         self
     }
 
+    /// Sets how many requests a second tokio-console shows by name; see
+    /// [`Config::named_per_second`] for what a row takes.
+    pub fn named_per_second(mut self, most: u32) -> Self {
+        self.config.named_per_second = most;
+        self
+    }
+
     /// Sets how many handlers the ledger keeps apart; more memory, finer rows.
     pub fn max_handlers(mut self, max: usize) -> Self {
         self.config.max_handlers = max;
@@ -79,6 +87,12 @@ impl Builder {
     /// Sets whether stalls have stacks; see [`Stacks`] for what that takes.
     pub fn stacks(mut self, stacks: Stacks) -> Self {
         self.config.stacks = stacks;
+        self
+    }
+
+    /// Sets when memory is sampled; see [`HeapMode`] for what each choice shows.
+    pub fn heap(mut self, heap: HeapMode) -> Self {
+        self.config.heap = heap;
         self
     }
 
@@ -113,6 +127,7 @@ impl Builder {
         let Self { config, exposition } = self;
         config.validate()?;
         let ledger = Ledger::leak_with(config.max_handlers, config.threshold);
+        ledger.budget().set(config.named_per_second);
         let signals = config.stacks == Stacks::Signal;
         let stalls = stall::Watch::start(ledger, config.max_stalls, signals)?;
         let history = History::start(ledger, Arc::clone(stalls.store()))?;
@@ -120,10 +135,13 @@ impl Builder {
             ledger,
             history,
             stalls,
-            captures: Captures::default(),
+            captures: Captures::new(config.heap),
             folder: Arc::new(Folder::new(&config.folder, config.max_captures)),
-            console: Mutex::new(Console::new(config.console)),
+            console: Mutex::new(Console::new(config.console, ledger.budget())),
             exposition,
+            timeline: super::timeline::Timeline::default(),
+            #[cfg(all(sampler, tokio_unstable))]
+            asking: super::capture::Turns::default(),
             #[cfg(tokio_unstable)]
             hooks: std::sync::OnceLock::new(),
             config,

@@ -1,6 +1,7 @@
 //! Captures: profiles over a window, one of a kind at a time.
 
 mod cpu;
+mod heap;
 mod spans;
 #[cfg(sampler)]
 pub(crate) mod tally;
@@ -12,10 +13,17 @@ use std::time::Duration;
 
 use thiserror::Error;
 
+#[cfg(all(sampler, tokio_unstable))]
+pub(crate) use self::turn::Turn;
 #[cfg(sampler)]
 use self::wall::Wall;
-pub(crate) use self::{cpu::Cpu, spans::Spans, turn::Turns};
-use super::profile::Profile;
+pub(crate) use self::{
+    cpu::Cpu,
+    heap::{Heap, Memory},
+    spans::{Spans, is_of_the_program},
+    turn::{Pace, Turns},
+};
+use super::{allocator::NoHeap, config::HeapMode, profile::Profile};
 
 /// The window of a capture.
 #[derive(Clone, Copy, Debug)]
@@ -49,21 +57,45 @@ pub enum CaptureError {
     /// The system does not let stacks be taken.
     #[error("{0}")]
     NoStacks(String),
+    /// The program lacks what it takes to sample memory.
+    #[error("{0}")]
+    NoHeap(NoHeap),
+    /// The configuration says that memory is not sampled.
+    #[error("memory is not sampled: heap = \"off\"; set diagnostics.heap to on-demand or always")]
+    HeapOff,
+    /// jemalloc does not do as it is told.
+    #[error("memory is not sampled: {0}")]
+    Heap(#[from] std::io::Error),
     /// The thread that names the stacks panicked.
     #[error("naming the stacks failed: {0}")]
     Naming(#[from] tokio::task::JoinError),
 }
 
 /// Everything that can be captured.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Captures {
     cpu: Cpu,
+    heap: Heap,
     spans: Spans,
     #[cfg(sampler)]
     wall: Wall,
 }
 
 impl Captures {
+    pub(crate) fn new(heap: HeapMode) -> Self {
+        Self {
+            cpu: Cpu::default(),
+            heap: Heap::new(heap),
+            spans: Spans::default(),
+            #[cfg(sampler)]
+            wall: Wall::default(),
+        }
+    }
+
+    pub(crate) fn heap(&self) -> &Heap {
+        &self.heap
+    }
+
     pub(crate) fn spans(&self) -> &Spans {
         &self.spans
     }
@@ -75,6 +107,7 @@ impl Captures {
     ) -> Result<Profile, CaptureError> {
         match kind {
             Kind::Cpu { frequency } => self.cpu.capture(frequency, window).await,
+            Kind::Memory(memory) => self.heap.capture(memory, window).await,
             Kind::Spans => self.spans.capture(window).await,
             #[cfg(sampler)]
             Kind::Wall { frequency } => self.wall.capture(frequency, window).await,
@@ -91,6 +124,8 @@ impl Captures {
 pub(crate) enum Kind {
     /// CPU time, `frequency` samples a second of it.
     Cpu { frequency: u32 },
+    /// Memory that was allocated in the window.
+    Memory(Memory),
     /// Time in the spans that the program chose.
     Spans,
     /// Wall-clock time of threads while they poll, `frequency` samples a second.

@@ -12,7 +12,10 @@ use serde::{Deserialize, Serialize};
 use subtle::ConstantTimeEq as _;
 use thiserror::Error;
 
-use super::{stall, watch::Ledger};
+use super::{
+    stall,
+    watch::{Budget, Ledger},
+};
 
 /// Where the diagnostics listen, who may ask, and when the console is on.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
@@ -23,11 +26,16 @@ pub struct Config {
     /// Token that every request must carry, as `authorization: Bearer …` or as the password of
     /// basic authentication. Needed when `listen` is not loopback. Default is none.
     pub token: Token,
-    /// When tokio-console is fed. Default is `on-attach`.
+    /// When tokio-console is fed. Without `--cfg tokio_unstable` it is off, whatever stands here.
+    /// Default is `on-attach`.
     pub console: ConsoleMode,
     /// Address that tokio-console attaches to; must be loopback, since its protocol has no
     /// authentication. Default is `127.0.0.1:6669`.
     pub console_listen: SocketAddr,
+    /// Most requests a second that tokio-console shows as rows of their own, named after their
+    /// handler, 0 to 1000; a tenth of them at once. A row takes 50 KiB until 6 s after its end.
+    /// Default is 200.
+    pub named_per_second: u32,
     /// Most handlers that the ledger keeps apart; further ones share one row. Default is 256.
     pub max_handlers: usize,
     /// Length from which a poll is a stall, 1 ms to 10 s. Default is 10 ms.
@@ -42,6 +50,8 @@ pub struct Config {
     pub folder: PathBuf,
     /// Most captures in it; past them no further one is kept, and none deleted. Default is 200.
     pub max_captures: usize,
+    /// When memory is sampled. Default is `on-demand`.
+    pub heap: HeapMode,
 }
 
 /// Whether stalls have stacks.
@@ -71,6 +81,21 @@ pub enum ConsoleMode {
     Off,
 }
 
+/// When memory is sampled, in a program whose allocator is jemalloc with profiling.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum HeapMode {
+    /// While somebody captures it: costs nothing otherwise, and shows what was allocated in the
+    /// window of the capture.
+    #[default]
+    OnDemand,
+    /// From the start: shows all that lives, at the price of a stack for each half megabyte that is
+    /// allocated.
+    Always,
+    /// Never.
+    Off,
+}
+
 /// A secret that is compared in constant time and never printed.
 #[derive(Clone, Default, Deserialize, PartialEq)]
 #[serde(transparent)]
@@ -95,12 +120,14 @@ impl Default for Config {
             token: Token::default(),
             console: ConsoleMode::default(),
             console_listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 6669)),
+            named_per_second: Budget::PER_SECOND,
             max_handlers: 256,
             threshold: Ledger::THRESHOLD,
             stacks: Stacks::default(),
             max_stalls: 256,
             folder: PathBuf::from("."),
             max_captures: 200,
+            heap: HeapMode::default(),
         }
     }
 }
@@ -113,6 +140,8 @@ impl Config {
     pub const MAX_STALLS: usize = 10_000;
     /// Largest [`Config::max_captures`]; all are looked at whenever one is kept.
     pub const MAX_CAPTURES: usize = 10_000;
+    /// Largest [`Config::named_per_second`].
+    pub const MAX_NAMED_PER_SECOND: u32 = 1000;
 
     /// Checks what the types cannot say.
     pub fn validate(&self) -> Result<(), Invalid> {
@@ -130,6 +159,13 @@ impl Config {
                 value: self.console_listen.to_string(),
                 allowed: "a loopback address such as 127.0.0.1:6669 (the console has no \
                           authentication; reach it through an SSH tunnel)",
+            });
+        }
+        if self.named_per_second > Self::MAX_NAMED_PER_SECOND {
+            return Err(Invalid {
+                field: "named_per_second",
+                value: self.named_per_second.to_string(),
+                allowed: "0 to 1000",
             });
         }
         if !(1..=Self::MAX_HANDLERS).contains(&self.max_handlers) {
@@ -180,6 +216,11 @@ impl Token {
     /// Whether no token is set.
     pub fn is_none(&self) -> bool {
         self.0.is_empty()
+    }
+
+    /// Its bytes.
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
     }
 
     /// Compares in a time that does not depend on where the two differ.
@@ -234,6 +275,16 @@ mod tests {
         assert_eq!(open.validate().expect_err("open").field, "console_listen");
         let off = Config { console: ConsoleMode::Off, ..open };
         assert_eq!(off.validate(), Ok(()));
+    }
+
+    #[test]
+    fn requests_in_the_console_have_a_bound() {
+        for (named_per_second, is_allowed) in [(0, true), (1_000, true), (1_001, false)] {
+            let config = Config { named_per_second, ..Config::default() };
+            let error = config.validate().err().map(|error| error.to_string());
+            let refused = "named_per_second: `1001` is not allowed: 0 to 1000";
+            assert_eq!(error, (!is_allowed).then(|| refused.to_owned()));
+        }
     }
 
     #[test]

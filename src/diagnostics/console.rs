@@ -4,8 +4,14 @@
 //! [`Gate`] that opens with the first call of a console and closes with the end of the last; tasks
 //! spawned before that are not shown, unless the mode is `always`. Its server runs on a thread and
 //! runtime of its own, with no subscriber, so that it does not watch itself.
+//!
+//! Tokio's tasks are connections. Requests are shown beside them, by a span that the
+//! [layer](crate::diagnostics::Thermograph::layer) makes for some of them while a console is
+//! attached (`watch/row`).
 
-use std::{net::TcpListener, thread};
+mod valve;
+
+use std::{net::TcpListener, thread, time::Duration};
 
 use axum::{
     Router,
@@ -16,44 +22,71 @@ use axum::{
 };
 use console_subscriber::{ConsoleLayer, ServerParts};
 use http_body_util::BodyExt as _;
-use tokio::runtime;
+use tokio::{runtime, task};
 use tokio_util::sync::CancellationToken;
-use tracing::{Metadata, Subscriber, level_filters::LevelFilter, subscriber::NoSubscriber};
+use tracing::{Subscriber, subscriber::NoSubscriber};
 use tracing_subscriber::{Layer, registry::LookupSpan};
 
+use self::valve::Valve;
 use super::{
+    build_info::BuildInfo,
     config::ConsoleMode,
-    gate::{Gate, Hold},
+    gate::Hold,
+    watch::{Attached, Budget},
 };
+
+/// How long what has ended is kept: as long as tokio-console shows it.
+///
+/// Each row has two histograms of 24 KiB, so that a thousand rows a second are 300 MiB.
+const RETENTION: Duration = Duration::from_secs(6);
 
 /// The console's two ends, each taken once.
 pub(crate) struct Console {
-    gate: Gate,
-    /// Keeps the gate open for good in mode `always`.
-    always: Option<Hold>,
+    tap: Tap,
+    /// Keeps it open for good in mode `always`.
+    always: Option<Open>,
     layer: Option<ConsoleLayer>,
     server: Option<console_subscriber::Server>,
 }
 
+/// Where what the console shows comes from.
+#[derive(Clone, Debug)]
+struct Tap {
+    valve: Valve,
+    requests: &'static Budget,
+}
+
+/// Keeps a [`Tap`] open.
+#[derive(Debug)]
+struct Open {
+    // First: no request is shown to a closed gate.
+    _requests: Attached,
+    _gate: Hold,
+}
+
 impl Console {
-    pub(crate) fn new(mode: ConsoleMode) -> Self {
-        let gate = Gate::new(is_runtime, LevelFilter::TRACE);
-        let (layer, server) = match mode {
-            ConsoleMode::Off => (None, None),
-            ConsoleMode::OnAttach | ConsoleMode::Always => {
-                let (layer, server) = ConsoleLayer::builder().build();
-                (Some(layer), Some(server))
-            }
-        };
-        let always = (mode == ConsoleMode::Always).then(|| gate.hold());
-        Self { gate, always, layer, server }
+    /// A console, unless its mode is `off`; with `tokio_unstable` only, without which Tokio tells
+    /// nothing and the console's layer refuses to be built.
+    pub(crate) fn new(mode: ConsoleMode, requests: &'static Budget) -> Self {
+        let tap = Tap { valve: Valve::new(), requests };
+        if mode == ConsoleMode::Off || !BuildInfo::CURRENT.tokio_unstable {
+            return Self { tap, always: None, layer: None, server: None };
+        }
+        let (layer, server) = ConsoleLayer::builder().retention(RETENTION).build();
+        let always = (mode == ConsoleMode::Always).then(|| tap.open());
+        Self { tap, always, layer: Some(layer), server: Some(server) }
     }
 
     pub(crate) fn take_layer<S>(&mut self) -> Option<impl Layer<S> + Send + Sync + use<S>>
     where
         S: Subscriber + for<'span> LookupSpan<'span>,
     {
-        self.layer.take().map(|layer| layer.with_filter(self.gate.clone()))
+        self.layer.take().map(|layer| layer.with_filter(self.tap.valve.clone()))
+    }
+
+    /// Tasks and resources that were not shown, past what a console can take.
+    pub(crate) fn refused(&self) -> [(&'static str, u64); 2] {
+        self.tap.valve.refused()
     }
 
     pub(crate) fn has_server(&self) -> bool {
@@ -63,14 +96,21 @@ impl Console {
     /// The server's half, to be run by [`Server::spawn`]; none where the console is off or served already.
     pub(crate) fn take_server(&mut self) -> Option<Server> {
         let parts = self.server.take()?.into_parts();
-        Some(Server { parts, gate: self.gate.clone() })
+        Some(Server { parts, tap: self.tap.clone() })
+    }
+}
+
+impl Tap {
+    fn open(&self) -> Open {
+        let gate = self.valve.gate().hold();
+        Open { _requests: self.requests.attach(), _gate: gate }
     }
 }
 
 impl std::fmt::Debug for Console {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Console")
-            .field("gate", &self.gate)
+            .field("tap", &self.tap)
             .field("always", &self.always.is_some())
             .finish_non_exhaustive()
     }
@@ -79,7 +119,7 @@ impl std::fmt::Debug for Console {
 /// What a console attaches to.
 pub(crate) struct Server {
     parts: ServerParts,
-    gate: Gate,
+    tap: Tap,
 }
 
 impl Server {
@@ -98,11 +138,13 @@ impl Server {
     }
 
     async fn serve(self, listener: TcpListener, stop: CancellationToken) {
-        let Self { parts: ServerParts { instrument_server, aggregator, .. }, gate } = self;
-        let aggregator = tokio::spawn(aggregator.run());
+        let Self { parts: ServerParts { instrument_server, aggregator, .. }, tap } = self;
+        // It empties its queue once a second, at once: by Tokio's budget of a task's poll it would
+        // take 128 events each time, while the rest piles up.
+        let aggregator = tokio::spawn(task::unconstrained(aggregator.run()));
         let app = Router::new()
             .route_service("/rs.tokio.console.instrument.Instrument/{call}", instrument_server)
-            .layer(middleware::from_fn_with_state(gate, attached));
+            .layer(middleware::from_fn_with_state(tap, attached));
         // A listener that the runtime refuses is as good as one that ended: there is no console.
         if let Ok(listener) = tokio::net::TcpListener::from_std(listener) {
             tokio::select! {
@@ -115,22 +157,14 @@ impl Server {
     }
 }
 
-/// Holds the gate open while a call of the console, a stream of updates above all, lasts.
-async fn attached(State(gate): State<Gate>, request: Request, next: Next) -> Response {
-    let hold = gate.hold();
+/// Keeps the tap open while a call of the console, a stream of updates above all, lasts.
+async fn attached(State(tap): State<Tap>, request: Request, next: Next) -> Response {
+    let open = tap.open();
     let response = next.run(request).await;
     response.map(|body| {
         Body::new(body.map_frame(move |frame| {
-            let _held = &hold;
+            let _open = &open;
             frame
         }))
     })
-}
-
-/// What Tokio tells of its tasks and resources, as the console's own filter has it.
-fn is_runtime(meta: &Metadata<'_>) -> bool {
-    if meta.is_event() {
-        return meta.target().starts_with("runtime") || meta.target().starts_with("tokio");
-    }
-    meta.name().starts_with("runtime.") || meta.target().starts_with("tokio")
 }

@@ -14,7 +14,8 @@ pub(crate) fn fold(profile: &Profile) -> String {
 
 /// Folds without the machinery: for pictures.
 pub(crate) fn fold_without_plumbing(profile: &Profile) -> String {
-    fold_names(profile, plumbing::strip)
+    let is_memory = profile.values.last().is_some_and(|value| value.unit == "bytes");
+    fold_names(profile, if is_memory { plumbing::strip_of_memory } else { plumbing::strip })
 }
 
 /// Folds what `strip` leaves of each stack's names; the leaf's is the first.

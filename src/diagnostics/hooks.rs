@@ -31,13 +31,12 @@
 //!   ([`label::blocking`](crate::diagnostics::label::blocking) names that), for the future given to
 //!   `block_on`, or in a `LocalSet`.
 //! - A task that is polled inside of another poll on the same thread is part of that poll.
-//! - They remember the handlers of some 4000 tasks at a time; what is past that is counted in
-//!   `/metrics` and goes by the place where it was spawned. Each such place takes a row of the
-//!   ledger's bound.
+//! - They list 16,384 tasks at a time, for the whole process; what is past that is counted in
+//!   `/metrics`, is not in `/debug/tasks`, and goes by the place where it was spawned. Each such
+//!   place takes a row of the ledger's bound.
 
 mod origins;
 mod outermost;
-mod tasks;
 
 use std::{
     fmt,
@@ -51,8 +50,11 @@ use tokio::{
     task,
 };
 
-use self::{origins::Origins, tasks::Tasks};
-use super::watch::{Handler, Ledger, Slot};
+use self::origins::Origins;
+use super::{
+    tasks::{places::PLACES, table::TASKS},
+    watch::{Ledger, Moment, Slot},
+};
 
 /// Hooks for a Tokio runtime; made by [`Thermograph::hooks`].
 ///
@@ -75,7 +77,6 @@ pub struct Hooks {
 pub(crate) struct Shared {
     #[cfg(schedule_latency)]
     ledger: &'static Ledger,
-    tasks: Tasks,
     origins: Origins,
 }
 
@@ -126,7 +127,7 @@ impl Hooks {
     /// Sets all four hooks of a runtime that is to be built.
     pub fn install(self, runtime: &mut runtime::Builder) {
         let Self { shared, spawn, before, after, terminate } = self;
-        let (spawned, terminated) = (Arc::clone(&shared), Arc::clone(&shared));
+        let spawned = Arc::clone(&shared);
         #[cfg(schedule_latency)]
         {
             runtime.track_task_schedule_latency();
@@ -134,7 +135,7 @@ impl Hooks {
         }
         runtime
             .on_task_spawn(move |task| {
-                spawned.spawned(task.id());
+                spawned.spawned(task);
                 call(spawn.as_ref(), task);
             })
             .on_before_task_poll(move |task| {
@@ -142,18 +143,19 @@ impl Hooks {
                 if let Some(waited) = task.schedule_latency() {
                     shared.ledger.waits().ended(waited);
                 }
-                outermost::begin(number(task.id()), |number| shared.handler(number, task));
+                let number = number(task.id());
+                outermost::begin(number, || shared.origins.row(task.spawned_at()));
                 // A panic in it ends the worker, and with it the poll.
-                let poll = Polled;
+                let poll = Polled(number);
                 call(before.as_ref(), task);
                 mem::forget(poll);
             })
             .on_after_task_poll(move |task| {
-                let _poll = Polled;
+                let _poll = Polled(number(task.id()));
                 call(after.as_ref(), task);
             })
             .on_task_terminate(move |task| {
-                terminated.tasks.forget(number(task.id()));
+                TASKS.remove(number(task.id()));
                 call(terminate.as_ref(), task);
             });
     }
@@ -170,35 +172,24 @@ impl Shared {
         Self {
             #[cfg(schedule_latency)]
             ledger,
-            tasks: Tasks::new(),
             origins: Origins::new(ledger),
         }
     }
 
-    /// Tasks of handlers that are not known as such.
-    pub(crate) fn crowded_out(&self) -> u64 {
-        self.tasks.crowded_out()
-    }
-
-    fn spawned(&self, task: task::Id) {
+    fn spawned(&self, task: &TaskMeta<'_>) {
+        let at = task.spawned_at();
         let at_work = Slot::current().handler().filter(|handler| !handler.is_task());
-        if let Some(handler) = at_work {
-            self.tasks.remember(number(task), handler);
-        }
-    }
-
-    #[inline]
-    fn handler(&self, number: u64, task: &TaskMeta<'_>) -> &'static Handler {
-        self.tasks.handler(number).unwrap_or_else(|| self.origins.row(task.spawned_at()))
+        let row = at_work.unwrap_or_else(|| self.origins.row(at));
+        TASKS.add(number(task.id()), row, PLACES.number(at), Moment::now());
     }
 }
 
-/// A poll of a task, which ends when this is dropped.
-struct Polled;
+/// A poll of the task of this number, which ends when this is dropped.
+struct Polled(u64);
 
 impl Drop for Polled {
     fn drop(&mut self) {
-        outermost::end();
+        outermost::end(self.0);
     }
 }
 

@@ -3,6 +3,7 @@
 mod access;
 mod captures;
 mod diagnosis;
+mod doctor;
 mod error;
 mod index;
 mod ledger;
@@ -12,6 +13,8 @@ mod params;
 mod profiles;
 mod stalls;
 mod symbol;
+mod tasks;
+mod timeline;
 
 use axum::{
     Router,
@@ -33,13 +36,19 @@ use super::{Thermograph, live::Live};
 /// | `/debug/pprof/cmdline` | the command line, joined by NUL |
 /// | `/debug/pprof/block` | stalls, by their time |
 /// | `/debug/pprof/mutex` | of these, what waited for locks |
+/// | `/debug/pprof/heap` | memory that lives, by stack |
+/// | `/debug/pprof/allocs` | memory that was allocated, by stack |
 /// | `/debug/pprof/symbol` | names of addresses |
 /// | `/debug/fgprof` | wall-clock time in polls, by stack |
+/// | `/debug/pprof/goroutine` | tasks, by where they wait |
+/// | `/debug/pprof/trace` | a timeline of polls, for Perfetto |
+/// | `/debug/tasks` | tasks one by one |
 /// | `/debug/spans` | time in spans |
 /// | `/debug/stalls` | the newest stalls, and those to come |
 /// | `/debug/captures` | what was captured and kept; takes one more, and deletes |
 /// | `/debug/diff` | what changed between two of these |
 /// | `/debug/diagnosis` | verdicts over handlers |
+/// | `/debug/doctor` | what build and machine can show, and what mends it |
 /// | `/debug/handlers` | the ledger |
 /// | `/metrics` | the same for Prometheus |
 pub(crate) fn router(thermograph: &Thermograph) -> Router {
@@ -53,7 +62,12 @@ pub(crate) fn router(thermograph: &Thermograph) -> Router {
         .route("/debug/pprof/cmdline", get(index::cmdline))
         .route("/debug/pprof/block", get(profiles::block))
         .route("/debug/pprof/mutex", get(profiles::mutex))
+        .route("/debug/pprof/heap", get(profiles::heap))
+        .route("/debug/pprof/allocs", get(profiles::allocs))
         .route("/debug/pprof/symbol", get(symbol::get).post(symbol::post))
+        .route("/debug/pprof/goroutine", get(tasks::goroutine))
+        .route("/debug/pprof/trace", get(timeline::trace))
+        .route("/debug/tasks", get(tasks::tasks))
         .route("/debug/fgprof", get(profiles::wall))
         .route("/debug/spans", get(profiles::spans))
         .route("/debug/stalls", get(stalls::stalls))
@@ -61,6 +75,7 @@ pub(crate) fn router(thermograph: &Thermograph) -> Router {
         .route("/debug/captures/{file}", get(captures::file).delete(captures::delete))
         .route("/debug/diff", get(captures::diff))
         .route("/debug/diagnosis", get(diagnosis::diagnosis))
+        .route("/debug/doctor", get(doctor::doctor))
         .route("/debug/handlers", get(ledger::handlers))
         .route("/metrics", get(ledger::metrics))
         .fallback(unknown)

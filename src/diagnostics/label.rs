@@ -34,7 +34,10 @@ use std::{
 
 use pin_project_lite::pin_project;
 
-use super::watch::{self, Handler, Moment, Slot};
+use super::{
+    tasks::Stage,
+    watch::{self, Handler, Mark, Moment, Slot},
+};
 
 pin_project! {
     /// A future that is polled in the name of a handler; made by [`future`].
@@ -45,6 +48,9 @@ pin_project! {
         inner: F,
         // None where no handler was at work.
         handler: Option<&'static Handler>,
+        // When it was first polled.
+        began: Option<Moment>,
+        mark: Mark,
     }
 }
 
@@ -53,7 +59,7 @@ pin_project! {
 pub fn future<F: Future>(future: F) -> Labelled<F> {
     // A task's own row has no counts; where there are hooks, they name what it spawns.
     let handler = Slot::current().handler().filter(|handler| !handler.is_task());
-    Labelled { inner: future, handler }
+    Labelled { inner: future, handler, began: None, mark: Mark::default() }
 }
 
 /// Names a closure after the handler that is at work: CPU samples of the thread that runs it have
@@ -98,9 +104,18 @@ impl<F: Future> Future for Labelled<F> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
         let this = self.project();
+        let Some(handler) = *this.handler else { return this.inner.poll(cx) };
+        let start = Moment::now();
+        let began = *this.began.get_or_insert(start);
         // Written down when dropped, after a panic too.
-        let _poll = this.handler.map(|handler| watch::Poll::begin(handler, None, Moment::now(), 0));
-        this.inner.poll(cx)
+        let poll = watch::Poll::begin(handler, None, start, 0);
+        this.mark.labelled(poll.slot());
+        let polled = watch::traced(cx, |cx| this.inner.poll(cx));
+        drop(poll);
+        if polled.is_pending() {
+            this.mark.waits(Stage::Labelled, None, began, cx.waker());
+        }
+        polled
     }
 }
 

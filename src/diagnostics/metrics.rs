@@ -92,14 +92,22 @@ pub(crate) fn render(thermograph: &Thermograph) -> String {
         "Waits for a worker that no stall was charged with, for want of room.",
     );
     line(&mut text, format_args!("{name} {}", waits.dropped()));
+    let name = "thermograph_console_unnamed_requests_total";
+    head(&mut text, name, "counter", "Requests without a row in the console that was attached.");
+    line(&mut text, format_args!("{name} {}", thermograph.ledger().budget().refused()));
+    let name = "thermograph_console_refused_total";
+    head(&mut text, name, "counter", "What the console that was attached was not shown: too much.");
+    for (kind, refused) in thermograph.console().refused() {
+        line(&mut text, format_args!("{name}{{kind=\"{kind}\"}} {refused}"));
+    }
     let name = "thermograph_unwatched_threads";
     head(&mut text, name, "gauge", "Threads that poll handlers and are not watched for stalls.");
     line(&mut text, format_args!("{name} {}", Slot::crowded_out()));
     #[cfg(tokio_unstable)]
-    if let Some(hooks) = thermograph.inner.hooks.get() {
-        let name = "thermograph_unnamed_tasks_total";
-        head(&mut text, name, "counter", "Tasks of handlers past the bound, not named after them.");
-        line(&mut text, format_args!("{name} {}", hooks.crowded_out()));
+    {
+        let name = "thermograph_unlisted_tasks_total";
+        head(&mut text, name, "counter", "Tasks past the bound, not listed nor named by handler.");
+        line(&mut text, format_args!("{name} {}", super::tasks::table::TASKS.unlisted()));
     }
     for Exposition(render) in &thermograph.inner.exposition {
         text.push_str(&render());

@@ -39,6 +39,8 @@ const PRIMITIVES: [&str; 17] = [
 ];
 /// The diagnostics' own frames: every handler stands on them.
 const OURS: &str = "thermograph::diagnostics::";
+/// What jemalloc's functions begin with.
+const JEMALLOC: &str = "_rjem_";
 /// Functions of the C library that start a thread.
 const STARTS: [&str; 5] = ["_start", "__libc_start_main", "clone", "clone3", "start_thread"];
 
@@ -48,6 +50,33 @@ pub(crate) fn strip(names: &mut Vec<Cow<'_, str>>) {
     let mut is_leaf = true;
     names.retain(|name| std::mem::take(&mut is_leaf) || !is_plumbing(name));
     names.dedup();
+}
+
+/// Leaves the machinery out of a stack of memory: what asked for it is looked for, and the language's
+/// collections at the leaf are not that. The leaf stays where nothing else does.
+pub(crate) fn strip_of_memory(names: &mut Vec<Cow<'_, str>>) {
+    if names.iter().all(|name| is_plumbing(name)) {
+        names.truncate(1);
+    }
+    let is_only = names.len() == 1;
+    names.retain(|name| is_only || !is_plumbing(name));
+    names.dedup();
+}
+
+/// Whether a function is the allocator's, or what the language puts before it.
+#[cfg_attr(not(any(heap, test)), expect(dead_code, reason = "stacks of memory have it"))]
+pub(crate) fn allocates(name: &str) -> bool {
+    const PARTS: [&str; 7] = [
+        JEMALLOC,
+        "__rust_alloc",
+        "__rust_realloc",
+        "alloc::alloc::",
+        "core::alloc::",
+        "alloc::raw_vec::",
+        "tikv_jemallocator::",
+    ];
+    let name = name.trim_start_matches('<');
+    PARTS.iter().any(|part| name.starts_with(part)) || name.contains(" as core::alloc::")
 }
 
 /// The frame that says where an app stands: the first of its own code, or else of a library that
@@ -86,7 +115,10 @@ pub(crate) fn is_plumbing(name: &str) -> bool {
     // What is in a crate has a path: the thread `tokio-runtime-worker` and a span `h2` have none.
     let of = crate_of(name);
     let of_a_crate = name.contains("::") && (CRATES.contains(&of) || PRIMITIVES.contains(&of));
-    of_a_crate || STARTS.contains(&name) || name.trim_start_matches('<').starts_with(OURS)
+    of_a_crate
+        || STARTS.contains(&name)
+        || name.starts_with(JEMALLOC)
+        || name.trim_start_matches('<').starts_with(OURS)
 }
 
 /// The crate that a demangled name belongs to: `core` for `<core::Foo<T> as b::C>::d`, and `b`
@@ -144,6 +176,41 @@ mod tests {
             "clone3",
         ]);
         assert_eq!(left, ["core::hint::spin_loop", "app::hot::{{closure}}"]);
+    }
+
+    #[test]
+    fn of_memory_it_is_what_asked_for_it_that_stays() {
+        let stripped = |names: &[&'static str]| {
+            let mut names = names.iter().map(|name| Cow::Borrowed(*name)).collect();
+            strip_of_memory(&mut names);
+            names
+        };
+        let library = ["alloc::vec::Vec<T>::push", "core::iter::Iterator::for_each"];
+        let app = ["app::hoard", "app::hoard", "tokio::runtime::task::raw::poll", "clone3"];
+        assert_eq!(stripped(&[&library[..], &app].concat()), ["app::hoard"]);
+        // Where nobody chose anything, it is known at least for what it was.
+        assert_eq!(stripped(&[&library[..], &app[2..]].concat()), ["alloc::vec::Vec<T>::push"]);
+        assert_eq!(stripped(&["app::hoard"]), ["app::hoard"]);
+        assert!(stripped(&[]).is_empty());
+    }
+
+    #[test]
+    fn the_allocator_is_known_by_its_names() {
+        let its = [
+            "_rjem_je_prof_backtrace",
+            "__rust_alloc_zeroed",
+            "alloc::alloc::alloc",
+            "<alloc::alloc::Global as core::alloc::Allocator>::grow",
+            "<tikv_jemallocator::Jemalloc as core::alloc::global::GlobalAlloc>::alloc",
+            "alloc::raw_vec::RawVecInner<A>::with_capacity_in",
+        ];
+        assert!(its.into_iter().all(allocates));
+        let others = [
+            "alloc::vec::Vec<T>::push",
+            "<&A as rten_tensor::storage::Alloc>::alloc",
+            "app::alloc",
+        ];
+        assert!(!others.into_iter().any(allocates));
     }
 
     #[test]

@@ -23,7 +23,11 @@
     reason = "signals, timers and a thread's stack are the system's; each block says why it is safe"
 )]
 
+#[cfg(tokio_unstable)]
+mod awaits;
 mod handler;
+#[cfg(heap)]
+mod heap;
 mod modules;
 mod names;
 mod procfs;
@@ -34,6 +38,10 @@ mod signal;
 mod timer;
 mod unwind;
 
+#[cfg(tokio_unstable)]
+pub(crate) use self::awaits::{Asking, traced};
+#[cfg(heap)]
+pub(crate) use self::heap::{HeapEvent, HeapSession};
 pub(crate) use self::{
     handler::now as monotonic,
     modules::Module,

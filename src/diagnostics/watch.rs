@@ -5,23 +5,32 @@
 //! request of a handler allocates its row.
 
 mod body;
+mod budget;
 mod clock;
 mod future;
 mod handler;
 mod layer;
 mod ledger;
+#[cfg(tokio_unstable)]
+mod mark;
+#[cfg(not(tokio_unstable))]
+#[path = "watch/no_mark.rs"]
+mod mark;
 mod overrun;
 mod poll;
 mod request;
+mod row;
 mod shard;
 mod slot;
 mod snapshot;
 pub(crate) mod table;
 mod times;
 mod timings;
+pub(crate) mod track;
 mod trouble;
 mod waits;
 
+pub(crate) use budget::{Attached, Budget};
 pub(crate) use clock::Moment;
 pub use future::WatchFuture;
 #[cfg(tokio_unstable)]
@@ -29,8 +38,10 @@ pub(crate) use handler::TASK;
 pub(crate) use handler::{ByPlace, Handler};
 pub use layer::{Watch, WatchLayer};
 pub use ledger::Ledger;
+pub(crate) use mark::Mark;
 pub(crate) use overrun::{Ended, Overruns, PollId};
 pub(crate) use poll::Poll;
+pub(crate) use row::Row;
 #[cfg(tokio_unstable)]
 pub(crate) use slot::Outer;
 pub(crate) use slot::{Polling, Slot, handler_at};
@@ -42,3 +53,16 @@ pub(crate) use times::{Activity, Times};
 pub(crate) use times::{voluntary_waits, waited};
 pub use trouble::StallCounts;
 pub(crate) use waits::Waited;
+
+#[cfg(all(sampler, tokio_unstable))]
+pub(crate) use super::sampler::traced;
+
+/// Polls a watched future: where tasks are not listed, nobody asks where they wait.
+#[cfg(not(all(sampler, tokio_unstable)))]
+#[inline]
+pub(crate) fn traced<T>(
+    cx: &mut std::task::Context<'_>,
+    poll: impl FnOnce(&mut std::task::Context<'_>) -> std::task::Poll<T>,
+) -> std::task::Poll<T> {
+    poll(cx)
+}

@@ -15,12 +15,17 @@ pub(crate) use request_id::RequestId;
 
 use super::Config;
 
+/// Gives every request and its answer an id, `x-request-id`: the client's own, or a new one.
+///
+/// Outermost: answers of the layers inside have an id too.
+pub fn with_request_ids(router: Router) -> Router {
+    router.layer(from_fn(request_id::set))
+}
+
 /// Puts the middleware around the routes, all of it at once: axum boxes the future of every
 /// request for each call of `Router::layer`.
 pub(crate) fn stack(routes: Router, config: &Config) -> Router {
     let layers = ServiceBuilder::new()
-        // Outermost: every answer has an id, those of the layers below too.
-        .layer(from_fn(request_id::set))
         // Around the handler, so that a bug in one is a 500 and not a closed connection.
         .layer(CatchPanicLayer::custom(panic::answer))
         // Innermost: what is cut off here is the handler and nothing else.

@@ -28,6 +28,7 @@ fn what_is_printed_can_be_loaded_and_says_where_it_came_from() {
         "nice = 5  # default",
         "folder = \".\"  # default",
         "max_captures = 200  # default",
+        "named_per_second = 200  # default",
     ] {
         assert!(printed.contains(line), "{line}: {printed}");
     }
@@ -45,6 +46,12 @@ fn a_bad_value_stops_the_start_with_field_value_and_what_is_allowed() {
         ("[diagnostics]\nlisten = \"0.0.0.0:6060\"\n", &[], ["diagnostics.listen", "token"]),
         ("[diagnostics]\nmax_captures = 0\n", &[], ["diagnostics.max_captures = 0", "1 to 10000"]),
         ("[diagnostics]\nfolder = \"\"\n", &[], ["diagnostics.folder", "path of a folder"]),
+        (
+            "[diagnostics]\nnamed_per_second = 1001\n",
+            &[],
+            ["diagnostics.named_per_second = 1001", "0 to 1000"],
+        ),
+        ("[diagnostics]\nnamed_per_second = -1\n", &[], ["named_per_second = -1", "expected u32"]),
         ("[apo]\n", &[], ["apo", "expected one of `api`"]),
         ("", &[("THERMOGRAPH_PORT", "1")], ["THERMOGRAPH_PORT", "THERMOGRAPH_API_LISTEN"]),
         ("[models.m]\n", &[], ["models.m", "missing field `dir`"]),

@@ -2,6 +2,8 @@
 
 #[path = "../common/client.rs"]
 mod client;
+#[path = "../common/console.rs"]
+pub(crate) mod console;
 
 use std::{
     fs::File,

@@ -15,7 +15,10 @@ use std::{
 
 use axum::{Router, extract::Path, routing::get};
 use thermograph::diagnostics::{Builder, ConsoleMode, Door, Stall, Thermograph};
-use tokio::{net::TcpListener, runtime::Runtime};
+use tokio::{
+    net::TcpListener,
+    runtime::{self, Runtime},
+};
 
 pub(crate) use self::client::{PATIENCE, agent, get_bytes, tool, wait};
 
@@ -55,13 +58,30 @@ impl App {
     }
 
     pub(crate) fn with(ill: Router, configure: impl FnOnce(Builder) -> Builder) -> Self {
+        Self::on(ill, configure, |_, _| ())
+    }
+
+    /// The same on a runtime that tells of its tasks.
+    pub(crate) fn hooked(ill: Router) -> Self {
+        let install = |thermograph: &Thermograph, runtime: &mut runtime::Builder| {
+            thermograph.hooks().install(runtime);
+        };
+        Self::on(ill, |builder| builder, install)
+    }
+
+    fn on(
+        ill: Router,
+        configure: impl FnOnce(Builder) -> Builder,
+        prepare: impl FnOnce(&Thermograph, &mut runtime::Builder),
+    ) -> Self {
         let builder = Thermograph::builder()
             .listen((Ipv4Addr::LOCALHOST, 0))
             .console(ConsoleMode::Off)
             .max_stalls(10_000);
         let thermograph = configure(builder).build().expect("valid");
         let door = thermograph.serve().expect("opened");
-        let mut runtime = tokio::runtime::Builder::new_multi_thread();
+        let mut runtime = runtime::Builder::new_multi_thread();
+        prepare(&thermograph, &mut runtime);
         let runtime = runtime.worker_threads(2).enable_all().build().expect("a runtime");
         let listener = runtime.block_on(TcpListener::bind((Ipv4Addr::LOCALHOST, 0)));
         let listener = listener.expect("bound");
@@ -69,6 +89,11 @@ impl App {
         let app = healthy().merge(ill).layer(thermograph.layer());
         runtime.spawn(async move { axum::serve(listener, app).await });
         Self { thermograph, address, door, runtime: Some(runtime) }
+    }
+
+    /// Runs a task on its workers.
+    pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        drop(self.runtime.as_ref().expect("until dropped").spawn(task));
     }
 
     pub(crate) fn url(&self, path: &str) -> String {

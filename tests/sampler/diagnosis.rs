@@ -115,7 +115,7 @@ fn over_a_window_the_stack_of_a_handler_that_computes_is_of_its_cpu_time() {
 fn without_a_capture_of_cpu_time_the_rest_is_known_and_that_is_said() {
     let _alone = alone();
     let app = App::start(specimens::router());
-    let (client, _) = long_capture(&app, "/debug/pprof/profile");
+    let (client, _) = long_capture(&app, "/debug/pprof/profile", 300);
     call(&app, "/ill/sleep");
     let diagnosis = diagnosis(&app, "?seconds=1");
     assert!(!diagnosis.fresh);

@@ -56,13 +56,14 @@ fn bad_parameters_are_named_with_their_value_and_what_is_allowed() {
     assert!(text.starts_with("Unknown profile"), "{text}");
 }
 
-/// A client whose capture runs, for five minutes, and what the next one was told.
-pub(crate) fn long_capture(app: &App, kind: &str) -> (TcpStream, String) {
+/// A client whose capture runs, for so many seconds, and what the next one was told.
+pub(crate) fn long_capture(app: &App, kind: &str, seconds: u32) -> (TcpStream, String) {
     let door = app.diagnostics("").trim_start_matches("http://").to_owned();
     let ask_long = || {
         let mut client = TcpStream::connect(&door).expect("connected");
         client.set_nonblocking(true).expect("set");
-        write!(client, "GET {kind}?seconds=300 HTTP/1.1\r\nhost: {door}\r\n\r\n").expect("sent");
+        write!(client, "GET {kind}?seconds={seconds} HTTP/1.1\r\nhost: {door}\r\n\r\n")
+            .expect("sent");
         client
     };
     let mut client = ask_long();
@@ -86,7 +87,7 @@ fn the_second_capture_of_a_kind_is_told_how_long_the_first_takes_or_takes_over()
     let _alone = alone();
     let app = App::start(Router::new());
     for kind in ["/debug/pprof/profile", "/debug/fgprof"] {
-        let (mut first, told) = long_capture(&app, kind);
+        let (mut first, told) = long_capture(&app, kind, 300);
         assert!(told.contains("for another") && told.contains("force=true"), "{told}");
         let (status, _) = ask(&app, &format!("{kind}?seconds=1&force=true"));
         assert_eq!(status, 200);
@@ -101,7 +102,7 @@ fn a_capture_ends_when_its_client_leaves() {
     let _alone = alone();
     let app = App::start(Router::new());
     for kind in ["/debug/pprof/profile", "/debug/fgprof"] {
-        drop(long_capture(&app, kind));
+        drop(long_capture(&app, kind, 300));
         wait("it has ended", || ask(&app, &format!("{kind}?seconds=1")).0 == 200);
     }
     // And the signal's handler went with it, but for the watchdog's.
@@ -247,11 +248,16 @@ fn a_capture_is_kept_while_every_worker_is_blocked() {
     let folder = tempfile::tempdir().expect("a folder");
     let (ill, release) = held();
     let app = App::with(ill, |builder| builder.folder(folder.path()));
-    let clients = [0, 1].map(|_| {
-        let url = app.url("/held");
-        thread::spawn(move || agent().get(url).call().expect("an answer").status())
+    let url = app.url("/held");
+    let client = thread::spawn(move || agent().get(url).call().expect("an answer").status());
+    wait("one worker is blocked", || app.thermograph.stalls().len() == 1);
+    let (runs, running) = mpsc::channel();
+    let (end, ended) = mpsc::channel::<()>();
+    app.spawn(async move {
+        runs.send(()).expect("waited for");
+        ended.recv_timeout(PATIENCE).expect("released");
     });
-    wait("both workers are blocked", || app.thermograph.stalls().len() == 2);
+    running.recv_timeout(PATIENCE).expect("the other is blocked too");
     let url = app.diagnostics("/debug/captures?kind=wall&seconds=1&route=/held");
     let mut taken = agent().post(url).send_empty().expect("an answer");
     assert_eq!(taken.status(), 201);
@@ -266,10 +272,9 @@ fn a_capture_is_kept_while_every_worker_is_blocked() {
     let listing: Value =
         serde_json::from_str(&get_text(&app.diagnostics("/debug/captures"))).expect("JSON");
     assert_eq!(listing["captures"][0]["name"], taken["name"]);
-    for client in clients {
-        release.send(()).expect("it waits");
-        assert_eq!(client.join().expect("no panic"), 200);
-    }
+    end.send(()).expect("it waits");
+    release.send(()).expect("it waits");
+    assert_eq!(client.join().expect("no panic"), 200);
 }
 
 #[test]

@@ -29,7 +29,7 @@ fn with_ill_load<T>(app: &App, during: impl FnOnce() -> T) -> T {
     })
 }
 
-fn pprof(arguments: &[&str], profile: &std::path::Path) -> String {
+pub(crate) fn pprof(arguments: &[&str], profile: &std::path::Path) -> String {
     let mut go = Command::new(tool("go"));
     let output = go.args(["tool", "pprof"]).args(arguments).arg(profile).output().expect("go runs");
     text(&output)

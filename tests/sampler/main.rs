@@ -15,4 +15,6 @@ mod memory;
 mod pprof_crate;
 mod specimens;
 mod stalls;
+mod tasks;
 mod totals;
+mod trace;

@@ -21,6 +21,10 @@ pub enum What {
     Wall,
     /// Polls over the threshold, by where they stood.
     Stalls,
+    /// Memory that was allocated in the window and still lives, by stack.
+    Heap,
+    /// Memory that was allocated in the window, freed or not, by stack.
+    Allocs,
     /// Time in spans of the program's own choice.
     Spans,
 }
@@ -44,6 +48,8 @@ impl What {
             Self::Cpu => Kind::Cpu,
             Self::Wall => Kind::Wall,
             Self::Stalls => Kind::Stalls,
+            Self::Heap => Kind::Heap,
+            Self::Allocs => Kind::Allocs,
             Self::Spans => Kind::Spans,
         }
     }
@@ -60,6 +66,7 @@ impl What {
             Self::Cpu => format!("/debug/pprof/profile?seconds={seconds}&frequency={frequency}"),
             Self::Wall => format!("/debug/fgprof?seconds={seconds}&frequency={frequency}"),
             Self::Stalls => format!("/debug/pprof/block?seconds={seconds}"),
+            Self::Heap | Self::Allocs => format!("/debug/pprof/{}?seconds={seconds}", self.name()),
             Self::Spans => format!("/debug/spans?seconds={seconds}&format=pprof"),
         };
         if let Some(route) = route {
@@ -78,6 +85,8 @@ impl What {
             Self::Cpu => Caption::cpu(),
             Self::Wall => Caption::wall(),
             Self::Stalls => Caption::stalls(),
+            Self::Heap => Caption::heap(),
+            Self::Allocs => Caption::allocs(),
             Self::Spans => Caption::spans(),
         }
     }

@@ -85,8 +85,13 @@ impl Spans {
         Honest { flame }.with_filter(self.gate.clone())
     }
 
+    /// Whether the app put the layer on.
+    pub(crate) fn has_layer(&self) -> bool {
+        self.has_layer.load(Relaxed)
+    }
+
     pub(crate) async fn capture(&self, window: Window) -> Result<Profile, CaptureError> {
-        if !self.has_layer.load(Relaxed) {
+        if !self.has_layer() {
             return Err(CaptureError::NoLayer);
         }
         let turn = self.turns.take(window).await?;
@@ -235,7 +240,7 @@ fn kernel_s(name: &str) -> &str {
 }
 
 /// Spans, but those that Tokio and the HTTP stack make of themselves.
-fn is_of_the_program(meta: &Metadata<'_>) -> bool {
+pub(crate) fn is_of_the_program(meta: &Metadata<'_>) -> bool {
     let of_a_library = ["tokio", "runtime", "hyper", "h2", "tower"]
         .iter()
         .any(|name| meta.target().split("::").next() == Some(name));

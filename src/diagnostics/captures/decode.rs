@@ -16,7 +16,7 @@ use crate::diagnostics::{Frame, Location, Mapping, Profile, Sample, ValueType, p
 /// Names of labels that are kept.
 const LABELS: [&str; 6] = ["class", "method", "route", "state", "syscall", "thread"];
 /// Kinds of values, and their units, that are known by name.
-const MEASURES: [&str; 12] = [
+const MEASURES: [&str; 14] = [
     "alloc_objects",
     "alloc_space",
     "bytes",
@@ -28,6 +28,8 @@ const MEASURES: [&str; 12] = [
     "inuse_space",
     "nanoseconds",
     "samples",
+    "space",
+    "tasks",
     "wall",
 ];
 

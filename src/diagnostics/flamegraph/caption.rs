@@ -29,7 +29,7 @@ impl Caption {
     /// Of CPU time, as `perf` saw it.
     #[cfg(feature = "server")]
     pub(crate) fn perf() -> Self {
-        Self::new("CPU time, by perf", format!("the kernel's functions end with _[k]; {LEFT_OUT}"))
+        Self::new("CPU time, by perf", format!("the kernel's functions too; {LEFT_OUT}"))
     }
 
     /// Of spans.
@@ -47,6 +47,32 @@ impl Caption {
     pub(crate) fn stalls() -> Self {
         let subtitle = "time of polls over the threshold, by where they stood".to_owned();
         Self::new("Stalls", subtitle)
+    }
+
+    /// Of memory that was allocated and not freed, in a window.
+    pub(crate) fn heap() -> Self {
+        Self::memory("Memory in use", "what was there before is not in it")
+    }
+
+    /// The same since the start.
+    pub(crate) fn heap_since_the_start() -> Self {
+        Self::memory("Memory in use", "since the start")
+    }
+
+    /// Of memory that was allocated, freed or not.
+    pub(crate) fn allocs() -> Self {
+        Self::memory("Memory allocated", "freed or not")
+    }
+
+    /// Of tasks, as they are now.
+    pub(crate) fn tasks() -> Self {
+        let subtitle = "one each, by where they wait, or else by where they were spawned";
+        Self { unit: "tasks", ..Self::new("Tasks", subtitle.to_owned()) }
+    }
+
+    fn memory(title: &str, what: &str) -> Self {
+        let unit = "bytes";
+        Self { unit, ..Self::new(title, format!("{what}; the allocator's frames and {LEFT_OUT}")) }
     }
 
     fn new(title: &str, subtitle: String) -> Self {

@@ -1,64 +1,42 @@
 //! Rows for work that is no request, by where it was spawned.
 
-use std::{panic::Location, ptr, sync::OnceLock};
+use std::{panic::Location, sync::OnceLock};
 
 use http::Method;
 
-use crate::diagnostics::watch::{Handler, Ledger, TASK};
+use crate::diagnostics::{
+    tasks::places::{self, PLACES, short},
+    watch::{Handler, Ledger, TASK},
+};
 
 /// Finds the row of a place in the code without a hash of its name.
 ///
-/// The rows themselves are the ledger's, and within its bound. A table that only grows: the same
-/// place may stand in it more than once, since the compiler may have made copies of its location.
+/// The rows themselves are the ledger's, and within its bound.
 #[derive(Debug)]
 pub(super) struct Origins {
     ledger: &'static Ledger,
-    known: Box<[OnceLock<Origin>]>,
+    /// By the number of the place.
+    rows: Box<[OnceLock<&'static Handler>]>,
     /// The row of all that found no room.
     others: OnceLock<&'static Handler>,
 }
 
-#[derive(Clone, Copy, Debug)]
-struct Origin {
-    at: &'static Location<'static>,
-    row: &'static Handler,
-}
-
-/// Places in the code, as a power of two; more than programs have.
-const ROOM_LOG2: u32 = 9;
-
-/// How far from its own place an origin may stand.
-const PROBES: usize = 8;
-
 impl Origins {
     pub(super) fn new(ledger: &'static Ledger) -> Self {
-        let known = (0..1 << ROOM_LOG2).map(|_| OnceLock::new()).collect();
-        Self { ledger, known, others: OnceLock::new() }
+        let rows = (0..places::ROOM).map(|_| OnceLock::new()).collect();
+        Self { ledger, rows, others: OnceLock::new() }
     }
 
     /// The row of what is spawned there.
     #[inline]
     pub(super) fn row(&self, at: &'static Location<'static>) -> &'static Handler {
-        for place in self.near(at) {
-            match place.get() {
-                Some(origin) if ptr::eq(origin.at, at) => return origin.row,
-                Some(_) => {}
-                None => return self.learn(at),
+        let row = PLACES.number(at).and_then(|number| self.rows.get(number));
+        match row {
+            Some(row) => {
+                row.get_or_init(|| self.make(&format!("{}:{}", short(at.file()), at.line())))
             }
+            None => self.others.get_or_init(|| self.make("(other)")),
         }
-        self.others()
-    }
-
-    #[cold]
-    fn learn(&self, at: &'static Location<'static>) -> &'static Handler {
-        let row = self.make(&route(at.file(), at.line()));
-        let mut origins = self.near(at).map(|place| place.get_or_init(|| Origin { at, row }));
-        let known = origins.find(|origin| ptr::eq(origin.at, at));
-        known.map_or_else(|| self.others(), |origin| origin.row)
-    }
-
-    fn others(&self) -> &'static Handler {
-        self.others.get_or_init(|| self.make("(other)"))
     }
 
     #[expect(clippy::expect_used, reason = "a constant that is a legal token")]
@@ -66,25 +44,12 @@ impl Origins {
         let method = Method::from_bytes(TASK.as_bytes()).expect("a legal token");
         self.ledger.handler(self.ledger.hint(), &method, Some(route))
     }
-
-    #[inline]
-    fn near(&self, at: &'static Location<'static>) -> impl Iterator<Item = &OnceLock<Origin>> {
-        let address = ptr::from_ref(at).addr() as u64;
-        let hash = address.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (u64::BITS - ROOM_LOG2);
-        let start = hash as usize;
-        (start..start + PROBES).map(|place| &self.known[place & (self.known.len() - 1)])
-    }
-}
-
-/// `file:line`, where a dependency's file begins with its name and version.
-fn route(file: &str, line: u32) -> String {
-    let of_dependency =
-        file.split_once("/registry/src/").and_then(|(_, file)| file.split_once('/'));
-    format!("{}:{line}", of_dependency.map_or(file, |(_, file)| file))
 }
 
 #[cfg(test)]
 mod tests {
+    use std::ptr;
+
     use super::*;
 
     #[test]
@@ -105,21 +70,10 @@ mod tests {
 
     #[test]
     fn what_finds_no_room_shares_a_row() {
-        let origins = Origins::new(Ledger::leak(8));
-        let (known, new) = (Location::caller(), Location::caller());
-        let origin = Origin { at: known, row: origins.row(known) };
-        origins.near(new).for_each(|place| {
-            place.get_or_init(|| origin);
-        });
-        let row = origins.row(new);
+        let mut origins = Origins::new(Ledger::leak(8));
+        origins.rows = Box::default();
+        let row = origins.row(Location::caller());
         assert_eq!((row.method.as_str(), &*row.route), (TASK, "(other)"));
-        assert!(ptr::eq(origins.row(new), row));
-    }
-
-    #[test]
-    fn a_dependency_s_file_begins_with_its_name() {
-        let file = "/root/.cargo/registry/src/index.crates.io-1949/axum-0.8.9/src/serve/mod.rs";
-        assert_eq!(route(file, 389), "axum-0.8.9/src/serve/mod.rs:389");
-        assert_eq!(route("src/main.rs", 1), "src/main.rs:1");
+        assert!(ptr::eq(origins.row(Location::caller()), row));
     }
 }

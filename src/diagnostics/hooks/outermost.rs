@@ -3,7 +3,13 @@
 
 use std::cell::Cell;
 
-use crate::diagnostics::watch::{Handler, Moment, Outer, Slot};
+use crate::diagnostics::{
+    tasks::table::{Line, TASKS},
+    watch::{
+        Handler, Moment, Outer, Slot,
+        track::{self, Part},
+    },
+};
 
 thread_local! {
     static OUTERMOST: Outermost = const { Outermost { depth: Cell::new(0), poll: Cell::new(None) } };
@@ -22,41 +28,59 @@ struct Poll {
     start: Moment,
     /// What the thread did before.
     around: Outer,
+    /// Where the task is listed.
+    place: Option<usize>,
 }
 
-/// A task's poll begins; `handler` says whose it is.
+/// A task's poll begins; `unlisted` says whose it is where the task is not listed.
 #[inline]
-pub(super) fn begin(task: u64, handler: impl FnOnce(u64) -> &'static Handler) {
+pub(super) fn begin(task: u64, unlisted: impl FnOnce() -> &'static Handler) {
     OUTERMOST.with(|outermost| {
         let depth = outermost.depth.get();
         outermost.depth.set(depth + 1);
-        let slot = Slot::current();
+        let (slot, place) = (Slot::current(), TASKS.find(task));
+        let line = place.map(|place| TASKS.line(place));
         if depth > 0 || slot.is_polling() {
+            if let Some(line) = line {
+                line.begin(slot, Moment::now());
+            }
             return;
         }
-        let handler = handler(task);
-        slot.set_task(task);
+        let handler = line.and_then(Line::row).unwrap_or_else(unlisted);
+        slot.set_task(task, place);
         let start = Moment::now();
+        if let Some(line) = line {
+            line.begin(slot, start);
+        }
         let around = slot.enter(handler, None, start);
-        outermost.poll.set(Some(Poll { handler, start, around }));
+        outermost.poll.set(Some(Poll { handler, start, around, place }));
     });
 }
 
-/// The innermost poll that has begun ends.
+/// The innermost poll that has begun ends, which is this task's.
 #[inline]
-pub(super) fn end() {
+pub(super) fn end(task: u64) {
     OUTERMOST.with(|outermost| {
         let depth = outermost.depth.get().saturating_sub(1);
         outermost.depth.set(depth);
-        if depth > 0 {
+        let poll = if depth > 0 { None } else { outermost.poll.take() };
+        let Some(Poll { handler, start, around, place }) = poll else {
+            if let Some(place) = TASKS.find(task) {
+                TASKS.line(place).end(Moment::now());
+            }
             return;
-        }
-        let Some(Poll { handler, start, around }) = outermost.poll.take() else { return };
+        };
         let (slot, end) = (Slot::current(), Moment::now());
+        if track::is_on() {
+            track::poll(slot, handler, (start, end), Part::default());
+        }
         if handler.is_too_long(end.since(start)) {
             handler.overruns.ended(slot, handler, start, end);
         }
         slot.leave(around, start, end);
-        slot.set_task(0);
+        slot.set_task(0, None);
+        if let Some(place) = place {
+            TASKS.line(place).end(end);
+        }
     });
 }

@@ -104,9 +104,9 @@ fn what_a_handler_spawns_is_the_handler_s() {
     assert_eq!(names(&stalls), [("GET", "/spawns")]);
     assert!(stalls[0].task.is_some() && stalls[0].ended, "{stalls:?}");
     // They were forgotten with their end.
-    let tasks = &thermograph.inner.hooks.get().expect("made").tasks;
     drop(runtime);
-    assert!((1..100_000).all(|task| tasks.handler(task).is_none()));
+    let number = stalls[0].task.expect("known");
+    assert!(TASKS.find(number).is_none());
     // A task is no request: the handler's own polls are all that is counted.
     let rows = thermograph.ledger().report().handlers;
     assert_eq!((rows.len(), rows[0].requests, rows[0].polls), (1, 1, 2));
@@ -122,14 +122,16 @@ fn other_tasks_go_by_where_they_were_spawned() {
         task.await.expect("no panic");
         id
     });
-    let stalls = stalls(&thermograph);
+    // Whatever its class: on a crowded machine the watchdog may see it too late to know that.
+    thermograph.inner.stalls.settle();
+    let stalls = thermograph.stalls();
     assert_eq!(stalls.len(), 1, "{stalls:?}");
     let Stall { method, route, task, .. } = &stalls[0];
     assert_eq!((method.as_str(), *task), ("TASK", Some(number(id))));
     assert!(route.starts_with("src/diagnostics/hooks/tests.rs:"), "{route}");
     // It has its stall, and no request.
     let [row] = &*thermograph.ledger().report().handlers else { panic!("not one row") };
-    assert_eq!((&*row.method, row.requests, row.polls, row.stalls.own()), ("TASK", 0, 0, 1));
+    assert_eq!((&*row.method, row.requests, row.polls, row.stalls.all()), ("TASK", 0, 0, 1));
 }
 
 #[test]

@@ -17,7 +17,7 @@ use super::{
 };
 use crate::diagnostics::{
     Profile, Thermograph,
-    capture::{self, Window},
+    capture::{self, Memory, Window},
     captures::{Entry, Folder, Form, Forms, Kind, Name, Side, draw_difference, parse},
     flamegraph::Caption,
 };
@@ -26,10 +26,12 @@ use crate::diagnostics::{
 const MAX_NAME: usize = 256;
 
 /// What can be asked for. A kind that is added has its line here, and nowhere else.
-const KINDS: [(&str, Asked); 4] = [
+const KINDS: [(&str, Asked); 6] = [
     ("cpu", Asked { kind: Kind::Cpu, source: Source::Cpu, caption: Caption::cpu }),
     ("wall", Asked { kind: Kind::Wall, source: Source::Wall, caption: Caption::wall }),
     ("stalls", Asked { kind: Kind::Stalls, source: Source::Stalls, caption: Caption::stalls }),
+    ("heap", Asked { kind: Kind::Heap, source: Source::Heap, caption: Caption::heap }),
+    ("allocs", Asked { kind: Kind::Allocs, source: Source::Allocs, caption: Caption::allocs }),
     ("spans", Asked { kind: Kind::Spans, source: Source::Spans, caption: Caption::spans }),
 ];
 
@@ -47,6 +49,8 @@ enum Source {
     Cpu,
     Wall,
     Stalls,
+    Heap,
+    Allocs,
     Spans,
 }
 
@@ -64,6 +68,8 @@ impl Source {
         let kind = match self {
             Self::Cpu => capture::Kind::Cpu { frequency },
             Self::Wall => capture::Kind::Wall { frequency },
+            Self::Heap => capture::Kind::Memory(Memory::Live),
+            Self::Allocs => capture::Kind::Memory(Memory::Allocated),
             Self::Spans => capture::Kind::Spans,
             Self::Stalls => return Ok(Box::new(stalls_of(thermograph, Some(window)).await)),
         };
@@ -94,7 +100,7 @@ struct Listing {
     captures: Vec<Entry>,
 }
 
-/// `POST /debug/captures`: takes a capture and keeps it. `kind` cpu, wall, stalls or spans,
+/// `POST /debug/captures`: takes a capture and keeps it. `kind` cpu, wall, stalls, heap, allocs or spans,
 /// `seconds` 1 to 300 (10), `frequency` in hertz 1 to 1000 (99) for cpu and wall, `route`, `force`.
 pub(crate) async fn take(
     State(thermograph): State<Thermograph>,

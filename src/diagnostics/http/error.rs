@@ -39,8 +39,11 @@ impl From<CaptureError> for HttpError {
             CaptureError::Running(_) | CaptureError::Elsewhere | CaptureError::Superseded => {
                 StatusCode::CONFLICT
             }
-            CaptureError::NoLayer | CaptureError::NoStacks(_) => StatusCode::NOT_IMPLEMENTED,
-            CaptureError::Profiler(_) | CaptureError::Naming(_) => {
+            CaptureError::NoLayer
+            | CaptureError::NoStacks(_)
+            | CaptureError::NoHeap(_)
+            | CaptureError::HeapOff => StatusCode::NOT_IMPLEMENTED,
+            CaptureError::Profiler(_) | CaptureError::Heap(_) | CaptureError::Naming(_) => {
                 StatusCode::INTERNAL_SERVER_ERROR
             }
         };

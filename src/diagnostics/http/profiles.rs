@@ -12,7 +12,7 @@ use http::{HeaderName, header};
 use super::{HttpError, params::Params};
 use crate::diagnostics::{
     Thermograph,
-    capture::{Kind, Window},
+    capture::{Kind, Memory, Window},
     flamegraph::{self, Caption},
     folded, pprof,
     profile::Profile,
@@ -26,7 +26,7 @@ pub(super) const MAX_ROUTE: usize = 1024;
 
 /// How a profile is sent.
 #[derive(Clone, Copy, Debug)]
-enum Format {
+pub(super) enum Format {
     Pprof,
     Svg,
     Folded,
@@ -36,15 +36,15 @@ enum Format {
 
 /// What is sent of a profile, and under which name.
 #[derive(Debug)]
-struct Sent {
+pub(super) struct Sent {
     name: &'static str,
-    format: Format,
+    pub(super) format: Format,
     /// Only samples of this handler.
     route: Option<String>,
     caption: Caption,
 }
 
-const FORMATS: [(&str, Format); 3] =
+pub(super) const FORMATS: [(&str, Format); 3] =
     [("pprof", Format::Pprof), ("svg", Format::Svg), ("folded", Format::Folded)];
 
 /// `/debug/pprof/profile`: as [`sampled`].
@@ -111,6 +111,58 @@ pub(crate) async fn mutex(
     stalls(&thermograph, given, "mutex", |profile| profile.keep("syscall", "futex")).await
 }
 
+/// `/debug/pprof/heap`: memory that was allocated and still lives; as [`memory`].
+pub(crate) async fn heap(
+    State(thermograph): State<Thermograph>,
+    Query(given): Query<HashMap<String, String>>,
+) -> Result<Response, HttpError> {
+    memory(&thermograph, given, "heap", Memory::Live).await
+}
+
+/// `/debug/pprof/allocs`: memory that was allocated, freed or not; as [`memory`].
+pub(crate) async fn allocs(
+    State(thermograph): State<Thermograph>,
+    Query(given): Query<HashMap<String, String>>,
+) -> Result<Response, HttpError> {
+    memory(&thermograph, given, "allocs", Memory::Allocated).await
+}
+
+/// Over the next `seconds` (1 to 300), which is what was allocated in them: 10 where memory is
+/// sampled on demand; where it always is, without `seconds`, since the start. `format` pprof, svg
+/// or folded (pprof), `route`, `force`, `debug` 0 or 1 (0); `gc` 0 or 1 is Go's, and does nothing.
+async fn memory(
+    thermograph: &Thermograph,
+    given: HashMap<String, String>,
+    name: &'static str,
+    memory: Memory,
+) -> Result<Response, HttpError> {
+    let known = ["seconds", "debug", "format", "route", "force", "gc"];
+    let params = Params::new(given, &known)?;
+    let is_text = params.number("debug", 0, 0..=1)? == 1;
+    if is_text && params.has("format") {
+        let message = "debug=1 cannot be combined with format";
+        return Err(HttpError::bad_request(message.to_owned()));
+    }
+    params.number("gc", 0, 0..=1)?;
+    let window = params.window(10)?;
+    let heap = thermograph.inner.captures.heap();
+    let is_window = params.has("seconds") || !heap.is_always();
+    let caption = match memory {
+        Memory::Live if is_window => Caption::heap(),
+        Memory::Live => Caption::heap_since_the_start(),
+        Memory::Allocated => Caption::allocs(),
+    };
+    let mut sent = Sent::of(&params, name, caption, &FORMATS)?;
+    if is_text {
+        sent.format = Format::Text;
+    }
+    if is_window {
+        return capture(thermograph, Kind::Memory(memory), window, sent).await;
+    }
+    let profile = heap.since_the_start(memory).await?;
+    sent.respond(|| profile).await
+}
+
 async fn stalls(
     thermograph: &Thermograph,
     given: HashMap<String, String>,
@@ -168,7 +220,7 @@ async fn capture(
 
 impl Sent {
     /// The first of `formats` is the default.
-    fn of(
+    pub(super) fn of(
         params: &Params,
         name: &'static str,
         caption: Caption,
@@ -179,7 +231,7 @@ impl Sent {
     }
 
     /// Makes the profile and draws or encodes it where that takes no time from anybody.
-    async fn respond(
+    pub(super) async fn respond(
         self,
         profile: impl FnOnce() -> Profile + Send + 'static,
     ) -> Result<Response, HttpError> {

@@ -204,8 +204,8 @@ mod tests {
         thread::sleep(Duration::from_millis(20));
         lanes.look();
         thread::sleep(Duration::from_millis(20));
-        let lines = lanes.look();
-        let [lane] = &lines.lanes[..] else { panic!("{lines:?}") };
+        let seen = lanes.look();
+        let [lane] = &seen.lanes[..] else { panic!("{seen:?}") };
         assert_eq!(lane.handler.as_deref(), Some("GET /a"));
         assert!(lane.polling && lane.stalled && lane.age_ms >= Some(40.0), "{lane:?}");
         assert!(lane.busy > 0.99, "{lane:?}");

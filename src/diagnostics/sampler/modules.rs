@@ -81,6 +81,11 @@ impl Module {
         (self.mapping.start..self.mapping.limit).contains(&address)
     }
 
+    /// Whether stacks can be unwound through it.
+    pub(crate) fn has_unwind_tables(&self) -> bool {
+        self.eh_frame.is_some() && self.eh_frame_hdr.is_some()
+    }
+
     /// Its unwind information, as framehop takes it.
     pub(super) fn framehop(&self) -> framehop::Module<Section> {
         let section =

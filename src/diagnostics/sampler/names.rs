@@ -14,7 +14,11 @@ use std::{
 use addr2line::Loader;
 
 use super::{handler::now as monotonic, modules::Module, unwind::Stack};
-use crate::diagnostics::profile::{Frame, Location};
+use crate::diagnostics::{
+    allocator,
+    profile::{Frame, Location},
+    watch::Slot,
+};
 
 /// Names addresses, each once.
 pub(crate) struct Names<'a> {
@@ -66,22 +70,38 @@ pub(crate) fn used() {
     USED.store(monotonic(), Relaxed);
 }
 
+/// When memory was last given back, as above.
+static GIVEN_BACK: AtomicU64 = AtomicU64::new(0);
+
 /// Gives memory that was freed back to the system, once nobody has looked up names for a while.
 ///
-/// The C library keeps it for later: tens of megabytes. It holds the locks of its memory for
-/// moments while it gives some back, which is why this is not done after each capture. Other
-/// allocators do it by themselves.
+/// The C library keeps it for later: tens of megabytes. While it gives some back it holds the locks
+/// of its memory, for 26 ms as measured, and whoever allocates waits. So this is done while no poll
+/// is going on, and once in a minute. Other allocators do it by themselves, and the C library has
+/// nothing then.
 pub(crate) fn give_back() {
-    const WHILE_NS: u64 = 2_000_000_000;
-    let used = USED.load(Relaxed);
-    let is_over = used != 0 && monotonic().saturating_sub(used) > WHILE_NS;
-    if is_over && USED.compare_exchange(used, 0, Relaxed, Relaxed).is_ok() {
+    let (now, used) = (monotonic(), USED.load(Relaxed));
+    let is_time = is_time(now, used, GIVEN_BACK.load(Relaxed));
+    if is_time
+        && !allocator::is_jemalloc()
+        && !Slot::used().any(Slot::is_polling)
+        && USED.compare_exchange(used, 0, Relaxed, Relaxed).is_ok()
+    {
+        GIVEN_BACK.store(now, Relaxed);
         // SAFETY: no precondition.
         #[cfg(target_env = "gnu")]
         unsafe {
             libc::malloc_trim(0);
         }
     }
+}
+
+/// Whether names were looked up, a while ago, and memory was not given back but a moment ago.
+fn is_time(now: u64, used: u64, given_back: u64) -> bool {
+    const WHILE_NS: u64 = 2_000_000_000;
+    const REST_NS: u64 = 60_000_000_000;
+    let is_rested = given_back == 0 || now.saturating_sub(given_back) > REST_NS;
+    used != 0 && now.saturating_sub(used) > WHILE_NS && is_rested
 }
 
 fn locate(
@@ -127,4 +147,20 @@ fn named(linkage: &str, file: String, line: u32) -> Frame {
     // Without the hash.
     let name = format!("{:#}", rustc_demangle::demangle(linkage));
     Frame { name, linkage: linkage.to_owned(), file, line }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn memory_is_given_back_a_while_after_its_use_and_once_a_minute() {
+        const SECOND: u64 = 1_000_000_000;
+        let is_time = |now, used, given_back| {
+            super::is_time(now * SECOND, used * SECOND, given_back * SECOND)
+        };
+        assert!(is_time(103, 100, 0));
+        assert!(!is_time(101, 100, 0), "it may be used again");
+        assert!(!is_time(103, 0, 0), "nothing was looked up");
+        assert!(!is_time(103, 100, 50), "it was given back a moment ago");
+        assert!(is_time(111, 100, 50));
+    }
 }

@@ -61,6 +61,13 @@ impl Unwinder {
         stack
     }
 
+    /// The stack from a waker's clone up to the poll of the watched future, which is its end.
+    #[cfg(tokio_unstable)]
+    pub(crate) fn awaits(&mut self, place: &super::awaits::Await) -> Stack {
+        let stack = self.walk(place.registers, (place.from, &place.bytes));
+        Stack { truncated: false, ..stack }
+    }
+
     fn walk(&mut self, registers: Registers, (from, bytes): (u64, &[u8])) -> Stack {
         let mut read = |address: u64| {
             let offset = usize::try_from(address.wrapping_sub(from)).map_err(|_| ())?;

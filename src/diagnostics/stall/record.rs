@@ -169,7 +169,7 @@ impl Record {
 }
 
 impl StallFrame {
-    fn of(frame: &Arc<Frame>) -> Self {
+    pub(crate) fn of(frame: &Arc<Frame>) -> Self {
         let Frame { name, file, line, .. } = &**frame;
         let own = plumbing::is_chosen(name) && !plumbing::is_dependency(file);
         Self { function: name.clone(), file: file.clone(), line: *line, own }

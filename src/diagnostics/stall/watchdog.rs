@@ -4,6 +4,7 @@
 //! to compare with, and then from the threshold on. In between it sleeps: for three quarters of the
 //! threshold where no poll lasts, since none that begins meanwhile is older then.
 
+mod habits;
 #[cfg(sampler)]
 mod kernel;
 #[cfg(not(sampler))]
@@ -25,16 +26,14 @@ use std::{
     time::Duration,
 };
 
-use self::{kernel::Kernel, watched::Watched};
+use self::{habits::Habits, kernel::Kernel, watched::Watched};
 use super::{
     Class, Store,
     harm::{Harm, Held},
     namer::Namer,
     record::Record,
 };
-use crate::diagnostics::watch::{
-    Activity, Ended, Ledger, Moment, Overruns, PollId, Polling, Slot, Times,
-};
+use crate::diagnostics::watch::{Activity, Ended, Ledger, Moment, Overruns, PollId, Polling, Slot};
 
 /// The watchdog of a ledger's handlers, until dropped.
 #[derive(Debug)]
@@ -67,8 +66,7 @@ impl Watch {
             kernel: Kernel::new(signals),
             watched: HashMap::new(),
             ended: VecDeque::new(),
-            habits: HashMap::new(),
-            habits_at: Moment::now(),
+            habits: Habits::new(),
             harm: Harm::new(ledger),
             glanced_at: Moment::now(),
         };
@@ -118,9 +116,7 @@ struct Watchdog {
     watched: HashMap<PollId, Watched>,
     /// Stalls that ended a moment ago: the name of their request may still come.
     ended: VecDeque<(PollId, Arc<Record>)>,
-    /// Times of every thread some time ago, for polls that were not looked at in time.
-    habits: HashMap<usize, Times>,
-    habits_at: Moment,
+    habits: Habits,
     harm: Harm,
     /// When it was last seen what the threads do whose polls are not long.
     glanced_at: Moment,
@@ -128,8 +124,6 @@ struct Watchdog {
 
 /// How often it is seen whether handlers run or are blocked.
 const GLANCES: Duration = Duration::from_millis(50);
-/// How often the times of all threads are noted.
-const HABITS: Duration = Duration::from_millis(250);
 /// Stalls that ended and wait for the name of their request.
 const UNNAMED: usize = 256;
 /// How long a poll is remembered that is over and was no stall.
@@ -152,7 +146,7 @@ impl Watchdog {
 
     /// Looks at every poll that lasts: how long until the next look.
     fn look_at_all(&mut self) -> Duration {
-        self.note_habits();
+        self.habits.note();
         let ours = |polling: &Polling| std::ptr::eq(polling.handler.overruns, self.overruns);
         let polls: Vec<_> = Slot::used().filter_map(Slot::polling).filter(ours).collect();
         self.glance(&polls);
@@ -221,7 +215,7 @@ impl Watchdog {
             return self.first_look().saturating_sub(age);
         }
         let id = PollId::new(polling.slot, polling.start);
-        let habit = self.habits.get(&polling.slot.index()).copied();
+        let habit = self.habits.of(polling.thread);
         let watched = self.watched.entry(id).or_insert_with(|| Watched::new(polling, now));
         watched.look(polling, now, habit, age >= self.threshold);
         if age < self.threshold {
@@ -272,7 +266,7 @@ impl Watchdog {
         };
         let watched = self.watched.remove(&ended.poll);
         let mut watched = watched.unwrap_or_else(|| Watched::new(polling, ended.end));
-        let habit = self.habits.get(&polling.slot.index()).copied();
+        let habit = self.habits.of(polling.thread);
         watched.close(ended.elapsed, ended.times, habit);
         let is_new = watched.record.is_none();
         let record = watched.record(&self.store, ended.elapsed, self.threshold);
@@ -306,16 +300,5 @@ impl Watchdog {
             let mut facts = record.facts();
             facts.request_id.get_or_insert_with(|| name.chars().take(64).collect());
         }
-    }
-
-    /// Notes the times of all threads now and then.
-    fn note_habits(&mut self) {
-        let now = Moment::now();
-        if !self.habits.is_empty() && Duration::from_nanos(now.since(self.habits_at)) < HABITS {
-            return;
-        }
-        self.habits_at = now;
-        let times = |slot: Slot| Some((slot.index(), Kernel::times(slot.thread()?)?));
-        self.habits = Slot::used().filter_map(times).collect();
     }
 }

@@ -10,7 +10,7 @@ use axum::body::{Body, HttpBody};
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 
-use super::{poll::Poll as WatchedPoll, request::WatchedRequest};
+use super::{poll::Poll as WatchedPoll, request::WatchedRequest, row::RowPoll, traced};
 
 /// Takes the time of every poll of a response body: a stream works outside the handler's future,
 /// and may block there.
@@ -100,7 +100,10 @@ impl HttpBody for WatchBody {
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Polled> {
         let this = &mut *self;
         let poll = this.request.as_mut().map(WatchedRequest::poll);
-        let frame = this.inner.poll_frame(cx);
+        let shown = this.request.as_mut().and_then(|request| request.show(cx.waker()));
+        let waker = shown.as_ref().map_or(cx.waker(), RowPoll::waker);
+        let frame = traced(&mut Context::from_waker(waker), |cx| this.inner.poll_frame(cx));
+        drop(shown);
         let end = poll.map(WatchedPoll::end);
         // hyper does not poll a body again whose last frame says that it is the last.
         let ended = match &frame {
@@ -112,6 +115,8 @@ impl HttpBody for WatchBody {
             && let Some(request) = this.request.take()
         {
             request.end(end);
+        } else if let (Poll::Pending, Some(request)) = (&frame, &mut this.request) {
+            request.waits(cx.waker());
         }
         frame
     }

@@ -2,6 +2,7 @@
 
 use std::{
     any::TypeId,
+    panic::Location,
     task::{Context, Poll},
 };
 
@@ -28,6 +29,8 @@ use super::{
 #[derive(Clone, Copy, Debug)]
 pub struct WatchLayer {
     ledger: &'static Ledger,
+    /// Where it was made: tokio-console shows it beside each request.
+    place: &'static Location<'static>,
 }
 
 /// A service that is watched; made by [`WatchLayer`].
@@ -36,12 +39,14 @@ pub struct Watch<S> {
     inner: S,
     ledger: &'static Ledger,
     hint: Hint,
+    place: &'static Location<'static>,
 }
 
 impl WatchLayer {
     /// A layer that writes to `ledger`.
+    #[track_caller]
     pub fn new(ledger: &'static Ledger) -> Self {
-        Self { ledger }
+        Self { ledger, place: Location::caller() }
     }
 }
 
@@ -49,7 +54,7 @@ impl<S> Layer<S> for WatchLayer {
     type Service = Watch<S>;
 
     fn layer(&self, inner: S) -> Watch<S> {
-        Watch { inner, ledger: self.ledger, hint: self.ledger.hint() }
+        Watch { inner, ledger: self.ledger, hint: self.ledger.hint(), place: self.place }
     }
 }
 
@@ -67,7 +72,7 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        let mut watched = WatchedRequest::begin(self.ledger, self.hint, &request);
+        let mut watched = WatchedRequest::begin(self.ledger, self.hint, self.place, &request);
         // What `call` itself does, before it hands back a future, counts too.
         let future = if is_lazy::<S>() {
             self.inner.call(request)

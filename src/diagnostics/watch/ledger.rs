@@ -16,6 +16,7 @@ use std::{
 use http::Method;
 
 use super::{
+    budget::Budget,
     clock::Moment,
     handler::Handler,
     overrun::Overruns,
@@ -43,6 +44,8 @@ pub struct Ledger {
     claiming: Mutex<()>,
     overruns: &'static Overruns,
     waits: Waits,
+    /// Of requests in tokio-console.
+    budget: Budget,
     /// Requests of handlers past the bound; counted in the row `other` too.
     overflowed: AtomicU64,
     /// Requests that matched no route: scanners must not fill the table.
@@ -84,6 +87,8 @@ impl Ledger {
             claiming: Mutex::default(),
             overruns,
             waits: Waits::new(),
+            // A tenth of a second's at once.
+            budget: Budget::new(Budget::PER_SECOND, Budget::SECOND / 10),
             overflowed: AtomicU64::new(0),
             unmatched: Handler::new(any_method(), "(unmatched)", overruns),
             other: Handler::new(any_method(), "(other)", overruns),
@@ -118,6 +123,11 @@ impl Ledger {
     /// Tasks that waited long for a worker.
     pub(crate) fn waits(&self) -> &Waits {
         &self.waits
+    }
+
+    /// Of requests in tokio-console.
+    pub(crate) fn budget(&self) -> &Budget {
+        &self.budget
     }
 
     /// A hint of its own for a route; routes past the bound have none that helps.

@@ -11,6 +11,7 @@ use super::{
     overrun::PollId,
     shard::Shard,
     slot::{Outer, Slot},
+    track::{self, Part},
 };
 
 /// A poll that lasts.
@@ -22,6 +23,8 @@ pub(crate) struct Poll {
     start: Moment,
     /// Nanoseconds that were worked before this poll and count as part of it.
     before: u64,
+    /// Of a request.
+    part: Part,
 }
 
 /// The end of a poll, for whoever needs the time too: the clock is the dearest part of the layer.
@@ -43,7 +46,19 @@ impl Poll {
     ) -> Self {
         let slot = Slot::current();
         let outer = slot.enter(handler, request_id, start);
-        Self { handler, slot, outer, start, before }
+        Self { handler, slot, outer, start, before, part: Part::default() }
+    }
+
+    /// Says which poll of which request it is.
+    #[inline]
+    pub(crate) fn is_part(&mut self, part: Part) {
+        self.part = part;
+    }
+
+    /// Where the thread that polls is written down.
+    #[inline]
+    pub(crate) fn slot(&self) -> Slot {
+        self.slot
     }
 
     #[inline]
@@ -68,6 +83,9 @@ impl Poll {
         let (shard, at) = (self.handler.shard(self.slot), Moment::now());
         let taken = at.since(self.start);
         shard.poll(self.before + taken);
+        if track::is_on() {
+            track::poll(self.slot, self.handler, (self.start, at), self.part);
+        }
         // Before the slot goes back: the watchdog must not take it for a poll that still lasts.
         let overran = self
             .handler

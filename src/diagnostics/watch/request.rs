@@ -1,6 +1,6 @@
 //! One request on its way through a handler.
 
-use std::mem;
+use std::{mem, panic::Location, task::Waker};
 
 use axum::extract::MatchedPath;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode};
@@ -9,10 +9,14 @@ use super::{
     clock::Moment,
     handler::Handler,
     ledger::{Hint, Ledger},
+    mark::Mark,
     overrun::PollId,
     poll::{End, Poll},
+    row::{Row, RowPoll},
     slot::Slot,
+    track::{self, Part},
 };
+use crate::diagnostics::tasks;
 
 /// What client or server call a request.
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -30,6 +34,11 @@ pub(crate) struct WatchedRequest {
     /// Its last poll that took too long.
     overran: Option<PollId>,
     stage: Stage,
+    polls: u32,
+    /// On the task that works on it.
+    mark: Mark,
+    /// In tokio-console: seldom there, and so not in here.
+    row: Option<Box<Row>>,
 }
 
 enum Stage {
@@ -38,14 +47,37 @@ enum Stage {
     Ended,
 }
 
+impl Stage {
+    /// How a request ended that was dropped here.
+    fn outcome(&self) -> &'static str {
+        match self {
+            Self::Handler => "cancelled",
+            Self::Body => "cut",
+            Self::Ended => "answered",
+        }
+    }
+}
+
 impl WatchedRequest {
     #[inline]
-    pub(crate) fn begin<B>(ledger: &'static Ledger, hint: Hint, request: &Request<B>) -> Self {
+    pub(crate) fn begin<B>(
+        ledger: &'static Ledger,
+        hint: Hint,
+        place: &'static Location<'static>,
+        request: &Request<B>,
+    ) -> Self {
         let route = request.extensions().get::<MatchedPath>().map(MatchedPath::as_str);
         let handler = ledger.handler(hint, request.method(), route);
         handler.shard(Slot::current()).start();
         let id = request.headers().get(REQUEST_ID).cloned();
-        Self { handler, start: None, called: 0, id, overran: None, stage: Stage::Handler }
+        let budget = ledger.budget();
+        let row = if budget.is_attached() {
+            Row::begin(budget, handler, id.as_ref(), place)
+        } else {
+            None
+        };
+        let (stage, mark) = (Stage::Handler, Mark::default());
+        Self { handler, start: None, called: 0, id, overran: None, stage, polls: 0, mark, row }
     }
 
     /// Takes the time of the call that makes the future; it counts in the first poll.
@@ -62,7 +94,32 @@ impl WatchedRequest {
     #[inline]
     pub(crate) fn poll(&mut self) -> Poll {
         let start = self.at_work();
-        Poll::begin(self.handler, self.id.as_ref(), start, mem::take(&mut self.called))
+        let called = mem::take(&mut self.called);
+        let mut poll = Poll::begin(self.handler, self.id.as_ref(), start, called);
+        self.polls = self.polls.wrapping_add(1);
+        let request = self.start.map_or(0, Moment::raw);
+        poll.is_part(Part { request, number: self.polls });
+        self.mark.request(poll.slot(), self.handler);
+        poll
+    }
+
+    /// It waits, until its task is woken by this.
+    #[inline]
+    pub(crate) fn waits(&mut self, waker: &Waker) {
+        let stage = match self.stage {
+            Stage::Handler => tasks::Stage::Handler,
+            Stage::Body | Stage::Ended => tasks::Stage::Body,
+        };
+        if let Some(start) = self.start {
+            self.mark.waits(stage, self.id.as_ref(), start, waker);
+        }
+    }
+
+    /// Shows a poll in tokio-console, where the request has a row there. What is polled must get
+    /// the waker of it.
+    #[inline]
+    pub(crate) fn show(&mut self, task: &Waker) -> Option<RowPoll<'_>> {
+        self.row.as_mut().map(|row| row.poll(task))
     }
 
     /// The poll ended, and nothing with it.
@@ -79,6 +136,12 @@ impl WatchedRequest {
         end.shard.answer(status, self.taken(end));
         self.stage = Stage::Body;
         self.pending(end);
+        if track::is_on() && self.id.is_none() {
+            self.id = headers.get(REQUEST_ID).cloned();
+        }
+        if let Some(row) = &mut self.row {
+            row.head();
+        }
         // What the server calls it is known only now.
         if let Some(poll) = self.overran
             && let Some(id) = headers.get(REQUEST_ID).or(self.id.as_ref())
@@ -112,6 +175,11 @@ impl WatchedRequest {
 impl Drop for WatchedRequest {
     #[inline]
     fn drop(&mut self) {
+        if track::is_on()
+            && let Some(start) = self.start
+        {
+            track::request(self.handler, start, self.id.as_ref(), self.stage.outcome());
+        }
         match self.stage {
             Stage::Handler => self.handler.shard(Slot::current()).cancel(),
             Stage::Body => self.handler.shard(Slot::current()).cut(),

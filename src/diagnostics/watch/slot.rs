@@ -8,7 +8,7 @@
 use std::{
     ptr,
     sync::atomic::{
-        AtomicBool, AtomicI32, AtomicPtr, AtomicU64, AtomicUsize,
+        AtomicBool, AtomicI32, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize,
         Ordering::{Acquire, Relaxed, Release},
     },
     time::Duration,
@@ -60,6 +60,8 @@ struct Place {
     request: AtomicPtr<HeaderValue>,
     /// The Tokio task that is polled; 0 where that is not known.
     task: AtomicU64,
+    /// Where that is listed, and one; 0 where it is not.
+    listed: AtomicU32,
 }
 
 /// What a thread polled before it began something else inside of it.
@@ -183,13 +185,28 @@ impl Slot {
         PLACES.get(self.0).is_some_and(|place| place.start.load(Relaxed) != 0)
     }
 
-    /// Sets the Tokio task that this thread polls.
+    /// Sets the Tokio task that this thread polls, and where it is listed.
     #[cfg(tokio_unstable)]
     #[inline]
-    pub(crate) fn set_task(self, task: u64) {
+    pub(crate) fn set_task(self, task: u64, listed: Option<usize>) {
         if let Some(place) = PLACES.get(self.0) {
             place.task.store(task, Relaxed);
+            place.listed.store(listed.map_or(0, |listed| listed as u32 + 1), Relaxed);
         }
+    }
+
+    /// The Tokio task that this thread polls; 0 where that is not known.
+    pub(crate) fn task(self) -> u64 {
+        PLACES.get(self.0).map_or(0, |place| place.task.load(Relaxed))
+    }
+
+    /// The Tokio task that this thread polls and where it is listed, if it is.
+    #[cfg(tokio_unstable)]
+    #[inline]
+    pub(crate) fn listed(self) -> Option<(u64, usize)> {
+        let place = PLACES.get(self.0)?;
+        let listed = (place.listed.load(Relaxed) as usize).checked_sub(1)?;
+        Some((place.task.load(Relaxed), listed))
     }
 
     /// What the slot's thread polls now, if anything.
@@ -246,8 +263,8 @@ pub(crate) fn seen_by(thread: i32) -> Seen {
 #[expect(unsafe_code, reason = "a slot holds a reference as an atomic pointer")]
 pub(crate) fn handler_at(pointer: *const Handler) -> Option<&'static Handler> {
     // SAFETY: slots hold null or what was made from a `&'static Handler`: `enter`, `leave` and
-    // `lend` are the only writers, and take or restore nothing else. So does the hooks' table of
-    // tasks, whose only writer is `remember`.
+    // `lend` are the only writers, and take or restore nothing else. So does the table of tasks,
+    // whose only writers are `begin_anew` and `request`.
     unsafe { pointer.as_ref() }
 }
 
@@ -270,6 +287,7 @@ impl Place {
             handler: AtomicPtr::new(ptr::null_mut()),
             request: AtomicPtr::new(ptr::null_mut()),
             task: AtomicU64::new(0),
+            listed: AtomicU32::new(0),
         }
     }
 
@@ -304,6 +322,7 @@ impl Drop for Claim {
         if let Some(place) = PLACES.get(self.0.index()) {
             place.set(ptr::null_mut(), ptr::null_mut(), 0, 0);
             place.task.store(0, Release);
+            place.listed.store(0, Release);
             place.thread.store(0, Release);
             place.taken.store(false, Release);
         } else {

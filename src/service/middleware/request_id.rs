@@ -18,6 +18,8 @@ const LONGEST: usize = 128;
 pub(super) async fn set(mut request: Request, next: Next) -> Response {
     let given = request.headers().get(HEADER).filter(|id| is_acceptable(id));
     let id = given.cloned().unwrap_or_else(new);
+    // For layers that know nothing of the service, and in place of one that was not taken.
+    request.headers_mut().insert(HEADER, id.clone());
     request.extensions_mut().insert(RequestId(id.clone()));
     let mut response = next.run(request).await;
     if let Some(Failure(message)) = response.extensions_mut().remove() {

@@ -1,0 +1,38 @@
+//! Tasks of the service's own, with names for whoever lists tasks.
+
+use tokio::task::JoinHandle;
+
+/// Spawns a task with a name, where Tokio takes names.
+#[cfg(tokio_unstable)]
+#[track_caller]
+#[expect(clippy::expect_used, reason = "only threads are refused, and a task is none")]
+pub(crate) fn spawn<F>(name: &str, future: F) -> JoinHandle<F::Output>
+where
+    F: Future<Output: Send> + Send + 'static,
+{
+    tokio::task::Builder::new().name(name).spawn(future).expect("a task is not refused")
+}
+
+/// Spawns a task; without `tokio_unstable` Tokio takes no names.
+#[cfg(not(tokio_unstable))]
+#[track_caller]
+pub(crate) fn spawn<F>(_name: &str, future: F) -> JoinHandle<F::Output>
+where
+    F: Future<Output: Send> + Send + 'static,
+{
+    tokio::spawn(future)
+}
+
+/// What hyper spawns: the streams of HTTP/2 connections.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Streams;
+
+impl<F> hyper::rt::Executor<F> for Streams
+where
+    F: Future<Output: Send> + Send + 'static,
+{
+    fn execute(&self, stream: F) {
+        // It goes on without its handle.
+        drop(spawn("http2 stream", stream));
+    }
+}

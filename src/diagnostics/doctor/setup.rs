@@ -1,0 +1,193 @@
+//! How the app put the diagnostics on, and how they are configured.
+
+use super::Finding;
+use crate::diagnostics::{
+    BuildInfo, Config, ConsoleMode, HeapMode, NoHeap, Stacks, Thermograph, allocator,
+};
+
+/// Until then it is no wonder that nobody has asked.
+const EARLY: f64 = 60.0;
+/// Bytes of a token from which it cannot be guessed.
+const LONG: usize = 16;
+
+pub(super) fn findings(thermograph: &Thermograph) -> Vec<Finding> {
+    let inner = &thermograph.inner;
+    let report = inner.ledger.report();
+    let requests = report.handlers.iter().map(|row| row.requests + row.in_flight).sum();
+    vec![
+        layer(requests, report.seconds),
+        tracing_layer(inner.captures.spans().has_layer()),
+        hooks(inner.ledger.waits().is_told(), BuildInfo::CURRENT.tokio_unstable),
+        stall_stacks(inner.config.stacks),
+        memory(inner.config.heap, allocator::lacks()),
+        door(&inner.config),
+        console(inner.config.console),
+    ]
+}
+
+fn layer(requests: u64, seconds: f64) -> Finding {
+    let what = "layer";
+    match requests {
+        0 if seconds < EARLY => Finding::good(what, "no request has come yet"),
+        0 => Finding::warning(
+            what,
+            format!("no request was seen in {seconds:.0} s: no handler has a row"),
+            "put .layer(thermograph.layer()) on the router, as its last layer",
+        ),
+        _ => Finding::good(what, format!("{requests} requests were seen")),
+    }
+}
+
+fn tracing_layer(is_on: bool) -> Finding {
+    let what = "tracing_layer";
+    if is_on {
+        return Finding::good(what, "on: spans and tasks can be seen");
+    }
+    Finding::warning(
+        what,
+        "no spans can be captured, and tokio-console stays empty",
+        "tracing_subscriber::registry().with(thermograph.tracing_layer()).init()",
+    )
+}
+
+fn hooks(are_told: bool, tokio_unstable: bool) -> Finding {
+    let (what, install) = ("hooks", "thermograph.hooks().install(&mut runtime_builder)");
+    if are_told {
+        return Finding::good(
+            what,
+            "installed: tasks have names, and stalls the harm that they do",
+        );
+    }
+    let says = "not installed: tasks have no names, and what a stall costs others is not known";
+    let mend = if tokio_unstable {
+        install.to_owned()
+    } else {
+        format!("build with --cfg tokio_unstable, and {install}")
+    };
+    Finding::warning(what, says, mend)
+}
+
+fn stall_stacks(stacks: Stacks) -> Finding {
+    let what = "stall_stacks";
+    match stacks {
+        Stacks::Signal => Finding::good(what, "on: a thread that stalls gets one signal"),
+        Stacks::Off => Finding::warning(
+            what,
+            "off, as configured: stalls have no stacks",
+            "diagnostics.stacks = \"signal\"",
+        ),
+    }
+}
+
+fn memory(mode: HeapMode, lacking: Option<NoHeap>) -> Finding {
+    let what = "allocator";
+    match (mode, lacking) {
+        (HeapMode::Always, Some(lacking)) => {
+            let says = format!("heap = \"always\", but {}", lacking.says());
+            Finding::bad(what, says, lacking.mend())
+        }
+        (_, Some(lacking)) => Finding::warning(what, lacking.says(), lacking.mend()),
+        (HeapMode::OnDemand, None) => {
+            Finding::good(what, "jemalloc: memory is sampled while somebody captures it")
+        }
+        (HeapMode::Always, None) => Finding::good(what, "jemalloc: memory is sampled always"),
+        (HeapMode::Off, None) => Finding::warning(
+            what,
+            "jemalloc, but memory is not sampled, as configured",
+            "diagnostics.heap = \"on-demand\"",
+        ),
+    }
+}
+
+fn door(config: &Config) -> Finding {
+    let (what, listen) = ("door", config.listen.ip());
+    if config.token.is_none() {
+        return Finding::good(what, format!("{listen}: this machine only, without a token"));
+    }
+    if config.token.len() < LONG {
+        return Finding::warning(
+            what,
+            format!("{listen}: with a token that is short enough to be guessed"),
+            "THERMOGRAPH_DIAGNOSTICS_TOKEN=$(openssl rand -hex 16)",
+        );
+    }
+    let clear = if listen.is_loopback() { "" } else { ", which it takes in clear text" };
+    Finding::good(what, format!("{listen}: with a token{clear}"))
+}
+
+fn console(mode: ConsoleMode) -> Finding {
+    let what = "console";
+    match mode {
+        ConsoleMode::OnAttach => Finding::good(what, "on-attach: costs nothing until then"),
+        ConsoleMode::Off => Finding::good(what, "off, as configured"),
+        ConsoleMode::Always => Finding::warning(
+            what,
+            "always: takes up to a third of a small handler's throughput",
+            "diagnostics.console = \"on-attach\"",
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::State, *};
+    use crate::diagnostics::Token;
+
+    fn says(finding: &Finding, state: State, part: &str) {
+        assert_eq!(finding.state, state, "{finding:?}");
+        let whole = format!("{} {}", finding.says, finding.mend.as_deref().unwrap_or_default());
+        assert!(whole.contains(part), "{part}: {finding:?}");
+        assert_eq!(finding.mend.is_some(), state != State::Good, "{finding:?}");
+    }
+
+    #[test]
+    fn a_layer_that_sees_nothing_for_long_is_missed() {
+        says(&layer(0, 5.0), State::Good, "yet");
+        says(&layer(0, 100.0), State::Warning, ".layer(thermograph.layer())");
+        says(&layer(7, 100.0), State::Good, "7 requests");
+    }
+
+    #[test]
+    fn what_the_app_did_not_put_on_is_named() {
+        says(&tracing_layer(false), State::Warning, "thermograph.tracing_layer()");
+        says(&tracing_layer(true), State::Good, "spans");
+        says(&hooks(false, true), State::Warning, "hooks().install(");
+        says(&hooks(false, false), State::Warning, "--cfg tokio_unstable");
+        says(&hooks(true, true), State::Good, "harm");
+    }
+
+    #[test]
+    fn what_was_configured_is_told_with_what_it_costs() {
+        says(&stall_stacks(Stacks::Off), State::Warning, "diagnostics.stacks = \"signal\"");
+        says(&stall_stacks(Stacks::Signal), State::Good, "one signal");
+        says(&console(ConsoleMode::Always), State::Warning, "a third");
+        says(&console(ConsoleMode::OnAttach), State::Good, "nothing");
+        says(&console(ConsoleMode::Off), State::Good, "off");
+    }
+
+    #[test]
+    fn an_allocator_that_cannot_be_asked_is_worse_where_it_always_should() {
+        for lacking in [NoHeap::Feature, NoHeap::Allocator, NoHeap::Profiling] {
+            says(&memory(HeapMode::OnDemand, Some(lacking)), State::Warning, "prof:true");
+            says(&memory(HeapMode::Always, Some(lacking)), State::Bad, "heap = \"always\"");
+        }
+        says(&memory(HeapMode::OnDemand, None), State::Good, "while somebody");
+        says(&memory(HeapMode::Always, None), State::Good, "always");
+        says(&memory(HeapMode::Off, None), State::Warning, "on-demand");
+    }
+
+    #[test]
+    fn a_short_token_can_be_guessed() {
+        let with = |listen: [u8; 4], token: &str| {
+            let listen = (listen, 6060).into();
+            door(&Config { listen, token: Token::new(token), ..Config::default() })
+        };
+        says(&with([127, 0, 0, 1], ""), State::Good, "this machine only");
+        says(&with([0, 0, 0, 0], "hunter2"), State::Warning, "openssl rand");
+        let long = "0123456789abcdef";
+        says(&with([0, 0, 0, 0], long), State::Good, "in clear text");
+        let local = with([127, 0, 0, 1], long);
+        says(&local, State::Good, "with a token");
+        assert!(!local.says.contains(long) && !local.says.contains("clear"));
+    }
+}

@@ -1,0 +1,87 @@
+//! Tasks over HTTP.
+
+use std::{collections::HashMap, time::Duration};
+
+use axum::{
+    Json,
+    extract::{Query, State},
+    response::{IntoResponse, Response},
+};
+use http::{HeaderMap, header};
+
+use super::{
+    HttpError,
+    params::Params,
+    profiles::{FORMATS, Format, MAX_ROUTE, Sent},
+};
+use crate::diagnostics::{Thermograph, capture::Window, flamegraph::Caption, tasks::Tasks};
+
+/// `/debug/tasks`: `format` json or text, which `accept: text/plain` asks for as well; `route`;
+/// `full` to ask tasks where they wait, for `seconds` at most (1 to 10, 2), and `force` to end
+/// somebody else's asking.
+pub(crate) async fn tasks(
+    State(thermograph): State<Thermograph>,
+    Query(given): Query<HashMap<String, String>>,
+    headers: HeaderMap,
+) -> Result<Response, HttpError> {
+    let params = Params::new(given, &["format", "route", "full", "seconds", "force"])?;
+    let wants_text = params.choice("format", &[("json", false), ("text", true)])?
+        || (!params.has("format") && accepts_text(&headers));
+    let tasks = look(&thermograph, &params).await?;
+    if wants_text {
+        let content_type = [(header::CONTENT_TYPE, "text/plain; charset=utf-8")];
+        return Ok((content_type, tasks.report.to_string()).into_response());
+    }
+    Ok(Json(tasks.report).into_response())
+}
+
+/// `/debug/pprof/goroutine`: as a profile; `format` pprof, svg or folded (pprof), or `debug` 1 for
+/// stacks as text and 2 for all that is known of each task; the rest as `/debug/tasks`.
+pub(crate) async fn goroutine(
+    State(thermograph): State<Thermograph>,
+    Query(given): Query<HashMap<String, String>>,
+) -> Result<Response, HttpError> {
+    let known = ["format", "debug", "route", "full", "seconds", "force"];
+    let params = Params::new(given, &known)?;
+    let debug = params.number("debug", 0, 0..=2)?;
+    if debug > 0 && params.has("format") {
+        let message = "debug=1 and 2 cannot be combined with format";
+        return Err(HttpError::bad_request(message.to_owned()));
+    }
+    let mut sent = Sent::of(&params, "goroutine", Caption::tasks(), &FORMATS)?;
+    let tasks = look(&thermograph, &params).await?;
+    if debug == 2 {
+        let content_type = [(header::CONTENT_TYPE, "text/plain; charset=utf-8")];
+        let told: Vec<_> = tasks.report.tasks.iter().map(|task| format!("{task}\n")).collect();
+        return Ok((content_type, told.concat()).into_response());
+    }
+    if debug == 1 {
+        sent.format = Format::Text;
+    }
+    sent.respond(move || tasks.profile()).await
+}
+
+async fn look(thermograph: &Thermograph, params: &Params) -> Result<Tasks, HttpError> {
+    let route = params.text("route", MAX_ROUTE)?;
+    let is_full = params.choice("full", &[("false", false), ("true", true)])?;
+    let seconds = params.number("seconds", 2, 1..=10)?;
+    let force = params.choice("force", &[("false", false), ("true", true)])?;
+    if !is_full && (params.has("seconds") || params.has("force")) {
+        let message =
+            "seconds and force are for full=true: without it, the answer is there at once";
+        return Err(HttpError::bad_request(message.to_owned()));
+    }
+    if is_full {
+        let window = Window { duration: Duration::from_secs(seconds), force };
+        return Ok(Tasks::asked(thermograph, route, window).await?);
+    }
+    let thermograph = thermograph.clone();
+    let looked =
+        tokio::task::spawn_blocking(move || Tasks::of(&thermograph, route.as_deref())).await;
+    looked.map_err(|error| HttpError::internal(format!("naming failed: {error}")))
+}
+
+fn accepts_text(headers: &HeaderMap) -> bool {
+    let accept = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok());
+    accept.is_some_and(|accept| accept.starts_with("text/plain"))
+}

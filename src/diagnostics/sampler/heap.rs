@@ -1,0 +1,216 @@
+//! Memory as jemalloc samples it: which allocation, by which stack, and when it is freed.
+//!
+//! jemalloc takes an allocation out of so many bytes, and tells of it by a hook, on the thread that
+//! allocates and inside of its `malloc`; by another it tells when one that it took is freed. The
+//! hooks copy what they are told to a bounded queue. They do not allocate, lock or wait; what finds
+//! no room in the queue is counted.
+//!
+//! jemalloc's own profile (`prof.dump`) has neither handler nor thread, and knows what was freed
+//! only at the price of keeping every stack for ever.
+
+use std::{
+    ffi::{c_uint, c_void},
+    io, slice,
+    sync::{
+        OnceLock,
+        atomic::{
+            AtomicBool, AtomicU32, AtomicU64,
+            Ordering::{AcqRel, Relaxed, Release},
+        },
+    },
+};
+
+use crossbeam_queue::ArrayQueue;
+use tikv_jemalloc_ctl::{Access as _, AsName as _, raw};
+
+use super::{Stack, Thread};
+use crate::diagnostics::watch::{ByPlace, handler_at, seen_by};
+
+/// Most frames of a stack.
+const MAX_FRAMES: usize = 256;
+/// What jemalloc tells between two looks at the queue: some 2 KiB each.
+const ROOM: usize = 1024;
+
+const ACTIVE: &str = "prof.active\0";
+const INTERVAL: &str = "prof.lg_sample\0";
+const SAMPLED: &[u8] = b"experimental.hooks.prof_sample\0";
+const FREED: &[u8] = b"experimental.hooks.prof_sample_free\0";
+
+/// Called with the address, the size that was asked for, the stack and its length, and the size
+/// that was given.
+type SampledHook = unsafe extern "C" fn(*const c_void, usize, *const *const c_void, c_uint, usize);
+/// Called with the address and the size that was given.
+type FreedHook = unsafe extern "C" fn(*const c_void, usize);
+
+static QUEUE: OnceLock<ArrayQueue<Told>> = OnceLock::new();
+static DROPPED: AtomicU64 = AtomicU64::new(0);
+/// Whether a session is open.
+static TAKEN: AtomicBool = AtomicBool::new(false);
+/// Of the session that is open, or was the last.
+static NUMBER: AtomicU32 = AtomicU32::new(0);
+
+/// What a hook was told.
+struct Told {
+    session: u32,
+    address: usize,
+    size: usize,
+    /// None where it was freed.
+    sampled: Option<Sampled>,
+}
+
+struct Sampled {
+    thread: i32,
+    handler: Option<ByPlace>,
+    length: usize,
+    stack: [usize; MAX_FRAMES],
+}
+
+/// Something that happened to memory.
+#[derive(Clone, Debug)]
+pub(crate) enum HeapEvent {
+    Allocated {
+        address: usize,
+        size: usize,
+        stack: Stack,
+        thread: Thread,
+        handler: Option<ByPlace>,
+    },
+    Freed {
+        address: usize,
+        size: usize,
+    },
+}
+
+/// Sampling is on until this is dropped; there is one at a time.
+#[derive(Debug)]
+pub(crate) struct HeapSession {
+    number: u32,
+    dropped_before: u64,
+    /// Whether somebody else in the program had turned it on.
+    was_active: bool,
+    /// Bytes from one sample to the next, on average.
+    interval: u64,
+    /// Frames that jemalloc goes up, at most.
+    frames: usize,
+}
+
+impl HeapSession {
+    /// Turns sampling on; none where somebody else samples.
+    pub(crate) fn open() -> io::Result<Option<Self>> {
+        if TAKEN.swap(true, AcqRel) {
+            return Ok(None);
+        }
+        let opened = Self::start();
+        if !matches!(opened, Ok(Some(_))) {
+            TAKEN.store(false, Release);
+        }
+        opened
+    }
+
+    fn start() -> io::Result<Option<Self>> {
+        // SAFETY: the type of this name in jemalloc 5.3: a pointer to a function, or null.
+        let other = unsafe { raw::read::<Option<SampledHook>>(SAMPLED) }.map_err(failed)?;
+        if other.is_some() {
+            return Ok(None);
+        }
+        let interval: usize = INTERVAL.name().read().map_err(failed)?;
+        let frames: u32 = "opt.prof_bt_max\0".name().read().map_err(failed)?;
+        QUEUE.get_or_init(|| ArrayQueue::new(ROOM));
+        let number = NUMBER.fetch_add(1, AcqRel).wrapping_add(1);
+        let dropped_before = DROPPED.load(Relaxed);
+        set_hooks(Some(sampled), Some(freed))?;
+        let was_active = ACTIVE.name().update(true).map_err(failed).inspect_err(|_| {
+            // They were set a moment ago, so that they can be taken away.
+            let _ = set_hooks(None, None);
+        })?;
+        let (interval, frames) = (1 << interval.min(62), (frames as usize).min(MAX_FRAMES));
+        Ok(Some(Self { number, dropped_before, was_active, interval, frames }))
+    }
+
+    /// What has happened since the last look.
+    pub(crate) fn events(&self) -> impl Iterator<Item = HeapEvent> {
+        // What came late of an earlier session says nothing any more.
+        let told = std::iter::from_fn(|| QUEUE.get()?.pop());
+        told.filter(|told| told.session == self.number).map(|told| self.event(told))
+    }
+
+    fn event(&self, Told { address, size, sampled, .. }: Told) -> HeapEvent {
+        let Some(Sampled { thread, handler, length, stack }) = sampled else {
+            return HeapEvent::Freed { address, size };
+        };
+        // They return to these addresses: the calls are before.
+        let addresses = stack.iter().take(length).map(|address| address.wrapping_sub(1) as u64);
+        let stack = Stack { addresses: addresses.collect(), truncated: length >= self.frames };
+        HeapEvent::Allocated { address, size, stack, thread: Thread::new(thread), handler }
+    }
+
+    /// Bytes from one sample to the next, on average.
+    pub(crate) fn interval(&self) -> u64 {
+        self.interval
+    }
+
+    /// What found no room in the queue.
+    pub(crate) fn dropped(&self) -> u64 {
+        DROPPED.load(Relaxed) - self.dropped_before
+    }
+}
+
+impl Drop for HeapSession {
+    fn drop(&mut self) {
+        let off = if self.was_active { Ok(true) } else { ACTIVE.name().update(false) };
+        let hooks = set_hooks(None, None);
+        if off.is_err() || hooks.is_err() {
+            tracing::warn!("jemalloc goes on sampling: it cannot be turned off");
+        }
+        TAKEN.store(false, Release);
+    }
+}
+
+fn set_hooks(on_sampled: Option<SampledHook>, on_freed: Option<FreedHook>) -> io::Result<()> {
+    // SAFETY: the types of these names in jemalloc 5.3: pointers to functions, or null. Ours are
+    // there as long as the program is.
+    unsafe {
+        raw::write(SAMPLED, on_sampled).map_err(failed)?;
+        raw::write(FREED, on_freed).map_err(failed)
+    }
+}
+
+fn failed(error: tikv_jemalloc_ctl::Error) -> io::Error {
+    io::Error::other(format!("jemalloc refuses to be asked for samples: {error}"))
+}
+
+/// An allocation was taken.
+unsafe extern "C" fn sampled(
+    address: *const c_void,
+    _asked: usize,
+    backtrace: *const *const c_void,
+    length: c_uint,
+    size: usize,
+) {
+    let length = (length as usize).min(MAX_FRAMES);
+    if backtrace.is_null() {
+        return;
+    }
+    // SAFETY: jemalloc gives its own list of so many addresses, which is there, and not written to,
+    // as long as the allocation that it was just made for.
+    let backtrace = unsafe { slice::from_raw_parts(backtrace, length) };
+    let thread = rustix::thread::gettid().as_raw_nonzero().get();
+    let mut stack = [0; MAX_FRAMES];
+    for (to, from) in stack.iter_mut().zip(backtrace) {
+        *to = from.addr();
+    }
+    let handler = handler_at(seen_by(thread).handler).map(ByPlace);
+    tell(address.addr(), size, Some(Sampled { thread, handler, length, stack }));
+}
+
+/// An allocation that was taken is freed.
+unsafe extern "C" fn freed(address: *const c_void, size: usize) {
+    tell(address.addr(), size, None);
+}
+
+fn tell(address: usize, size: usize, sampled: Option<Sampled>) {
+    let told = Told { session: NUMBER.load(Relaxed), address, size, sampled };
+    if QUEUE.get().is_some_and(|queue| queue.push(told).is_err()) {
+        DROPPED.fetch_add(1, Relaxed);
+    }
+}

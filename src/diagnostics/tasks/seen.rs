@@ -1,0 +1,209 @@
+//! From lines of the table to rows of a report.
+
+use std::{collections::HashMap, ptr, sync::Arc, time::Duration};
+
+use super::{
+    SpawnPlace, Stage, TaskKind, TaskReport, TaskRequest, TaskRow, TaskState, Tasks,
+    places::{PLACES, short},
+    table::{TASKS, Task, Waits},
+    waits,
+};
+use crate::diagnostics::{
+    Class, Thermograph,
+    profile::Location,
+    stall::{self, Record, StallFrame},
+    watch::{Moment, Slot},
+};
+
+/// What tasks answered that were asked where they wait.
+#[derive(Debug, Default)]
+pub(super) struct Answers {
+    /// By the number of the task.
+    pub(super) stacks: HashMap<u64, Vec<Vec<Arc<Location>>>>,
+    /// Tasks that were asked.
+    pub(super) asked: Vec<u64>,
+    pub(super) waited: Duration,
+    /// Answers that found no room.
+    pub(super) dropped: u64,
+}
+
+/// The tasks of this app's runtimes; those of one route only.
+pub(super) fn look(
+    thermograph: &Thermograph,
+    route: Option<&str>,
+    answers: Option<&Answers>,
+) -> Tasks {
+    let stalls = lasting(thermograph);
+    let now = Moment::now();
+    let look = Look { now, stalls: &stalls, answers };
+    let mut seen: Vec<_> = own(thermograph).iter().map(|task| look.row(task)).collect();
+    if let Some(route) = route {
+        seen.retain(|(row, _)| row.route == route);
+    }
+    let waits_less = |row: &TaskRow| (row.state, std::cmp::Reverse(row.since_ms as u64), row.id);
+    seen.sort_by_key(|(row, _)| waits_less(row));
+    let (tasks, stacks): (Vec<_>, Vec<_>) = seen.into_iter().unzip();
+    let notes = notes(thermograph, answers);
+    Tasks { report: TaskReport { tasks, unlisted: TASKS.unlisted(), notes }, stacks }
+}
+
+/// Tasks of runtimes that have this app's hooks.
+pub(super) fn own(thermograph: &Thermograph) -> Vec<Task> {
+    let overruns = thermograph.ledger().overruns();
+    let mut tasks = TASKS.all();
+    tasks.retain(|task| ptr::eq(task.row.overruns, overruns));
+    tasks
+}
+
+/// Stalls that last, by their task, with names.
+fn lasting(thermograph: &Thermograph) -> HashMap<u64, Arc<Record>> {
+    let mut stalls = thermograph.inner.stalls.store().newest();
+    stalls.retain(|record| record.task != 0 && !record.facts().ended);
+    stall::name(&stalls);
+    stalls.into_iter().map(|record| (record.task, record)).collect()
+}
+
+fn notes(thermograph: &Thermograph, answers: Option<&Answers>) -> Vec<String> {
+    let mut notes = Vec::new();
+    if thermograph.inner.hooks.get().is_none() {
+        let note = "no tasks are known: put Thermograph::hooks() on the app's runtime";
+        notes.push(note.to_owned());
+    }
+    if TASKS.unlisted() > 0 {
+        let note = format!("{} tasks found no place in the list", TASKS.unlisted());
+        notes.push(note);
+    }
+    if let Some(Answers { stacks, asked, waited, dropped }) = answers {
+        let silent = asked.iter().filter(|task| !stacks.contains_key(task)).count();
+        if silent > 0 {
+            notes.push(format!(
+                "{silent} of {} tasks that were asked did not answer within {:.1} s: their workers \
+                 are busy, or the tasks are over",
+                asked.len(),
+                waited.as_secs_f64()
+            ));
+        }
+        if *dropped > 0 {
+            notes.push(format!("{dropped} answers were not kept, for want of room"));
+        }
+    }
+    notes
+}
+
+struct Look<'a> {
+    now: Moment,
+    stalls: &'a HashMap<u64, Arc<Record>>,
+    answers: Option<&'a Answers>,
+}
+
+impl Look<'_> {
+    fn row(&self, task: &Task) -> (TaskRow, Vec<Vec<Arc<Location>>>) {
+        let handler = task.request.unwrap_or(task.row);
+        let since = |moment: Moment| millis(Duration::from_nanos(self.now.since(moment)));
+        let state = if task.thread.is_some() { TaskState::Running } else { TaskState::Waiting };
+        let stall = self.stalls.get(&task.number).filter(|_| state == TaskState::Running);
+        let stacks = self.stacks(task, stall);
+        let frames = stacks.first().into_iter().flatten().flat_map(|location| &location.frames);
+        let spawned_at = task.place.and_then(|place| PLACES.at(place));
+        let name = format!("{} {}", handler.method, handler.route);
+        let row = TaskRow {
+            id: task.number,
+            name: name.strip_prefix("TASK ").unwrap_or(&name).to_owned(),
+            kind: kind(task),
+            method: handler.method.to_string(),
+            route: handler.route.to_string(),
+            spawned_at: spawned_at
+                .map(|at| SpawnPlace { file: short(at.file()).to_owned(), line: at.line() }),
+            state,
+            thread: task.thread.and_then(thread_name),
+            since_ms: since(task.since),
+            age_ms: since(task.spawned),
+            polls: task.polls,
+            busy_ms: millis(Duration::from_nanos(task.busy_ns)),
+            request: task.request.map(|_| request(task, stall, since)),
+            waits_for: self.waits_for(task, stall, &stacks),
+            stack: frames.map(StallFrame::of).collect(),
+        };
+        (row, stacks)
+    }
+
+    /// Where it waits, or where the thread stands that it stalls.
+    fn stacks(&self, task: &Task, stall: Option<&Arc<Record>>) -> Vec<Vec<Arc<Location>>> {
+        if let Some(stall) = stall {
+            return stall.facts().named.iter().map(|stack| stack.to_vec()).collect();
+        }
+        let answer = self.answers.and_then(|answers| answers.stacks.get(&task.number));
+        answer.filter(|_| task.thread.is_none()).cloned().unwrap_or_default()
+    }
+
+    fn waits_for(
+        &self,
+        task: &Task,
+        stall: Option<&Arc<Record>>,
+        stacks: &[Vec<Arc<Location>>],
+    ) -> Option<String> {
+        if let Some(stall) = stall {
+            let facts = stall.facts();
+            return Some(match (facts.class, facts.syscall) {
+                (Class::Blocked, Some(syscall)) => format!("{syscall}, which blocks its worker"),
+                (Class::Blocked, None) => "something that blocks its worker".to_owned(),
+                (Class::Cpu, _) => "nothing: it computes on its worker".to_owned(),
+                (Class::Preempted, _) => "a processor: its thread is not run".to_owned(),
+                (Class::Unknown, _) => return None,
+            });
+        }
+        if task.thread.is_some() {
+            return None;
+        }
+        if !stacks.is_empty() {
+            let mut places: Vec<_> = stacks.iter().map(|stack| waits::told(stack)).collect();
+            places.dedup();
+            return Some(places.join(", or "));
+        }
+        let is_asked = self.answers.is_some_and(|answers| answers.asked.contains(&task.number));
+        match &task.waits {
+            Some(_) if is_asked => Some("it did not answer: its worker is busy".to_owned()),
+            Some(Waits { stage: Stage::Body, .. }) => {
+                Some("more of its body, or its client".to_owned())
+            }
+            None if task.requests > 0 && task.request.is_none() => {
+                Some("the next request of its connection".to_owned())
+            }
+            Some(_) | None => None,
+        }
+    }
+}
+
+fn kind(task: &Task) -> TaskKind {
+    match task {
+        Task { requests: 1.., .. } => TaskKind::Request,
+        Task { row, .. } if !row.is_task() => TaskKind::Spawned,
+        _ => TaskKind::Other,
+    }
+}
+
+fn request(task: &Task, stall: Option<&Arc<Record>>, since: impl Fn(Moment) -> f64) -> TaskRequest {
+    let waits = task.waits.as_ref().filter(|waits| waits.stage != Stage::Labelled);
+    let id = waits.and_then(|waits| waits.id.as_ref());
+    let id = id.and_then(|id| id.to_str().ok().map(str::to_owned));
+    let is_body = waits.is_some_and(|waits| waits.stage == Stage::Body);
+    TaskRequest {
+        id: id.or_else(|| stall.and_then(|stall| stall.facts().request_id.clone())),
+        stage: if is_body { "body" } else { "handler" }.to_owned(),
+        age_ms: waits.map(|waits| since(waits.began)),
+    }
+}
+
+fn millis(duration: Duration) -> f64 {
+    duration.as_secs_f64() * 1e3
+}
+
+#[cfg(sampler)]
+fn thread_name(slot: Slot) -> Option<String> {
+    crate::diagnostics::sampler::Thread::new(slot.thread()?).name()
+}
+
+#[cfg(not(sampler))]
+fn thread_name(slot: Slot) -> Option<String> {
+    slot.thread().map(|thread| format!("thread {thread}"))
+}

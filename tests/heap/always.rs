@@ -1,0 +1,46 @@
+//! Memory sampled from the start.
+
+use std::thread;
+
+use thermograph::diagnostics::HeapMode;
+
+use crate::{
+    app::{App, HOARDED, alone, get_bytes, is_sampling, wait},
+    wire::Wire,
+};
+
+#[test]
+fn what_was_allocated_since_the_start_is_told_at_once() {
+    let _alone = alone();
+    let app = App::start(HeapMode::Always);
+    assert!(is_sampling());
+    app.visit("/hoard");
+    let hoarded = |profile: &[u8]| Wire::decode(profile).sum("inuse_space", "app::hoard", "/hoard");
+    let live = || hoarded(&get_bytes(&app.diagnostics("/debug/pprof/heap")));
+    let half = i64::try_from(HOARDED / 2).expect("a size");
+    let before = live();
+    assert!(before > half, "{before}");
+    // In a window is what was allocated in it, as on demand.
+    let in_window = thread::scope(|scope| {
+        let taken = scope.spawn(|| {
+            // The probes below may be there before it, and are over in a second.
+            let mut taken = (0, Vec::new());
+            wait("the turn is free", || {
+                taken = app.bytes("/debug/pprof/heap?seconds=5");
+                taken.0 == 200
+            });
+            hoarded(&taken.1)
+        });
+        wait("the window has begun", || app.ask("/debug/pprof/heap?seconds=1").0 == 409);
+        app.visit("/release");
+        app.visit("/hoard");
+        assert!(!taken.is_finished(), "the window was too short for this machine");
+        taken.join().expect("no panic")
+    });
+    assert!(in_window > half, "{in_window}");
+    app.visit("/release");
+    assert_eq!(live(), 0);
+    assert!(is_sampling(), "it goes on");
+    drop(app);
+    wait("sampling has ended", || !is_sampling());
+}
