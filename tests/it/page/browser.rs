@@ -14,9 +14,6 @@ use tungstenite::{Message, WebSocket};
 
 use crate::support::{PATIENCE, tool, wait};
 
-/// What the page asks for and says so in place where it is not there: the browser logs that too.
-const NOT_YET: [&str; 1] = ["/debug/doctor"];
-
 /// A browser with one tab; it and all of its processes are killed when this is dropped.
 pub(crate) struct Browser {
     child: Child,
@@ -104,11 +101,7 @@ impl Browser {
         let is_problem = match event["method"].as_str() {
             Some("Runtime.exceptionThrown") => true,
             Some("Runtime.consoleAPICalled") => params["type"] == "error",
-            Some("Log.entryAdded") => {
-                let url = params["entry"]["url"].as_str().unwrap_or_default();
-                params["entry"]["level"] == "error"
-                    && !NOT_YET.iter().any(|path| url.ends_with(path))
-            }
+            Some("Log.entryAdded") => params["entry"]["level"] == "error",
             _ => false,
         };
         if is_problem {

@@ -90,8 +90,11 @@ fn every_kind_is_recorded() {
             assert_eq!(capture["kind"], kind);
             page.wait(kind, &drawn(shown));
         }
+        let heap = record(&mut page, &clinic, "heap");
+        assert_eq!(heap["kind"], "heap");
+        page.wait("heap", &drawn("emory"));
         // Two of different kinds are not compared, and that is said.
-        page.wait("all are listed", "document.querySelectorAll('#captures li').length === 3");
+        page.wait("all are listed", "document.querySelectorAll('#captures li').length === 4");
         page.eval(
             "[...document.querySelectorAll('#captures input')].slice(0, 2)
                 .forEach((one) => one.click())",
