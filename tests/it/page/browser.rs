@@ -171,10 +171,9 @@ impl Browser {
         self.call("Emulation.setEmulatedMedia", &json!({ "features": [feature] }));
     }
 
-    /// What is in the window, or the whole page, as a PNG.
-    pub(crate) fn picture(&mut self, whole: bool) -> Vec<u8> {
-        let params = json!({ "format": "png", "captureBeyondViewport": whole });
-        let taken = self.call("Page.captureScreenshot", &params);
+    /// What is in the window, as a PNG.
+    pub(crate) fn picture(&mut self) -> Vec<u8> {
+        let taken = self.call("Page.captureScreenshot", &json!({ "format": "png" }));
         let data = taken["data"].as_str().expect("a picture");
         STANDARD.decode(data).expect("base64")
     }
