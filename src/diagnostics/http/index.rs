@@ -6,14 +6,15 @@ use http::header;
 /// A line of the index: where it leads, and what is there.
 type Link = (&'static str, &'static str);
 
-const HANDLERS: [Link; 5] = [
+const HANDLERS: [Link; 6] = [
     ("/debug/diagnosis?format=text&seconds=10", "verdicts over the next 10 seconds"),
     ("/debug/handlers?format=text", "what each handler has cost since the start"),
     ("/debug/handlers?format=text&seconds=10", "the same over the next 10 seconds"),
     ("/debug/handlers", "the same as JSON"),
     ("/debug/stalls?format=text", "the newest polls over the threshold, with their stacks"),
+    ("/debug/tasks?format=text", "every live task, and whose work it does"),
 ];
-const PICTURES: [Link; 4] = [
+const PICTURES: [Link; 5] = [
     ("/debug/pprof/block?format=svg", "stalls since the start, by where they stood"),
     ("/debug/pprof/profile?seconds=10&format=svg", "CPU time by stack, 10 seconds"),
     (
@@ -21,8 +22,10 @@ const PICTURES: [Link; 4] = [
         "wall-clock time in polls, on a processor and off, 10 seconds",
     ),
     ("/debug/spans?seconds=10&format=svg", "time in spans, 10 seconds"),
+    ("/debug/pprof/heap?seconds=10&format=svg", "memory that is allocated and kept, 10 seconds"),
 ];
-const TOOLS: [Link; 6] = [
+const TOOLS: [Link; 8] = [
+    ("/debug/doctor?format=text", "what this build and machine can show"),
     ("/debug/captures", "what is saved, as JSON"),
     ("/debug/pprof/", "profiles for go tool pprof and Pyroscope"),
     ("/debug/pprof/profile?seconds=10&format=folded", "CPU time as folded stacks, 10 seconds"),
@@ -31,6 +34,7 @@ const TOOLS: [Link; 6] = [
         "the newest stalls as JSON, or with `accept: text/event-stream` those to come",
     ),
     ("/debug/spans?seconds=10", "spans as folded stacks, 10 seconds"),
+    ("/debug/pprof/trace?seconds=10", "what every worker polls, for Perfetto, 10 seconds"),
     ("/metrics", "Prometheus"),
 ];
 
@@ -63,6 +67,10 @@ pub(crate) async fn pprof() -> Html<String> {
             "stalls by their time, since the start or over seconds; format, route, debug=1",
         ),
         ("/debug/pprof/mutex", "of these, what waited for locks; as block"),
+        ("/debug/pprof/heap", "memory that is allocated and kept; seconds, format, route, debug=1"),
+        ("/debug/pprof/allocs", "memory that is allocated, freed or not; as heap"),
+        ("/debug/pprof/goroutine", "every live task"),
+        ("/debug/pprof/trace", "what every worker polls, for Perfetto; seconds"),
         ("/debug/pprof/cmdline", "the command line"),
         ("/debug/pprof/symbol", "names of addresses: ?0x1234+0x5678"),
         ("/debug/fgprof", "wall-clock time in polls, on a processor and off; as profile"),

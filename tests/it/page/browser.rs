@@ -14,9 +14,6 @@ use tungstenite::{Message, WebSocket};
 
 use crate::support::{PATIENCE, tool, wait};
 
-/// What the page asks for and says so in place where it is not there: the browser logs that too.
-const NOT_YET: [&str; 1] = ["/debug/doctor"];
-
 /// A browser with one tab; it and all of its processes are killed when this is dropped.
 pub(crate) struct Browser {
     child: Child,
@@ -104,11 +101,7 @@ impl Browser {
         let is_problem = match event["method"].as_str() {
             Some("Runtime.exceptionThrown") => true,
             Some("Runtime.consoleAPICalled") => params["type"] == "error",
-            Some("Log.entryAdded") => {
-                let url = params["entry"]["url"].as_str().unwrap_or_default();
-                params["entry"]["level"] == "error"
-                    && !NOT_YET.iter().any(|path| url.ends_with(path))
-            }
+            Some("Log.entryAdded") => params["entry"]["level"] == "error",
             _ => false,
         };
         if is_problem {
@@ -178,10 +171,9 @@ impl Browser {
         self.call("Emulation.setEmulatedMedia", &json!({ "features": [feature] }));
     }
 
-    /// What is in the window, or the whole page, as a PNG.
-    pub(crate) fn picture(&mut self, whole: bool) -> Vec<u8> {
-        let params = json!({ "format": "png", "captureBeyondViewport": whole });
-        let taken = self.call("Page.captureScreenshot", &params);
+    /// What is in the window, as a PNG.
+    pub(crate) fn picture(&mut self) -> Vec<u8> {
+        let taken = self.call("Page.captureScreenshot", &json!({ "format": "png" }));
         let data = taken["data"].as_str().expect("a picture");
         STANDARD.decode(data).expect("base64")
     }

@@ -20,8 +20,9 @@ fn verdicts_workers_handlers_and_stalls_are_there_at_a_glance() {
         page.wait("a row", &has("#handlers-rows tr", "GET /hello"));
         page.wait("a lane that is drawn", "document.querySelector('#lanes canvas')?.width > 100");
         page.wait("the legend", &has("#legend li", "GET /cpu-burn"));
+        page.wait("the doctor", &has("#doctor .badge", "good"));
         page.wait("a stall in the header", &has("#state", "stalled now: GET /"));
-        page.wait("a line", "document.querySelector('.spark path + path')?.getAttribute('d')");
+        page.wait("a line", "document.querySelector('.spark path + path')?.hasAttribute('d')");
 
         // A verdict opens to its numbers, cause, own frames, place and remedy.
         page.click("#verdicts .blocking");

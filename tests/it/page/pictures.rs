@@ -2,6 +2,8 @@
 
 use std::{path::Path, process::Stdio, time::Duration};
 
+use serde_json::json;
+
 use super::{Browser, has, visit};
 use crate::{clinic::Clinic, support::thermograph};
 
@@ -29,25 +31,30 @@ fn pictures_of_the_page() {
     }
     let mut load = load.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("started");
     let mut page = visit(&clinic);
-    page.resize(1440, 1000);
+    page.resize(1280, 1000);
+    page.call("Emulation.setScrollbarsHidden", &json!({ "hidden": true }));
     page.wait("verdicts", &has("#verdicts .name", "GET /lock"));
     // The lanes show half a minute.
     std::thread::sleep(Duration::from_secs(35));
     let shoot = |page: &mut Browser, name: &str, scheme: &str, (width, height)| {
         page.resize(width, height);
         page.prefer(scheme);
-        page.eval("scrollTo(0, 0)");
         // The size is seen by the next drawing of the lanes.
         std::thread::sleep(Duration::from_millis(1500));
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("flamegraphs");
         let file = folder.join(format!("readme-page-{name}.png"));
-        std::fs::write(file, page.picture(false)).expect("written");
+        std::fs::write(file, page.picture()).expect("written");
     };
-    page.eval("document.querySelector('#verdicts details').open = true");
-    shoot(&mut page, "light", "light", (1440, 1400));
-    shoot(&mut page, "dark", "dark", (1440, 1400));
-    page.eval("document.querySelector('#verdicts details').open = false");
-    shoot(&mut page, "narrow", "light", (400, 1400));
+    // One of them open, the one that is short to tell.
+    page.eval(
+        "[...document.querySelectorAll('#verdicts details')]
+            .find((one) => one.innerText.includes('GET /blocking-sleep')).open = true",
+    );
+    shoot(&mut page, "light", "light", (1280, 1360));
+    shoot(&mut page, "dark", "dark", (1280, 1360));
+    page.eval("document.querySelector('#verdicts details[open]').open = false");
+    page.eval("document.getElementById('workers').scrollIntoView()");
+    shoot(&mut page, "narrow", "light", (400, 1100));
     // It has no more to do.
     let _ = load.kill();
     let _ = load.wait();

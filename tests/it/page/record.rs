@@ -1,6 +1,6 @@
 //! From a click to a flame graph, and to what changed between two.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, thread};
 
 use serde_json::Value;
 
@@ -90,8 +90,11 @@ fn every_kind_is_recorded() {
             assert_eq!(capture["kind"], kind);
             page.wait(kind, &drawn(shown));
         }
+        let heap = record(&mut page, &clinic, "heap");
+        assert_eq!(heap["kind"], "heap");
+        page.wait("heap", &drawn("emory"));
         // Two of different kinds are not compared, and that is said.
-        page.wait("all are listed", "document.querySelectorAll('#captures li').length === 3");
+        page.wait("all are listed", "document.querySelectorAll('#captures li').length === 4");
         page.eval(
             "[...document.querySelectorAll('#captures input')].slice(0, 2)
                 .forEach((one) => one.click())",
@@ -172,17 +175,20 @@ fn what_is_not_allowed_is_told_in_place() {
     page.click("#record-cpu");
     assert_eq!(page.eval("document.getElementById('record-seconds').validity.valid"), false);
     assert_eq!(page.eval("document.getElementById('record-running').hidden"), true);
+    page.eval("document.getElementById('record-seconds').value = 1");
     // Somebody else captures: it is said, and the place can be taken.
-    page.eval(
-        "void fetch('/debug/pprof/profile?seconds=60').catch(() => {});
-         document.getElementById('record-seconds').value = 1;",
-    );
-    wait("the other one runs", || {
-        get(&clinic.diagnostics("/debug/pprof/profile?seconds=1")).status == 409
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            let long = clinic.diagnostics("/debug/pprof/profile?seconds=60&format=folded");
+            // The question below may be there first.
+            while get(&long).text.contains("already running") {}
+        });
+        let short = clinic.diagnostics("/debug/pprof/profile?seconds=1&format=folded");
+        wait("the other one runs", || get(&short).status == 409);
+        page.click("#record-cpu");
+        page.wait("it is told", &has("#record-says", "already running"));
+        page.wait("it is offered", "document.activeElement.id === 'record-force'");
+        page.press("Enter");
+        page.wait("it is saved", &has("#record-says", "saved as profiles/"));
     });
-    page.click("#record-cpu");
-    page.wait("it is told", &has("#record-says", "already running"));
-    page.wait("it is offered", "document.activeElement.id === 'record-force'");
-    page.press("Enter");
-    page.wait("it is saved", &has("#record-says", "saved as profiles/"));
 }

@@ -6,7 +6,7 @@ const captures = (() => {
   const says = byId("captures-says");
   const compare = byId("compare");
   const compareNote = byId("compare-note");
-  const TITLES = { cpu: "CPU time", wall: "Wall-clock time in polls", spans: "Time in spans", heap: "Heap", stalls: "Stalls" };
+  const TITLES = { cpu: "CPU time", wall: "Wall-clock time in polls", spans: "Time in spans", heap: "Memory in use", allocs: "Memory allocated", stalls: "Stalls" };
   let ticked = [];
 
   const fileOf = (capture, end) => capture.files.find((file) => file.endsWith(end));
