@@ -3,11 +3,11 @@
 use std::{collections::HashMap, fmt};
 
 use super::{SpawnPlace, TaskKind, TaskReport, TaskRow, TaskState};
-use crate::diagnostics::watch::table::millis;
+use crate::diagnostics::{plumbing, watch::table::millis};
 
 /// Tasks that are shown one by one; the others are in JSON.
 const SHOWN: usize = 50;
-/// Functions of a stack that are shown.
+/// Functions of the app's own that are shown of a stack.
 const FRAMES: usize = 12;
 
 /// Tasks of one name.
@@ -105,11 +105,16 @@ impl fmt::Display for TaskRow {
         if let Some(waits_for) = &self.waits_for {
             writeln!(f, "    waits for {waits_for}")?;
         }
-        for frame in self.stack.iter().take(FRAMES) {
+        // What libraries, runtime and system do in between is in JSON.
+        let own = self.stack.iter().filter(|frame| {
+            plumbing::is_chosen(&frame.function) && !plumbing::is_dependency(&frame.file)
+        });
+        let own: Vec<_> = own.take(FRAMES).collect();
+        for frame in &own {
             writeln!(f, "        {} ({}:{})", frame.function, frame.file, frame.line)?;
         }
-        if let Some(more) = self.stack.len().checked_sub(FRAMES).filter(|more| *more > 0) {
-            writeln!(f, "        and {more} more frames")?;
+        if let Some(more) = self.stack.len().checked_sub(own.len()).filter(|more| *more > 0) {
+            writeln!(f, "        and {more} frames of libraries, runtime and system")?;
         }
         Ok(())
     }
