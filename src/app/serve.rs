@@ -146,7 +146,7 @@ async fn keep_up(metrics: PrometheusHandle) {
         ticks.tick().await;
         let metrics = metrics.clone();
         // After a busy while it takes long for a worker. A panic in it is reported, and no more.
-        let _ = tokio::task::spawn_blocking(move || metrics.run_upkeep()).await;
+        let _ = task::spawn_blocking("metrics upkeep", move || metrics.run_upkeep()).await;
     }
 }
 

@@ -13,6 +13,29 @@ where
     tokio::task::Builder::new().name(name).spawn(future).expect("a task is not refused")
 }
 
+/// Spawns work that blocks, with a name, where Tokio takes names.
+#[cfg(tokio_unstable)]
+#[track_caller]
+#[expect(clippy::expect_used, reason = "as Tokio's own, it panics where there is no thread")]
+pub(crate) fn spawn_blocking<F, R>(name: &str, work: F) -> JoinHandle<R>
+where
+    F: FnOnce() -> R + Send + 'static,
+    R: Send + 'static,
+{
+    tokio::task::Builder::new().name(name).spawn_blocking(work).expect("a thread")
+}
+
+/// Spawns work that blocks; without `tokio_unstable` Tokio takes no names.
+#[cfg(not(tokio_unstable))]
+#[track_caller]
+pub(crate) fn spawn_blocking<F, R>(_name: &str, work: F) -> JoinHandle<R>
+where
+    F: FnOnce() -> R + Send + 'static,
+    R: Send + 'static,
+{
+    tokio::task::spawn_blocking(work)
+}
+
 /// Spawns a task; without `tokio_unstable` Tokio takes no names.
 #[cfg(not(tokio_unstable))]
 #[track_caller]

@@ -1,9 +1,9 @@
 //! tokio-console, fed only while somebody looks.
 //!
 //! The console's layer costs up to a third of a small handler's throughput. So it stands behind a
-//! [`Gate`] that opens with the first call of a console and closes with the end of the last; tasks
-//! spawned before that are not shown, unless the mode is `always`. Its server runs on a thread and
-//! runtime of its own, with no subscriber, so that it does not watch itself.
+//! [`Gate`](super::gate::Gate) that opens with the first call of a console and closes with the end
+//! of the last; tasks spawned before that are not shown, unless the mode is `always`. Its server
+//! runs on a thread and runtime of its own, with no subscriber, so that it does not watch itself.
 //!
 //! Tokio's tasks are connections. Requests are shown beside them, by a span that the
 //! [layer](crate::diagnostics::Thermograph::layer) makes for some of them while a console is
