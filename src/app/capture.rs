@@ -59,7 +59,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn route(text: &str) -> Result<String, &'static str> {
+pub(crate) fn route(text: &str) -> Result<String, &'static str> {
     /// As long as the diagnostics allow.
     const MAX: usize = 1024;
     if text.is_empty() || text.len() > MAX {

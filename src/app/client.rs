@@ -113,6 +113,17 @@ pub(crate) fn url(text: &str) -> Result<String, &'static str> {
     Err("a URL such as http://127.0.0.1:6060 is wanted")
 }
 
+/// A text as it stands in a query.
+pub(crate) fn escaped(text: &str) -> String {
+    let byte = |byte: u8| match byte {
+        b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' | b'/' => {
+            char::from(byte).to_string()
+        }
+        _ => format!("%{byte:02X}"),
+    };
+    text.bytes().map(byte).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use std::{
@@ -163,5 +174,10 @@ mod tests {
         drop(listener);
         let error = Client::new(&url, None).get("/x", Duration::ZERO).expect_err("refused");
         assert!(error.to_string().contains("is the service running?"), "{error:#}");
+    }
+
+    #[test]
+    fn a_route_is_escaped_in_a_query() {
+        assert_eq!(escaped("/v1/models/{id}&x=ä"), "/v1/models/%7Bid%7D%26x%3D%C3%A4");
     }
 }

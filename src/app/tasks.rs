@@ -4,7 +4,10 @@ use std::{fmt::Write as _, time::Duration};
 
 use anyhow::Context as _;
 
-use super::client::{self, Client};
+use super::{
+    capture,
+    client::{self, Client, escaped},
+};
 use crate::diagnostics::TaskReport;
 
 /// Print what every task of a running service is, and what it waits for.
@@ -20,7 +23,7 @@ pub struct Args {
     #[arg(long, value_name = "N", requires = "full", value_parser = clap::value_parser!(u64).range(1..=10))]
     pub seconds: Option<u64>,
     /// Only tasks of this route.
-    #[arg(long, value_name = "ROUTE")]
+    #[arg(long, value_name = "ROUTE", value_parser = capture::route)]
     pub route: Option<String>,
     /// Print JSON.
     #[arg(long)]
@@ -48,14 +51,7 @@ fn path(Args { full, seconds, route, .. }: &Args) -> String {
         let _ = write!(path, "&seconds={seconds}");
     }
     if let Some(route) = route {
-        let _ = write!(path, "&route=");
-        for byte in route.bytes() {
-            let _ = if byte.is_ascii_alphanumeric() || b"/-._~".contains(&byte) {
-                write!(path, "{}", char::from(byte))
-            } else {
-                write!(path, "%{byte:02X}")
-            };
-        }
+        let _ = write!(path, "&route={}", escaped(route));
     }
     path
 }

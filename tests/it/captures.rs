@@ -207,8 +207,8 @@ fn bad_values_are_refused_with_what_is_allowed() {
     let server = server(&folder, "9");
     let long = format!("kind=cpu&route={}", "x".repeat(1025));
     for (query, said) in [
-        ("", "kind: one is wanted of cpu, wall, stalls, spans"),
-        ("kind=moon", "kind: `moon` is not allowed: cpu, wall, stalls, spans"),
+        ("", "kind: one is wanted of cpu, wall, stalls, heap, allocs, spans"),
+        ("kind=moon", "kind: `moon` is not allowed: cpu, wall, stalls, heap, allocs, spans"),
         ("kind=diff", "kind: `diff` is not allowed"),
         ("kind=cpu&seconds=0", "seconds: `0` is not allowed: a whole number from 1 to 300"),
         ("kind=cpu&frequency=1001", "frequency: `1001`"),

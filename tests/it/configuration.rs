@@ -69,7 +69,7 @@ fn a_bad_value_stops_the_start_with_field_value_and_what_is_allowed() {
 #[test]
 fn every_key_refuses_what_is_out_of_its_bounds() {
     // A number, a time or a size that no key allows, or a word that is none of its words.
-    let unbounded = ["log.filter", "diagnostics.token"];
+    let unbounded = ["log.filter", "diagnostics.token", "diagnostics.folder"];
     let printed = text(&run(&["config"], &[], "").stdout);
     let mut section = String::new();
     let mut tried = 0;

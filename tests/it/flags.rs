@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use clap::{Command, CommandFactory as _};
 use thermograph::app::Cli;
 
-use crate::support::thermograph;
+use crate::support::{Server, thermograph};
 
 /// A command with what it needs besides, a flag, a bad value, and what is said beside these two.
 type Case = (&'static str, &'static str, &'static str, &'static str);
@@ -34,10 +34,18 @@ const CASES: &[Case] = &[
     ("capture cpu", "--url", "nowhere", URL),
     ("capture cpu", "--seconds", "0", WINDOW),
     ("capture cpu", "--frequency", "1001", "1..=1000"),
-    ("diff FOLDED FOLDED", "--output", "/proc/no/picture", "cannot"),
+    ("diff FOLDED FOLDED", "--output", "/proc/no/picture", "cannot write"),
+    ("capture cpu", "--route", "", "such as /v1/embeddings"),
     ("diagnose", "--url", "nowhere", URL),
     ("diagnose", "--seconds", "301", "0..=300"),
     ("diagnose", "--fail-on", "healthy", "blocking, hot"),
+    ("doctor", "--url", "nowhere", URL),
+    ("tasks", "--url", "nowhere", URL),
+    ("tasks", "--seconds", "11", "1..=10"),
+    ("tasks", "--route", "", "such as /v1/embeddings"),
+    ("trace", "--url", "nowhere", URL),
+    ("trace", "--seconds", "61", "1..=60"),
+    ("trace SERVER --seconds=1", "--output", "/proc/no/trace", "cannot write"),
     ("handlers", "--url", "nowhere", URL),
     ("handlers", "--seconds", "0", WINDOW),
     ("flamegraph", "--seconds", "0", WINDOW),
@@ -49,16 +57,34 @@ const CASES: &[Case] = &[
     ("flamegraph", "--url", "x://", URL),
     ("flamegraph --url=http://127.0.0.1:1", "--diagnostics-url", "nowhere", URL),
     ("flamegraph TARGET", "--program", "/no/such/program", "cannot start"),
+    ("perf", "--seconds", "0", WINDOW),
+    ("perf", "--frequency", "0", "1..=1000"),
+    ("perf", "--connections", "0", "1..=65535"),
+    ("perf", "--mix", "short=x", "short, long or batch"),
+    ("perf", "--target", "GET nowhere", "it begins with `/`"),
+    ("perf", "--name", "../x", "letters, digits"),
+    ("perf", "--url", "x://", URL),
+    ("perf --url=http://127.0.0.1:1", "--diagnostics-url", "nowhere", URL),
+    ("perf --url=http://127.0.0.1:1", "--pid", "0", "1..="),
+    ("perf TARGET", "--program", "/no/such/program", "cannot start"),
 ];
 
 /// Flags for which any text is a value, or whose value must not be shown.
 const FREE: &[(&str, &str)] = &[
     ("load", "--model"),
     ("flamegraph", "--model"),
+    ("perf", "--model"),
+    // A folder that is not there yet has no captures in it.
+    ("captures", "--folder"),
+    ("diff", "--folder"),
     ("capture", "--token"),
     ("diagnose", "--token"),
     ("handlers", "--token"),
     ("flamegraph", "--token"),
+    ("doctor", "--token"),
+    ("tasks", "--token"),
+    ("trace", "--token"),
+    ("perf", "--token"),
 ];
 
 #[test]
@@ -66,10 +92,13 @@ fn a_bad_value_is_named_with_its_flag_and_what_is_allowed() {
     let folded = tempfile::Builder::new().suffix(".folded").tempfile().expect("a file");
     std::fs::write(&folded, "main;hot 1\n").expect("written");
     let folded = folded.path().to_str().expect("text");
+    let server = Server::start();
+    let url = format!("--url={}", server.diagnostics(""));
     for (command, flag, value, allowed) in CASES {
         let arguments = command.split(' ').map(|word| match word {
             "FOLDED" => folded,
             "TARGET" => "--target=GET /=1",
+            "SERVER" => &*url,
             word => word,
         });
         let mut program = thermograph();
@@ -114,7 +143,7 @@ fn a_token_that_cannot_be_sent_is_refused_and_not_shown() {
 /// A command without what else it needs.
 fn name(command: &str) -> &str {
     let ends =
-        [" cpu", " FOLDED", " --", " TARGET"].iter().filter_map(|end| command.find(end)).min();
+        [" cpu", " FOLDED", " --", " TARGET", " SERVER"].iter().filter_map(|end| command.find(end)).min();
     &command[..ends.unwrap_or(command.len())]
 }
 

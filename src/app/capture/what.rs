@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::Captured;
 use crate::{
-    app::client::Client,
+    app::client::{Client, escaped},
     diagnostics::{
         captures::{Forms, Kind, decode},
         flamegraph::{self, Caption},
@@ -89,26 +89,5 @@ impl What {
             Self::Allocs => Caption::allocs(),
             Self::Spans => Caption::spans(),
         }
-    }
-}
-
-/// A text as it stands in a query.
-fn escaped(text: &str) -> String {
-    let byte = |byte: u8| match byte {
-        b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' | b'/' => {
-            char::from(byte).to_string()
-        }
-        _ => format!("%{byte:02X}"),
-    };
-    text.bytes().map(byte).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_route_is_escaped_in_a_query() {
-        assert_eq!(escaped("/v1/models/{id}&x=ä"), "/v1/models/%7Bid%7D%26x%3D%C3%A4");
     }
 }
