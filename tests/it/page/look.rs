@@ -31,7 +31,9 @@ fn verdicts_workers_handlers_and_stalls_are_there_at_a_glance() {
         }
         page.wait("its own frame first", &has("#verdicts li.ours", "clinic::blocking_sleep"));
         // So do stalls.
-        page.eval("document.querySelectorAll('#stalls-list .blocked').forEach((one) => one.click())");
+        page.eval(
+            "document.querySelectorAll('#stalls-list .blocked').forEach((one) => one.click())",
+        );
         page.wait("its stack", &has("#stalls-list li.ours", "clinic::blocking_sleep"));
         page.assert_no_problems();
     });
