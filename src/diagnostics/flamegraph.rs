@@ -60,7 +60,8 @@ fn stacks(folded: &str) -> impl Iterator<Item = (&str, &str)> {
     folded.lines().filter_map(|line| line.rsplit_once(' '))
 }
 
-/// Draws folded stacks as they are; no stack at all makes a picture that says so.
+/// Draws folded stacks as they are; no stack at all, or none with a weight, makes a picture
+/// that says so.
 pub fn draw_folded(folded: &str, caption: &Caption) -> std::io::Result<Vec<u8>> {
     let mut options = Options::default();
     options.title.clone_from(&caption.title);
@@ -72,7 +73,9 @@ pub fn draw_folded(folded: &str, caption: &Caption) -> std::io::Result<Vec<u8>> 
     options.min_width = 0.03;
     // Wide enough for the names of what takes a few hundredths.
     options.image_width = Some(1600);
-    let lines = if folded.is_empty() { "nothing was captured 1\n" } else { folded };
+    // Memory that was all freed has stacks, and no weight.
+    let is_nothing = stacks(folded).all(|(_, value)| value.parse() == Ok(0_u64));
+    let lines = if is_nothing { "nothing was captured 1\n" } else { folded };
     let mut svg = Vec::new();
     flamegraph::from_lines(&mut options, lines.lines(), &mut svg)?;
     Ok(svg)
@@ -100,7 +103,9 @@ mod tests {
             String::from_utf8(draw_folded(folded, &caption()).expect("draws")).expect("text")
         };
         assert!(svg("main;hot 10\n").contains("hot (10 ns, 100"));
-        assert!(svg("").contains("nothing was captured"));
+        for nothing in ["", "main;freed 0\n"] {
+            assert!(svg(nothing).contains("nothing was captured"), "{nothing:?}");
+        }
     }
 
     /// Stacks of `main` and a leaf.

@@ -24,16 +24,16 @@ fn verdicts_workers_handlers_and_stalls_are_there_at_a_glance() {
         page.wait("a stall in the header", &has("#state", "stalled now: GET /"));
         page.wait("a line", "document.querySelector('.spark path + path')?.hasAttribute('d')");
 
-        // A verdict opens to its numbers, cause, own frames, place and remedy.
-        page.click("#verdicts .blocking");
-        let verdict = "document.querySelector('#verdicts details[open]')";
-        page.wait("it is open", &format!("{verdict} !== null"));
+        // Verdicts open to their numbers, cause, own frames, place and remedy.
+        page.eval("document.querySelectorAll('#verdicts .blocking').forEach((one) => one.click())");
         for cause in ["sleeps on the worker", "tokio::time::sleep", "clinic.rs:", "longest poll"] {
             page.wait(cause, &has("#verdicts details", cause));
         }
         page.wait("its own frame first", &has("#verdicts li.ours", "clinic::blocking_sleep"));
-        // So does a stall.
-        page.eval("document.querySelector('#stalls-list .blocked').click()");
+        // So do stalls.
+        page.eval(
+            "document.querySelectorAll('#stalls-list .blocked').forEach((one) => one.click())",
+        );
         page.wait("its stack", &has("#stalls-list li.ours", "clinic::blocking_sleep"));
         page.assert_no_problems();
     });
