@@ -22,15 +22,9 @@ fn what_was_allocated_since_the_start_is_told_at_once() {
     assert!(before > half, "{before}");
     // In a window is what was allocated in it, as on demand.
     let in_window = thread::scope(|scope| {
-        let taken = scope.spawn(|| {
-            // The probes below may be there before it, and are over in a second.
-            let mut taken = (0, Vec::new());
-            wait("the turn is free", || {
-                taken = app.bytes("/debug/pprof/heap?seconds=5");
-                taken.0 == 200
-            });
-            hoarded(&taken.1)
-        });
+        // The probes below may be there before it: it takes their place.
+        let window = "/debug/pprof/heap?seconds=5&force=true";
+        let taken = scope.spawn(|| hoarded(&get_bytes(&app.diagnostics(window))));
         wait("the window has begun", || app.ask("/debug/pprof/heap?seconds=1").0 == 409);
         app.visit("/release");
         app.visit("/hoard");
