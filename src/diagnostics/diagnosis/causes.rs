@@ -404,7 +404,7 @@ pub(super) const RULES: &[Rule] = &[
         ],
     },
     Rule {
-        what: "copies a file",
+        what: "reads or writes a file",
         remedy: "tokio::fs, or spawn_blocking around the whole of it; a stream of pieces to send it",
         class: Cpu,
         syscalls: &[],

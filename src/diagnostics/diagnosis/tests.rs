@@ -265,7 +265,7 @@ fn each_rule_is_known_by_a_stack_of_its_own() {
         ("flate2::zio::run", "compresses or decompresses"),
         ("sha2::sha256::compress", "encrypts, signs or hashes"),
         ("image::imageops::resize", "works on an image"),
-        ("std::fs::read::inner", "copies a file"),
+        ("std::fs::read::inner", "reads or writes a file"),
         ("std::process::Command::spawn", "starts a process"),
         (
             "<mio::net::tcp::stream::TcpStream as std::io::Write>::write_vectored",

@@ -42,7 +42,12 @@ impl Thread {
         // -1 is what the kernel writes where it waits in no system call: in a page fault, say.
         match number {
             "running" => Some(Activity::Running),
-            number => Some(Activity::Waiting(name_of(number.parse().ok()?))),
+            number => Some(match name_of(number.parse().ok()?) {
+                // Our signal handler reads the stack: it may wait for the lock of the memory's map,
+                // and what it interrupted waits for nothing.
+                Some("process_vm_readv") => Activity::Running,
+                syscall => Activity::Waiting(syscall),
+            }),
         }
     }
 
