@@ -142,8 +142,10 @@ fn a_token_that_cannot_be_sent_is_refused_and_not_shown() {
 
 /// A command without what else it needs.
 fn name(command: &str) -> &str {
-    let ends =
-        [" cpu", " FOLDED", " --", " TARGET", " SERVER"].iter().filter_map(|end| command.find(end)).min();
+    let ends = [" cpu", " FOLDED", " --", " TARGET", " SERVER"]
+        .iter()
+        .filter_map(|end| command.find(end))
+        .min();
     &command[..ends.unwrap_or(command.len())]
 }
 

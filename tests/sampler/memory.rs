@@ -7,10 +7,11 @@ use crate::{
     specimens,
 };
 
-/// Resident memory of this process, in KiB.
+/// Resident memory of this process's own, in KiB: without pages of files, which are code that ran
+/// for the first time, and the system's to take away.
 fn resident() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").expect("readable");
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("there");
+    let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).expect("there");
     line.trim().trim_end_matches(" kB").parse().expect("a number")
 }
 
