@@ -55,7 +55,6 @@ impl Waits {
         }
     }
 
-    #[cfg_attr(not(schedule_latency), expect(dead_code, reason = "nobody tells of waits"))]
     #[cold]
     fn long(&self, length: Duration) {
         if self.ended.push(Waited { end: Moment::now(), length }).is_err() {
