@@ -8,7 +8,9 @@
 use std::borrow::Cow;
 
 /// Crates whose frames are machinery.
-const CRATES: [&str; 22] = [
+const CRATES: [&str; 23] = [
+    // What the compiler puts before the program's allocator.
+    "__rustc",
     "alloc",
     "axum",
     "axum_core",
@@ -145,6 +147,7 @@ mod tests {
     fn the_crate_of_a_name_is_the_type_s_and_else_the_trait_s() {
         for (name, of) in [
             ("app::hot::{{closure}}", "app"),
+            ("__rustc::__rust_realloc", "__rustc"),
             ("<core::panic::AssertUnwindSafe<F> as core::ops::FnOnce<()>>::call_once", "core"),
             ("<alloc::boxed::Box<dyn app::Work> as core::ops::FnOnce<()>>::call_once", "alloc"),
             ("<F as axum::handler::Handler<(M, T1), S>>::call::{{closure}}", "axum"),
