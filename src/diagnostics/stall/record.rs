@@ -147,6 +147,9 @@ impl Record {
         let millis = |duration: Duration| duration.as_secs_f64() * 1e3;
         let began = self.began.duration_since(UNIX_EPOCH).unwrap_or_default();
         let named = facts.named.iter().flat_map(|stack| stack.iter());
+        let stack: Vec<_> =
+            named.flat_map(|location| &location.frames).map(StallFrame::of).collect();
+        let seen = facts.syscall.map(str::to_owned);
         Stall {
             id: self.id,
             began: began.as_secs_f64(),
@@ -157,15 +160,29 @@ impl Record {
             thread_id: self.thread_id,
             task: (self.task != 0).then_some(self.task),
             class: facts.class,
-            syscall: facts.syscall.map(str::to_owned),
+            syscall: seen.or_else(|| syscall_at(facts.class, stack.first()?)),
             elapsed_ms: millis(facts.elapsed),
             ended: facts.ended,
             run_ms: millis(facts.run),
             queued_ms: millis(facts.queued),
             captured_after_ms: facts.captured_after.map(millis),
-            stack: named.flat_map(|location| &location.frames).map(StallFrame::of).collect(),
+            stack,
         }
     }
+}
+
+/// The system call of a thread that was blocked, and was never seen in it: a disk wakes a thread many
+/// times in one `fsync`, and a look may find it between two waits. The C library's functions have
+/// the names of their calls.
+#[cfg(sampler)]
+fn syscall_at(class: Class, leaf: &StallFrame) -> Option<String> {
+    let call = leaf.function.parse::<syscalls::Sysno>().ok()?;
+    (class == Class::Blocked).then(|| call.name().to_owned())
+}
+
+#[cfg(not(sampler))]
+fn syscall_at(_: Class, _: &StallFrame) -> Option<String> {
+    None
 }
 
 impl StallFrame {
