@@ -2,12 +2,8 @@
 
 mod table;
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
-use anyhow::Context as _;
 use serde_json::json;
 
 use crate::diagnostics::captures::Folder;
@@ -64,11 +60,4 @@ impl Place {
         }
         self.folder.join(file).display().to_string()
     }
-}
-
-/// Writes a file that was asked for by its path, and makes its folder where there is none.
-pub(crate) fn write(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
-    let folder = path.parent().map_or(Ok(()), fs::create_dir_all);
-    let written = folder.and_then(|()| fs::write(path, bytes));
-    written.with_context(|| format!("cannot write {}", path.display()))
 }

@@ -7,11 +7,8 @@ use std::{
     time::SystemTime,
 };
 
-use super::{
-    capture::Kept,
-    captures::{Place, write},
-};
-use crate::diagnostics::captures::{Folder, Form, Kind, Name, Side, draw_difference};
+use super::{capture::Kept, captures::Place};
+use crate::diagnostics::captures::{Folder, Form, Kind, Name, Side, draw_difference, write};
 
 /// Draw what changed between two captures.
 #[derive(Clone, Debug, clap::Args)]

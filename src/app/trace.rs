@@ -11,7 +11,7 @@ use super::{
     captures,
     client::{self, Client},
 };
-use crate::diagnostics::captures::{Form, Kind, Name};
+use crate::diagnostics::captures::{Form, Kind, Name, write};
 
 /// Record a timeline of a running service: polls, requests, stalls and spans, for Perfetto.
 #[derive(Clone, Debug, clap::Args)]
@@ -42,7 +42,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         Err(panic) => std::panic::resume_unwind(panic),
     };
     if let Some(output) = &args.output {
-        captures::write(output, &trace)?;
+        write(output, &trace)?;
         anstream::println!("{}", output.display());
     } else {
         let name = Name::new(start, Kind::Trace, None);

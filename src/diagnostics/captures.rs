@@ -14,8 +14,6 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
-#[cfg(feature = "server")]
-pub(crate) use self::name::slug;
 pub(crate) use self::{
     decode::{Undecodable, decode},
     difference::{Incomparable, Side, draw_difference},
@@ -23,6 +21,8 @@ pub(crate) use self::{
     forms::Forms,
     name::{BadName, Kind, Name},
 };
+#[cfg(feature = "server")]
+pub(crate) use self::{folder::write, name::slug};
 
 /// Why a capture was not kept, found or read.
 #[derive(Debug, Error)]
@@ -34,12 +34,12 @@ pub(crate) enum CapturesError {
          or set it higher", folder = .folder.display()
     )]
     Full { folder: PathBuf, there: usize, max: usize },
-    #[error("cannot write {path}: {source}", path = .path.display())]
-    Unwritable { path: PathBuf, source: std::io::Error },
-    #[error("cannot read {path}: {source}", path = .path.display())]
-    Unreadable { path: PathBuf, source: std::io::Error },
+    #[error("cannot write {path}: {error}", path = .path.display())]
+    Unwritable { path: PathBuf, error: std::io::Error },
+    #[error("cannot read {path}: {error}", path = .path.display())]
+    Unreadable { path: PathBuf, error: std::io::Error },
     #[error("{path} is too long: {max} bytes are allowed", path = .path.display())]
     TooLong { path: PathBuf, max: u64 },
-    #[error("cannot read {path}: {source}", path = .path.display())]
-    Undecodable { path: PathBuf, source: Undecodable },
+    #[error("cannot read {path}: {error}", path = .path.display())]
+    Undecodable { path: PathBuf, error: Undecodable },
 }

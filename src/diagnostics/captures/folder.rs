@@ -113,7 +113,7 @@ impl Folder {
         let mut entries = BTreeMap::<String, (Name, u64, Vec<Form>)>::new();
         for folder in Form::FOLDERS {
             let path = self.root.join(folder);
-            let unreadable = |source| CapturesError::Unreadable { path: path.clone(), source };
+            let unreadable = |error| CapturesError::Unreadable { path: path.clone(), error };
             let files = match fs::read_dir(&path) {
                 Ok(files) => files,
                 Err(error) if error.kind() == ErrorKind::NotFound => continue,
@@ -161,9 +161,9 @@ impl Folder {
 
     /// A capture as it was taken.
     pub(crate) fn profile(&self, name: &Name) -> Result<Profile, CapturesError> {
-        let undecodable = |source| {
+        let undecodable = |error| {
             let path = self.path(name, Form::Pprof);
-            CapturesError::Undecodable { path, source }
+            CapturesError::Undecodable { path, error }
         };
         decode(&self.read(name, Form::Pprof)?).map_err(undecodable)
     }
@@ -175,7 +175,7 @@ impl Folder {
             return Err(CapturesError::NotFound(name.to_string()));
         }
         files.try_for_each(|path| {
-            fs::remove_file(&path).map_err(|source| CapturesError::Unwritable { path, source })
+            fs::remove_file(&path).map_err(|error| CapturesError::Unwritable { path, error })
         })
     }
 
@@ -242,10 +242,10 @@ pub(crate) fn write(path: &Path, bytes: &[u8]) -> Result<(), CapturesError> {
     let written = folder
         .and_then(|()| fs::write(&unfinished, bytes))
         .and_then(|()| fs::rename(&unfinished, path));
-    written.map_err(|source| {
+    written.map_err(|error| {
         // It may not be there.
         let _ = fs::remove_file(&unfinished);
-        CapturesError::Unwritable { path: path.to_owned(), source }
+        CapturesError::Unwritable { path: path.to_owned(), error }
     })
 }
 
@@ -254,7 +254,7 @@ fn read_at_most(max: u64, path: PathBuf) -> Result<Vec<u8>, CapturesError> {
     match File::open(&path).and_then(|file| file.take(max + 1).read_to_end(&mut bytes)) {
         Ok(length) if length as u64 > max => Err(CapturesError::TooLong { path, max }),
         Ok(_) => Ok(bytes),
-        Err(source) => Err(CapturesError::Unreadable { path, source }),
+        Err(error) => Err(CapturesError::Unreadable { path, error }),
     }
 }
 
@@ -278,7 +278,7 @@ impl Claim {
             Ok(_) => Ok(Some(Self { path })),
             Err(error) if error.kind() == ErrorKind::AlreadyExists && folder.is_dir() => Ok(None),
             // The folder says more than a file that nobody has heard of.
-            Err(source) => Err(CapturesError::Unwritable { path: folder.to_owned(), source }),
+            Err(error) => Err(CapturesError::Unwritable { path: folder.to_owned(), error }),
         }
     }
 }

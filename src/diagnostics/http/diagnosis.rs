@@ -7,7 +7,7 @@ use axum::{
     extract::{Query, State},
     response::{Html, IntoResponse, Response},
 };
-use http::{HeaderMap, header};
+use http::HeaderMap;
 
 use super::{HttpError, params::Params};
 use crate::diagnostics::{
@@ -36,9 +36,12 @@ pub(crate) async fn diagnosis(
     headers: HeaderMap,
 ) -> Result<Response, HttpError> {
     let params = Params::new(given, &["seconds", "format", "force"])?;
-    let formats = [("json", Format::Json), ("text", Format::Text), ("html", Format::Html)];
-    let named = params.choice("format", &formats)?;
-    let format = if params.has("format") { named } else { accepted(&headers) };
+    let formats = [
+        ("json", "application/json", Format::Json),
+        ("text", "text/plain", Format::Text),
+        ("html", "text/html", Format::Html),
+    ];
+    let format = params.format(&headers, &formats)?;
     let window = params.window(10)?;
     let diagnosis = if params.has("seconds") {
         over(&thermograph, window).await?
@@ -48,10 +51,7 @@ pub(crate) async fn diagnosis(
     Ok(match format {
         Format::Json => Json(diagnosis).into_response(),
         Format::Html => Html(diagnosis.html()).into_response(),
-        Format::Text => {
-            let content_type = [(header::CONTENT_TYPE, "text/plain; charset=utf-8")];
-            (content_type, diagnosis.text(|_, word| word.to_owned())).into_response()
-        }
+        Format::Text => diagnosis.text(|_, word| word.to_owned()).into_response(),
     })
 }
 
@@ -106,13 +106,4 @@ async fn judged(
         diagnosis
     });
     judged.await.map_err(|error| HttpError::internal(format!("naming failed: {error}")))
-}
-
-fn accepted(headers: &HeaderMap) -> Format {
-    let accept = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok());
-    match accept.unwrap_or_default() {
-        accept if accept.starts_with("text/html") => Format::Html,
-        accept if accept.starts_with("text/plain") => Format::Text,
-        _ => Format::Json,
-    }
 }

@@ -9,7 +9,11 @@ use axum::{
 };
 use http::{HeaderMap, header};
 
-use super::{HttpError, params::Params, profiles::MAX_ROUTE};
+use super::{
+    HttpError,
+    params::{JSON_OR_TEXT, Params},
+    profiles::MAX_ROUTE,
+};
 use crate::diagnostics::{Thermograph, history::Back, metrics, watch::LedgerReport};
 
 /// How far back to look; the first is the default.
@@ -25,8 +29,7 @@ pub(crate) async fn handlers(
     headers: HeaderMap,
 ) -> Result<Response, HttpError> {
     let params = Params::new(given, &["seconds", "window", "format", "route"])?;
-    let wants_text = params.choice("format", &[("json", false), ("text", true)])?
-        || (!params.has("format") && accepts_text(&headers));
+    let wants_text = params.format(&headers, &JSON_OR_TEXT)?;
     let route = params.text("route", MAX_ROUTE)?;
     let back = params.choice("window", &WINDOWS)?;
     if params.has("window") && params.has("seconds") {
@@ -49,8 +52,7 @@ pub(crate) async fn handlers(
         report.handlers.retain(|row| row.route == route);
     }
     if wants_text {
-        let content_type = [(header::CONTENT_TYPE, "text/plain; charset=utf-8")];
-        return Ok((content_type, report.to_string()).into_response());
+        return Ok(report.to_string().into_response());
     }
     Ok(Json::<LedgerReport>(report).into_response())
 }
@@ -59,9 +61,4 @@ pub(crate) async fn handlers(
 pub(crate) async fn metrics(State(thermograph): State<Thermograph>) -> impl IntoResponse {
     let content_type = [(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")];
     (content_type, metrics::render(&thermograph))
-}
-
-fn accepts_text(headers: &HeaderMap) -> bool {
-    let accept = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok());
-    accept.is_some_and(|accept| accept.starts_with("text/plain"))
 }

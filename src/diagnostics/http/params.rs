@@ -2,8 +2,14 @@
 
 use std::{collections::HashMap, fmt::Display, ops::RangeInclusive, str::FromStr, time::Duration};
 
+use http::{HeaderMap, header};
+
 use super::HttpError;
 use crate::diagnostics::capture::Window;
+
+/// Forms of what is for programs, or as text for people.
+pub(crate) const JSON_OR_TEXT: [(&str, &str, bool); 2] =
+    [("json", "application/json", false), ("text", "text/plain", true)];
 
 /// The parameters of one request.
 #[derive(Debug)]
@@ -62,6 +68,24 @@ impl Params {
         })
     }
 
+    /// The form of the answer: `format`, or where it is not given the one whose media type `accept`
+    /// begins with. The first is the default.
+    pub(crate) fn format<T: Copy>(
+        &self,
+        headers: &HeaderMap,
+        allowed: &[(&str, &str, T)],
+    ) -> Result<T, HttpError> {
+        let words: Vec<_> = allowed.iter().map(|(word, _, form)| (*word, *form)).collect();
+        let named = self.choice("format", &words)?;
+        if self.has("format") {
+            return Ok(named);
+        }
+        let accept = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok());
+        let accept = accept.unwrap_or_default();
+        let accepted = allowed.iter().find(|(_, media_type, _)| accept.starts_with(media_type));
+        Ok(accepted.map_or(named, |(.., form)| *form))
+    }
+
     /// A text of bounded length, if it is given.
     pub(crate) fn text(&self, name: &str, max: usize) -> Result<Option<String>, HttpError> {
         let text = self.0.get(name);
@@ -103,6 +127,22 @@ mod tests {
         let unknown = params(&[("second", "1")]).expect_err("refused");
         assert!(format!("{unknown:?}").contains("allowed here are seconds, force"));
         assert_eq!(unknown.into_response().status(), 400);
+    }
+
+    #[test]
+    fn a_form_is_named_or_else_accepted() {
+        let forms = [("json", "application/json", 1), ("text", "text/plain", 2)];
+        let form = |given: &[(&str, &str)], accept: &str| {
+            let given = given.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+            let params = Params::new(given.collect(), &["format"]).expect("known");
+            let headers = [(header::ACCEPT, accept.parse().expect("a value"))];
+            params.format(&headers.into_iter().collect(), &forms)
+        };
+        assert_eq!(form(&[], "").expect("allowed"), 1);
+        assert_eq!(form(&[], "text/plain;q=0.9").expect("allowed"), 2);
+        assert_eq!(form(&[], "image/png").expect("allowed"), 1);
+        assert_eq!(form(&[("format", "json")], "text/plain").expect("allowed"), 1);
+        assert!(form(&[("format", "png")], "text/plain").is_err());
     }
 
     #[test]

@@ -10,7 +10,7 @@ use axum::{
         sse::{Event, KeepAlive, Sse},
     },
 };
-use http::{HeaderMap, header};
+use http::HeaderMap;
 use serde_json::json;
 use tokio_stream::{
     Stream, StreamExt as _,
@@ -41,9 +41,12 @@ pub(crate) async fn stalls(
     headers: HeaderMap,
 ) -> Result<Response, HttpError> {
     let params = Params::new(given, &["format", "route"])?;
-    let formats = [("json", Format::Json), ("text", Format::Text), ("events", Format::Events)];
-    let named = params.choice("format", &formats)?;
-    let format = if params.has("format") { named } else { accepted(&headers) };
+    let formats = [
+        ("json", "application/json", Format::Json),
+        ("text", "text/plain", Format::Text),
+        ("events", "text/event-stream", Format::Events),
+    ];
+    let format = params.format(&headers, &formats)?;
     let route = params.text("route", MAX_ROUTE)?;
     let is_wanted =
         move |record: &Record| route.as_ref().is_none_or(|route| *record.handler.route == **route);
@@ -63,8 +66,7 @@ pub(crate) async fn stalls(
     let stalls = newest.iter().map(|record| record.stall());
     if let Format::Text = format {
         let lines: Vec<_> = stalls.map(|stall| format!("{stall}\n")).collect();
-        let content_type = [(header::CONTENT_TYPE, "text/plain; charset=utf-8")];
-        return Ok((content_type, lines.concat()).into_response());
+        return Ok(lines.concat().into_response());
     }
     let stalls: Vec<_> = stalls.collect();
     Ok(Json(json!({ "stalls": stalls })).into_response())
@@ -85,13 +87,4 @@ fn events(
         }
     };
     news.filter_map(event).map(Ok)
-}
-
-fn accepted(headers: &HeaderMap) -> Format {
-    let accept = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok());
-    match accept.unwrap_or_default() {
-        accept if accept.starts_with("text/event-stream") => Format::Events,
-        accept if accept.starts_with("text/plain") => Format::Text,
-        _ => Format::Json,
-    }
 }

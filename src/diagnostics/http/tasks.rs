@@ -7,11 +7,11 @@ use axum::{
     extract::{Query, State},
     response::{IntoResponse, Response},
 };
-use http::{HeaderMap, header};
+use http::HeaderMap;
 
 use super::{
     HttpError,
-    params::Params,
+    params::{JSON_OR_TEXT, Params},
     profiles::{FORMATS, Format, MAX_ROUTE, Sent},
 };
 use crate::diagnostics::{Thermograph, capture::Window, flamegraph::Caption, tasks::Tasks};
@@ -25,12 +25,10 @@ pub(crate) async fn tasks(
     headers: HeaderMap,
 ) -> Result<Response, HttpError> {
     let params = Params::new(given, &["format", "route", "full", "seconds", "force"])?;
-    let wants_text = params.choice("format", &[("json", false), ("text", true)])?
-        || (!params.has("format") && accepts_text(&headers));
+    let wants_text = params.format(&headers, &JSON_OR_TEXT)?;
     let tasks = look(&thermograph, &params).await?;
     if wants_text {
-        let content_type = [(header::CONTENT_TYPE, "text/plain; charset=utf-8")];
-        return Ok((content_type, tasks.report.to_string()).into_response());
+        return Ok(tasks.report.to_string().into_response());
     }
     Ok(Json(tasks.report).into_response())
 }
@@ -51,9 +49,8 @@ pub(crate) async fn goroutine(
     let mut sent = Sent::of(&params, "goroutine", Caption::tasks(), &FORMATS)?;
     let tasks = look(&thermograph, &params).await?;
     if debug == 2 {
-        let content_type = [(header::CONTENT_TYPE, "text/plain; charset=utf-8")];
         let told: Vec<_> = tasks.report.tasks.iter().map(|task| format!("{task}\n")).collect();
-        return Ok((content_type, told.concat()).into_response());
+        return Ok(told.concat().into_response());
     }
     if debug == 1 {
         sent.format = Format::Text;
@@ -79,9 +76,4 @@ async fn look(thermograph: &Thermograph, params: &Params) -> Result<Tasks, HttpE
     let looked =
         tokio::task::spawn_blocking(move || Tasks::of(&thermograph, route.as_deref())).await;
     looked.map_err(|error| HttpError::internal(format!("naming failed: {error}")))
-}
-
-fn accepts_text(headers: &HeaderMap) -> bool {
-    let accept = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok());
-    accept.is_some_and(|accept| accept.starts_with("text/plain"))
 }

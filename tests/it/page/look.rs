@@ -79,15 +79,21 @@ fn assert_it_fits(page: &mut Browser, width: u32) {
     }
 }
 
+/// The page of a clinic under load, with something in every part of it, and all of it open.
+fn filled(clinic: &Clinic) -> Browser {
+    let mut page = visit(clinic);
+    page.wait("verdicts", &has("#verdicts .name", "GET /blocking-sleep"));
+    page.wait("rows", &has("#handlers-rows tr", "GET /hello"));
+    page.wait("stalls", &has("#stalls-list .name", "GET /cpu-burn"));
+    page.eval("document.querySelectorAll('details').forEach((one) => { one.open = true; })");
+    page
+}
+
 #[test]
 fn it_fits_a_telephone_and_a_wall() {
     let clinic = Clinic::open();
     clinic.under_load(&LOAD, || {
-        let mut page = visit(&clinic);
-        page.wait("verdicts", &has("#verdicts .name", "GET /blocking-sleep"));
-        page.wait("rows", &has("#handlers-rows tr", "GET /hello"));
-        page.wait("stalls", &has("#stalls-list .name", "GET /cpu-burn"));
-        page.eval("document.querySelectorAll('details').forEach((one) => { one.open = true; })");
+        let mut page = filled(&clinic);
         for width in [400, 800, 1280, 2000] {
             assert_it_fits(&mut page, width);
         }
@@ -143,11 +149,7 @@ const CONTRASTS: &str = "(() => {
 fn every_text_can_be_read_in_both_themes() {
     let clinic = Clinic::open();
     clinic.under_load(&LOAD, || {
-        let mut page = visit(&clinic);
-        page.wait("verdicts", &has("#verdicts .name", "GET /blocking-sleep"));
-        page.wait("rows", &has("#handlers-rows tr", "GET /hello"));
-        page.wait("stalls", &has("#stalls-list .name", "GET /cpu-burn"));
-        page.eval("document.querySelectorAll('details').forEach((one) => { one.open = true; })");
+        let mut page = filled(&clinic);
         for scheme in ["light", "dark"] {
             page.prefer(scheme);
             assert_eq!(page.eval(CONTRASTS), json!([]), "{scheme}");
