@@ -47,11 +47,13 @@ pub(crate) use slot::Outer;
 pub(crate) use slot::{Polling, Slot, handler_at};
 #[cfg(sampler)]
 pub(crate) use slot::{Seen, seen_by};
+pub(crate) use snapshot::millis;
 pub use snapshot::{HandlerRow, LedgerReport, Quantiles, Snapshot};
-pub(crate) use times::{Activity, Times};
+pub(crate) use times::{Activity, Times, thread_name};
 #[cfg(target_os = "linux")]
 pub(crate) use times::{voluntary_waits, waited};
 pub use trouble::StallCounts;
+pub(crate) use trouble::nanoseconds;
 pub(crate) use waits::Waited;
 
 #[cfg(all(sampler, tokio_unstable))]

@@ -5,7 +5,7 @@ use serde::Serialize;
 use crate::diagnostics::{
     Thermograph,
     history::Back,
-    watch::{HandlerRow, LedgerReport, Snapshot},
+    watch::{HandlerRow, LedgerReport, Snapshot, millis},
 };
 
 /// The ledger from look to look.
@@ -82,7 +82,7 @@ impl Figures {
         Sheet {
             seconds: now.as_ref().map(|now| now.seconds),
             window_seconds: minute.seconds,
-            threshold_ms: threshold.as_secs_f64() * 1e3,
+            threshold_ms: millis(threshold),
             overflowed: minute.overflowed,
             handlers: minute.handlers.iter().map(row).collect(),
         }

@@ -10,7 +10,9 @@ use std::{
 
 use serde::Serialize;
 
-use crate::diagnostics::watch::{ByPlace, Handler, Ledger, Moment, Polling, Slot};
+use crate::diagnostics::watch::{
+    ByPlace, Handler, Ledger, Moment, Polling, Slot, millis, nanoseconds, thread_name,
+};
 
 /// Every worker, from look to look.
 #[derive(Debug)]
@@ -89,8 +91,7 @@ impl Lanes {
         };
         let mut spent: HashMap<_, _> = handlers.filter_map(ended).collect();
         // After the sums: one that ends in between is told the next time, and none twice.
-        let ours =
-            |polling: &Polling| std::ptr::eq(polling.handler.overruns, self.ledger.overruns());
+        let ours = |polling: &Polling| polling.handler.is_of(self.ledger.overruns());
         let polling = slot.polling().filter(ours);
         let age = polling.map(|polling| polling.age(Moment::now()));
         if let (Some(polling), Some(age)) = (polling, age) {
@@ -102,7 +103,7 @@ impl Lanes {
         }
         let worker = self.workers.entry(slot.index()).or_insert_with(|| Worker {
             thread,
-            name: name_of(thread).unwrap_or_else(|| format!("worker {}", slot.index())),
+            name: thread_name(thread).unwrap_or_else(|| format!("worker {}", slot.index())),
             spent: spent.clone(),
         });
         let (busy, handler) = worker.since(spent);
@@ -137,24 +138,6 @@ impl Worker {
 /// Of the time that was looked at; a poll may have begun before.
 fn share(busy: Duration, covered: Duration) -> f64 {
     if covered.is_zero() { 0.0 } else { busy.div_duration_f64(covered).min(1.0) }
-}
-
-fn millis(duration: Duration) -> f64 {
-    duration.as_secs_f64() * 1e3
-}
-
-fn nanoseconds(duration: Duration) -> u64 {
-    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
-}
-
-#[cfg(sampler)]
-fn name_of(thread: i32) -> Option<String> {
-    crate::diagnostics::sampler::Thread::new(thread).name()
-}
-
-#[cfg(not(sampler))]
-fn name_of(_thread: i32) -> Option<String> {
-    None
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::diagnostics::{
     plumbing,
     profile::{Frame, Location},
-    watch::Handler,
+    watch::{Handler, millis},
 };
 
 /// Whose fault a stall is.
@@ -144,7 +144,6 @@ impl Record {
     /// What is known now.
     pub(crate) fn stall(&self) -> Stall {
         let facts = self.facts().clone();
-        let millis = |duration: Duration| duration.as_secs_f64() * 1e3;
         let began = self.began.duration_since(UNIX_EPOCH).unwrap_or_default();
         let named = facts.named.iter().flat_map(|stack| stack.iter());
         let stack: Vec<_> =

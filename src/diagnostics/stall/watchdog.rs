@@ -147,7 +147,7 @@ impl Watchdog {
     /// Looks at every poll that lasts: how long until the next look.
     fn look_at_all(&mut self) -> Duration {
         self.habits.note();
-        let ours = |polling: &Polling| std::ptr::eq(polling.handler.overruns, self.overruns);
+        let ours = |polling: &Polling| polling.handler.is_of(self.overruns);
         let polls: Vec<_> = Slot::used().filter_map(Slot::polling).filter(ours).collect();
         self.glance(&polls);
         // A poll that begins from now on is not to be looked at before.

@@ -1,6 +1,6 @@
 //! From lines of the table to rows of a report.
 
-use std::{collections::HashMap, ptr, sync::Arc, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use super::{
     SpawnPlace, Stage, TaskKind, TaskReport, TaskRequest, TaskRow, TaskState, Tasks,
@@ -12,7 +12,7 @@ use crate::diagnostics::{
     Class, Thermograph,
     profile::Location,
     stall::{self, Record, StallFrame},
-    watch::{Moment, Slot},
+    watch::{Moment, millis, thread_name},
 };
 
 /// What tasks answered that were asked where they wait.
@@ -51,7 +51,7 @@ pub(super) fn look(
 pub(super) fn own(thermograph: &Thermograph) -> Vec<Task> {
     let overruns = thermograph.ledger().overruns();
     let mut tasks = TASKS.all();
-    tasks.retain(|task| ptr::eq(task.row.overruns, overruns));
+    tasks.retain(|task| task.row.is_of(overruns));
     tasks
 }
 
@@ -115,7 +115,7 @@ impl Look<'_> {
             spawned_at: spawned_at
                 .map(|at| SpawnPlace { file: short(at.file()).to_owned(), line: at.line() }),
             state,
-            thread: task.thread.and_then(thread_name),
+            thread: task.thread.and_then(|slot| thread_name(slot.thread()?)),
             since_ms: since(task.since),
             age_ms: since(task.spawned),
             polls: task.polls,
@@ -192,18 +192,4 @@ fn request(task: &Task, stall: Option<&Arc<Record>>, since: impl Fn(Moment) -> f
         stage: if is_body { "body" } else { "handler" }.to_owned(),
         age_ms: waits.map(|waits| since(waits.began)),
     }
-}
-
-fn millis(duration: Duration) -> f64 {
-    duration.as_secs_f64() * 1e3
-}
-
-#[cfg(sampler)]
-fn thread_name(slot: Slot) -> Option<String> {
-    crate::diagnostics::sampler::Thread::new(slot.thread()?).name()
-}
-
-#[cfg(not(sampler))]
-fn thread_name(slot: Slot) -> Option<String> {
-    slot.thread().map(|thread| format!("thread {thread}"))
 }

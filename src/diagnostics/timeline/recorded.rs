@@ -3,7 +3,7 @@
 use std::{collections::HashMap, time::SystemTime};
 
 use crate::diagnostics::watch::{
-    Moment, Slot,
+    Moment, Slot, thread_name,
     track::{Asked, Dropped, Part, Polled, Recorder, Track},
 };
 
@@ -112,9 +112,5 @@ fn of_tasks(_: Moment) -> (Vec<Polled>, Vec<Asked>) {
 }
 
 fn name(thread: i32) -> String {
-    #[cfg(sampler)]
-    let name = crate::diagnostics::sampler::Thread::new(thread).name();
-    #[cfg(not(sampler))]
-    let name = None;
-    name.unwrap_or_else(|| format!("thread {thread}"))
+    thread_name(thread).unwrap_or_else(|| format!("thread {thread}"))
 }

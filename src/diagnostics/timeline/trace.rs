@@ -3,7 +3,6 @@
 use std::{
     collections::{BTreeSet, HashMap},
     io::{self, Write as _},
-    ptr,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
@@ -133,7 +132,7 @@ struct Of<'a> {
 
 impl Of<'_> {
     fn is_own(&self, handler: &Handler) -> bool {
-        ptr::eq(handler.overruns, self.overruns)
+        handler.is_of(self.overruns)
     }
 
     /// Nanoseconds since the recording began, and how long; what is outside of it is cut off.

@@ -41,6 +41,11 @@ impl Handler {
         self.method == *method && *self.route == *route
     }
 
+    /// Whether it is of the ledger with these: a process may have several.
+    pub(crate) fn is_of(&self, overruns: &Overruns) -> bool {
+        std::ptr::eq(self.overruns, overruns)
+    }
+
     /// Whether it is work that is no request.
     pub(crate) fn is_task(&self) -> bool {
         self.method.as_str() == TASK

@@ -51,6 +51,18 @@ impl Times {
     }
 }
 
+/// What a thread is called; none where it has ended, or the system does not tell.
+#[cfg(sampler)]
+pub(crate) fn thread_name(thread: i32) -> Option<String> {
+    crate::diagnostics::sampler::Thread::new(thread).name()
+}
+
+/// Not told on this system.
+#[cfg(not(sampler))]
+pub(crate) fn thread_name(_: i32) -> Option<String> {
+    None
+}
+
 /// The time waited, of a `schedstat` file: it has the times run and waited, in nanoseconds, and the
 /// number of time slices. The first is as old as the kernel's last tick, so it is not used.
 #[cfg(target_os = "linux")]

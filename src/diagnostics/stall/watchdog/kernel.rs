@@ -47,10 +47,6 @@ impl Kernel {
         Thread::new(thread).activity()
     }
 
-    pub(super) fn name(thread: i32) -> Option<String> {
-        Thread::new(thread).name()
-    }
-
     pub(super) fn takes_stacks(&self) -> bool {
         self.session.is_some()
     }

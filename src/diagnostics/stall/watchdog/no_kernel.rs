@@ -24,10 +24,6 @@ impl Kernel {
         None
     }
 
-    pub(super) fn name(_thread: i32) -> Option<String> {
-        None
-    }
-
     pub(super) fn takes_stacks(&self) -> bool {
         false
     }

@@ -14,7 +14,7 @@ use super::{
     },
     kernel::Kernel,
 };
-use crate::diagnostics::watch::{Activity, Moment, Polling, Times};
+use crate::diagnostics::watch::{Activity, Moment, Polling, Times, thread_name};
 
 /// A poll that has lasted long enough to be looked at.
 #[derive(Debug)]
@@ -113,7 +113,7 @@ impl Watched {
         let facts = self.facts(length, threshold);
         let record = self.record.get_or_insert_with(|| {
             let Polling { handler, thread, task, .. } = self.polling;
-            let name = Kernel::name(thread).unwrap_or_default();
+            let name = thread_name(thread).unwrap_or_default();
             let began = SystemTime::now().checked_sub(length).unwrap_or(SystemTime::UNIX_EPOCH);
             let thread = (name, thread);
             Arc::new(Record::new(store.next_id(), began, handler, thread, task, facts.clone()))
