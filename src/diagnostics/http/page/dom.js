@@ -44,6 +44,19 @@ function tell(element, text, isBad = false) {
   say(element, text);
 }
 
+/** What opens to more: a badge, whose it is, why, and the rest in `parts.body`. */
+function itemOf(handler) {
+  const parts = { badge: h("span"), why: h("span", { class: "why" }), body: h("div", { class: "body" }) };
+  const summary = h("summary", {}, parts.badge, h("span", { class: "name" }, nameOf(handler)), parts.why);
+  return { parts, element: h("details", { class: "item" }, summary, parts.body) };
+}
+
+/** Names and values side by side; what is not known is left out. */
+function factsOf(facts) {
+  const fact = ([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, value));
+  return h("dl", { class: "numbers" }, ...facts.filter(([, value]) => value && value !== "–").map(fact));
+}
+
 /** For screen readers, and not more often than one can listen. */
 const announce = (() => {
   let last = 0;

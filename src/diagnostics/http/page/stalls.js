@@ -22,12 +22,6 @@ const stalls = (() => {
     return [nameOf(stall), stall.class, stall.syscall, standpoint(stall)?.function].join("\n");
   }
 
-  function make(stall) {
-    const parts = { badge: h("span"), why: h("span", { class: "why" }), body: h("div", { class: "body" }) };
-    const summary = h("summary", {}, parts.badge, h("span", { class: "name" }, nameOf(stall)), parts.why);
-    return { parts, count: 0, longest: 0, element: h("details", { class: "item" }, summary, parts.body) };
-  }
-
   function hear(stall) {
     const before = lasting.get(stall.id);
     // What was asked for may come after what was told, and know less.
@@ -36,7 +30,7 @@ const stalls = (() => {
     if (before && before !== key) leave(before, stall.id);
     if (places.size === 0) list.replaceChildren();
     if (!places.has(key)) {
-      places.set(key, make(stall));
+      places.set(key, { ...itemOf(stall), count: 0, longest: 0 });
       list.prepend(places.get(key).element);
     }
     const one = places.get(key);
@@ -114,17 +108,15 @@ const stalls = (() => {
     // What is read stays.
     if (element.open && parts.body.childElementCount > 0) return;
     const began = new Date(newest.began * 1000);
-    const facts = [
-      ["began", began.toLocaleTimeString()],
-      ["lasted", millis(elapsed)],
-      ["ran", millis(newest.run_ms)],
-      ["waited for a processor", millis(newest.queued_ms)],
-      ["thread", `${newest.thread} ${newest.thread_id}`],
-      ["request", newest.request_id],
-    ];
-    const fact = ([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, value));
     parts.body.replaceChildren(
-      h("dl", { class: "numbers" }, ...facts.filter(([, value]) => value).map(fact)),
+      factsOf([
+        ["began", began.toLocaleTimeString()],
+        ["lasted", millis(elapsed)],
+        ["ran", millis(newest.run_ms)],
+        ["waited for a processor", millis(newest.queued_ms)],
+        ["thread", `${newest.thread} ${newest.thread_id}`],
+        ["request", newest.request_id],
+      ]),
       stackOf(newest.stack),
     );
   }

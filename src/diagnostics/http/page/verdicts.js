@@ -12,7 +12,7 @@ const verdicts = (() => {
 
   function numbers({ numbers: n }) {
     const all = Object.values(n.stalls).reduce((sum, count) => sum + count, 0);
-    const facts = [
+    return factsOf([
       ["requests", whole(n.requests)],
       ["workers kept busy", digits(n.worker_share)],
       ["longest poll", millis(n.longest_ms)],
@@ -22,9 +22,7 @@ const verdicts = (() => {
       ["CPU time", millis(n.cpu_ms)],
       ["on a processor", percent(n.cpu_share)],
       ["in system calls", percent(n.blocked_share)],
-    ];
-    const fact = ([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, value));
-    return h("dl", { class: "numbers" }, ...facts.filter(([, value]) => value !== "–").map(fact));
+    ]);
   }
 
   function cause({ what, share, syscall, at, leaves, stack, try: remedy }) {
@@ -54,12 +52,6 @@ const verdicts = (() => {
     body.replaceChildren(numbers(verdict), ...causes);
   }
 
-  function make(verdict) {
-    const parts = { badge: h("span"), why: h("span", { class: "why" }), body: h("div", { class: "body" }) };
-    const summary = h("summary", {}, parts.badge, h("span", { class: "name" }, nameOf(verdict)), parts.why);
-    return { parts, element: h("details", { class: "item" }, summary, parts.body) };
-  }
-
   function show({ seconds, verdicts: all, notes }) {
     const counts = ["blocking", "hot", "healthy"].map((word) => [word, all.filter((v) => v.verdict === word).length]);
     const told = counts.filter(([, count]) => count > 0).map(([word, count]) => `${count} ${word}`);
@@ -69,7 +61,7 @@ const verdicts = (() => {
     }
     const elements = all.map((verdict) => {
       const name = nameOf(verdict);
-      if (!items.has(name)) items.set(name, make(verdict));
+      if (!items.has(name)) items.set(name, itemOf(verdict));
       fill(items.get(name), verdict);
       return items.get(name).element;
     });
