@@ -1,9 +1,11 @@
 //! Accepts connections and serves them, until told to stop.
 //!
 //! Not `axum::serve`: it leaves Nagle's algorithm on, has no time-out for a request's head, no
-//! bound on connections, and closes the listener the moment it is told to stop.
+//! bound on connections, and closes the listener the moment it is told to stop. Nor hyper-util's
+//! `GracefulShutdown`: it cuts off a connection whose first request is still on its way.
 
 use std::{
+    pin::pin,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering::Relaxed},
@@ -18,22 +20,26 @@ use axum::{
     response::Response,
 };
 use http::{HeaderValue, Version, header};
+use hyper::service::{Service, service_fn};
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
-    server::{conn::auto, graceful::GracefulShutdown},
+    server::conn::auto,
     service::TowerToHyperService,
 };
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::{OwnedSemaphorePermit, Semaphore},
+    sync::{OwnedSemaphorePermit, Semaphore, SetOnce},
     time,
 };
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
     config::Api,
     task::{self, Streams},
 };
+
+/// How long a connection that was taken before the drain has for its first request.
+const FIRST_REQUEST: Duration = Duration::from_secs(2);
 
 /// Serves `app` on `listener` until `stop`, then drains: for `shutdown_grace` connections are
 /// still taken and answers ask to close them; after it, what is on its way has `drain_timeout`.
@@ -57,7 +63,9 @@ pub(crate) async fn run(listener: TcpListener, app: Router, api: &Api, stop: Can
 struct Connections {
     app: Router,
     builder: auto::Builder<Streams>,
-    graceful: GracefulShutdown,
+    open: TaskTracker,
+    /// Cancelled when connections are to end after what is on its way.
+    draining: CancellationToken,
     permits: Arc<Semaphore>,
 }
 
@@ -68,7 +76,8 @@ impl Connections {
         let keep_alive = api.idle_timeout;
         builder.http2().timer(TokioTimer::new()).keep_alive_interval(keep_alive);
         let permits = Arc::new(Semaphore::new(api.max_connections));
-        Self { app, builder, graceful: GracefulShutdown::new(), permits }
+        let (open, draining) = (TaskTracker::new(), CancellationToken::new());
+        Self { app, builder, open, draining, permits }
     }
 
     /// Accepts for ever. Past the bound on connections, new ones wait in the kernel's queue.
@@ -100,29 +109,51 @@ impl Connections {
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "TCP_NODELAY is not set");
         }
-        let service = TowerToHyperService::new(self.app.clone());
-        let connection = self.builder.serve_connection(TokioIo::new(stream), service);
-        let connection = self.graceful.watch(connection.into_owned());
+        let asked = Arc::new(SetOnce::new());
+        let app = TowerToHyperService::new(self.app.clone());
+        let service = {
+            let asked = Arc::clone(&asked);
+            service_fn(move |request| {
+                if !asked.initialized() {
+                    // Streams of one connection may be the first at once.
+                    let _set = asked.set(());
+                }
+                app.call(request)
+            })
+        };
+        let connection = self.builder.serve_connection(TokioIo::new(stream), service).into_owned();
+        let draining = self.draining.clone();
         let served = async move {
-            if let Err(error) = connection.await {
+            let mut connection = pin!(connection);
+            let stop = async {
+                draining.cancelled().await;
+                let _passed = time::timeout(FIRST_REQUEST, asked.wait()).await;
+            };
+            let result = tokio::select! {
+                // Cancel-safe: it is gone on with below.
+                result = &mut connection => result,
+                () = stop => {
+                    connection.as_mut().graceful_shutdown();
+                    connection.await
+                }
+            };
+            if let Err(error) = result {
                 tracing::debug!(error, "a connection ended");
             }
             drop(permit);
         };
         // Boxed: tokio-console warns of tasks over a kilobyte.
-        task::spawn("connection", Box::pin(served));
+        task::spawn("connection", Box::pin(self.open.track_future(served)));
     }
 
     async fn drain(self, timeout: Duration) {
-        let open = self.graceful.count();
-        tracing::info!(connections = open, "draining");
-        let Self { graceful, permits, builder, app } = self;
-        drop((builder, app));
-        let total = permits.available_permits() + open;
-        if time::timeout(timeout, graceful.shutdown()).await.is_ok() {
+        tracing::info!(connections = self.open.len(), "draining");
+        self.draining.cancel();
+        self.open.close();
+        if time::timeout(timeout, self.open.wait()).await.is_ok() {
             tracing::info!("drained");
         } else {
-            let left = total.saturating_sub(permits.available_permits());
+            let left = self.open.len();
             tracing::warn!(connections = left, "cut off: they took longer than drain_timeout");
         }
     }

@@ -1,6 +1,8 @@
 //! Stopping and starting.
 
 use std::{
+    io::{Read, Write},
+    net::TcpStream,
     sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
     thread,
 };
@@ -71,6 +73,26 @@ fn a_stop_under_load_loses_no_request() {
         let log = server.log();
         assert!(log.contains(name) && log.contains("drained"), "{log}");
     }
+}
+
+#[test]
+fn a_connection_that_was_taken_has_its_first_request_answered_while_it_drains() {
+    let mut server = Server::start();
+    let mut connections = [""; 3].map(|_| TcpStream::connect(server.addresses.api).expect("open"));
+    // One has begun to send.
+    let whole = "GET /health/live HTTP/1.1\r\nhost: thermograph\r\n\r\n";
+    connections[1].write_all(&whole.as_bytes()[..1]).expect("sent");
+    server.signal(Signal::TERM);
+    wait("it drains", || server.log().contains("draining"));
+    for (connection, sent) in connections.iter_mut().zip([0, 1, 0]) {
+        connection.write_all(&whole.as_bytes()[sent..]).expect("sent");
+        let mut answer = String::new();
+        connection.read_to_string(&mut answer).expect("an answer, and then the end");
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+        assert!(answer.contains("connection: close"), "{answer}");
+    }
+    assert!(server.ended().success());
+    assert!(server.log().contains("drained"));
 }
 
 #[test]
