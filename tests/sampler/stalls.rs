@@ -28,39 +28,29 @@ fn call(app: &App, path: &str, calls: usize) {
     });
 }
 
-/// How many of the stalls are as they must be.
-fn count(stalls: &[Stall], is_right: impl Fn(&&Stall) -> bool) -> usize {
-    stalls.iter().filter(is_right).count()
+/// At least 95 % of the stalls are as they must be: when the machine is busy, the watchdog comes
+/// late now and then.
+fn assert_most(path: &str, what: &str, stalls: &[Stall], is_right: impl Fn(&&Stall) -> bool) {
+    let right = stalls.iter().filter(is_right).count();
+    let share = right as f64 / stalls.len() as f64;
+    assert!(share >= 0.95, "{path}: {what} is right in {right} only\n{}", summary(stalls));
 }
 
 fn assert_specimen(specimen: &Specimen, stalls: &[Stall]) {
     let Specimen { path, function, class, syscalls } = specimen;
     assert_eq!(stalls.len(), CALLS, "{path}: a stall for every call\n{}", summary(stalls));
-    let right = [
-        ("class", count(stalls, |stall| stall.class == *class)),
-        (
-            "system call",
-            count(stalls, |stall| match &stall.syscall {
-                Some(syscall) => syscalls.contains(&syscall.as_str()),
-                None => syscalls.is_empty(),
-            }),
-        ),
-        (
-            "function, file and line",
-            count(stalls, |stall| {
-                let is_it = |name: &str| name.ends_with(function);
-                stall.stack.iter().any(|frame| {
-                    is_it(&frame.function)
-                        && frame.file.ends_with("tests/sampler/specimens.rs")
-                        && frame.line > 0
-                })
-            }),
-        ),
-    ];
-    for (what, right) in right {
-        let share = right as f64 / stalls.len() as f64;
-        assert!(share >= 0.95, "{path}: {what} is right in {right} only\n{}", summary(stalls));
-    }
+    assert_most(path, "class", stalls, |stall| stall.class == *class);
+    assert_most(path, "system call", stalls, |stall| match &stall.syscall {
+        Some(syscall) => syscalls.contains(&syscall.as_str()),
+        None => syscalls.is_empty(),
+    });
+    assert_most(path, "function, file and line", stalls, |stall| {
+        stall.stack.iter().any(|frame| {
+            frame.function.ends_with(function)
+                && frame.file.ends_with("tests/sampler/specimens.rs")
+                && frame.line > 0
+        })
+    });
 }
 
 fn summary(stalls: &[Stall]) -> String {
@@ -131,17 +121,13 @@ fn the_healthy_are_not_blamed_while_others_eat_the_machine() {
 fn without_signals_a_stall_still_has_its_handler_and_system_call() {
     let _alone = alone();
     let app = App::with(specimens::router(), |builder| builder.stacks(Stacks::Off));
-    call(&app, "/ill/sleep", 10);
-    call(&app, "/ill/burn", 10);
-    wait("all have ended", || app.thermograph.stalls().len() == 20);
-    for stall in app.thermograph.stalls() {
-        assert!(stall.stack.is_empty(), "{stall}");
-        match &*stall.route {
-            "/ill/sleep" => {
-                assert_eq!(stall.class, Class::Blocked, "{stall}");
-                assert_eq!(stall.syscall.as_deref(), Some("clock_nanosleep"), "{stall}");
-            }
-            route => assert_eq!((route, stall.class), ("/ill/burn", Class::Cpu), "{stall}"),
-        }
+    for (path, class, syscall) in
+        [("/ill/sleep", Class::Blocked, Some("clock_nanosleep")), ("/ill/burn", Class::Cpu, None)]
+    {
+        call(&app, path, CALLS);
+        let stalls = app.stalls_of(path, CALLS);
+        assert!(stalls.iter().all(|stall| stall.stack.is_empty()), "{}", summary(&stalls));
+        assert_most(path, "class", &stalls, |stall| stall.class == class);
+        assert_most(path, "system call", &stalls, |stall| stall.syscall.as_deref() == syscall);
     }
 }
