@@ -1,8 +1,8 @@
 //! From a click to a flame graph, and to what changed between two.
 
-use std::{path::PathBuf, thread};
+use std::{fs, path::PathBuf, thread};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{Browser, has, visit};
 use crate::{
@@ -81,6 +81,9 @@ fn a_click_records_draws_and_saves_and_two_can_be_compared() {
 #[test]
 fn every_kind_is_recorded() {
     let clinic = Clinic::open();
+    let profiles = clinic.folder.path().join("profiles");
+    fs::create_dir_all(&profiles).expect("made");
+    fs::write(profiles.join("20260101T000000Z-trace.json.gz"), "").expect("written");
     clinic.under_load(&["/blocking-sleep", "/hello"], || {
         let mut page = visit(&clinic);
         for (kind, shown) in
@@ -94,7 +97,11 @@ fn every_kind_is_recorded() {
         assert_eq!(heap["kind"], "heap");
         page.wait("heap", &drawn("emory"));
         // Two of different kinds are not compared, and that is said.
-        page.wait("all are listed", "document.querySelectorAll('#captures li').length === 4");
+        page.wait("all are listed", "document.querySelectorAll('#captures li').length === 5");
+        // A timeline is never compared.
+        let disabled =
+            "[...document.querySelectorAll('#captures input')].map((one) => one.disabled)";
+        assert_eq!(page.eval(disabled), json!([false, false, false, false, true]));
         page.eval(
             "[...document.querySelectorAll('#captures input')].slice(0, 2)
                 .forEach((one) => one.click())",

@@ -47,7 +47,7 @@ const captures = (() => {
         tell(says, error.message, true);
       }
       await look();
-      list.querySelector("input")?.focus();
+      list.querySelector("input:enabled, button")?.focus();
     });
     button.addEventListener("blur", calm);
     button.addEventListener("keydown", (event) => { if (event.key === "Escape") calm(); });
@@ -56,6 +56,8 @@ const captures = (() => {
 
   function row(capture) {
     const tick = h("input", { type: "checkbox", "aria-label": `Compare ${capture.name}`, value: capture.name });
+    // Of a timeline or a comparison there are no stacks to compare.
+    tick.disabled = !fileOf(capture, ".pb.gz") && !fileOf(capture, ".folded");
     tick.checked = ticked.some((one) => one.name === capture.name);
     tick.addEventListener("change", () => {
       ticked = ticked.filter((one) => one.name !== capture.name);
