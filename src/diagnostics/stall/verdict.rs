@@ -6,7 +6,7 @@
 //!
 //! A virtual machine's processor can itself be taken away, and so can one that serves interrupts:
 //! then time passes that the kernel adds up nowhere. It counts as blocked only if the thread gave
-//! its processor away meanwhile.
+//! its processor away meanwhile, or was seen to be blocked.
 
 use std::time::Duration;
 
@@ -89,10 +89,14 @@ impl Account {
     }
 
     /// The end of a poll: the thread runs, so every wait is over and added up.
-    pub(crate) fn close(&self, length: Duration, times: Times) -> Spent {
+    ///
+    /// Its thread was `asked` so often for its stack. Each time it may have waited once for the map
+    /// of the memory, which is no doing of the handler's.
+    pub(crate) fn close(&self, length: Duration, times: Times, asked: u32) -> Spent {
         let Times { run, wait, waits } = times.since(self.base);
         let unaccounted = length.saturating_sub(self.from).saturating_sub(run + wait);
-        let blocked = if waits > 0 || self.last.was_blocked { unaccounted } else { Duration::ZERO };
+        let has_waited = waits > u64::from(asked) || self.last.was_blocked;
+        let blocked = if has_waited { unaccounted } else { self.seen_blocked.min(unaccounted) };
         let queued = wait + unaccounted.saturating_sub(blocked);
         Spent { run, queued, blocked } + self.before
     }
@@ -165,7 +169,7 @@ mod tests {
     fn who_computes_is_cpu() {
         let spent = account(false).look(ms(11), times(106, 100), false);
         assert_eq!(spent.class(ms(11), THRESHOLD), Class::Cpu);
-        let spent = account(false).close(ms(30), times(125, 100));
+        let spent = account(false).close(ms(30), times(125, 100), 0);
         assert_eq!(spent.class(ms(30), THRESHOLD), Class::Cpu);
     }
 
@@ -180,6 +184,10 @@ mod tests {
         let spent = sleeps.look(ms(20), times(100, 100), false);
         assert_eq!((spent.blocked, spent.queued), (ms(16), ms(4)));
         assert_eq!(spent.class(ms(20), THRESHOLD), Class::Blocked);
+        // So it is at the end, when that wait is added up.
+        let spent = sleeps.close(ms(21), times(100, 104), 0);
+        assert_eq!((spent.blocked, spent.queued), (ms(16), ms(5)));
+        assert_eq!(spent.class(ms(21), THRESHOLD), Class::Blocked);
     }
 
     #[test]
@@ -189,7 +197,7 @@ mod tests {
         assert_eq!((spent.queued, spent.own(ms(11))), (ms(5), ms(6)));
         assert_eq!(spent.class(ms(11), THRESHOLD), Class::Preempted);
         // The whole wait counts when it is over, what was before the first look too.
-        let spent = waits.close(ms(12), times(102, 110));
+        let spent = waits.close(ms(12), times(102, 110), 0);
         assert_eq!(spent.own(ms(12)), ms(2));
         assert_eq!(spent.class(ms(12), THRESHOLD), Class::Preempted);
     }
@@ -197,10 +205,14 @@ mod tests {
     #[test]
     fn time_that_passes_nowhere_is_the_handler_s_only_if_it_waited() {
         let nowhere = times(101, 100);
-        let spent = account(false).close(ms(20), nowhere);
+        let spent = account(false).close(ms(20), nowhere, 0);
         assert_eq!(spent.class(ms(20), THRESHOLD), Class::Preempted);
-        let spent = account(false).close(ms(20), Times { waits: 8, ..nowhere });
+        let waited = Times { waits: 8, ..nowhere };
+        let spent = account(false).close(ms(20), waited, 0);
         assert_eq!(spent.class(ms(20), THRESHOLD), Class::Blocked);
+        // It was we who made it wait.
+        let spent = account(false).close(ms(20), waited, 1);
+        assert_eq!(spent.class(ms(20), THRESHOLD), Class::Preempted);
     }
 
     #[test]
@@ -208,15 +220,15 @@ mod tests {
         // Three quarters of the time it was queued.
         let habit = times(90, 70);
         let busy = Account::open(ms(8), Some(habit), times(100, 100), false);
-        let spent = busy.close(ms(48), times(103, 137));
+        let spent = busy.close(ms(48), times(103, 137), 0);
         assert_eq!(spent.own(ms(48)), ms(5));
         assert_eq!(spent.class(ms(48), THRESHOLD), Class::Preempted);
         // But it sleeps now, and so did before.
         let sleeps = Account::open(ms(15), Some(habit), times(100, 100), true);
-        let spent = sleeps.close(ms(30), times(100, 100));
+        let spent = sleeps.close(ms(30), times(100, 100), 0);
         assert_eq!(spent.class(ms(30), THRESHOLD), Class::Blocked);
         let computes = Account::open(ms(15), None, times(100, 100), false);
-        let spent = computes.close(ms(30), times(115, 100));
+        let spent = computes.close(ms(30), times(115, 100), 0);
         assert_eq!(spent.class(ms(30), THRESHOLD), Class::Cpu);
         // Never looked at, it may have been queued all the while.
         let spent = Spent::unseen(ms(12), habit, times(90, 81));
@@ -225,7 +237,7 @@ mod tests {
 
     #[test]
     fn who_computes_long_enough_is_at_fault_however_long_it_waited_besides() {
-        let spent = account(false).close(ms(60), times(125, 130));
+        let spent = account(false).close(ms(60), times(125, 130), 0);
         assert_eq!(spent.class(ms(60), THRESHOLD), Class::Cpu);
     }
 }

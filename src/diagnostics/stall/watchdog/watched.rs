@@ -92,7 +92,7 @@ impl Watched {
     pub(super) fn close(&mut self, length: Duration, times: Option<Times>, habit: Option<Times>) {
         let Some(times) = times else { return };
         self.spent = match (&self.account, habit) {
-            (Some(account), _) => Some(account.close(length, times)),
+            (Some(account), _) => Some(account.close(length, times, self.asked)),
             (None, Some(habit)) => Some(Spent::unseen(length, habit, times)),
             (None, None) => None,
         };
