@@ -28,29 +28,49 @@ fn call(app: &App, path: &str, calls: usize) {
     });
 }
 
-/// At least 95 % of the stalls are as they must be: when the machine is busy, the watchdog comes
-/// late now and then.
-fn assert_most(path: &str, what: &str, stalls: &[Stall], is_right: impl Fn(&&Stall) -> bool) {
-    let right = stalls.iter().filter(is_right).count();
-    let share = right as f64 / stalls.len() as f64;
-    assert!(share >= 0.95, "{path}: {what} is right in {right} only\n{}", summary(stalls));
+/// What must be right of a stall, and whether it is.
+type Check<'a> = (&'a str, &'a dyn Fn(&Stall) -> bool);
+
+/// Calls a specimen until 95 % of the stalls are as they must be, and at most four times: while
+/// something else keeps the machine busy, a poll is preempted in truth, or the watchdog comes late
+/// and has to guess.
+fn assert_most(app: &App, path: &str, checks: &[Check<'_>]) -> Vec<Stall> {
+    for round in 1..=4 {
+        let before = app.thermograph.stalls().first().map_or(0, |stall| stall.id);
+        app.with_healthy_load(|| call(app, path, CALLS));
+        let mut stalls = app.stalls_of(path, CALLS * round);
+        stalls.retain(|stall| stall.id > before);
+        // One for every call; the rest of a request may be preempted.
+        let at_fault = stalls.iter().filter(|stall| stall.class != Class::Preempted).count();
+        assert!(at_fault <= CALLS && stalls.len() >= CALLS, "{path}: {}", summary(&stalls));
+        let right =
+            |check: &dyn Fn(&Stall) -> bool| stalls.iter().filter(|&one| check(one)).count();
+        let wrong = checks.iter().find(|(_, check)| right(check) * 100 < CALLS * 95);
+        let Some((what, check)) = wrong else { return stalls };
+        println!("{path}: {what} is right in {} only\n{}", right(check), summary(&stalls));
+    }
+    panic!("{path}: it is wrong each time");
 }
 
-fn assert_specimen(specimen: &Specimen, stalls: &[Stall]) {
+fn assert_specimen(app: &App, specimen: &Specimen) -> Vec<Stall> {
     let Specimen { path, function, class, syscalls } = specimen;
-    assert_eq!(stalls.len(), CALLS, "{path}: a stall for every call\n{}", summary(stalls));
-    assert_most(path, "class", stalls, |stall| stall.class == *class);
-    assert_most(path, "system call", stalls, |stall| match &stall.syscall {
+    let has_syscall = |stall: &Stall| match &stall.syscall {
         Some(syscall) => syscalls.contains(&syscall.as_str()),
         None => syscalls.is_empty(),
-    });
-    assert_most(path, "function, file and line", stalls, |stall| {
+    };
+    let has_place = |stall: &Stall| {
         stall.stack.iter().any(|frame| {
             frame.function.ends_with(function)
                 && frame.file.ends_with("tests/sampler/specimens.rs")
                 && frame.line > 0
         })
-    });
+    };
+    let checks: [Check<'_>; 3] = [
+        ("class", &|stall| stall.class == *class),
+        ("system call", &has_syscall),
+        ("function, file and line", &has_place),
+    ];
+    assert_most(app, path, &checks)
 }
 
 fn summary(stalls: &[Stall]) -> String {
@@ -75,8 +95,7 @@ fn every_specimen_is_named_and_classed_beside_healthy_handlers() {
     let _alone = alone();
     let app = App::start(specimens::router());
     for specimen in &SPECIMENS {
-        app.with_healthy_load(|| call(&app, specimen.path, CALLS));
-        let stalls = app.stalls_of(specimen.path, CALLS);
+        let stalls = assert_specimen(&app, specimen);
         let mut after: Vec<_> = stalls.iter().filter_map(|stall| stall.captured_after_ms).collect();
         after.sort_by(f64::total_cmp);
         println!(
@@ -84,7 +103,6 @@ fn every_specimen_is_named_and_classed_beside_healthy_handlers() {
             specimen.path,
             after.get(after.len() / 2)
         );
-        assert_specimen(specimen, &stalls);
     }
     assert_healthy(&app);
 }
@@ -124,10 +142,11 @@ fn without_signals_a_stall_still_has_its_handler_and_system_call() {
     for (path, class, syscall) in
         [("/ill/sleep", Class::Blocked, Some("clock_nanosleep")), ("/ill/burn", Class::Cpu, None)]
     {
-        call(&app, path, CALLS);
-        let stalls = app.stalls_of(path, CALLS);
+        let checks: [Check<'_>; 2] = [
+            ("class", &|stall| stall.class == class),
+            ("system call", &|stall| stall.syscall.as_deref() == syscall),
+        ];
+        let stalls = assert_most(&app, path, &checks);
         assert!(stalls.iter().all(|stall| stall.stack.is_empty()), "{}", summary(&stalls));
-        assert_most(path, "class", &stalls, |stall| stall.class == class);
-        assert_most(path, "system call", &stalls, |stall| stall.syscall.as_deref() == syscall);
     }
 }
