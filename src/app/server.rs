@@ -28,10 +28,10 @@ use hyper_util::{
 };
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::{OwnedSemaphorePermit, Semaphore, SetOnce},
+    sync::{OwnedSemaphorePermit, Semaphore, SetOnce, watch},
     time,
 };
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio_util::sync::CancellationToken;
 
 use super::{
     config::Api,
@@ -63,9 +63,8 @@ pub(crate) async fn run(listener: TcpListener, app: Router, api: &Api, stop: Can
 struct Connections {
     app: Router,
     builder: auto::Builder<Streams>,
-    open: TaskTracker,
-    /// Cancelled when connections are to end after what is on its way.
-    draining: CancellationToken,
+    /// Whether connections are to end after what is on its way; each that is open listens.
+    draining: watch::Sender<bool>,
     permits: Arc<Semaphore>,
 }
 
@@ -76,8 +75,7 @@ impl Connections {
         let keep_alive = api.idle_timeout;
         builder.http2().timer(TokioTimer::new()).keep_alive_interval(keep_alive);
         let permits = Arc::new(Semaphore::new(api.max_connections));
-        let (open, draining) = (TaskTracker::new(), CancellationToken::new());
-        Self { app, builder, open, draining, permits }
+        Self { app, builder, draining: watch::Sender::new(false), permits }
     }
 
     /// Accepts for ever. Past the bound on connections, new ones wait in the kernel's queue.
@@ -122,11 +120,11 @@ impl Connections {
             })
         };
         let connection = self.builder.serve_connection(TokioIo::new(stream), service).into_owned();
-        let draining = self.draining.clone();
+        let mut draining = self.draining.subscribe();
         let served = async move {
             let mut connection = pin!(connection);
             let stop = async {
-                draining.cancelled().await;
+                drop(draining.wait_for(|draining| *draining).await);
                 let _passed = time::timeout(FIRST_REQUEST, asked.wait()).await;
             };
             let result = tokio::select! {
@@ -143,17 +141,17 @@ impl Connections {
             drop(permit);
         };
         // Boxed: tokio-console warns of tasks over a kilobyte.
-        task::spawn("connection", Box::pin(self.open.track_future(served)));
+        task::spawn("connection", Box::pin(served));
     }
 
     async fn drain(self, timeout: Duration) {
-        tracing::info!(connections = self.open.len(), "draining");
-        self.draining.cancel();
-        self.open.close();
-        if time::timeout(timeout, self.open.wait()).await.is_ok() {
+        let open = self.draining.receiver_count();
+        tracing::info!(connections = open, "draining");
+        self.draining.send_replace(true);
+        if time::timeout(timeout, self.draining.closed()).await.is_ok() {
             tracing::info!("drained");
         } else {
-            let left = self.open.len();
+            let left = self.draining.receiver_count();
             tracing::warn!(connections = left, "cut off: they took longer than drain_timeout");
         }
     }
