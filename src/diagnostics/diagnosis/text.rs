@@ -3,7 +3,10 @@
 use std::fmt::Write as _;
 
 use super::{Cause, Diagnosis, Finding, Leaf, Numbers, StackFrame, Verdict};
-use crate::diagnostics::watch::{HandlerRow, table::millis};
+use crate::diagnostics::watch::{
+    HandlerRow,
+    table::{measured, millis},
+};
 
 /// Own functions of a stack that are shown; the others are in JSON and on the page.
 const OWN: usize = 4;
@@ -28,7 +31,7 @@ pub(super) fn write(diagnosis: &Diagnosis, paint: &dyn Fn(Finding, &str) -> Stri
             "{word}  {:width$}  {requests:>8}  {worker_share:>7.2}  {:>6}  {:>10}  {harm:>7}",
             handler(verdict),
             stalls.own(),
-            millis(*longest_ms),
+            measured(*longest_ms),
         );
     }
     for verdict in verdicts.iter().filter(|verdict| !verdict.is_healthy()) {
@@ -128,11 +131,10 @@ pub(super) fn summary(
                 row.busy_share * 100.0
             ),
         },
-        Finding::Healthy => {
-            format!(
-                "its polls are short: all but one in a hundred under {} ms",
-                millis(poll_ms.p99)
-            )
-        }
+        Finding::Healthy if poll_ms.max > 0.0 => format!(
+            "its polls are short: all but one in a hundred under {} ms",
+            millis(poll_ms.p99)
+        ),
+        Finding::Healthy => "its polls are short".to_owned(),
     }
 }

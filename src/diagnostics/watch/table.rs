@@ -41,11 +41,11 @@ fn cells(row: &HandlerRow) -> [String; COLUMNS] {
         format!("{} {}", row.method, row.route),
         row.requests.to_string(),
         errors.to_string(),
-        millis(row.head_ms.p50),
-        millis(row.head_ms.p99),
+        measured(row.head_ms.p50),
+        measured(row.head_ms.p99),
         row.polls.to_string(),
-        millis(row.poll_ms.p99),
-        millis(row.poll_ms.max),
+        measured(row.poll_ms.p99),
+        measured(row.poll_ms.max),
         format!("{:.1} %", row.busy_share * 100.0),
         row.stalls.own().to_string(),
         row.harm_ms.map_or_else(|| "-".to_owned(), |harm| format!("{harm:.0}")),
@@ -58,6 +58,12 @@ fn line(f: &mut fmt::Formatter<'_>, width: usize, cells: &[String; COLUMNS]) -> 
         write!(f, "  {cell:>8}")?;
     }
     writeln!(f)
+}
+
+/// Milliseconds as below, where there was something to measure: of a task that is no request, polls
+/// are not.
+pub(crate) fn measured(value: f64) -> String {
+    if value > 0.0 { millis(value) } else { "-".to_owned() }
 }
 
 /// Three digits that matter: 0.012, 1.23, 45.6, 789.
