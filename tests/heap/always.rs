@@ -36,5 +36,7 @@ fn what_was_allocated_since_the_start_is_told_at_once() {
     assert_eq!(live(), 0);
     assert!(is_sampling(), "it goes on");
     drop(app);
-    wait("sampling has ended", || !is_sampling());
+    let other = App::start(HeapMode::OnDemand);
+    wait("sampling has ended", || other.ask("/debug/pprof/heap?seconds=1").0 == 200);
+    assert!(!is_sampling());
 }

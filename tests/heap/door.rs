@@ -39,9 +39,11 @@ fn the_second_capture_is_told_to_wait_or_takes_over() {
 fn another_part_of_the_program_is_told_so() {
     let _alone = alone();
     let (app, other) = (App::start(HeapMode::OnDemand), App::start(HeapMode::OnDemand));
-    let _client = long_capture(&app, "/debug/pprof/heap");
+    let client = long_capture(&app, "/debug/pprof/heap");
     let (status, told) = other.ask("/debug/pprof/heap?seconds=1");
     assert_eq!((status, told.trim()), (409, "already running, for somebody else in this process"));
+    drop(client);
+    wait("it is free", || other.ask("/debug/pprof/heap?seconds=1").0 == 200);
 }
 
 #[test]
