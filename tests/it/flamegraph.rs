@@ -42,12 +42,11 @@ fn one_command_ends_with_tables_and_pictures() {
     let names = ["Encoder::infer", "Tokenizer::tokenize", "embeddings::embeddings::{{closure}}"];
     let mut printed = String::new();
     // The handler itself takes half a hundredth of the CPU time: a dozen samples as a rule, but on
-    // a busy machine there may be none, and the engine, which lets others go first, may not be hot.
-    wait("the picture names the handler and the engine's steps, and it is hot", || {
+    // a busy machine there may be none.
+    wait("the picture names the handler and the engine's steps", || {
         printed = run(flamegraph(&folder, &[]));
         let cpu = picture("-cpu-embeddings.svg");
         names.iter().all(|name| cpu.contains(name))
-            && printed.contains("POST /v1/embeddings is hot")
     });
     assert!(printed.contains("POST /v1/embeddings"), "{printed}");
     assert!(printed.contains(", 0 errors, "), "{printed}");
@@ -56,6 +55,7 @@ fn one_command_ends_with_tables_and_pictures() {
     }
     // Every poll of the service is short; all that it does is done in the handler's name.
     assert!(!printed.contains("is blocking"), "{printed}");
+    assert!(printed.contains("POST /v1/embeddings is hot"), "{printed}");
     assert!(printed.contains("% runs a model or a tokenizer, in "), "{printed}");
     assert!(printed.contains("rten_gemm::"), "{printed}");
     let spans = picture("-spans-embeddings.svg");

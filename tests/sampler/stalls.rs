@@ -28,49 +28,39 @@ fn call(app: &App, path: &str, calls: usize) {
     });
 }
 
-/// What must be right of a stall, and whether it is.
-type Check<'a> = (&'a str, &'a dyn Fn(&Stall) -> bool);
-
-/// Calls a specimen until 95 % of the stalls are as they must be, and at most four times: while
-/// something else keeps the machine busy, a poll is preempted in truth, or the watchdog comes late
-/// and has to guess.
-fn assert_most(app: &App, path: &str, checks: &[Check<'_>]) -> Vec<Stall> {
-    for round in 1..=4 {
-        let before = app.thermograph.stalls().first().map_or(0, |stall| stall.id);
-        app.with_healthy_load(|| call(app, path, CALLS));
-        let mut stalls = app.stalls_of(path, CALLS * round);
-        stalls.retain(|stall| stall.id > before);
-        // One for every call; the rest of a request may be preempted.
-        let at_fault = stalls.iter().filter(|stall| stall.class != Class::Preempted).count();
-        assert!(at_fault <= CALLS && stalls.len() >= CALLS, "{path}: {}", summary(&stalls));
-        let right =
-            |check: &dyn Fn(&Stall) -> bool| stalls.iter().filter(|&one| check(one)).count();
-        let wrong = checks.iter().find(|(_, check)| right(check) * 100 < CALLS * 95);
-        let Some((what, check)) = wrong else { return stalls };
-        println!("{path}: {what} is right in {} only\n{}", right(check), summary(&stalls));
-    }
-    panic!("{path}: it is wrong each time");
+/// How many of the stalls are as they must be.
+fn count(stalls: &[Stall], is_right: impl Fn(&&Stall) -> bool) -> usize {
+    stalls.iter().filter(is_right).count()
 }
 
-fn assert_specimen(app: &App, specimen: &Specimen) -> Vec<Stall> {
+fn assert_specimen(specimen: &Specimen, stalls: &[Stall]) {
     let Specimen { path, function, class, syscalls } = specimen;
-    let has_syscall = |stall: &Stall| match &stall.syscall {
-        Some(syscall) => syscalls.contains(&syscall.as_str()),
-        None => syscalls.is_empty(),
-    };
-    let has_place = |stall: &Stall| {
-        stall.stack.iter().any(|frame| {
-            frame.function.ends_with(function)
-                && frame.file.ends_with("tests/sampler/specimens.rs")
-                && frame.line > 0
-        })
-    };
-    let checks: [Check<'_>; 3] = [
-        ("class", &|stall| stall.class == *class),
-        ("system call", &has_syscall),
-        ("function, file and line", &has_place),
+    assert_eq!(stalls.len(), CALLS, "{path}: a stall for every call\n{}", summary(stalls));
+    let right = [
+        ("class", count(stalls, |stall| stall.class == *class)),
+        (
+            "system call",
+            count(stalls, |stall| match &stall.syscall {
+                Some(syscall) => syscalls.contains(&syscall.as_str()),
+                None => syscalls.is_empty(),
+            }),
+        ),
+        (
+            "function, file and line",
+            count(stalls, |stall| {
+                let is_it = |name: &str| name.ends_with(function);
+                stall.stack.iter().any(|frame| {
+                    is_it(&frame.function)
+                        && frame.file.ends_with("tests/sampler/specimens.rs")
+                        && frame.line > 0
+                })
+            }),
+        ),
     ];
-    assert_most(app, path, &checks)
+    for (what, right) in right {
+        let share = right as f64 / stalls.len() as f64;
+        assert!(share >= 0.95, "{path}: {what} is right in {right} only\n{}", summary(stalls));
+    }
 }
 
 fn summary(stalls: &[Stall]) -> String {
@@ -95,7 +85,8 @@ fn every_specimen_is_named_and_classed_beside_healthy_handlers() {
     let _alone = alone();
     let app = App::start(specimens::router());
     for specimen in &SPECIMENS {
-        let stalls = assert_specimen(&app, specimen);
+        app.with_healthy_load(|| call(&app, specimen.path, CALLS));
+        let stalls = app.stalls_of(specimen.path, CALLS);
         let mut after: Vec<_> = stalls.iter().filter_map(|stall| stall.captured_after_ms).collect();
         after.sort_by(f64::total_cmp);
         println!(
@@ -103,6 +94,7 @@ fn every_specimen_is_named_and_classed_beside_healthy_handlers() {
             specimen.path,
             after.get(after.len() / 2)
         );
+        assert_specimen(specimen, &stalls);
     }
     assert_healthy(&app);
 }
@@ -139,14 +131,17 @@ fn the_healthy_are_not_blamed_while_others_eat_the_machine() {
 fn without_signals_a_stall_still_has_its_handler_and_system_call() {
     let _alone = alone();
     let app = App::with(specimens::router(), |builder| builder.stacks(Stacks::Off));
-    for (path, class, syscall) in
-        [("/ill/sleep", Class::Blocked, Some("clock_nanosleep")), ("/ill/burn", Class::Cpu, None)]
-    {
-        let checks: [Check<'_>; 2] = [
-            ("class", &|stall| stall.class == class),
-            ("system call", &|stall| stall.syscall.as_deref() == syscall),
-        ];
-        let stalls = assert_most(&app, path, &checks);
-        assert!(stalls.iter().all(|stall| stall.stack.is_empty()), "{}", summary(&stalls));
+    call(&app, "/ill/sleep", 10);
+    call(&app, "/ill/burn", 10);
+    wait("all have ended", || app.thermograph.stalls().len() == 20);
+    for stall in app.thermograph.stalls() {
+        assert!(stall.stack.is_empty(), "{stall}");
+        match &*stall.route {
+            "/ill/sleep" => {
+                assert_eq!(stall.class, Class::Blocked, "{stall}");
+                assert_eq!(stall.syscall.as_deref(), Some("clock_nanosleep"), "{stall}");
+            }
+            route => assert_eq!((route, stall.class), ("/ill/burn", Class::Cpu), "{stall}"),
+        }
     }
 }
