@@ -60,7 +60,7 @@ pub(crate) fn name(stalls: &[Arc<Record>]) {
             let unnamed = record.facts().unnamed();
             if let Some(stack) = unnamed {
                 let stack = names.stack(&stack).into();
-                record.facts().named = Some(stack);
+                record.facts().name(stack);
             }
         }
     }
@@ -169,7 +169,7 @@ impl Book {
         let known = stack.addresses.iter().map(|address| self.known.get(address).cloned());
         let Some(named) = known.collect::<Option<Vec<_>>>() else { return false };
         let cut = stack.truncated.then(sampler::truncated);
-        facts.named = Some(named.into_iter().chain(cut).collect());
+        facts.name(named.into_iter().chain(cut).collect());
         true
     }
 }

@@ -116,11 +116,17 @@ pub(crate) type RawStack = crate::diagnostics::sampler::Stack;
 #[cfg(not(sampler))]
 pub(crate) type RawStack = std::convert::Infallible;
 
-#[cfg(sampler)]
 impl Facts {
     /// The stack, if its names are not known.
+    #[cfg(sampler)]
     pub(crate) fn unnamed(&self) -> Option<Arc<RawStack>> {
         self.stack.clone().filter(|_| self.named.is_none())
+    }
+
+    /// The names of its stack are known: they tell the system call too, where none was seen.
+    pub(crate) fn name(&mut self, stack: Arc<[Arc<Location>]>) {
+        self.syscall = self.syscall.or_else(|| syscall_at(self.class, &stack));
+        self.named = Some(stack);
     }
 }
 
@@ -146,9 +152,6 @@ impl Record {
         let facts = self.facts().clone();
         let began = self.began.duration_since(UNIX_EPOCH).unwrap_or_default();
         let named = facts.named.iter().flat_map(|stack| stack.iter());
-        let stack: Vec<_> =
-            named.flat_map(|location| &location.frames).map(StallFrame::of).collect();
-        let seen = facts.syscall.map(str::to_owned);
         Stall {
             id: self.id,
             began: began.as_secs_f64(),
@@ -159,13 +162,13 @@ impl Record {
             thread_id: self.thread_id,
             task: (self.task != 0).then_some(self.task),
             class: facts.class,
-            syscall: seen.or_else(|| syscall_at(facts.class, stack.first()?)),
+            syscall: facts.syscall.map(str::to_owned),
             elapsed_ms: millis(facts.elapsed),
             ended: facts.ended,
             run_ms: millis(facts.run),
             queued_ms: millis(facts.queued),
             captured_after_ms: facts.captured_after.map(millis),
-            stack,
+            stack: named.flat_map(|location| &location.frames).map(StallFrame::of).collect(),
         }
     }
 }
@@ -174,13 +177,17 @@ impl Record {
 /// times in one `fsync`, and a look may find it between two waits. The C library's functions have
 /// the names of their calls.
 #[cfg(sampler)]
-fn syscall_at(class: Class, leaf: &StallFrame) -> Option<String> {
-    let call = leaf.function.parse::<syscalls::Sysno>().ok()?;
-    (class == Class::Blocked).then(|| call.name().to_owned())
+pub(crate) fn syscall_at(class: Class, stack: &[Arc<Location>]) -> Option<&'static str> {
+    if class != Class::Blocked {
+        return None;
+    }
+    let leaf = stack.iter().find_map(|location| location.frames.first())?;
+    leaf.name.parse::<syscalls::Sysno>().ok().map(|call| call.name())
 }
 
+/// No stack is ever taken.
 #[cfg(not(sampler))]
-fn syscall_at(_: Class, _: &StallFrame) -> Option<String> {
+pub(crate) fn syscall_at(_: Class, _: &[Arc<Location>]) -> Option<&'static str> {
     None
 }
 
@@ -239,5 +246,36 @@ impl fmt::Display for Stall {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(all(test, sampler))]
+mod tests {
+    use super::*;
+
+    /// The system call of a stall whose stack has these names.
+    fn syscall(class: Class, seen: Option<&'static str>, names: [&str; 2]) -> Option<&'static str> {
+        let mut facts = Facts {
+            class,
+            syscall: seen,
+            request_id: None,
+            elapsed: Duration::ZERO,
+            ended: true,
+            run: Duration::ZERO,
+            queued: Duration::ZERO,
+            stack: None,
+            captured_after: None,
+            named: None,
+        };
+        facts.name(names.map(|name| Arc::new(Location::named(Frame::named(name)))).into());
+        facts.syscall
+    }
+
+    #[test]
+    fn a_system_call_that_no_look_has_seen_is_that_of_the_leaf() {
+        assert_eq!(syscall(Class::Blocked, None, ["fsync", "app::save"]), Some("fsync"));
+        assert_eq!(syscall(Class::Blocked, Some("write"), ["fsync", "app::save"]), Some("write"));
+        assert_eq!(syscall(Class::Blocked, None, ["app::save", "fsync"]), None);
+        assert_eq!(syscall(Class::Cpu, None, ["fsync", "app::save"]), None);
     }
 }

@@ -15,7 +15,7 @@ use tokio::sync::broadcast;
 
 use super::{
     Class, Durations,
-    record::{Facts, RawStack, Record},
+    record::{Facts, RawStack, Record, syscall_at},
 };
 use crate::diagnostics::{
     profile::{Frame, Location, Profile, Sample, ValueType},
@@ -224,11 +224,13 @@ fn samples<'a>(sums: impl Iterator<Item = (&'a Place, Sum)>) -> Vec<Sample> {
         #[cfg(sampler)]
         let stack = place.stack.as_ref().map(|stack| names.stack(stack));
         #[cfg(not(sampler))]
-        let stack = None;
+        let stack: Option<Vec<_>> = None;
+        let at_leaf = || syscall_at(place.class, stack.as_deref()?);
+        let syscall = place.syscall.or_else(at_leaf);
         Sample {
             stack: stack.unwrap_or_else(|| place.without_stack()),
             values: vec![i64::try_from(count).unwrap_or(i64::MAX), nanoseconds],
-            labels: place.labels(),
+            labels: place.labels(syscall),
         }
     };
     sums.map(sample).collect()
@@ -243,12 +245,13 @@ impl Place {
         names.iter().map(|name| Arc::new(Location::named(Frame::named(name)))).collect()
     }
 
-    fn labels(&self) -> Vec<(&'static str, String)> {
+    /// With the system call as far as it is known.
+    fn labels(&self, syscall: Option<&str>) -> Vec<(&'static str, String)> {
         let ByPlace(handler) = self.handler;
         let mut labels = vec![("thread", self.thread.clone())];
         labels.extend(handler.labels());
         labels.push(("class", self.class.name().to_owned()));
-        labels.extend(self.syscall.map(|syscall| ("syscall", syscall.to_owned())));
+        labels.extend(syscall.map(|syscall| ("syscall", syscall.to_owned())));
         labels
     }
 }

@@ -122,7 +122,10 @@ impl Watched {
         // Names stay, as long as they are of this stack.
         let is_same = known.stack == facts.stack;
         let named = known.named.take().filter(|_| is_same);
-        *known = Facts { named, ..facts };
+        *known = facts;
+        if let Some(named) = named {
+            known.name(named);
+        }
         drop(known);
         Arc::clone(record)
     }
