@@ -83,9 +83,7 @@ impl Account {
             self.seen_blocked += unaccounted.saturating_sub(self.last.unaccounted);
         }
         self.last = Look { unaccounted, was_blocked: is_blocked };
-        let blocked = if is_blocked { unaccounted } else { self.seen_blocked.min(unaccounted) };
-        let queued = wait + unaccounted.saturating_sub(blocked);
-        Spent { run, queued, blocked } + self.before
+        self.spent(run, wait, unaccounted, is_blocked)
     }
 
     /// The end of a poll: the thread runs, so every wait is over and added up.
@@ -96,7 +94,19 @@ impl Account {
         let Times { run, wait, waits } = times.since(self.base);
         let unaccounted = length.saturating_sub(self.from).saturating_sub(run + wait);
         let has_waited = waits > u64::from(asked) || self.last.was_blocked;
-        let blocked = if has_waited { unaccounted } else { self.seen_blocked.min(unaccounted) };
+        self.spent(run, wait, unaccounted, has_waited)
+    }
+
+    /// All of the poll. Of what the kernel has not added up it was blocked all the time, or as long
+    /// as was seen; the rest it waited for a processor.
+    fn spent(
+        &self,
+        run: Duration,
+        wait: Duration,
+        unaccounted: Duration,
+        is_all_blocked: bool,
+    ) -> Spent {
+        let blocked = if is_all_blocked { unaccounted } else { self.seen_blocked.min(unaccounted) };
         let queued = wait + unaccounted.saturating_sub(blocked);
         Spent { run, queued, blocked } + self.before
     }
