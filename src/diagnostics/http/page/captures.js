@@ -57,7 +57,7 @@ const captures = (() => {
   function row(capture) {
     const tick = h("input", { type: "checkbox", "aria-label": `Compare ${capture.name}`, value: capture.name });
     // Of a timeline or a comparison there are no stacks to compare.
-    tick.disabled = !fileOf(capture, ".pb.gz") && !fileOf(capture, ".folded");
+    tick.disabled = !fileOf(capture, ".pb.gz");
     tick.checked = ticked.some((one) => one.name === capture.name);
     tick.addEventListener("change", () => {
       ticked = ticked.filter((one) => one.name !== capture.name);
