@@ -49,7 +49,7 @@ pub(crate) use slot::{Polling, Slot, handler_at};
 pub(crate) use slot::{Seen, seen_by};
 pub(crate) use snapshot::millis;
 pub use snapshot::{HandlerRow, LedgerReport, Quantiles, Snapshot};
-pub(crate) use times::{Activity, Times, thread_name};
+pub(crate) use times::{Activity, Times, thread_name, thread_name_or_number};
 #[cfg(target_os = "linux")]
 pub(crate) use times::{voluntary_waits, waited};
 pub use trouble::StallCounts;

@@ -5,7 +5,7 @@
 
 use std::{collections::VecDeque, time::Duration};
 
-use crate::diagnostics::watch::{Handler, Ledger, Moment, Waited};
+use crate::diagnostics::watch::{Handler, Ledger, Moment, Waited, nanoseconds};
 
 /// Finds out whose fault waits are.
 #[derive(Debug)]
@@ -70,7 +70,7 @@ impl Harm {
             self.ended.iter().chain(&lasting).map(|held| (held, held.past(now))).collect();
         for wait in self.waits.drain(..ready) {
             let to = ago(wait.end);
-            let from = to + u64::try_from(wait.length.as_nanos()).unwrap_or(u64::MAX);
+            let from = to + nanoseconds(wait.length);
             let shared = held.iter().filter_map(|(held, past)| {
                 past.common(Past { from, to }).map(|common| (held.handler, common))
             });

@@ -12,7 +12,7 @@ use crate::diagnostics::{
     Class, Thermograph,
     profile::Location,
     stall::{self, Record, StallFrame},
-    watch::{Moment, millis, thread_name},
+    watch::{Moment, Slot, millis, thread_name_or_number},
 };
 
 /// What tasks answered that were asked where they wait.
@@ -115,7 +115,7 @@ impl Look<'_> {
             spawned_at: spawned_at
                 .map(|at| SpawnPlace { file: short(at.file()).to_owned(), line: at.line() }),
             state,
-            thread: task.thread.and_then(|slot| thread_name(slot.thread()?)),
+            thread: task.thread.and_then(Slot::thread).map(thread_name_or_number),
             since_ms: since(task.since),
             age_ms: since(task.spawned),
             polls: task.polls,

@@ -3,7 +3,7 @@
 use std::{collections::HashMap, time::SystemTime};
 
 use crate::diagnostics::watch::{
-    Moment, Slot, thread_name,
+    Moment, Slot, thread_name_or_number,
     track::{Asked, Dropped, Part, Polled, Recorder, Track},
 };
 
@@ -46,7 +46,7 @@ impl Recording {
     pub(super) fn look(&mut self) {
         self.recorder.set_aside();
         for thread in Slot::used().filter_map(Slot::thread) {
-            self.names.entry(thread).or_insert_with(|| name(thread));
+            self.names.entry(thread).or_insert_with(|| thread_name_or_number(thread));
         }
     }
 
@@ -109,8 +109,4 @@ fn of_tasks(now: Moment) -> (Vec<Polled>, Vec<Asked>) {
 #[cfg(not(tokio_unstable))]
 fn of_tasks(_: Moment) -> (Vec<Polled>, Vec<Asked>) {
     (Vec::new(), Vec::new())
-}
-
-fn name(thread: i32) -> String {
-    thread_name(thread).unwrap_or_else(|| format!("thread {thread}"))
 }

@@ -19,7 +19,7 @@ use crate::diagnostics::{
     Thermograph, plumbing,
     stall::{self, Record},
     watch::{
-        Handler, Moment, Overruns,
+        Handler, Moment, Overruns, nanoseconds,
         track::{Asked, Dropped, Polled, Spanned},
     },
 };
@@ -207,7 +207,6 @@ impl Of<'_> {
             let (start, end) = span(record);
             let from = start.saturating_sub(begun);
             let to = end.saturating_sub(begun).min(length);
-            let nanoseconds = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
             Complete {
                 name: format!("{:?}", record.handler),
                 cat: "stall",

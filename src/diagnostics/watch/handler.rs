@@ -8,7 +8,7 @@ use super::{
     overrun::Overruns,
     shard::Shard,
     slot::{SLOTS, Slot},
-    trouble::Trouble,
+    trouble::{Trouble, nanoseconds},
 };
 
 /// The method of work that is no request; its route is where it was spawned.
@@ -30,7 +30,7 @@ pub(crate) struct Handler {
 
 impl Handler {
     pub(crate) fn new(method: Method, route: &str, overruns: &'static Overruns) -> Self {
-        let threshold_ns = u64::try_from(overruns.threshold().as_nanos()).unwrap_or(u64::MAX);
+        let threshold_ns = nanoseconds(overruns.threshold());
         let shards = [const { OnceLock::new() }; SLOTS];
         let trouble = Trouble::default();
         Self { method, route: route.into(), overruns, threshold_ns, trouble, shards }

@@ -63,6 +63,11 @@ pub(crate) fn thread_name(_: i32) -> Option<String> {
     None
 }
 
+/// What a thread is called, or else its number.
+pub(crate) fn thread_name_or_number(thread: i32) -> String {
+    thread_name(thread).unwrap_or_else(|| format!("thread {thread}"))
+}
+
 /// The time waited, of a `schedstat` file: it has the times run and waited, in nanoseconds, and the
 /// number of time slices. The first is as old as the kernel's last tick, so it is not used.
 #[cfg(target_os = "linux")]
