@@ -257,7 +257,8 @@ fn what_is_wrong_with_a_request_is_an_error_object() {
 
 #[test]
 fn an_answer_has_the_requests_id() {
-    let request = agent().post(mock().url("/v1/chat/completions")).header("x-request-id", "mine");
+    let mock = mock();
+    let request = agent().post(mock.url("/v1/chat/completions")).header("x-request-id", "mine");
     let answer = answer(request.send(&chat(&json!({})).to_string()).expect("an answer"));
     assert_eq!(answer.header("x-request-id"), "mine");
 }

@@ -89,7 +89,7 @@ fn paced_tokens_are_an_event_a_write() {
         assert!(event.starts_with("data: ") && event.ends_with("\n\n"), "{event}");
         assert_eq!(event.matches("\n\n").count(), 1, "{event}");
     }
-    assert_eq!(tokens(&chunks), 6, "an empty one with the role, and five");
+    assert_eq!(tokens(&chunks), 5);
 }
 
 #[test]
@@ -145,18 +145,18 @@ fn who_hangs_is_never_answered_on_a_connection_that_stays_open() {
 #[test]
 fn a_cut_stream_has_its_tokens_and_no_end() {
     let mock = Mock::start(&["--cut-rate=1", "--cut-after=3"]);
-    for (change, role_and_tokens) in [
-        (json!({}), 4),
-        (json!({ "cut_after": 0 }), 1),
-        (json!({ "cut_after": 3, "interval": "1ms" }), 4),
-        (json!({ "cut_after": 99 }), 17),
+    for (change, before) in [
+        (json!({}), 3),
+        (json!({ "cut_after": 0 }), 0),
+        (json!({ "cut_after": 3, "interval": "1ms" }), 3),
+        (json!({ "cut_after": 99 }), 16),
     ] {
         mock.change(&change);
         let mut cut = mock.exchange(CHAT, &stream());
         cut.head();
         let (chunks, ended) = cut.chunks();
         assert!(!ended, "{change}");
-        assert_eq!(tokens(&chunks), role_and_tokens, "{change}");
+        assert_eq!(tokens(&chunks), before, "{change}");
         assert!(!chunks.concat().ends_with(b"[DONE]\n\n"));
     }
     assert_eq!(mock.counts().cut, 4);
@@ -194,7 +194,7 @@ fn a_stalled_stream_goes_silent_after_its_tokens() {
     mock.signal(Signal::TERM);
     stalled.head();
     let (chunks, ended) = stalled.chunks();
-    assert_eq!((tokens(&chunks), ended), (3, false), "an empty one with the role, and two");
+    assert_eq!((tokens(&chunks), ended), (2, false));
     assert!(mock.ended().success());
 }
 
@@ -205,7 +205,7 @@ fn pieces_split_letters_and_nothing_is_lost() {
     small.head();
     let (chunks, ended) = small.chunks();
     assert!(ended && chunks.iter().all(|chunk| chunk.len() == 1));
-    assert_eq!(tokens(&chunks), 17);
+    assert_eq!(tokens(&chunks), 16);
     let text = String::from_utf8(chunks.concat()).expect("UTF-8");
     assert!(text.contains(" 👩‍🚀") && text.ends_with("data: [DONE]\n\n"), "{text}");
     for change in [json!({ "piece": 7 }), json!({ "piece_interval": "1ms", "interval": "1ms" })] {
