@@ -61,7 +61,8 @@ impl Connector {
         tcp.enforce_http(false);
         // A token is a packet of its own, and must not wait for the one before to be confirmed.
         tcp.set_nodelay(true);
-        let places = Arc::new(Semaphore::new(config.max_connections));
+        // One more than requests may have: who is busy can still be asked whether it is well.
+        let places = Arc::new(Semaphore::new(config.max_connections + 1));
         let count = Arc::new(AtomicUsize::new(0));
         Self { tcp, places, timeout: config.connect_timeout, count, meters }
     }
