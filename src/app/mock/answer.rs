@@ -14,9 +14,10 @@ use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 use super::{
     behaviour::Behaviour,
+    content::{Content, Fault},
     counters::{End, Turn},
     distribution::Distribution,
-    script::{Content, Fault, Script},
+    script::Script,
 };
 
 /// Bytes of a stream that are written at once where it is not paced.

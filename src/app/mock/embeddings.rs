@@ -6,10 +6,10 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde::{Deserialize, Serialize};
 
 use super::{
+    content::Content,
     hash::Hash,
     manner::Manner,
     refusal::Refusal,
-    script::Content,
     size::{Tokens, Usage},
 };
 

@@ -5,10 +5,10 @@ use std::borrow::Cow;
 use serde::{Deserialize, Serialize};
 
 use super::{
+    content::{Content, id},
     hash::Hash,
     manner::Manner,
     refusal::Refusal,
-    script::{Content, id},
     size::{Tokens, Usage},
 };
 
