@@ -197,7 +197,8 @@ mod tests {
         let route = route(&[("slow", 1), ("fast", 1)], &[]);
         for (member, millis) in route.members.iter().zip([100, 10]) {
             let mut busy = member.upstream.enter().expect("closed");
-            busy.answered(Duration::from_millis(millis));
+            busy.began(Duration::from_millis(millis));
+            busy.ended();
         }
         let held: Vec<_> = (0..110).filter_map(|_| route.choose(Asked::default(), None)).collect();
         let of_slow = held.iter().filter(|choice| choice.member.upstream.name() == "slow").count();

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use http::HeaderMap;
+use http::{HeaderMap, header};
 use tokio::time::{self, Instant};
 use twox_hash::XxHash3_64;
 
@@ -49,8 +49,9 @@ impl Upstreams {
         let settings = self.settings();
         settings.budget.deposit();
         let key = route.key(headers, document);
+        let authorization = headers.get(header::AUTHORIZATION);
         let headers = &headers::of_request(headers);
-        let task = Task { endpoint, headers, document, started };
+        let task = Task { endpoint, headers, authorization, document, started };
         let (asked, upstream_time) = (Asked::default(), Duration::ZERO);
         let mut course = Course { settings, route, task, asked, key, upstream_time };
         let result = course.run().await;
@@ -75,11 +76,17 @@ enum Refusal {
 }
 
 impl Course<'_> {
+    /// How long an upstream is left alone that takes no more, does not say how long, and is not
+    /// the only one: else it would be asked first again and again.
+    const REST: Duration = Duration::from_secs(1);
+
     async fn run(&mut self) -> Result<Answer, Refusal> {
         let mut tries = 0;
+        let mut last: Option<Failure> = None;
         loop {
             let Some(choice) = self.route.choose(self.asked, self.key) else {
-                return Err(self.nobody());
+                // What the last one said tells more than that nobody is left.
+                return Err(last.map_or_else(|| self.nobody(), Refusal::from));
             };
             let failure = match self.ask(choice, tries == 0).await {
                 Ok(answer) => return Ok(answer),
@@ -87,6 +94,9 @@ impl Course<'_> {
             };
             let upstream = failure.upstream.name();
             tracing::debug!(upstream, cause = %failure.cause, "an attempt failed");
+            if failure.cause.is_limit_without_end() && self.route.has_another(self.asked) {
+                failure.upstream.rest(Self::REST);
+            }
             let again = tries < self.settings.config.retries
                 && failure.may_retry(self.task.document.is_stored());
             let Some(wait) = self.wait(&failure, tries).filter(|_| again) else {
@@ -98,12 +108,20 @@ impl Course<'_> {
             }
             self.route.meters.retried(&failure.cause);
             tries += 1;
+            last = Some(failure);
             time::sleep(wait).await;
         }
     }
 
     /// How long to wait before the next try; none where that would be too long.
     fn wait(&self, failure: &Failure, tries: u32) -> Option<Duration> {
+        let wait = self.wait_for(failure, tries)?;
+        let most = failure.upstream.config.request_timeout;
+        (self.task.started.elapsed() + wait < most).then_some(wait)
+    }
+
+    /// The same, without a look at how much time is left.
+    fn wait_for(&self, failure: &Failure, tries: u32) -> Option<Duration> {
         let config = &self.settings.config;
         let others = self.route.has_another(self.asked);
         let most = config.backoff.saturating_mul(1 << tries);
@@ -111,7 +129,7 @@ impl Course<'_> {
         let jitter = most.mul_f64(fastrand::f64());
         match &failure.cause {
             // It never got anywhere, and somebody else is there.
-            Cause::Connect(_) | Cause::Unauthorized if others => Some(Duration::ZERO),
+            Cause::Connect(_) | Cause::Full | Cause::Unauthorized if others => Some(Duration::ZERO),
             Cause::Unauthorized => None,
             Cause::Status(answer) if !others => match headers::retry_after(&answer.headers) {
                 Some(asked) if asked > config.longest_wait => None,
@@ -225,6 +243,7 @@ impl From<Failure> for Refusal {
         tracing::info!(upstream, cause = %failure.cause, "a request failed");
         match failure.cause {
             Cause::Status(answer) => Self::Answer(answer),
+            cause @ Cause::Full => Self::Error(ApiError::overloaded(cause.told()), cause.outcome()),
             cause => {
                 let kind = cause.outcome();
                 Self::Error(ApiError::upstream(status, kind, cause.told()), kind)

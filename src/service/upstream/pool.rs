@@ -18,7 +18,10 @@ use hyper_util::{
     client::legacy::{Client, ResponseFuture},
     rt::TokioTimer,
 };
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::Instant,
+};
 
 use super::{
     Endpoint, GatewayConfig, StartError, UpstreamConfig,
@@ -68,6 +71,8 @@ pub(crate) struct Busy {
     pass: Pass,
     /// One of as many as there may be connections, so that none waits in the pool.
     place: Option<OwnedSemaphorePermit>,
+    /// Since when it waits for an answer; none once that has begun.
+    waits_since: Option<Instant>,
     /// Whether it was said what became of it.
     is_told: bool,
 }
@@ -198,7 +203,8 @@ impl Upstream {
         let pass = self.breaker.enter()?;
         let in_flight = self.in_flight.fetch_add(1, Relaxed) + 1;
         self.meters.in_flight.set(in_flight as f64);
-        Some(Busy { upstream: Arc::clone(self), pass, place: None, is_told: false })
+        let (upstream, waits_since) = (Arc::clone(self), Some(Instant::now()));
+        Some(Busy { upstream, pass, place: None, waits_since, is_told: false })
     }
 
     /// What a request more would cost here: how long it takes to answer, for each that waits.
@@ -234,12 +240,11 @@ impl Busy {
         self.place = Arc::clone(&self.upstream.places).acquire_owned().await.ok();
     }
 
-    /// It answered, after this time.
-    pub(super) fn answered(&mut self, took: Duration) {
-        self.is_told = true;
+    /// Its answer began, after this time.
+    pub(super) fn began(&mut self, took: Duration) {
         self.upstream.latency.observe(took);
-        self.upstream.meters.answered.increment(1);
         self.upstream.breaker.succeeded(self.pass);
+        self.waits_since = None;
         if self.pass == Pass::Trial {
             tracing::info!(upstream = self.upstream.name(), "the breaker is closed again");
             self.upstream.show_breaker();
@@ -247,16 +252,21 @@ impl Busy {
         }
     }
 
+    /// Its answer is whole.
+    pub(super) fn ended(&mut self) {
+        if !self.is_told {
+            self.is_told = true;
+            self.upstream.meters.answered.increment(1);
+        }
+    }
+
     /// It answered that the request is no good, which says nothing of how it fares otherwise.
     pub(super) fn refused(&mut self, took: Duration) {
         // A breaker that lets one request try has learned what it wanted to know.
-        match self.pass {
-            Pass::Trial => self.answered(took),
-            Pass::Usual => {
-                self.is_told = true;
-                self.upstream.meters.answered.increment(1);
-            }
+        if self.pass == Pass::Trial {
+            self.began(took);
         }
+        self.ended();
     }
 
     /// It failed.
@@ -265,6 +275,11 @@ impl Busy {
         let upstream = &self.upstream;
         upstream.meters.failed(cause);
         if !cause.is_fault() {
+            let has_answered = matches!(cause, Cause::Status(_) | Cause::Unauthorized);
+            if has_answered && self.pass == Pass::Trial {
+                upstream.breaker.succeeded(self.pass);
+                upstream.show_breaker();
+            }
             return;
         }
         // What fails fast must not look fast.
@@ -284,6 +299,9 @@ impl Drop for Busy {
         self.upstream.meters.in_flight.set(in_flight as f64);
         if !self.is_told {
             self.upstream.meters.left.increment(1);
+            if let Some(since) = self.waits_since {
+                self.upstream.latency.observe_at_least(since.elapsed());
+            }
         }
     }
 }

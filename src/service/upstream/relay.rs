@@ -161,6 +161,7 @@ impl Relay {
     /// The upstream has ended in good order; what is left to pass on.
     fn ended(&mut self) -> Option<Bytes> {
         self.is_over = true;
+        self.busy.ended();
         self.notes.ended();
         self.events.as_mut().map(Events::rest).filter(|rest| !rest.is_empty())
     }
