@@ -129,6 +129,11 @@ impl Upstream {
         })
     }
 
+    /// Whether it would be the same with this configuration.
+    pub(super) fn is_as(&self, config: &UpstreamConfig, gateway: &GatewayConfig) -> bool {
+        self.config == *config && self.breaker.follows(gateway)
+    }
+
     /// Its name in the configuration.
     pub(crate) fn name(&self) -> &str {
         &self.name
@@ -201,8 +206,9 @@ impl Upstream {
     /// Takes a request on, unless its breaker is open.
     pub(super) fn enter(self: &Arc<Self>) -> Option<Busy> {
         let pass = self.breaker.enter()?;
-        let in_flight = self.in_flight.fetch_add(1, Relaxed) + 1;
-        self.meters.in_flight.set(in_flight as f64);
+        self.in_flight.fetch_add(1, Relaxed);
+        // Not set: who has its name after a change of the configuration counts with it.
+        self.meters.in_flight.increment(1.0);
         let (upstream, waits_since) = (Arc::clone(self), Some(Instant::now()));
         Some(Busy { upstream, pass, place: None, waits_since, is_told: false })
     }
@@ -295,8 +301,8 @@ impl Busy {
 
 impl Drop for Busy {
     fn drop(&mut self) {
-        let in_flight = self.upstream.in_flight.fetch_sub(1, Relaxed) - 1;
-        self.upstream.meters.in_flight.set(in_flight as f64);
+        self.upstream.in_flight.fetch_sub(1, Relaxed);
+        self.upstream.meters.in_flight.decrement(1.0);
         if !self.is_told {
             self.upstream.meters.left.increment(1);
             if let Some(since) = self.waits_since {
