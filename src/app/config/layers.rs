@@ -14,7 +14,7 @@ use super::{Config, Origin};
 use crate::service::upstream::UpstreamConfig;
 
 /// File that is read where none is named.
-const DEFAULT_FILE: &str = "thermograph.toml";
+pub(super) const DEFAULT_FILE: &str = "thermograph.toml";
 /// What every variable of ours begins with.
 const PREFIX: &str = "THERMOGRAPH_";
 /// Variables with that beginning that are no values of the configuration.
@@ -24,9 +24,9 @@ const ALIASES: [(&str, &str); 1] = [("RUST_LOG", "log.filter")];
 /// Names the folder of the one local model.
 const MODEL_DIR: &str = "MODEL_DIR";
 /// The table of models.
-const MODELS: &str = "models";
+pub(super) const MODELS: &str = "models";
 /// The table of upstreams.
-const UPSTREAMS: &str = "upstreams";
+pub(super) const UPSTREAMS: &str = "upstreams";
 /// Tables whose keys are the user's: what is below them has no variable.
 const NAMED: [&str; 2] = [MODELS, UPSTREAMS];
 /// Values that are never printed; keys of upstreams are not either.
@@ -42,7 +42,7 @@ pub type Flag = (&'static str, String, Value);
 pub struct Loaded {
     /// The values.
     pub config: Config,
-    table: Table,
+    pub(super) table: Table,
     origins: BTreeMap<String, Origin>,
 }
 

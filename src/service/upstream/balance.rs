@@ -132,3 +132,123 @@ fn bits(mut set: u64) -> impl Iterator<Item = usize> {
 fn nth(set: u64, n: u32) -> usize {
     bits(set).nth(n as usize).unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+    use super::*;
+    use crate::service::upstream::{
+        GatewayConfig, MemberConfig, RouteConfig, Upstream, UpstreamConfig, failure::Cause,
+        table::Table,
+    };
+
+    /// A model on these upstreams, by their weights.
+    fn route(members: &[(&str, u32)], fallbacks: &[&str]) -> Arc<Route> {
+        let member = |(name, weight): (&str, u32)| MemberConfig {
+            name: name.to_owned(),
+            weight,
+            rename: None,
+        };
+        let config = RouteConfig {
+            upstreams: members.iter().copied().map(member).collect(),
+            fallbacks: fallbacks.iter().map(|name| member((name, 1))).collect(),
+            rename: None,
+            sticky: None,
+            hedge_after: None,
+        };
+        let names = members.iter().map(|(name, _)| *name).chain(fallbacks.iter().copied());
+        let upstream = |name: &str| {
+            let config = UpstreamConfig::new("http://127.0.0.1:1");
+            let upstream = Upstream::new(name, &config, &GatewayConfig::default());
+            (name.to_owned(), Arc::new(upstream.expect("an upstream")))
+        };
+        let upstreams = names.map(upstream).collect();
+        let models = BTreeMap::from([("m".to_owned(), config)]);
+        Arc::clone(&Table::new(upstreams, &models, &Table::default()).routes["m"])
+    }
+
+    fn name(choice: Option<Choice<'_>>) -> Option<String> {
+        choice.map(|choice| choice.member.upstream.name().to_owned())
+    }
+
+    fn broken() -> Cause {
+        Cause::Broken("on purpose".to_owned())
+    }
+
+    /// Opens the breaker of the first member.
+    fn open_first(route: &Route) {
+        for _ in 0..5 {
+            let mut busy = route.members[0].upstream.enter().expect("closed");
+            busy.failed(&broken(), Duration::ZERO);
+        }
+    }
+
+    #[test]
+    fn by_weights_those_on_their_way_are_shared() {
+        let route = route(&[("a", 1), ("b", 3)], &[]);
+        let held: Vec<_> = (0..400).filter_map(|_| route.choose(Asked::default(), None)).collect();
+        let of_b = held.iter().filter(|choice| choice.member.upstream.name() == "b").count();
+        assert!((290..=310).contains(&of_b), "{of_b}");
+    }
+
+    #[test]
+    fn who_is_slow_gets_less() {
+        let route = route(&[("slow", 1), ("fast", 1)], &[]);
+        for (member, millis) in route.members.iter().zip([100, 10]) {
+            let mut busy = member.upstream.enter().expect("closed");
+            busy.began(Duration::from_millis(millis));
+            busy.ended();
+        }
+        let held: Vec<_> = (0..110).filter_map(|_| route.choose(Asked::default(), None)).collect();
+        let of_slow = held.iter().filter(|choice| choice.member.upstream.name() == "slow").count();
+        assert!((5..=15).contains(&of_slow), "{of_slow}");
+    }
+
+    #[test]
+    fn an_open_breaker_is_passed_by_and_fallbacks_come_in_order() {
+        let route = route(&[("a", 1)], &["b", "c"]);
+        assert_eq!(name(route.choose(Asked::default(), None)).as_deref(), Some("a"));
+        open_first(&route);
+        let mut asked = Asked::default();
+        for expected in ["b", "c"] {
+            let choice = route.choose_another(asked).expect("another");
+            assert_eq!(choice.member.upstream.name(), expected);
+            asked.add(&choice);
+        }
+        assert!(route.choose_another(asked).is_none());
+        assert!(!route.has_another(asked));
+        assert!(!route.members[0].upstream.back_in().is_zero());
+        // Nobody new is left, and so one of those that are there is asked again.
+        assert_eq!(name(route.choose(asked, None)).as_deref(), Some("b"));
+    }
+
+    #[test]
+    fn the_unwell_are_asked_last() {
+        let route = route(&[("a", 1), ("b", 1)], &[]);
+        route.members[0].upstream.set_well(false);
+        for _ in 0..10 {
+            assert_eq!(name(route.choose(Asked::default(), None)).as_deref(), Some("b"));
+        }
+        route.members[1].upstream.set_well(false);
+        assert!(route.choose(Asked::default(), None).is_some());
+    }
+
+    #[test]
+    fn a_key_stays_where_it_is_and_only_those_of_the_lost_move() {
+        let route = route(&[("a", 1), ("b", 1), ("c", 2)], &[]);
+        let place = |key| name(route.choose(Asked::default(), Some(key))).expect("one");
+        let before: Vec<_> = (0..400).map(place).collect();
+        assert_eq!(before, (0..400).map(place).collect::<Vec<_>>());
+        let share = |name: &str| before.iter().filter(|place| *place == name).count();
+        assert!(
+            (70..=130).contains(&share("a")) && (165..=235).contains(&share("c")),
+            "{before:?}"
+        );
+        open_first(&route);
+        for (key, before) in (0..400).zip(&before) {
+            let now = place(key);
+            assert!(now != "a" && (before == "a" || now == *before), "{key}: {before} {now}");
+        }
+    }
+}

@@ -32,7 +32,7 @@ use super::{
     failure::Cause,
     health::Listed,
     latency::Latency,
-    meters::UpstreamMeters,
+    meters::{PoolMeters, UpstreamMeters},
     tls,
 };
 use crate::task::Streams;
@@ -41,7 +41,10 @@ use crate::task::Streams;
 pub(crate) struct Upstream {
     name: String,
     pub(super) config: UpstreamConfig,
-    client: Client<HttpsConnector<Connector>, Content>,
+    client: Http,
+    /// Makes a connection for each health check: that they can be made is part of being well, and
+    /// requests cannot have taken them all.
+    checker: Http,
     uris: [Uri; Endpoint::ALL.len()],
     pub(super) health_uri: Uri,
     pub(super) models_uri: Uri,
@@ -59,6 +62,8 @@ pub(crate) struct Upstream {
     pub(super) listed: ArcSwap<Vec<Listed>>,
     pub(super) meters: UpstreamMeters,
 }
+
+type Http = Client<HttpsConnector<Connector>, Content>;
 
 /// A request that is on its way to an upstream, from its choice to the last byte of the answer.
 pub(crate) struct Busy {
@@ -87,24 +92,26 @@ impl Upstream {
         let meters = UpstreamMeters::new(name);
         meters.healthy.set(1.0);
         meters.breaker_is(State::Closed);
-        let connector = Connector::new(config, meters.pool.clone());
         let tls = tls::config(config.ca_file.as_deref(), base.starts_with("https:"))
             .map_err(|source| StartError::Tls { upstream: name.to_owned(), source })?;
-        let connector = HttpsConnectorBuilder::new()
-            .with_tls_config(tls)
-            .https_or_http()
-            .enable_all_versions()
-            .wrap_connector(connector);
-        let client = Client::builder(Streams)
-            .pool_timer(TokioTimer::new())
-            .pool_idle_timeout(config.idle_timeout)
-            .pool_max_idle_per_host(config.max_connections)
-            .timer(TokioTimer::new())
-            .http2_only(config.http2)
-            .build(connector);
+        let client = |meters, most_idle| {
+            let connector = HttpsConnectorBuilder::new()
+                .with_tls_config(tls.clone())
+                .https_or_http()
+                .enable_all_versions()
+                .wrap_connector(Connector::new(config, meters));
+            Client::builder(Streams)
+                .pool_timer(TokioTimer::new())
+                .pool_idle_timeout(config.idle_timeout)
+                .pool_max_idle_per_host(most_idle)
+                .timer(TokioTimer::new())
+                .http2_only(config.http2)
+                .build(connector)
+        };
         Ok(Self {
             name: name.to_owned(),
-            client,
+            client: client(meters.pool.clone(), config.max_connections),
+            checker: client(PoolMeters::none(), 0),
             uris,
             health_uri: uri(&config.health.path)?,
             models_uri: uri("/models")?,
@@ -122,6 +129,11 @@ impl Upstream {
         })
     }
 
+    /// Whether it would be the same with this configuration.
+    pub(super) fn is_as(&self, config: &UpstreamConfig, gateway: &GatewayConfig) -> bool {
+        self.config == *config && self.breaker.follows(gateway)
+    }
+
     /// Its name in the configuration.
     pub(crate) fn name(&self) -> &str {
         &self.name
@@ -132,11 +144,20 @@ impl Upstream {
     }
 
     /// Sends a request, on a connection that is free or a new one.
-    pub(super) fn send(&self, mut request: Request<Content>) -> ResponseFuture {
+    pub(super) fn send(&self, request: Request<Content>) -> ResponseFuture {
+        self.client.request(self.authorized(request))
+    }
+
+    /// Sends a request that is ours, on a connection of its own.
+    pub(super) fn ask(&self, request: Request<Content>) -> ResponseFuture {
+        self.checker.request(self.authorized(request))
+    }
+
+    fn authorized(&self, mut request: Request<Content>) -> Request<Content> {
         if let Some(authorization) = &self.authorization {
             request.headers_mut().insert(header::AUTHORIZATION, authorization.clone());
         }
-        self.client.request(request)
+        request
     }
 
     /// Whether a request would be let through now.
@@ -185,8 +206,9 @@ impl Upstream {
     /// Takes a request on, unless its breaker is open.
     pub(super) fn enter(self: &Arc<Self>) -> Option<Busy> {
         let pass = self.breaker.enter()?;
-        let in_flight = self.in_flight.fetch_add(1, Relaxed) + 1;
-        self.meters.in_flight.set(in_flight as f64);
+        self.in_flight.fetch_add(1, Relaxed);
+        // Not set: who has its name after a change of the configuration counts with it.
+        self.meters.in_flight.increment(1.0);
         let (upstream, waits_since) = (Arc::clone(self), Some(Instant::now()));
         Some(Busy { upstream, pass, place: None, waits_since, is_told: false })
     }
@@ -228,8 +250,12 @@ impl Busy {
     pub(super) fn began(&mut self, took: Duration) {
         self.upstream.latency.observe(took);
         self.upstream.breaker.succeeded(self.pass);
-        self.pass = Pass::Usual;
         self.waits_since = None;
+        if self.pass == Pass::Trial {
+            tracing::info!(upstream = self.upstream.name(), "the breaker is closed again");
+            self.upstream.show_breaker();
+            self.pass = Pass::Usual;
+        }
     }
 
     /// Its answer is whole.
@@ -275,8 +301,8 @@ impl Busy {
 
 impl Drop for Busy {
     fn drop(&mut self) {
-        let in_flight = self.upstream.in_flight.fetch_sub(1, Relaxed) - 1;
-        self.upstream.meters.in_flight.set(in_flight as f64);
+        self.upstream.in_flight.fetch_sub(1, Relaxed);
+        self.upstream.meters.in_flight.decrement(1.0);
         if !self.is_told {
             self.upstream.meters.left.increment(1);
             if let Some(since) = self.waits_since {
