@@ -213,17 +213,14 @@ impl Upstream {
         Some(Busy { upstream, pass, place: None, waits_since, is_told: false })
     }
 
-    /// What a request more would cost here: how long it takes to answer, for each that waits.
-    /// Without a measurement, `typical` seconds.
-    pub(super) fn cost(&self, weight: f64, typical: f64) -> f64 {
-        let seconds = self.latency.seconds().unwrap_or(typical);
-        // A microsecond at least, so that who is fast is told from who is busy.
-        seconds.max(1e-6) * (self.in_flight.load(Relaxed) + 1) as f64 / weight
+    /// Requests that it has.
+    pub(super) fn in_flight(&self) -> usize {
+        self.in_flight.load(Relaxed)
     }
 
-    /// How long it takes to answer.
+    /// How long it takes to answer, where that was measured; a microsecond at least.
     pub(super) fn seconds(&self) -> Option<f64> {
-        self.latency.seconds()
+        self.latency.seconds().map(|seconds| seconds.max(1e-6))
     }
 
     /// Keeps the gauge of the breaker right while nobody asks.
@@ -249,9 +246,10 @@ impl Busy {
     /// Its answer began, after this time.
     pub(super) fn began(&mut self, took: Duration) {
         self.upstream.latency.observe(took);
-        self.upstream.breaker.succeeded(self.pass);
         self.waits_since = None;
+        // Others wait for what comes of it.
         if self.pass == Pass::Trial {
+            self.upstream.breaker.succeeded(self.pass);
             tracing::info!(upstream = self.upstream.name(), "the breaker is closed again");
             self.upstream.show_breaker();
             self.pass = Pass::Usual;
@@ -263,6 +261,14 @@ impl Busy {
         if !self.is_told {
             self.is_told = true;
             self.upstream.meters.answered.increment(1);
+            self.succeeded();
+        }
+    }
+
+    /// An answer that began did not break off.
+    fn succeeded(&self) {
+        if self.waits_since.is_none() {
+            self.upstream.breaker.succeeded(self.pass);
         }
     }
 
@@ -305,6 +311,7 @@ impl Drop for Busy {
         self.upstream.meters.in_flight.decrement(1.0);
         if !self.is_told {
             self.upstream.meters.left.increment(1);
+            self.succeeded();
             if let Some(since) = self.waits_since {
                 self.upstream.latency.observe_at_least(since.elapsed());
             }

@@ -1,6 +1,6 @@
 //! Upstreams that close the connection in the middle of an answer.
 
-use crate::gateway::support::{End, Mock, ask, gateway, outcomes, stream, whole};
+use crate::gateway::support::{End, Mock, ask, gateway, of_upstream, outcomes, stream, whole};
 
 #[test]
 fn a_stream_that_is_cut_ends_with_an_error() {
@@ -26,6 +26,20 @@ fn a_stream_that_is_cut_in_the_middle_of_an_event_ends_after_the_one_before() {
         assert_eq!(reply.end(), End::ErrorEvent, "{reply:?}");
     }
     assert_eq!(mock.counts().cut, 4);
+}
+
+#[test]
+fn who_cuts_every_stream_is_left_alone_after_a_while() {
+    let mock = Mock::start(&["--cut-rate=1"]);
+    let rules = "[gateway]\nbreaker_failures = 1\nbreaker_requests = 5\nbreaker_open = \"1h\"";
+    let server = gateway(&[&mock], rules);
+    for turn in 0..5 {
+        assert_eq!(of_upstream(&server, "breaker_opened_total", "a"), 0, "{turn}");
+        assert_eq!(ask(&server, &stream()).end(), End::ErrorEvent);
+    }
+    assert_eq!(of_upstream(&server, "breaker_opened_total", "a"), 1);
+    assert_eq!(ask(&server, &stream()).end(), End::Refused(503));
+    assert_eq!(mock.counts().requests_total, 5);
 }
 
 #[test]
