@@ -47,7 +47,8 @@ impl Route {
         while left != 0 {
             let place = match key {
                 Some(key) => self.nearest(left, key),
-                None => self.cheaper_of_two(left),
+                // Who failed costs too much to be chosen, and would never be tried.
+                None => self.on_trial(left).unwrap_or_else(|| self.cheaper_of_two(left)),
             };
             if let Some(choice) = self.enter(place) {
                 return Some(choice);
@@ -83,6 +84,10 @@ impl Route {
         let places = (0..self.members.len())
             .filter(|place| !asked.has(*place) && may_be(&self.members[*place]));
         places.fold(0, |left, place| left | 1 << place)
+    }
+
+    fn on_trial(&self, left: u64) -> Option<usize> {
+        bits(left).find(|place| self.members[*place].upstream.wants_trial())
     }
 
     /// Of two taken by chance, and by their weights, the one that costs less.

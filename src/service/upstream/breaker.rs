@@ -1,6 +1,7 @@
 //! A circuit breaker: an upstream that fails is left alone for a while.
 //!
-//! Open where enough of the requests of the last while failed. After its time one request may try:
+//! Open where enough of the requests of the last while failed, or enough in a row: one that is gone
+//! has answered many until a moment ago. After its time one request may try:
 //! if that succeeds it closes, if it fails it stays open twice as long.
 
 use std::{
@@ -50,6 +51,8 @@ struct Counts {
     half: AtomicU64,
     now: AtomicU64,
     before: AtomicU64,
+    /// Failures of this half since the last success.
+    row: AtomicU32,
 }
 
 /// How a request got through.
@@ -149,6 +152,7 @@ impl Breaker {
 
     fn failed_at(&self, pass: Pass, now: u64) -> bool {
         let (failures, all) = self.counts.count(now, self.rule.window, true);
+        let row = self.counts.row.load(Relaxed);
         let open = |from: u64| {
             let doublings = self.openings.load(Relaxed).min(Self::DOUBLINGS);
             let until = now.saturating_add(self.rule.open << doublings);
@@ -161,7 +165,7 @@ impl Breaker {
             Pass::Usual => {
                 let enough = all >= u64::from(self.rule.requests)
                     && failures as f64 >= self.rule.share * all as f64;
-                enough && open(0)
+                (enough || row >= self.rule.requests) && open(0)
             }
         }
     }
@@ -174,6 +178,11 @@ impl Counts {
     /// Counts a request; failures and all requests of the window.
     fn count(&self, now: u64, window: u64, failed: bool) -> (u64, u64) {
         self.turn(now / (window / 2).max(1));
+        if failed {
+            self.row.fetch_add(1, Relaxed);
+        } else if self.row.load(Relaxed) > 0 {
+            self.row.store(0, Relaxed);
+        }
         let one = 1 + if failed { Self::FAILURE } else { 0 };
         let sum = self.now.fetch_add(one, Relaxed) + one + self.before.load(Relaxed);
         (sum >> 32, sum & (Self::FAILURE - 1))
@@ -185,11 +194,13 @@ impl Counts {
         if last == half || self.half.compare_exchange(last, half, Relaxed, Relaxed).is_err() {
             return;
         }
+        self.row.store(0, Relaxed);
         let ended = self.now.swap(0, Relaxed);
         self.before.store(if half == last + 1 { ended } else { 0 }, Relaxed);
     }
 
     fn clear(&self) {
+        self.row.store(0, Relaxed);
         self.now.store(0, Relaxed);
         self.before.store(0, Relaxed);
     }
@@ -220,6 +231,16 @@ mod tests {
         // 5 of 10.
         assert!(breaker.failed_at(Pass::Usual, 1));
         assert_eq!(breaker.enter_at(2), None);
+    }
+
+    #[test]
+    fn it_opens_where_enough_failed_in_a_row_whatever_was_before() {
+        let breaker = breaker();
+        (0..1000).for_each(|_| breaker.succeeded_at(Pass::Usual, 1));
+        (0..4).for_each(|_| assert!(!breaker.failed_at(Pass::Usual, 2)));
+        breaker.succeeded_at(Pass::Usual, 2);
+        (0..4).for_each(|_| assert!(!breaker.failed_at(Pass::Usual, 3)));
+        assert!(breaker.failed_at(Pass::Usual, 3));
     }
 
     #[test]

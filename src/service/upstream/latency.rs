@@ -27,6 +27,11 @@ impl Latency {
         self.observe_at(took, clock::now());
     }
 
+    /// What was measured says nothing any more.
+    pub(super) fn forget(&self) {
+        self.word.store(0, Relaxed);
+    }
+
     /// Takes in how long somebody has waited for an answer, who waits no more.
     pub(super) fn observe_at_least(&self, waited: Duration) {
         if self.seconds().is_none_or(|seconds| waited.as_secs_f64() > seconds) {

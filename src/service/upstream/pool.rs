@@ -165,6 +165,11 @@ impl Upstream {
         self.is_well() && self.breaker.state() != State::Open && self.rests_for().is_zero()
     }
 
+    /// Whether its breaker wants one request to try.
+    pub(super) fn wants_trial(&self) -> bool {
+        self.breaker.state() == State::HalfOpen
+    }
+
     /// Whether its health checks go well.
     pub(super) fn is_well(&self) -> bool {
         !self.unwell.load(Relaxed)
@@ -174,6 +179,7 @@ impl Upstream {
         if self.unwell.swap(!is_well, SeqCst) == is_well {
             let upstream = self.name();
             if is_well {
+                self.latency.forget();
                 tracing::info!(upstream, "is well again");
             } else {
                 tracing::warn!(upstream, "is unwell: its health checks fail");
@@ -245,6 +251,9 @@ impl Busy {
 
     /// Its answer began, after this time.
     pub(super) fn began(&mut self, took: Duration) {
+        if self.pass == Pass::Trial {
+            self.upstream.latency.forget();
+        }
         self.upstream.latency.observe(took);
         self.waits_since = None;
         // Others wait for what comes of it.

@@ -37,7 +37,8 @@ pub struct GatewayConfig {
     /// Share of an upstream's requests that must fail for its breaker to open: connections,
     /// time-outs and 5xx, not 4xx. Default is 0.5.
     pub breaker_failures: f64,
-    /// Least requests on which that is judged. Default is 5.
+    /// Least requests on which that is judged; so many failures in a row open it in any case.
+    /// Default is 5.
     pub breaker_requests: u32,
     /// Time over which they are counted. Default is 10 s.
     #[serde(with = "duration")]
