@@ -16,7 +16,7 @@ use crate::{
     rounds::Sample,
 };
 
-/// The service, with its defaults.
+/// The service.
 pub(crate) struct Service {
     pub(crate) process: Process,
     pub(crate) addresses: Addresses,
@@ -24,11 +24,17 @@ pub(crate) struct Service {
 }
 
 impl Service {
+    /// With its defaults.
     pub(crate) fn start() -> anyhow::Result<Self> {
+        Self::with("")
+    }
+
+    /// With a configuration.
+    pub(crate) fn with(text: &str) -> anyhow::Result<Self> {
         let dir = tempfile::tempdir()?;
         let [config, addresses, log] =
             ["thermograph.toml", "addresses.json", "log"].map(|name| dir.path().join(name));
-        File::create(&config)?;
+        fs::write(&config, text)?;
         let any = "127.0.0.1:0";
         let mut command = Command::new(env!("CARGO_BIN_EXE_thermograph"));
         command
