@@ -7,6 +7,7 @@
 mod answer;
 mod chat;
 mod contender;
+mod litellm;
 mod mock;
 mod nginx;
 mod phase;
@@ -31,7 +32,7 @@ use self::{
 };
 use crate::figure::Figure;
 
-pub(crate) const ROUNDS: Rounds = Rounds { rounds: 7, length: Duration::from_millis(1200) };
+pub(crate) const ROUNDS: Rounds = Rounds { rounds: 7, length: Duration::from_secs(1) };
 pub(crate) const QUICK: Rounds = Rounds { rounds: 3, length: Duration::from_millis(400) };
 
 /// All turns of each phase.

@@ -26,6 +26,8 @@ pub(crate) struct Process {
 
 /// Longest time that a server may take to start.
 const PATIENCE: Duration = Duration::from_mins(1);
+/// Longest time that one with processes of its own may take to end.
+const FAREWELL: Duration = Duration::from_secs(2);
 
 impl Process {
     pub(crate) fn start(command: &mut Command) -> anyhow::Result<Self> {
@@ -96,6 +98,14 @@ impl Process {
 impl Drop for Process {
     fn drop(&mut self) {
         let tree = tree(self.child.id()).unwrap_or_default();
+        if tree.len() > 1 {
+            // So that it can end those that it started, and know that they have.
+            let _ = kill_process(Pid::from_child(&self.child), Signal::TERM);
+            let start = Instant::now();
+            while start.elapsed() < FAREWELL && matches!(self.child.try_wait(), Ok(None)) {
+                thread::sleep(Duration::from_millis(20));
+            }
+        }
         // It may have ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();

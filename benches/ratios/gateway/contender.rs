@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, sync::Arc};
 
 use super::{
-    chat,
+    chat, litellm,
     mock::Mock,
     nginx,
     program::Program,
@@ -61,6 +61,10 @@ pub(crate) fn start(mock: &Arc<Mock>) -> anyhow::Result<(Vec<Contender>, Vec<Abs
         let started = router.start(mock.address);
         others(name, Kind::Gateway, started.map(|program| (version.to_owned(), program)));
     }
+    eprintln!("gateway: starting litellm");
+    let started = litellm::start(mock.address);
+    let version = litellm::VERSION.to_owned();
+    others("litellm", Kind::Gateway, started.map(|program| (version, program)));
     eprintln!("gateway: starting thermograph");
     let server = Server::Service(ours(mock.address)?);
     contenders.push(Contender { name: "thermograph".to_owned(), kind: Kind::Ours, server });
