@@ -1,5 +1,6 @@
 //! The composition root: the only place that names both halves, and that reads the environment.
 
+mod addresses;
 pub mod capture;
 pub mod captures;
 mod cli;
@@ -11,6 +12,7 @@ pub mod doctor;
 pub mod flamegraph;
 pub mod handlers;
 pub mod load;
+pub mod mock;
 pub mod model;
 pub mod perf;
 pub mod serve;
@@ -43,6 +45,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Config => config::print(config.as_deref()),
         Command::Model(args) => model::run(args),
         Command::Load(args) => load::run(args),
+        Command::Mock(args) => mock::run(args),
         Command::Capture(args) => capture::run(&args),
         Command::Captures(args) => captures::run(&args),
         Command::Diff(args) => diff::run(&args),

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand};
 
 use super::{
-    capture, captures, diagnose, diff, doctor, flamegraph, handlers, load, model, perf, serve,
-    tasks, trace,
+    capture, captures, diagnose, diff, doctor, flamegraph, handlers, load, mock, model, perf,
+    serve, tasks, trace,
 };
 
 /// An AI API that shows from the inside which handlers run hot and which block the executor.
@@ -33,6 +33,8 @@ pub enum Command {
     Model(model::Args),
     /// Drive traffic at a service and tell its latencies.
     Load(load::Args),
+    /// Play an AI API for tests and benches: paced, failing or silent, as it is told.
+    Mock(mock::Args),
     /// Capture a profile of a running service, and draw its flame graph.
     Capture(capture::Args),
     /// List what was captured and kept.

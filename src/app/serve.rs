@@ -15,6 +15,7 @@ use tokio::{net::TcpListener, runtime, time};
 use tokio_util::sync::CancellationToken;
 
 use super::{
+    addresses,
     config::{self, Config, Flag},
     server, shutdown, task, telemetry,
 };
@@ -150,20 +151,15 @@ async fn keep_up(metrics: PrometheusHandle) {
     }
 }
 
-fn announce(addresses: &Addresses, file: Option<&Path>) -> anyhow::Result<()> {
-    let Addresses { api, diagnostics, console } = addresses;
+fn announce(listening: &Addresses, file: Option<&Path>) -> anyhow::Result<()> {
+    let Addresses { api, diagnostics, console } = listening;
     tracing::info!(
         api = %format_args!("http://{api}"),
         diagnostics = %format_args!("http://{diagnostics}/debug/"),
         console = console.map(|console| format!("http://{console}")),
         "listening"
     );
-    let Some(file) = file else { return Ok(()) };
-    // Renamed into place: whoever waits for the file never reads half of it.
-    let unfinished = file.with_extension("unfinished");
-    std::fs::write(&unfinished, serde_json::to_vec(addresses)?)
-        .and_then(|()| std::fs::rename(&unfinished, file))
-        .with_context(|| format!("cannot write {}", file.display()))
+    file.map_or(Ok(()), |file| addresses::write(listening, file))
 }
 
 impl Args {

@@ -8,7 +8,7 @@ use std::{
     pin::pin,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
     time::Duration,
 };
@@ -44,9 +44,20 @@ const FIRST_REQUEST: Duration = Duration::from_secs(2);
 /// Serves `app` on `listener` until `stop`, then drains: for `shutdown_grace` connections are
 /// still taken and answers ask to close them; after it, what is on its way has `drain_timeout`.
 pub(crate) async fn run(listener: TcpListener, app: Router, api: &Api, stop: CancellationToken) {
+    run_counted(listener, app, api, stop, Arc::default()).await;
+}
+
+/// [`run`], with a count of what connects.
+pub(crate) async fn run_counted(
+    listener: TcpListener,
+    app: Router,
+    api: &Api,
+    stop: CancellationToken,
+    counts: Arc<Counts>,
+) {
     let closing = Arc::new(AtomicBool::new(false));
     let app = app.layer(middleware::from_fn_with_state(Arc::clone(&closing), ask_to_close));
-    let mut connections = Connections::new(app, api);
+    let mut connections = Connections::new(app, api, counts);
     tokio::select! {
         // Cancel-safe: a connection is either not accepted yet, or has its own task.
         () = connections.accept(&listener) => {}
@@ -60,22 +71,33 @@ pub(crate) async fn run(listener: TcpListener, app: Router, api: &Api, stop: Can
     connections.drain(api.drain_timeout).await;
 }
 
+/// Connections that are open, and all that there ever were.
+#[derive(Debug, Default)]
+pub(crate) struct Counts {
+    pub(crate) open: AtomicU64,
+    pub(crate) total: AtomicU64,
+}
+
+/// A connection that is open; dropped, it is closed.
+struct Open(Arc<Counts>);
+
 struct Connections {
     app: Router,
     builder: auto::Builder<Streams>,
     /// Whether connections are to end after what is on its way; each that is open listens.
     draining: watch::Sender<bool>,
     permits: Arc<Semaphore>,
+    counts: Arc<Counts>,
 }
 
 impl Connections {
-    fn new(app: Router, api: &Api) -> Self {
+    fn new(app: Router, api: &Api, counts: Arc<Counts>) -> Self {
         let mut builder = auto::Builder::new(Streams);
         builder.http1().timer(TokioTimer::new()).header_read_timeout(api.idle_timeout);
         let keep_alive = api.idle_timeout;
         builder.http2().timer(TokioTimer::new()).keep_alive_interval(keep_alive);
         let permits = Arc::new(Semaphore::new(api.max_connections));
-        Self { app, builder, draining: watch::Sender::new(false), permits }
+        Self { app, builder, draining: watch::Sender::new(false), permits, counts }
     }
 
     /// Accepts for ever. Past the bound on connections, new ones wait in the kernel's queue.
@@ -121,6 +143,7 @@ impl Connections {
         };
         let connection = self.builder.serve_connection(TokioIo::new(stream), service).into_owned();
         let mut draining = self.draining.subscribe();
+        let open = Open::new(&self.counts);
         let served = async move {
             let mut connection = pin!(connection);
             let stop = async {
@@ -138,7 +161,7 @@ impl Connections {
             if let Err(error) = result {
                 tracing::debug!(error, "a connection ended");
             }
-            drop(permit);
+            drop((permit, open));
         };
         // Boxed: tokio-console warns of tasks over a kilobyte.
         task::spawn("connection", Box::pin(served));
@@ -154,6 +177,20 @@ impl Connections {
             let left = self.draining.receiver_count();
             tracing::warn!(connections = left, "cut off: they took longer than drain_timeout");
         }
+    }
+}
+
+impl Open {
+    fn new(counts: &Arc<Counts>) -> Self {
+        counts.open.fetch_add(1, Relaxed);
+        counts.total.fetch_add(1, Relaxed);
+        Self(Arc::clone(counts))
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.open.fetch_sub(1, Relaxed);
     }
 }
 

@@ -1,0 +1,104 @@
+//! `POST /v1/rerank`: documents by a score that depends on query and document and nothing else.
+
+use std::borrow::Cow;
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    hash::Hash,
+    manner::Manner,
+    refusal::Refusal,
+    script::{Content, id},
+    size::Tokens,
+};
+
+/// What is needed of the request; all else is passed over.
+#[derive(Debug, Deserialize)]
+struct Asked<'a> {
+    #[serde(borrow)]
+    model: Cow<'a, str>,
+    #[serde(borrow)]
+    query: Cow<'a, str>,
+    #[serde(borrow)]
+    documents: Vec<Document<'a>>,
+    #[serde(default)]
+    top_n: Option<usize>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(untagged, expecting = "documents: texts, or objects with a `text`, are wanted")]
+enum Document<'a> {
+    #[serde(borrow)]
+    Text(Cow<'a, str>),
+    Object {
+        #[serde(borrow)]
+        text: Cow<'a, str>,
+    },
+}
+
+#[derive(Serialize)]
+struct Ranking<'a> {
+    id: String,
+    model: &'a str,
+    results: Vec<Ranked<'a>>,
+    usage: Usage,
+}
+
+#[derive(Serialize)]
+struct Ranked<'a> {
+    index: usize,
+    relevance_score: f64,
+    document: Shown<'a>,
+}
+
+#[derive(Serialize)]
+struct Shown<'a> {
+    text: &'a str,
+}
+
+#[derive(Serialize)]
+struct Usage {
+    prompt_tokens: usize,
+    total_tokens: usize,
+}
+
+/// The best documents first.
+pub(super) fn answer(body: &[u8], manner: &Manner) -> Result<Content, Refusal> {
+    let asked: Asked<'_> =
+        serde_json::from_slice(body).map_err(|error| Refusal::bad_json(&error))?;
+    manner.check_model(&asked.model)?;
+    if asked.documents.is_empty() {
+        return Err(Refusal::bad_request(Some("documents"), "documents: at least one is wanted"));
+    }
+    if asked.top_n == Some(0) {
+        return Err(Refusal::bad_request(Some("top_n"), "top_n: 0 is not allowed: 1 or more"));
+    }
+    let texts: Vec<_> = asked.documents.iter().map(Document::text).collect();
+    let mut results: Vec<_> = texts
+        .iter()
+        .enumerate()
+        .map(|(index, text)| Ranked {
+            index,
+            relevance_score: score(&asked.query, text),
+            document: Shown { text },
+        })
+        .collect();
+    results.sort_by(|a, b| b.relevance_score.total_cmp(&a.relevance_score));
+    results.truncate(asked.top_n.unwrap_or(usize::MAX));
+    let tokens =
+        Tokens::of(&asked.query) + texts.iter().map(|text| Tokens::of(text)).sum::<usize>();
+    let usage = Usage { prompt_tokens: tokens, total_tokens: tokens };
+    Content::json(&Ranking { id: format!("rerank-{}", id()), model: &asked.model, results, usage })
+}
+
+fn score(query: &str, document: &str) -> f64 {
+    Hash::of(query.bytes().chain([0]).chain(document.bytes())).next_share()
+}
+
+impl Document<'_> {
+    fn text(&self) -> &str {
+        match self {
+            Self::Text(text) | Self::Object { text } => text,
+        }
+    }
+}

@@ -1,0 +1,117 @@
+//! The way of a request through the mock.
+
+use axum::{
+    body::Body,
+    extract::Request,
+    response::{IntoResponse as _, Response},
+};
+use bytes::Bytes;
+use http::{HeaderName, HeaderValue, header};
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use tokio::time;
+
+use super::{
+    Mock,
+    answer::Answer,
+    counters::{End, Turn},
+    door::Recorded,
+    manner::{Lot, Manner},
+    refusal::Refusal,
+    script::{Content, Fault},
+};
+use crate::app::task;
+
+/// Largest body.
+pub(super) const BODY_LIMIT: usize = 64 << 20;
+/// Bodies longer than this many bytes are parsed off the workers.
+const SMALL_BODY: usize = 64 << 10;
+
+const NO_BUFFERING: (HeaderName, HeaderValue) =
+    (HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no"));
+
+/// What a model says to a body.
+pub(super) type Ask = fn(&[u8], &Manner) -> Result<Content, Refusal>;
+
+/// Answers a request as the mock behaves. Dropped before its end, the client has left.
+pub(super) async fn answer(mock: Mock, request: Request, ask: Ask) -> Response {
+    let mut turn = Turn::begin(mock.counters());
+    let manner = mock.manner();
+    match begin(&mock, &manner, request, ask, &mut turn).await {
+        Ok((content, fault)) => respond(&mock, &manner, content, fault, turn),
+        Err(refusal) => {
+            turn.ends(End::Failed);
+            refusal.into_response()
+        }
+    }
+}
+
+/// All that comes before an answer begins.
+async fn begin(
+    mock: &Mock,
+    manner: &std::sync::Arc<Manner>,
+    request: Request,
+    ask: Ask,
+    turn: &mut Turn,
+) -> Result<(Content, Option<Fault>), Refusal> {
+    let (head, body) = request.into_parts();
+    let body = read(body).await?;
+    if manner.behaviour.record {
+        mock.record(Recorded::new(head, body.clone()));
+    }
+    let content = if body.len() <= SMALL_BODY {
+        ask(&body, manner)?
+    } else {
+        let manner = manner.clone();
+        let parsed = task::spawn_blocking("parse", move || ask(&body, &manner)).await;
+        parsed.map_err(|error| Refusal::internal(error.to_string()))??
+    };
+    turn.place = manner.place().await;
+    let lot = manner.lot();
+    if lot == Lot::Hang {
+        turn.hangs();
+        mock.stopped().await;
+        return Err(Refusal::stopping());
+    }
+    let latency = manner.behaviour.latency.draw();
+    if !latency.is_zero() {
+        time::sleep(latency).await;
+    }
+    match lot {
+        Lot::Hang | Lot::Refuse => Err(Refusal::as_told(&manner.behaviour)),
+        Lot::Answer(fault) => Ok((content, fault)),
+    }
+}
+
+async fn read(body: Body) -> Result<Bytes, Refusal> {
+    let read = Limited::new(body, BODY_LIMIT).collect().await;
+    let whole = read.map_err(|error| {
+        if error.is::<LengthLimitError>() {
+            Refusal::too_large(BODY_LIMIT)
+        } else {
+            Refusal::bad_request(None, format!("the body could not be read: {error}"))
+        }
+    })?;
+    Ok(whole.to_bytes())
+}
+
+fn respond(
+    mock: &Mock,
+    manner: &Manner,
+    content: Content,
+    fault: Option<Fault>,
+    turn: Turn,
+) -> Response {
+    let is_stream = matches!(content, Content::Stream(_));
+    let fault = fault.map(|fault| (fault, manner.tokens_before(fault)));
+    let answer = Answer::new(content, &manner.behaviour, fault, turn, mock.stop());
+    let body = Body::new(answer);
+    if is_stream {
+        let of_streams = [
+            (header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream")),
+            (header::CACHE_CONTROL, HeaderValue::from_static("no-cache")),
+            NO_BUFFERING,
+        ];
+        return (of_streams, body).into_response();
+    }
+    ([(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))], body).into_response()
+}
