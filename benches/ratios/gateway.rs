@@ -25,7 +25,7 @@ use anyhow::ensure;
 pub(crate) use self::phase::Rounds;
 use self::{
     contender::Contender,
-    mock::Mock,
+    mock::{Fit, Mock},
     phase::{Phase, Turns},
     table::Table,
     traffic::Traffic,
@@ -52,11 +52,11 @@ struct Measured {
 pub(crate) fn measure(rounds: Rounds) -> anyhow::Result<Vec<Figure>> {
     let traffic = Traffic::new()?;
     let mock = Arc::new(Mock::start()?);
-    let bytes = mock.fit(&traffic)?;
+    let fit = mock.fit(&traffic)?;
     let (contenders, absent) = contender::start(&mock)?;
-    let measured = Measured::of(&traffic, &mock, &contenders, rounds, bytes)?;
+    let measured = Measured::of(&traffic, &mock, &contenders, rounds, fit)?;
     let table = Table { contenders: &contenders, absent: &absent, measured: &measured };
-    println!("gateway  {}\n\n{table}", conditions(rounds, bytes)?);
+    println!("gateway  {}\n\n{table}", conditions(rounds, fit)?);
     let errors = table.errors();
     ensure!(errors.is_empty(), "requests failed, and no figure is to be trusted:{errors}");
     promise::figures(&contenders, &absent, &measured)
@@ -68,13 +68,13 @@ impl Measured {
         mock: &Mock,
         contenders: &[Contender],
         rounds: Rounds,
-        bytes: usize,
+        fit: Fit,
     ) -> anyhow::Result<Self> {
         let measure = |phase: Phase| phase.measure(traffic, mock, contenders, rounds);
         Ok(Self {
-            single: measure(Phase::whole("1 connection", 1, bytes))?,
-            eight: measure(Phase::whole("8 connections", 8, bytes))?,
-            many: measure(Phase::whole("32 connections", 32, bytes))?,
+            single: measure(Phase::whole("1 connection", 1, fit))?,
+            eight: measure(Phase::whole("8 connections", 8, fit))?,
+            many: measure(Phase::whole("32 connections", 32, fit))?,
             first: measure(Phase::stream("streams on 1 connection", 1))?,
             paced: measure(Phase::paced("paced streams on 8 connections", 8))?,
         })
@@ -86,8 +86,8 @@ impl Measured {
     }
 }
 
-fn conditions(rounds: Rounds, bytes: usize) -> anyhow::Result<String> {
-    let Rounds { rounds, length } = rounds;
+fn conditions(rounds: Rounds, fit: Fit) -> anyhow::Result<String> {
+    let (Rounds { rounds, length }, Fit { bytes, .. }) = (rounds, fit);
     let cores = thread::available_parallelism()?;
     let request = chat::request(false).len();
     Ok(format!(

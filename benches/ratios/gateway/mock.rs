@@ -20,6 +20,13 @@ pub(crate) struct Mock {
     _dir: TempDir,
 }
 
+/// An answer that is no stream: its tokens, and the bytes of its body.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Fit {
+    pub(crate) tokens: usize,
+    pub(crate) bytes: usize,
+}
+
 /// An answer that is no stream: bytes of its body.
 const ANSWER: usize = 2048;
 
@@ -54,16 +61,17 @@ impl Mock {
         Ok(())
     }
 
-    /// Makes its answers that are no streams as long as they are meant to be; how long they are.
-    pub(crate) fn fit(&self, traffic: &Traffic) -> anyhow::Result<usize> {
-        let length = |tokens: usize| {
+    /// How many tokens make an answer that is no stream as long as it is meant to be.
+    pub(crate) fn fit(&self, traffic: &Traffic) -> anyhow::Result<Fit> {
+        let fit = |tokens: usize| {
             self.behave(traffic, &json!({ "tokens": tokens }))?;
-            anyhow::Ok(traffic.ask(self.address, &chat::request(false))?.len())
+            let bytes = traffic.ask(self.address, &chat::request(false))?.len();
+            anyhow::Ok(Fit { tokens, bytes })
         };
-        let (short, long) = (length(100)?, length(200)?);
+        let (short, long) = (fit(100)?.bytes, fit(200)?.bytes);
         ensure!(long > short && short < ANSWER, "the mock's answers do not grow with their tokens");
-        let fitting = length(100 + (ANSWER - short) * 100 / (long - short))?;
-        ensure!(fitting.abs_diff(ANSWER) < ANSWER / 10, "answers of {fitting} bytes");
+        let fitting = fit(100 + (ANSWER - short) * 100 / (long - short))?;
+        ensure!(fitting.bytes.abs_diff(ANSWER) < ANSWER / 10, "answers of {} bytes", fitting.bytes);
         Ok(fitting)
     }
 }

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::{
     chat,
     contender::Contender,
-    mock::Mock,
+    mock::{Fit, Mock},
     seen::{Expected, Seen},
     traffic::{Load, Traffic},
 };
@@ -45,14 +45,14 @@ const TOKENS: usize = 40;
 const INTERVAL: &str = "5ms";
 
 impl Phase {
-    /// Answers that are no streams, of so many bytes.
-    pub(crate) fn whole(what: &'static str, connections: usize, bytes: usize) -> Self {
+    /// Answers that are no streams.
+    pub(crate) fn whole(what: &'static str, connections: usize, fit: Fit) -> Self {
         let load = Load {
             connections,
             request: chat::request(false),
-            expected: Expected::Bytes(bytes * 9 / 10),
+            expected: Expected::Bytes(fit.bytes * 9 / 10),
         };
-        Self { what, behaviour: json!({}), load }
+        Self { what, behaviour: json!({ "tokens": fit.tokens }), load }
     }
 
     /// Streams whose events come as fast as they can.
