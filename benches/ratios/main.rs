@@ -66,7 +66,7 @@ struct Args {
     /// Be one of the servers that are measured.
     #[arg(long, hide = true)]
     hello: Option<hello::Kind>,
-    /// Become a program of others, which ends with whoever started it.
+    /// Become another program, which ends with whoever started it.
     #[arg(long, hide = true, num_args = 1.., allow_hyphen_values = true)]
     follow: Option<Vec<OsString>>,
     /// Given by `cargo bench`.

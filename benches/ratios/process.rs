@@ -117,7 +117,7 @@ impl Drop for Process {
     }
 }
 
-/// A program of others that is told to end when this one has ended, however it did.
+/// A program that is told to end when this one has ended, however it did.
 pub(crate) fn follower(program: impl AsRef<OsStr>) -> anyhow::Result<Command> {
     let mut command = Command::new(std::env::current_exe()?);
     command.arg("--follow").arg(program).stdin(Stdio::null());

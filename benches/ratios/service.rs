@@ -2,7 +2,6 @@
 
 use std::{
     fs::{self, File},
-    process::{Command, Stdio},
     time::Duration,
 };
 
@@ -12,7 +11,7 @@ use thermograph::app::serve::Addresses;
 
 use crate::{
     client::{Clients, Requests},
-    process::Process,
+    process::{Process, follower},
     rounds::Sample,
 };
 
@@ -36,7 +35,7 @@ impl Service {
             ["thermograph.toml", "addresses.json", "log"].map(|name| dir.path().join(name));
         fs::write(&config, text)?;
         let any = "127.0.0.1:0";
-        let mut command = Command::new(env!("CARGO_BIN_EXE_thermograph"));
+        let mut command = follower(env!("CARGO_BIN_EXE_thermograph"))?;
         command
             .current_dir(env!("CARGO_MANIFEST_DIR"))
             .args(["serve", "--listen", any, "--diagnostics-listen", any, "--console-listen", any])
@@ -44,7 +43,6 @@ impl Service {
             .arg(&addresses)
             .arg("--config")
             .arg(&config)
-            .stdin(Stdio::null())
             .stderr(File::create(&log)?);
         for (name, _) in std::env::vars() {
             if name.starts_with("THERMOGRAPH_") || name == "RUST_LOG" || name == "MODEL_DIR" {

@@ -3,7 +3,7 @@
 use std::{
     fs::{self, File},
     net::SocketAddr,
-    process::{Command, Stdio},
+    process::Stdio,
 };
 
 use anyhow::{Context as _, ensure};
@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::{chat, traffic::Traffic};
-use crate::process::Process;
+use crate::process::{Process, follower};
 
 pub(crate) struct Mock {
     pub(crate) process: Process,
@@ -34,12 +34,11 @@ impl Mock {
     pub(crate) fn start() -> anyhow::Result<Self> {
         let dir = tempfile::tempdir()?;
         let [addresses, log] = ["addresses.json", "log"].map(|name| dir.path().join(name));
-        let mut command = Command::new(env!("CARGO_BIN_EXE_thermograph"));
+        let mut command = follower(env!("CARGO_BIN_EXE_thermograph"))?;
         command
             .args(["mock", "--listen", "127.0.0.1:0", "--models", chat::MODEL])
             .arg("--addresses-file")
             .arg(&addresses)
-            .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(File::create(&log)?);
         let mut process = Process::start(&mut command)?;

@@ -57,16 +57,18 @@ impl All<'_> {
 
     fn cpu_over(self, ours: usize, kind: Kind, bound: Bound, what: &str) -> Figure {
         let what = format!("processor time of thermograph for a request : {what}");
+        let missing = self.absent.iter().fold(String::new(), |text, Absent { name, .. }| {
+            text + "; " + name + " could not be measured"
+        });
         let Some(other) = self.cheapest(kind) else {
-            let names: Vec<_> = self.absent.iter().map(|one| one.name.as_str()).collect();
-            let conditions = format!("none was measured; missing: {}", names.join(", "));
+            let conditions = format!("there is none{missing}");
             return Figure { name: NAME, what, value: f64::NAN, bound, conditions };
         };
         let ratio = |round: &[Turn]| round[ours].cpu_per_request() / round[other].cpu_per_request();
         let ratio = self.measured.eight.spread(ratio);
         let (name, [theirs, own]) =
             (&self.contenders[other].name, [other, ours].map(|one| self.micros(one)));
-        let conditions = format!("{name}; {theirs:.1} → {own:.1} µs; {ratio:.3}");
+        let conditions = format!("{name}; {theirs:.1} → {own:.1} µs; {ratio:.3}{missing}");
         Figure { name: NAME, what, value: ratio.median(), bound, conditions }
     }
 

@@ -49,7 +49,8 @@ impl fmt::Display for Table<'_> {
             writeln!(f)?;
         }
         for Absent { name, why } in self.absent {
-            writeln!(f, "{name:NAME$} not measured: {why:#}")?;
+            let why = format!("{why:#}").lines().collect::<Vec<_>>().join("; ");
+            writeln!(f, "{name:NAME$} not measured: {why}")?;
         }
         Ok(())
     }
