@@ -40,6 +40,17 @@ run *args: model
 load *args: build
     @exec {{ program }} load "$@"
 
+# Start two mocks of an AI API, on 9001 and 9002, and the gateway before them; Ctrl-C stops all
+[group('run')]
+gateway *args: build
+    @trap 'kill $mocks 2>/dev/null || true; wait' EXIT; trap 'exit 130' INT TERM; mocks=''; \
+    for port in 9001 9002; do \
+        {{ program }} mock --listen "127.0.0.1:$port" --models mock --tokens 60 \
+            --latency lognormal:150ms:600ms --interval lognormal:30ms:120ms & \
+        mocks="$mocks $!"; \
+    done; \
+    {{ program }} --config examples/gateway.toml serve "$@"
+
 # Build the program
 [group('run')]
 build: _make

@@ -18,7 +18,6 @@ pub mod perf;
 pub mod serve;
 mod server;
 mod shutdown;
-mod task;
 pub mod tasks;
 mod telemetry;
 pub mod trace;
@@ -26,6 +25,8 @@ pub mod trace;
 use std::process::ExitCode;
 
 pub use cli::{Cli, Command};
+
+use crate::task;
 
 /// Runs a command; an error is printed with its causes, and is exit code 1.
 pub fn run(cli: Cli) -> ExitCode {

@@ -13,6 +13,8 @@ pub mod app;
 pub mod diagnostics;
 #[cfg(feature = "service")]
 pub mod service;
+#[cfg(feature = "service")]
+mod task;
 
 /// Compiles the README's examples.
 #[cfg(all(doctest, feature = "diagnostics"))]

@@ -1,4 +1,4 @@
-//! The AI API: OpenAI-compatible, with a local embedding engine.
+//! The AI API: OpenAI-compatible, with a local embedding engine and upstreams for the rest.
 //!
 //! Knows nothing of the diagnostics: it speaks through `tracing` and `metrics`, and whoever mounts
 //! [`Service::router`] puts on from outside what watches it.
@@ -18,10 +18,12 @@ mod body;
 mod config;
 mod cpu;
 pub mod engine;
+mod entrance;
 mod error;
 mod middleware;
 mod nice;
 mod routes;
+pub mod upstream;
 
 use std::sync::{
     Arc,
@@ -29,6 +31,8 @@ use std::sync::{
 };
 
 use axum::Router;
+use thiserror::Error;
+use tokio::time;
 
 pub use config::{Config, Invalid};
 pub use middleware::with_request_ids;
@@ -36,6 +40,9 @@ pub use middleware::with_request_ids;
 use self::{
     body::Bodies,
     engine::{Engine, LoadError},
+    entrance::Entrance,
+    error::ApiError,
+    upstream::{StartError as UpstreamError, Upstreams},
 };
 
 /// The AI API of one process: cheap to clone, all clones are one.
@@ -44,20 +51,49 @@ pub struct Service {
     inner: Arc<Inner>,
 }
 
+/// Why the service did not start.
+#[derive(Debug, Error)]
+pub enum StartError {
+    /// A local model is none.
+    #[error(transparent)]
+    Engine(#[from] LoadError),
+    /// An upstream cannot be used as it is configured.
+    #[error(transparent)]
+    Upstream(#[from] UpstreamError),
+}
+
 struct Inner {
     config: Config,
     engine: Engine,
+    upstreams: Upstreams,
+    entrance: Entrance,
     bodies: Bodies,
     draining: AtomicBool,
 }
 
 impl Service {
     /// Loads the models and starts the engine's threads; blocks while it does.
-    pub fn start(config: Config) -> Result<Self, LoadError> {
+    pub fn start(config: Config) -> Result<Self, StartError> {
+        let Config { gateway, upstreams, routes, .. } = &config;
+        let upstreams = Upstreams::new(gateway, upstreams, routes)?;
+        let entrance = Entrance::new(gateway);
         let engine = Engine::start(&config.engine, &config.models)?;
         let bodies = Bodies::new(config.body_limit);
-        let inner = Inner { config, engine, bodies, draining: AtomicBool::new(false) };
+        let draining = AtomicBool::new(false);
+        let inner = Inner { config, engine, upstreams, entrance, bodies, draining };
         Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// Checks the upstreams' health, for ever; without it, they are taken to be well.
+    pub async fn supervise(self) {
+        self.inner.upstreams.clone().supervise().await;
+    }
+
+    /// Takes over what can be changed while it runs: upstreams, the models that they have, and
+    /// what is done about those that fail. No request is lost. Blocks as [`Service::start`] does.
+    pub fn reconfigure(&self, config: &Config) -> Result<(), StartError> {
+        let Config { gateway, upstreams, routes, .. } = config;
+        Ok(self.inner.upstreams.configure(gateway, upstreams, routes)?)
     }
 
     /// The routes, with the middleware that belongs to them.
@@ -68,7 +104,7 @@ impl Service {
     /// The same without request ids, for whoever puts layers on that must see them: those belong
     /// around the layers, by [`with_request_ids`].
     pub fn anonymous_router(&self) -> Router {
-        middleware::stack(routes::router(self), &self.inner.config)
+        middleware::stack(routes::router(self))
     }
 
     /// The local engine.
@@ -85,6 +121,15 @@ impl Service {
     /// Ends the engine's threads, and waits for them; blocks while it does.
     pub fn stop(&self) {
         self.engine().stop();
+    }
+
+    /// Bounds the time of work on a request; dropped, the engine does no more for it either.
+    async fn in_time<T>(
+        &self,
+        work: impl Future<Output = Result<T, ApiError>>,
+    ) -> Result<T, ApiError> {
+        let limit = self.inner.config.request_timeout;
+        time::timeout(limit, work).await.map_err(|_| ApiError::timeout(limit))?
     }
 
     fn is_draining(&self) -> bool {

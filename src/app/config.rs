@@ -4,6 +4,7 @@
 //! `THERMOGRAPH_ENGINE_THREADS`. Unknown keys and bad values stop the start.
 
 mod layers;
+mod models;
 mod origin;
 mod sections;
 
@@ -11,6 +12,7 @@ use std::path::Path;
 
 pub use self::{
     layers::{Flag, Loaded, load},
+    models::Models,
     origin::Origin,
     sections::{Api, Config, Log, LogFormat},
 };

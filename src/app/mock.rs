@@ -21,6 +21,7 @@ mod manner;
 mod models;
 mod names;
 mod refusal;
+mod request_id;
 mod rerank;
 mod routes;
 mod script;

@@ -36,12 +36,34 @@ pub struct Args {
     /// Address that tokio-console attaches to [default: 127.0.0.1:6669].
     #[arg(long, value_name = "ADDRESS")]
     pub console_listen: Option<String>,
+    /// Pass requests on to this server, whose models can then be used by their names; may be given
+    /// several times.
+    #[arg(long = "upstream", value_name = "[NAME=]URL")]
+    pub upstreams: Vec<UpstreamFlag>,
     /// Write the addresses in use to this file, as JSON, once the service answers.
     #[arg(long, value_name = "FILE")]
     pub addresses_file: Option<PathBuf>,
     /// Check the configuration and stop.
     #[arg(long)]
     pub check: bool,
+}
+
+/// An upstream on the command line.
+#[derive(Clone, Debug)]
+pub struct UpstreamFlag {
+    name: Option<String>,
+    url: String,
+}
+
+impl From<&str> for UpstreamFlag {
+    fn from(text: &str) -> Self {
+        match text.split_once('=') {
+            Some((name, url)) if !name.contains(':') => {
+                Self { name: Some(name.to_owned()), url: url.to_owned() }
+            }
+            _ => Self { name: None, url: text.to_owned() },
+        }
+    }
 }
 
 /// Where a service listens: what [`Args::addresses_file`] holds.
@@ -128,6 +150,7 @@ async fn serve(
     announce(&addresses, args.addresses_file.as_deref())?;
     examine(thermograph)?;
 
+    task::spawn("upstream health", service.clone().supervise());
     let draining = service.clone();
     let stopped = stop.clone();
     task::spawn("drain", async move {
@@ -170,8 +193,14 @@ impl Args {
             ("console-listen", "diagnostics.console_listen", &self.console_listen),
         ];
         let set = flags.into_iter().filter_map(|(flag, path, value)| {
-            value.as_ref().map(|value| (flag, path, value.as_str().into()))
+            value.as_ref().map(|value| (flag, path.to_owned(), value.as_str().into()))
         });
-        set.collect()
+        let upstreams = self.upstreams.iter().enumerate().map(|(place, given)| {
+            let UpstreamFlag { name, url } = given;
+            let name = name.clone().unwrap_or_else(|| format!("upstream-{}", place + 1));
+            let table = toml::Table::from_iter([("url".to_owned(), url.as_str().into())]);
+            ("upstream", format!("upstreams.{name}"), table.into())
+        });
+        set.chain(upstreams).collect()
     }
 }

@@ -5,7 +5,10 @@ use std::{collections::BTreeMap, time::Duration};
 use bytesize::ByteSize;
 use thiserror::Error;
 
-use super::engine::{self, ModelConfig};
+use super::{
+    engine::{self, ModelConfig},
+    upstream::{GatewayConfig, RouteConfig, UpstreamConfig},
+};
 
 /// What the service is made of.
 #[derive(Clone, Debug)]
@@ -16,6 +19,13 @@ pub struct Config {
     pub body_limit: ByteSize,
     /// The local engine.
     pub engine: engine::Config,
+    /// What stands before all upstreams.
+    pub gateway: GatewayConfig,
+    /// Upstreams by name. Default is none.
+    pub upstreams: BTreeMap<String, UpstreamConfig>,
+    /// Models that live upstream, by the name that clients ask for. Default is none but those
+    /// that upstreams list.
+    pub routes: BTreeMap<String, RouteConfig>,
     /// Local models by the name that clients ask for. Default is `all-MiniLM-L6-v2` in
     /// `models/all-MiniLM-L6-v2`.
     pub models: BTreeMap<String, ModelConfig>,
@@ -36,6 +46,8 @@ pub struct Invalid {
 impl Config {
     /// Name of the model that is there by default.
     pub const DEFAULT_MODEL: &str = "all-MiniLM-L6-v2";
+    /// Most upstreams.
+    const UPSTREAMS: usize = 1000;
     /// Bounds of [`Config::body_limit`].
     const BODY_LIMIT: std::ops::RangeInclusive<u64> = 1024..=1 << 30;
 
@@ -48,6 +60,17 @@ impl Config {
             return Err(Invalid::new("body_limit", self.body_limit, "1 KiB to 1 GiB"));
         }
         self.engine.validate()?;
+        self.gateway.validate()?;
+        if self.upstreams.len() > Self::UPSTREAMS {
+            let allowed = format!("at most {}", Self::UPSTREAMS);
+            return Err(Invalid::new("upstreams", self.upstreams.len(), allowed));
+        }
+        for (name, upstream) in &self.upstreams {
+            upstream.validate(name)?;
+        }
+        for (name, route) in &self.routes {
+            route.validate(name, &self.upstreams)?;
+        }
         for (name, model) in &self.models {
             model.validate(name)?;
         }
@@ -65,6 +88,9 @@ impl Default for Config {
             request_timeout: Duration::from_mins(1),
             body_limit: ByteSize::mib(8),
             engine: engine::Config::default(),
+            gateway: GatewayConfig::default(),
+            upstreams: BTreeMap::new(),
+            routes: BTreeMap::new(),
             models: BTreeMap::from([(Self::DEFAULT_MODEL.to_owned(), model)]),
         }
     }

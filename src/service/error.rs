@@ -1,9 +1,12 @@
 //! Errors as OpenAI's clients understand them.
 
+use std::time::Duration;
+
 use axum::{
     Json,
     response::{IntoResponse, Response},
 };
+use bytes::Bytes;
 use http::{HeaderValue, StatusCode, header};
 use serde::Serialize;
 
@@ -34,8 +37,8 @@ enum Kind {
 enum Retry {
     /// As its own rules have it, by the status.
     Unsaid,
-    /// After a second.
-    Soon,
+    /// After this time.
+    After(Duration),
     /// It is useless.
     Never,
 }
@@ -70,6 +73,12 @@ impl ApiError {
         Self::client(StatusCode::NOT_FOUND, Some("model"), Some("model_not_found"), message)
     }
 
+    /// The model is one that does something else.
+    pub(crate) fn wrong_kind_of_model(name: &str) -> Self {
+        let message = format!("the model `{name}` gives embeddings; it does not answer here");
+        Self::bad_request(Some("model"), message)
+    }
+
     pub(crate) fn unknown_path(method: &http::Method, path: &str) -> Self {
         let message = format!("there is no {method} {path}");
         Self::client(StatusCode::NOT_FOUND, None, Some("unknown_url"), message)
@@ -98,8 +107,19 @@ impl ApiError {
     /// There is more to do than may wait.
     pub(crate) fn overloaded(message: impl Into<String>) -> Self {
         let mut error = Self::server(StatusCode::SERVICE_UNAVAILABLE, "overloaded", message);
-        error.retry = Retry::Soon;
+        error.retry = Retry::After(Duration::from_secs(1));
         error
+    }
+
+    /// The same, to be tried again after another time than a second.
+    pub(crate) fn retry_after(mut self, time: Duration) -> Self {
+        self.retry = Retry::After(time);
+        self
+    }
+
+    /// An upstream has failed; `status` and `code` say how.
+    pub(crate) fn upstream(status: StatusCode, code: &'static str, message: &str) -> Self {
+        Self::server(status, code, message)
     }
 
     /// What is asked for is not there, and will not be until somebody does something.
@@ -109,7 +129,7 @@ impl ApiError {
         error
     }
 
-    pub(crate) fn timeout(limit: std::time::Duration) -> Self {
+    pub(crate) fn timeout(limit: Duration) -> Self {
         let message = format!("the request took longer than {} s", limit.as_secs_f64());
         Self::server(StatusCode::GATEWAY_TIMEOUT, "timeout", message)
     }
@@ -153,6 +173,18 @@ impl From<EmbedError> for ApiError {
 }
 
 impl ApiError {
+    /// The same as the last event of a stream that had begun.
+    pub(crate) fn event(&self) -> Bytes {
+        // A struct of strings serializes.
+        let json = serde_json::to_string(&self.body()).unwrap_or_default();
+        format!("data: {json}\n\n").into()
+    }
+
+    fn body(&self) -> Body<'_> {
+        let Self { kind, code, param, message, .. } = self;
+        Body { error: Object { message, kind: *kind, param: *param, code: *code } }
+    }
+
     /// Why the model that the client named cannot be used.
     pub(crate) fn no_model(name: &str, why: Unavailable<'_>) -> Self {
         match why {
@@ -164,15 +196,15 @@ impl ApiError {
 
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
-        let Self { status, kind, code, param, message, retry } = self;
-        let body = Json(Body { error: Object { message: &message, kind, param, code } });
-        let mut response = (status, body).into_response();
+        let mut response = (self.status, Json(self.body())).into_response();
+        let Self { status, message, retry, .. } = self;
         let headers = response.headers_mut();
         match retry {
             Retry::Unsaid => {}
-            Retry::Soon => {
-                headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
-                headers.insert("retry-after-ms", HeaderValue::from_static("1000"));
+            Retry::After(time) => {
+                let millis = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+                headers.insert(header::RETRY_AFTER, HeaderValue::from(millis.div_ceil(1000)));
+                headers.insert("retry-after-ms", HeaderValue::from(millis));
             }
             Retry::Never => {
                 headers.insert("x-should-retry", HeaderValue::from_static("false"));

@@ -2,18 +2,11 @@
 
 mod panic;
 mod request_id;
-mod timeout;
 
-use axum::{
-    Router,
-    middleware::{from_fn, from_fn_with_state},
-};
-use tower::ServiceBuilder;
+use axum::{Router, middleware::from_fn};
 use tower_http::catch_panic::CatchPanicLayer;
 
 pub(crate) use request_id::RequestId;
-
-use super::Config;
 
 /// Gives every request and its answer an id, `x-request-id`: the client's own, or a new one.
 ///
@@ -24,11 +17,7 @@ pub fn with_request_ids(router: Router) -> Router {
 
 /// Puts the middleware around the routes, all of it at once: axum boxes the future of every
 /// request for each call of `Router::layer`.
-pub(crate) fn stack(routes: Router, config: &Config) -> Router {
-    let layers = ServiceBuilder::new()
-        // Around the handler, so that a bug in one is a 500 and not a closed connection.
-        .layer(CatchPanicLayer::custom(panic::answer))
-        // Innermost: what is cut off here is the handler and nothing else.
-        .layer(from_fn_with_state(config.request_timeout, timeout::limit));
-    routes.layer(layers)
+pub(crate) fn stack(routes: Router) -> Router {
+    // Around the handler, so that a bug in one is a 500 and not a closed connection.
+    routes.layer(CatchPanicLayer::custom(panic::answer))
 }

@@ -2,7 +2,9 @@
 
 mod embeddings;
 mod health;
+mod input;
 mod models;
+mod relayed;
 
 use axum::{
     Router,
@@ -16,16 +18,22 @@ use super::{Service, error::ApiError};
 
 /// | route | what it gives |
 /// |---|---|
+/// | `POST /v1/chat/completions` | an upstream's answer in a chat |
+/// | `POST /v1/completions` | an upstream's continuation of a text |
 /// | `POST /v1/embeddings` | vectors of texts |
+/// | `POST /v1/rerank` | documents in the order in which they answer a question, by an upstream |
 /// | `GET /v1/models` | the models that can be used |
-/// | `GET /v1/models/{id}` | one of them |
+/// | `GET /v1/models/{*id}` | one of them |
 /// | `GET /health/live` | that the process answers |
 /// | `GET /health/ready` | whether it can serve; 503 and why, if not |
 pub(crate) fn router(service: &Service) -> Router {
     Router::new()
+        .route("/v1/chat/completions", post(relayed::chat))
+        .route("/v1/completions", post(relayed::completions))
         .route("/v1/embeddings", post(embeddings::embeddings))
+        .route("/v1/rerank", post(relayed::rerank))
         .route("/v1/models", get(models::list))
-        .route("/v1/models/{id}", get(models::one))
+        .route("/v1/models/{*id}", get(models::one))
         .route("/health/live", get(health::live))
         .route("/health/ready", get(health::ready))
         .fallback(unknown)

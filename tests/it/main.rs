@@ -13,6 +13,7 @@ mod flags;
 mod flamegraph;
 mod lifecycle;
 mod load;
+mod mock;
 mod model;
 mod mount;
 mod openai;

@@ -4,6 +4,7 @@
 mod client;
 #[path = "../common/console.rs"]
 pub(crate) mod console;
+pub(crate) mod mock;
 
 use std::{
     fs::File,

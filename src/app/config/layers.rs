@@ -11,6 +11,7 @@ use thiserror::Error;
 use toml::{Table, Value};
 
 use super::{Config, Origin};
+use crate::service::upstream::UpstreamConfig;
 
 /// File that is read where none is named.
 const DEFAULT_FILE: &str = "thermograph.toml";
@@ -22,13 +23,19 @@ const NOT_VALUES: [&str; 1] = ["THERMOGRAPH_CONFIG"];
 const ALIASES: [(&str, &str); 1] = [("RUST_LOG", "log.filter")];
 /// Names the folder of the one local model.
 const MODEL_DIR: &str = "MODEL_DIR";
-/// A table whose keys are the user's, so that it is one value to us.
+/// The table of models.
 const MODELS: &str = "models";
-/// Values that are never printed.
+/// The table of upstreams.
+const UPSTREAMS: &str = "upstreams";
+/// Tables whose keys are the user's: what is below them has no variable.
+const NAMED: [&str; 2] = [MODELS, UPSTREAMS];
+/// Values that are never printed; keys of upstreams are not either.
 const SECRETS: [&str; 1] = ["diagnostics.token"];
+/// What stands for a secret.
+const SECRET: &str = "(set)";
 
 /// A value set by a flag: the flag's name, the value's path, the value.
-pub type Flag = (&'static str, &'static str, Value);
+pub type Flag = (&'static str, String, Value);
 
 /// The configuration in effect.
 #[derive(Debug)]
@@ -51,12 +58,14 @@ pub enum ConfigError {
         source: std::io::Error,
     },
     /// The file is not TOML.
-    #[error("{}: {source}", file.display())]
+    #[error("{}: line {line}: {expected}", file.display())]
     Syntax {
         /// The file.
         file: PathBuf,
-        /// Line, column and what was expected.
-        source: toml::de::Error,
+        /// Number of the line, from 1. What stands there may be a secret.
+        line: usize,
+        /// What was expected.
+        expected: String,
     },
     /// A variable that no value has.
     #[error("unknown variable {name}: allowed are {}", allowed.join(", "))]
@@ -108,7 +117,7 @@ impl Loaded {
             for (key, value) in values.as_table().into_iter().flatten() {
                 let path = format!("{section}.{key}");
                 let origin = self.origin(&path);
-                let key = if section == MODELS {
+                let key = if NAMED.contains(&section.as_str()) {
                     Value::from(key.as_str()).to_string()
                 } else {
                     key.clone()
@@ -131,6 +140,8 @@ struct Layers {
     /// Paths of all values that there are.
     known: Vec<String>,
     origins: BTreeMap<String, Origin>,
+    /// What `key_env` of an upstream may name.
+    environment: BTreeMap<String, String>,
 }
 
 impl Layers {
@@ -138,7 +149,7 @@ impl Layers {
     fn defaults() -> Self {
         let table = Table::try_from(Config::default()).expect("the default serializes");
         let known = paths(&table);
-        Self { table, known, origins: BTreeMap::new() }
+        Self { table, known, origins: BTreeMap::new(), environment: BTreeMap::new() }
     }
 
     fn merge_file(&mut self, file: &Path, table: Table) {
@@ -176,15 +187,16 @@ impl Layers {
         }
         let allowed: Vec<_> = known.iter().map(|path| variable(path)).collect();
         self.known = known;
-        let unknown = environment.into_keys().find(|name| {
+        let unknown = environment.keys().find(|name| {
             name.starts_with(PREFIX)
                 && !allowed.contains(name)
                 && !NOT_VALUES.contains(&name.as_str())
         });
-        match unknown {
-            None => Ok(()),
-            Some(name) => Err(ConfigError::UnknownVariable { name, allowed }),
+        if let Some(name) = unknown {
+            return Err(ConfigError::UnknownVariable { name: name.clone(), allowed });
         }
+        self.environment = environment;
+        Ok(())
     }
 
     fn set(&mut self, path: &str, value: Value, origin: Origin) {
@@ -200,19 +212,20 @@ impl Layers {
     }
 
     fn finish(self) -> Result<Loaded, ConfigError> {
-        let Self { table, origins, .. } = self;
+        let Self { table, origins, environment, .. } = self;
         let invalid = |field: String, allowed: String| {
             let value = lookup(&table, &field).map(|value| format!(" = {}", shown(&field, value)));
             let origin = origin(&origins, &field);
             ConfigError::Invalid { field, value: value.unwrap_or_default(), origin, allowed }
         };
         let value = Value::Table(table.clone());
-        let config: Config =
-            serde_path_to_error::deserialize(value.into_deserializer()).map_err(|error| {
+        let mut config: Config = serde_path_to_error::deserialize(value.into_deserializer())
+            .map_err(|error| {
                 let allowed = error.inner().message().to_owned();
                 invalid(error.path().to_string(), allowed)
             })?;
         config.validate().map_err(|(field, allowed)| invalid(field, allowed))?;
+        config.take_keys(&environment).map_err(|(field, allowed)| invalid(field, allowed))?;
         Ok(Loaded { config, table, origins })
     }
 }
@@ -221,9 +234,14 @@ fn read(file: Option<&Path>) -> Result<Option<(PathBuf, Table)>, ConfigError> {
     let named = file.is_some();
     let file = file.unwrap_or(Path::new(DEFAULT_FILE)).to_owned();
     match std::fs::read_to_string(&file) {
-        Ok(text) => match text.parse() {
+        Ok(text) => match text.parse::<Table>() {
             Ok(table) => Ok(Some((file, table))),
-            Err(source) => Err(ConfigError::Syntax { file, source }),
+            Err(error) => {
+                let before = error.span().and_then(|span| text.get(..span.start));
+                let line = before.unwrap_or_default().matches('\n').count() + 1;
+                let expected = error.message().to_owned();
+                Err(ConfigError::Syntax { file, line, expected })
+            }
         },
         Err(error) if error.kind() == std::io::ErrorKind::NotFound && !named => Ok(None),
         Err(source) => Err(ConfigError::Unreadable { file, source }),
@@ -233,7 +251,7 @@ fn read(file: Option<&Path>) -> Result<Option<(PathBuf, Table)>, ConfigError> {
 /// Paths of the values of a table of sections.
 fn paths(table: &Table) -> Vec<String> {
     let of_section = |(section, values): (&String, &Value)| match values {
-        Value::Table(values) if section != MODELS => {
+        Value::Table(values) if !NAMED.contains(&section.as_str()) => {
             values.keys().map(|key| format!("{section}.{key}")).collect()
         }
         _ => Vec::new(),
@@ -250,6 +268,7 @@ fn typed(text: &str, default: Option<&Value>) -> Value {
     let number = |text: &str| text.parse::<i64>().map(Value::from).ok();
     let typed = match default {
         Some(Value::Integer(_)) => number(text),
+        Some(Value::Float(_)) => text.parse::<f64>().map(Value::from).ok(),
         Some(Value::Boolean(_)) => text.parse::<bool>().map(Value::from).ok(),
         _ => None,
     };
@@ -263,21 +282,47 @@ fn only_model(dir: &str) -> Value {
     Table::from_iter([(name.into_owned(), Value::from(model))]).into()
 }
 
+/// The value of a path; names in it may have dots themselves.
 fn lookup<'a>(table: &'a Table, path: &str) -> Option<&'a Value> {
-    match path.split_once('.') {
-        None => table.get(path),
-        Some((section, key)) => table.get(section)?.get(key),
-    }
+    table.get(path).or_else(|| {
+        path.match_indices('.')
+            .find_map(|(dot, _)| lookup(table.get(&path[..dot])?.as_table()?, &path[dot + 1..]))
+    })
 }
 
+/// Where the value of a path came from, or else what it is in.
 fn origin(origins: &BTreeMap<String, Origin>, path: &str) -> Origin {
-    let section = path.split('.').next().unwrap_or(path);
-    origins.get(path).or_else(|| origins.get(section)).cloned().unwrap_or_default()
+    let ends = path.match_indices('.').map(|(dot, _)| dot).chain([path.len()]);
+    let found = ends.rev().find_map(|end| origins.get(&path[..end]));
+    found.cloned().unwrap_or_default()
 }
 
+/// A value as it may be printed.
 fn shown(path: &str, value: &Value) -> String {
     let empty = value.as_str().is_some_and(str::is_empty);
-    if SECRETS.contains(&path) && !empty { "\"(set)\"".to_owned() } else { value.to_string() }
+    if SECRETS.contains(&path) && !empty {
+        return Value::from(SECRET).to_string();
+    }
+    let mut value = value.clone();
+    if let Some((UPSTREAMS, key)) = path.split_once('.') {
+        hide(key.rsplit('.').next().unwrap_or(key), &mut value);
+    }
+    value.to_string()
+}
+
+/// Hides what may be a secret of an upstream: its key, a key whose name is misspelt, and a word in
+/// its URL.
+fn hide(key: &str, value: &mut Value) {
+    match value {
+        Value::Table(table) => table.iter_mut().for_each(|(key, value)| hide(key, value)),
+        Value::String(text) => {
+            let plain = UpstreamConfig::SHOWN.contains(&key) && !text.contains('@');
+            if !plain {
+                SECRET.clone_into(text);
+            }
+        }
+        _ => {}
+    }
 }
 
 #[cfg(test)]
@@ -301,7 +346,7 @@ mod tests {
         std::fs::write(file.path(), "[api]\nlisten = \"127.0.0.1:1\"\nbody_limit = \"1MiB\"\n")
             .expect("written");
         let variables = [("THERMOGRAPH_API_LISTEN".to_owned(), "127.0.0.1:2".to_owned())];
-        let flag: Flag = ("listen", "api.listen", "127.0.0.1:3".into());
+        let flag: Flag = ("listen", "api.listen".to_owned(), "127.0.0.1:3".into());
         let loaded = |flags: &[Flag]| {
             load(Some(file.path()), variables.clone().into_iter(), flags).expect("valid")
         };
@@ -351,9 +396,48 @@ mod tests {
     }
 
     #[test]
+    fn what_is_secret_of_an_upstream_is_never_printed() {
+        let file = |upstream: &str| format!("[upstreams.a]\n{upstream}\n");
+        let good = from_file(&file("url = \"http://a\"\nkey = \"hunter2\"")).expect("valid");
+        let text = good.describe();
+        assert!(text.contains("http://a") && text.contains("(set)"), "{text}");
+        assert!(!text.contains("hunter2"), "{text}");
+        from_file(&text).expect("valid");
+        let bad = [
+            "url = \"http://me:hunter2@a\"",
+            "url = \"http://a\"\nkey = \"hunter2\\n\"",
+            "url = \"http://a\"\nkye = \"hunter2\"",
+            "url = \"http://a\"\nkey = \"hunter2",
+            "url = \"\"\nkey = \"hunter2\"",
+        ];
+        for bad in bad {
+            let text = from_file(&file(bad)).expect_err(bad).to_string();
+            assert!(!text.contains("hunter2"), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_key_may_be_in_the_environment() {
+        let file = tempfile::NamedTempFile::new().expect("a file");
+        let text = "[upstreams.\"a.b\"]\nurl = \"http://a\"\nkey_env = \"SOME_KEY\"\n";
+        std::fs::write(file.path(), text).expect("written");
+        let load = |variables: &[(&str, &str)]| {
+            let pair = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+            load(Some(file.path()), variables.iter().map(pair), &[])
+        };
+        let loaded = load(&[("SOME_KEY", "hunter2")]).expect("valid");
+        assert!(loaded.config.upstreams["a.b"].key.is_some());
+        for variables in [&[][..], &[("SOME_KEY", "")], &[("SOME_KEY", "a\nb")]] {
+            let text = load(variables).expect_err("no key").to_string();
+            assert!(text.contains("upstreams.a.b.key_env = \"SOME_KEY\""), "{text}");
+            assert!(text.contains(&file.path().display().to_string()), "{text}");
+        }
+    }
+
+    #[test]
     fn model_dir_names_the_one_model() {
         let loaded = with(&[("MODEL_DIR", "/somewhere/e5-small")]).expect("valid");
-        let models = loaded.config.models.0;
+        let models = loaded.config.models.local;
         assert_eq!(models.keys().collect::<Vec<_>>(), ["e5-small"]);
         assert_eq!(models["e5-small"].dir, Path::new("/somewhere/e5-small"));
     }

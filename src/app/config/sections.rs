@@ -10,9 +10,13 @@ use bytesize::ByteSize;
 use jiff::fmt::serde::unsigned_duration::friendly::compact::required as duration;
 use serde::{Deserialize, Serialize};
 
+use super::Models;
 use crate::{
     diagnostics,
-    service::{self, engine},
+    service::{
+        self, engine,
+        upstream::{GatewayConfig, Key, UpstreamConfig},
+    },
 };
 
 /// The whole configuration.
@@ -27,14 +31,13 @@ pub struct Config {
     pub diagnostics: diagnostics::Config,
     /// The local engine.
     pub engine: engine::Config,
-    /// Local models, by the name that clients ask for.
+    /// What stands before all upstreams.
+    pub gateway: GatewayConfig,
+    /// Models, by the name that clients ask for.
     pub models: Models,
+    /// Upstreams, by the name that models and metrics call them.
+    pub upstreams: BTreeMap<String, UpstreamConfig>,
 }
-
-/// Local models by name; given at all, they replace the default one.
-#[derive(Clone, Debug, Deserialize, Serialize)]
-#[serde(transparent)]
-pub struct Models(pub BTreeMap<String, engine::ModelConfig>);
 
 /// The door for clients of the AI API.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -91,8 +94,29 @@ impl Config {
             request_timeout: self.api.request_timeout,
             body_limit: self.api.body_limit,
             engine: self.engine.clone(),
-            models: self.models.0.clone(),
+            models: self.models.local.clone(),
+            gateway: self.gateway.clone(),
+            upstreams: self.upstreams.clone(),
+            routes: self.models.upstream.clone(),
         }
+    }
+
+    /// Takes the keys of upstreams that are in the environment out of it: the path of the first
+    /// that is not there, and what is allowed.
+    pub(super) fn take_keys(
+        &mut self,
+        environment: &BTreeMap<String, String>,
+    ) -> Result<(), (String, String)> {
+        for (name, upstream) in &mut self.upstreams {
+            let Some(variable) = &upstream.key_env else { continue };
+            let key = environment.get(variable).map(|key| Key::from(key.clone()));
+            upstream.key = key.filter(Key::can_be_sent);
+            if upstream.key.is_none() {
+                let allowed = "a variable that holds a key, of visible characters";
+                return Err((format!("upstreams.{name}.key_env"), allowed.to_owned()));
+            }
+        }
+        Ok(())
     }
 
     /// Checks what the types cannot say: the path of the first bad field, and what is allowed.
@@ -116,12 +140,6 @@ impl Config {
             ("log.filter".to_owned(), allowed)
         })?;
         Ok(())
-    }
-}
-
-impl Default for Models {
-    fn default() -> Self {
-        Self(service::Config::default().models)
     }
 }
 

@@ -1,7 +1,7 @@
 //! The body of an answer: paced, in pieces, cut or silent, and counted at its end.
 
 use std::{
-    io,
+    io, mem,
     pin::Pin,
     task::{Context, Poll, ready},
 };
@@ -21,11 +21,13 @@ use super::{
 
 /// Bytes of a stream that are written at once where it is not paced.
 const AT_ONCE: usize = 64 << 10;
+/// Room for an event: most need less, and the buffer grows for the others.
+const EVENT: usize = 512;
 
 /// The body of an answer.
 pub(super) struct Answer {
     /// Made, but not given yet.
-    ready: BytesMut,
+    ready: Bytes,
     /// What is still to be made.
     script: Option<Script>,
     /// Length that the head has announced.
@@ -77,14 +79,14 @@ impl Answer {
         let (ready, script) = match (content, fault) {
             (Content::Whole(mut body), Some(_)) => {
                 body.truncate(body.len() / 2);
-                (BytesMut::from(body), None)
+                (body, None)
             }
-            (Content::Whole(body), None) => (BytesMut::from(body), None),
+            (Content::Whole(body), None) => (body, None),
             (Content::Stream(mut script), fault) => {
                 if let Some((_, tokens)) = fault {
                     script.stop_after(tokens);
                 }
-                (BytesMut::new(), Some(script))
+                (Bytes::new(), Some(script))
             }
         };
         let pace = Pace {
@@ -105,16 +107,21 @@ impl Answer {
     /// Makes what is written next: an event where they are paced, and else many.
     fn refill(&mut self) {
         let Some(script) = &mut self.script else { return };
-        let enough = if self.pace.interval.is_zero() { AT_ONCE } else { 1 };
-        while self.ready.len() < enough && !script.is_over() {
-            script.write(&mut self.ready);
+        let is_paced = !self.pace.interval.is_zero();
+        let (enough, room) = if is_paced { (1, EVENT) } else { (AT_ONCE, script.size()) };
+        let mut made = BytesMut::with_capacity(room.min(AT_ONCE + EVENT));
+        while made.len() < enough && !script.is_over() {
+            script.write(&mut made);
         }
+        self.ready = made.freeze();
     }
 
     fn take(&mut self) -> Bytes {
-        let whole = self.ready.len();
-        let length = if self.pace.piece == 0 { whole } else { whole.min(self.pace.piece) };
-        self.ready.split_to(length).freeze()
+        let piece = self.pace.piece;
+        if piece == 0 || piece >= self.ready.len() {
+            return mem::take(&mut self.ready);
+        }
+        self.ready.split_to(piece)
     }
 
     /// After a write: what comes before the next one.

@@ -74,8 +74,13 @@ pub(super) enum BadChange {
     #[error("an object with the fields that change is wanted")]
     NoObject,
     /// A field that there is not, or a value that is not allowed.
-    #[error("{0}")]
-    Field(String),
+    #[error("{message}")]
+    Field {
+        /// The field, as far as it is one.
+        field: Option<String>,
+        /// What is wrong with it.
+        message: String,
+    },
 }
 
 impl Behaviour {
@@ -83,16 +88,19 @@ impl Behaviour {
     pub(super) fn changed(&self, change: Value) -> Result<Self, BadChange> {
         let Value::Object(change) = change else { return Err(BadChange::NoObject) };
         let whole = serde_json::to_value(self);
-        let mut whole = whole.map_err(|error| BadChange::Field(error.to_string()))?;
+        let unnamed = |message| BadChange::Field { field: None, message };
+        let mut whole = whole.map_err(|error| unnamed(error.to_string()))?;
         if let Value::Object(fields) = &mut whole {
             fields.extend(change);
         }
         serde_path_to_error::deserialize(whole).map_err(|error| {
-            let path = error.path().to_string();
-            let inner = error.inner();
+            let field = error.path().to_string();
+            let inner = error.inner().to_string();
             // Of a field that there is not, the message has the name.
-            let named = path != "." && !inner.to_string().starts_with("unknown field");
-            BadChange::Field(if named { format!("{path}: {inner}") } else { inner.to_string() })
+            if inner.starts_with("unknown field") {
+                return unnamed(inner);
+            }
+            BadChange::Field { message: format!("{field}: {inner}"), field: Some(field) }
         })
     }
 }

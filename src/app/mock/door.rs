@@ -42,7 +42,7 @@ pub(super) async fn show(State(mock): State<Mock>) -> Json<Shown> {
 /// `PATCH /mock`: the fields of the behaviour that change.
 pub(super) async fn change(State(mock): State<Mock>, body: Bytes) -> Result<Json<Shown>, Refusal> {
     let change = serde_json::from_slice(&body).map_err(|error| Refusal::bad_json(&error))?;
-    mock.change(change).map_err(|bad| Refusal::bad_request(None, bad.to_string()))?;
+    mock.change(change).map_err(Refusal::bad_change)?;
     Ok(Json(mock.shown()))
 }
 

@@ -1,4 +1,6 @@
-//! Errors in OpenAI's form.
+//! Errors in `OpenAI`'s form.
+
+use std::borrow::Cow;
 
 use axum::{
     Json,
@@ -7,14 +9,17 @@ use axum::{
 use http::{HeaderValue, Method, StatusCode, Uri, header};
 use serde_json::json;
 
-use super::behaviour::Behaviour;
+use super::{
+    behaviour::{BadChange, Behaviour},
+    bounds::Whole,
+};
 
 /// An answer that is an error.
 #[derive(Debug)]
 pub(super) struct Refusal {
     status: StatusCode,
     code: Option<&'static str>,
-    param: Option<&'static str>,
+    param: Option<Cow<'static, str>>,
     message: String,
     /// Seconds after which to try again.
     retry_after: Option<u64>,
@@ -27,7 +32,16 @@ impl Refusal {
 
     /// The request's content is not allowed; `param` names the field.
     pub(super) fn bad_request(param: Option<&'static str>, message: impl Into<String>) -> Self {
-        Self { param, ..Self::new(StatusCode::BAD_REQUEST, message) }
+        Self { param: param.map(Cow::from), ..Self::new(StatusCode::BAD_REQUEST, message) }
+    }
+
+    /// The behaviour cannot be changed so.
+    pub(super) fn bad_change(bad: BadChange) -> Self {
+        let refusal = Self::bad_request(None, bad.to_string());
+        match bad {
+            BadChange::NoObject => refusal,
+            BadChange::Field { field, .. } => Self { param: field.map(Cow::from), ..refusal },
+        }
     }
 
     /// The body is no JSON, or not of the form that is wanted.
@@ -38,7 +52,7 @@ impl Refusal {
 
     pub(super) fn unknown_model(name: &str) -> Self {
         let message = format!("the model `{name}` does not exist");
-        let (code, param) = (Some("model_not_found"), Some("model"));
+        let (code, param) = (Some("model_not_found"), Some("model".into()));
         Self { code, param, ..Self::new(StatusCode::NOT_FOUND, message) }
     }
 
@@ -52,7 +66,7 @@ impl Refusal {
     pub(super) fn as_told(behaviour: &Behaviour) -> Self {
         let status = u16::try_from(behaviour.error_status.get()).ok();
         let status = status.and_then(|status| StatusCode::from_u16(status).ok());
-        let retry_after = behaviour.retry_after.map(super::bounds::Whole::get);
+        let retry_after = behaviour.retry_after.map(Whole::get);
         let refusal = Self::new(status.unwrap_or_default(), "refused, as the mock was told");
         Self { code: Some("mock_error"), retry_after, ..refusal }
     }

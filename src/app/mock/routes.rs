@@ -3,6 +3,7 @@
 use axum::{
     Json, Router,
     extract::{DefaultBodyLimit, Request, State},
+    middleware::from_fn,
     routing::{MethodRouter, get, post},
 };
 use serde_json::{Value, json};
@@ -10,10 +11,9 @@ use serde_json::{Value, json};
 use super::{
     Mock, chat, completions, door, embeddings, models,
     refusal::{unknown, wrong_method},
-    rerank,
+    request_id, rerank,
     way::{self, Ask},
 };
-use crate::service::with_request_ids;
 
 /// | route | what it gives |
 /// |---|---|
@@ -26,7 +26,7 @@ use crate::service::with_request_ids;
 /// | `GET`, `PATCH /mock` | how it behaves and what it has counted |
 /// | `GET /mock/last` | the newest request, where it was recorded |
 pub(super) fn router(mock: Mock) -> Router {
-    let routes = Router::new()
+    Router::new()
         .route("/v1/chat/completions", played(chat::answer))
         .route("/v1/completions", played(completions::answer))
         .route("/v1/embeddings", played(embeddings::answer))
@@ -40,8 +40,8 @@ pub(super) fn router(mock: Mock) -> Router {
         .method_not_allowed_fallback(wrong_method)
         // What a model answers reads its body itself.
         .layer(DefaultBodyLimit::max(way::BODY_LIMIT))
-        .with_state(mock);
-    with_request_ids(routes)
+        .with_state(mock)
+        .layer(from_fn(request_id::set))
 }
 
 fn played(ask: Ask) -> MethodRouter<Mock> {

@@ -93,6 +93,12 @@ impl Script {
         }
     }
 
+    /// About how many bytes all events have, and hardly ever less.
+    pub(super) fn size(&self) -> usize {
+        // What stands around the longest word, and five events beside the tokens.
+        (self.head.len() + 160) * (self.tokens + 5)
+    }
+
     pub(super) fn is_over(&self) -> bool {
         self.next.is_none()
     }

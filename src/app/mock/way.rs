@@ -1,12 +1,14 @@
 //! The way of a request through the mock.
 
+use std::sync::Arc;
+
 use axum::{
     body::Body,
     extract::Request,
     response::{IntoResponse as _, Response},
 };
 use bytes::Bytes;
-use http::{HeaderName, HeaderValue, header};
+use http::{HeaderName, HeaderValue, StatusCode, header};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use tokio::time;
 
@@ -32,27 +34,35 @@ const NO_BUFFERING: (HeaderName, HeaderValue) =
 /// What a model says to a body.
 pub(super) type Ask = fn(&[u8], &Manner) -> Result<Content, Refusal>;
 
+/// Why there is no answer.
+enum Early {
+    Refused(Refusal),
+    /// The client broke off in the middle of the request; nobody reads what is answered.
+    Left,
+}
+
 /// Answers a request as the mock behaves. Dropped before its end, the client has left.
 pub(super) async fn answer(mock: Mock, request: Request, ask: Ask) -> Response {
     let mut turn = Turn::begin(mock.counters());
     let manner = mock.manner();
     match begin(&mock, &manner, request, ask, &mut turn).await {
         Ok((content, fault)) => respond(&mock, &manner, content, fault, turn),
-        Err(refusal) => {
+        Err(Early::Refused(refusal)) => {
             turn.ends(End::Failed);
             refusal.into_response()
         }
+        Err(Early::Left) => StatusCode::BAD_REQUEST.into_response(),
     }
 }
 
 /// All that comes before an answer begins.
 async fn begin(
     mock: &Mock,
-    manner: &std::sync::Arc<Manner>,
+    manner: &Arc<Manner>,
     request: Request,
     ask: Ask,
     turn: &mut Turn,
-) -> Result<(Content, Option<Fault>), Refusal> {
+) -> Result<(Content, Option<Fault>), Early> {
     let (head, body) = request.into_parts();
     let body = read(body).await?;
     if manner.behaviour.record {
@@ -70,28 +80,34 @@ async fn begin(
     if lot == Lot::Hang {
         turn.hangs();
         mock.stopped().await;
-        return Err(Refusal::stopping());
+        return Err(Refusal::stopping().into());
     }
     let latency = manner.behaviour.latency.draw();
     if !latency.is_zero() {
         time::sleep(latency).await;
     }
     match lot {
-        Lot::Hang | Lot::Refuse => Err(Refusal::as_told(&manner.behaviour)),
+        Lot::Hang | Lot::Refuse => Err(Refusal::as_told(&manner.behaviour).into()),
         Lot::Answer(fault) => Ok((content, fault)),
     }
 }
 
-async fn read(body: Body) -> Result<Bytes, Refusal> {
+async fn read(body: Body) -> Result<Bytes, Early> {
     let read = Limited::new(body, BODY_LIMIT).collect().await;
     let whole = read.map_err(|error| {
         if error.is::<LengthLimitError>() {
-            Refusal::too_large(BODY_LIMIT)
+            Early::Refused(Refusal::too_large(BODY_LIMIT))
         } else {
-            Refusal::bad_request(None, format!("the body could not be read: {error}"))
+            Early::Left
         }
     })?;
     Ok(whole.to_bytes())
+}
+
+impl From<Refusal> for Early {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
 }
 
 fn respond(

@@ -11,20 +11,20 @@ use axum::{
 };
 use bytes::Bytes;
 use http::{HeaderMap, header};
+use tokio::time::Instant;
 
 use self::{request::EmbeddingsRequest, response::Answer};
+use super::{input, relayed};
 use crate::service::{
     Service,
     cpu::{CpuError, CpuPool},
     error::ApiError,
     middleware::RequestId,
+    upstream::Endpoint,
 };
 
 pub(crate) use request::MAX_INPUTS;
 
-/// Bodies longer than this many bytes are parsed off the workers: above, parsing takes more than
-/// a tenth of a millisecond.
-const SMALL_BODY: usize = 32 << 10;
 /// Answers of more numbers than this are encoded off the workers, for the same reason.
 const SMALL_ANSWER: usize = 4096;
 
@@ -40,11 +40,27 @@ pub(super) async fn embeddings(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, ApiError> {
-    check_content_type(&headers)?;
-    let body = service.inner.bodies.read(body, declared_length(&headers)).await?;
+    let started = Instant::now();
+    let admitted = service.inner.entrance.admit().await?;
+    let body = input::read(&service, &headers, body);
+    let body = service.in_time(body).await?;
+    // Whose model it is, is looked for only where it may be somebody else's.
+    if !service.inner.upstreams.is_empty() {
+        let document = relayed::read(&service, body.bytes.clone()).await?;
+        if service.inner.upstreams.route(document.model()).is_some() {
+            let endpoint = Endpoint::Embeddings;
+            return relayed::answer(&service, endpoint, &headers, &document, started, admitted)
+                .await;
+        }
+    }
+    service.in_time(embed(&service, body.bytes)).await
+}
+
+/// Embeds on the local engine.
+async fn embed(service: &Service, body: Bytes) -> Result<Response, ApiError> {
     let cpu = service.engine().cpu();
     let EmbeddingsRequest { model: name, input, encoding_format, dimensions, .. } =
-        parse(cpu, body.bytes.clone()).await?;
+        parse(cpu, body).await?;
     let model = service.engine().model(&name).map_err(|why| ApiError::no_model(&name, why))?;
     let dimensions = request::check_dimensions(dimensions, model.dimensions())?;
 
@@ -60,7 +76,7 @@ pub(super) async fn embeddings(
 }
 
 async fn parse(cpu: &CpuPool, bytes: Bytes) -> Result<EmbeddingsRequest, ApiError> {
-    if bytes.len() <= SMALL_BODY {
+    if bytes.len() <= input::SMALL_BODY {
         return request::parse(&bytes);
     }
     cpu.run(move || request::parse(&bytes)).await?
@@ -73,20 +89,6 @@ async fn encode(cpu: &CpuPool, answer: Answer) -> Result<Vec<u8>, ApiError> {
     }
     let span = tracing::Span::current();
     cpu.run(move || span.in_scope(|| response::encode(answer))).await?
-}
-
-fn check_content_type(headers: &HeaderMap) -> Result<(), ApiError> {
-    let Some(found) = headers.get(header::CONTENT_TYPE) else { return Ok(()) };
-    let found = found.to_str().unwrap_or_default();
-    let essence = found.split(';').next().unwrap_or_default().trim();
-    if essence.eq_ignore_ascii_case("application/json") {
-        return Ok(());
-    }
-    Err(ApiError::wrong_content_type(found))
-}
-
-fn declared_length(headers: &HeaderMap) -> Option<u64> {
-    headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
 impl From<CpuError> for ApiError {

@@ -14,8 +14,14 @@ pub(super) async fn ready(State(service): State<Service>) -> Result<&'static str
     if service.is_draining() {
         return Err(ApiError::unavailable("the server is stopping"));
     }
+    let upstreams = &service.inner.upstreams;
+    if let Some(upstream) = upstreams.unchecked() {
+        let message = format!("the upstream `{upstream}` was not checked yet");
+        return Err(ApiError::unavailable(message));
+    }
     match service.engine().missing() {
-        None => Ok("ok\n"),
-        Some(file) => Err(ApiError::unavailable(engine::missing(file))),
+        // With upstreams there is something to serve also without a local model.
+        Some(file) if upstreams.is_empty() => Err(ApiError::unavailable(engine::missing(file))),
+        _ => Ok("ok\n"),
     }
 }

@@ -8,48 +8,35 @@ use axum::{
 };
 use serde::Serialize;
 
-use crate::service::{Service, engine::Model, error::ApiError};
+use crate::service::{Service, engine::Model, error::ApiError, upstream::Listed};
 
 /// OpenAI's list object.
 #[derive(Serialize)]
 pub(super) struct List {
     object: &'static str,
-    data: Vec<Entry>,
+    data: Vec<Listed>,
 }
 
-/// OpenAI's model object.
-#[derive(Serialize)]
-pub(super) struct Entry {
-    id: String,
-    object: &'static str,
-    /// Seconds since 1970.
-    created: u64,
-    owned_by: &'static str,
-}
-
-/// `GET /v1/models`.
+/// `GET /v1/models`: local ones, then those that are upstream.
 pub(super) async fn list(State(service): State<Service>) -> Json<List> {
-    let data = service.engine().models().map(Entry::of).collect();
+    let local = service.engine().models().map(listed);
+    let data = local.chain(service.inner.upstreams.models()).collect();
     Json(List { object: "list", data })
 }
 
-/// `GET /v1/models/{id}`.
+/// `GET /v1/models/{id}`; the name may have slashes in it, as those of model hubs do.
 pub(super) async fn one(
     State(service): State<Service>,
     Path(id): Path<String>,
-) -> Result<Json<Entry>, ApiError> {
+) -> Result<Json<Listed>, ApiError> {
+    if let Some(route) = service.inner.upstreams.route(&id) {
+        return Ok(Json(route.listed().clone()));
+    }
     let model = service.engine().model(&id).map_err(|why| ApiError::no_model(&id, why))?;
-    Ok(Json(Entry::of(model)))
+    Ok(Json(listed(model)))
 }
 
-impl Entry {
-    fn of(model: &Model) -> Self {
-        let created = model.created().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Self {
-            id: model.name().to_owned(),
-            object: "model",
-            created: created.as_secs(),
-            owned_by: "thermograph",
-        }
-    }
+fn listed(model: &Model) -> Listed {
+    let created = model.created().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Listed::new(model.name(), created.as_secs())
 }

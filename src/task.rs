@@ -1,4 +1,4 @@
-//! Tasks of the service's own, with names for whoever lists tasks.
+//! Tasks of our own, with names for whoever lists tasks.
 
 use tokio::task::JoinHandle;
 
@@ -14,7 +14,7 @@ where
 }
 
 /// Spawns work that blocks, with a name, where Tokio takes names.
-#[cfg(tokio_unstable)]
+#[cfg(all(feature = "server", tokio_unstable))]
 #[track_caller]
 #[expect(clippy::expect_used, reason = "as Tokio's own, it panics where there is no thread")]
 pub(crate) fn spawn_blocking<F, R>(name: &str, work: F) -> JoinHandle<R>
@@ -26,7 +26,7 @@ where
 }
 
 /// Spawns work that blocks; without `tokio_unstable` Tokio takes no names.
-#[cfg(not(tokio_unstable))]
+#[cfg(all(feature = "server", not(tokio_unstable)))]
 #[track_caller]
 pub(crate) fn spawn_blocking<F, R>(_name: &str, work: F) -> JoinHandle<R>
 where

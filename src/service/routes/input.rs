@@ -1,0 +1,34 @@
+//! The bodies of requests, as all routes take them.
+
+use axum::body::Body;
+use http::{HeaderMap, header};
+
+use crate::service::{Service, body::ReadBody, error::ApiError};
+
+/// Bodies longer than this many bytes are parsed off the workers: above, parsing takes more than
+/// a tenth of a millisecond.
+pub(super) const SMALL_BODY: usize = 32 << 10;
+
+/// Reads a body that claims to be JSON.
+pub(super) async fn read(
+    service: &Service,
+    headers: &HeaderMap,
+    body: Body,
+) -> Result<ReadBody, ApiError> {
+    check_content_type(headers)?;
+    service.inner.bodies.read(body, declared_length(headers)).await
+}
+
+fn check_content_type(headers: &HeaderMap) -> Result<(), ApiError> {
+    let Some(found) = headers.get(header::CONTENT_TYPE) else { return Ok(()) };
+    let found = found.to_str().unwrap_or_default();
+    let essence = found.split(';').next().unwrap_or_default().trim();
+    if essence.eq_ignore_ascii_case("application/json") {
+        return Ok(());
+    }
+    Err(ApiError::wrong_content_type(found))
+}
+
+fn declared_length(headers: &HeaderMap) -> Option<u64> {
+    headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}

@@ -1,0 +1,112 @@
+//! Requests that an upstream answers: OpenAI's endpoints for models that are not here.
+
+use std::time::Duration;
+
+use axum::{Extension, body::Body, extract::State, response::Response};
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue};
+use tokio::time::Instant;
+
+use super::input;
+use crate::service::{
+    Service,
+    entrance::Admitted,
+    error::ApiError,
+    middleware::RequestId,
+    upstream::{Document, Endpoint, Exchange},
+};
+
+/// `POST /v1/chat/completions`.
+#[tracing::instrument(name = "POST /v1/chat/completions", skip_all, fields(request_id = id.as_str()))]
+pub(super) async fn chat(
+    State(service): State<Service>,
+    Extension(id): Extension<RequestId>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, ApiError> {
+    relay(&service, Endpoint::Chat, &headers, body).await
+}
+
+/// `POST /v1/completions`.
+#[tracing::instrument(name = "POST /v1/completions", skip_all, fields(request_id = id.as_str()))]
+pub(super) async fn completions(
+    State(service): State<Service>,
+    Extension(id): Extension<RequestId>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, ApiError> {
+    relay(&service, Endpoint::Completions, &headers, body).await
+}
+
+/// `POST /v1/rerank`: as Cohere, Jina and vLLM have it.
+#[tracing::instrument(name = "POST /v1/rerank", skip_all, fields(request_id = id.as_str()))]
+pub(super) async fn rerank(
+    State(service): State<Service>,
+    Extension(id): Extension<RequestId>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, ApiError> {
+    relay(&service, Endpoint::Rerank, &headers, body).await
+}
+
+/// Lets the request in, reads it, and passes it on.
+async fn relay(
+    service: &Service,
+    endpoint: Endpoint,
+    headers: &HeaderMap,
+    body: Body,
+) -> Result<Response, ApiError> {
+    let started = Instant::now();
+    let admitted = service.inner.entrance.admit().await?;
+    let body = service.in_time(input::read(service, headers, body)).await?;
+    let document = read(service, body.bytes.clone()).await?;
+    answer(service, endpoint, headers, &document, started, admitted).await
+}
+
+/// Passes on a request that was read.
+pub(super) async fn answer(
+    service: &Service,
+    endpoint: Endpoint,
+    headers: &HeaderMap,
+    document: &Document,
+    started: Instant,
+    admitted: Admitted,
+) -> Result<Response, ApiError> {
+    let upstreams = &service.inner.upstreams;
+    let model = document.model();
+    let Some(route) = upstreams.route(model) else {
+        return Err(match service.engine().model(model) {
+            Ok(_) => ApiError::wrong_kind_of_model(model),
+            Err(why) => ApiError::no_model(model, why),
+        });
+    };
+    let exchange = Exchange { route: &route, endpoint, headers, document, started };
+    let exchanged = upstreams.exchange(exchange).await?;
+    let overhead = started.elapsed().saturating_sub(exchanged.upstream_time);
+    let name = HeaderValue::from_str(exchanged.answer.upstream.name());
+    let mut response = exchanged.pass_on(route, endpoint, started, admitted);
+    let headers = response.headers_mut();
+    headers.insert(OVERHEAD, HeaderValue::from(micros(overhead)));
+    // Names are checked when they are read.
+    if let Ok(name) = name {
+        headers.insert(UPSTREAM, name);
+    }
+    Ok(response)
+}
+
+/// Time of a request until its answer begins, less that of the upstream, in microseconds.
+const OVERHEAD: HeaderName = HeaderName::from_static("x-thermograph-overhead-us");
+/// Name of the upstream that answered.
+const UPSTREAM: HeaderName = HeaderName::from_static("x-thermograph-upstream");
+
+/// Reads a request; a large one off the workers.
+pub(super) async fn read(service: &Service, bytes: Bytes) -> Result<Document, ApiError> {
+    if bytes.len() <= input::SMALL_BODY {
+        return Document::read(bytes);
+    }
+    service.engine().cpu().run(move || Document::read(bytes)).await?
+}
+
+fn micros(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
+}

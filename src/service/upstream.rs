@@ -1,0 +1,219 @@
+//! Upstreams: servers that have models, to which requests are passed on.
+//!
+//! ```text
+//! entrance ── document ── route ── choose ── attempt (pool, connector) ── answer ── relay
+//!                                    └── again, or somebody else, before the first byte
+//! ```
+//!
+//! Bytes are passed on as they are; of a request, only what decides where it goes is read.
+
+mod answer;
+mod attempt;
+mod balance;
+mod breaker;
+mod budget;
+mod clock;
+mod config;
+mod connector;
+mod content;
+mod document;
+mod endpoint;
+mod events;
+mod exchange;
+mod failure;
+mod headers;
+mod health;
+mod latency;
+mod meters;
+mod pool;
+mod relay;
+mod table;
+mod tls;
+mod usage;
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError, Weak, atomic::Ordering::Relaxed},
+};
+
+use arc_swap::ArcSwap;
+use thiserror::Error;
+use tokio::{sync::Notify, task::JoinSet};
+
+pub(crate) use self::{
+    answer::{Answer, Answered},
+    document::Document,
+    endpoint::Endpoint,
+    exchange::{Exchange, Exchanged},
+    health::Listed,
+    pool::Upstream,
+    table::Route,
+};
+use self::{budget::Budget, table::Table};
+pub use self::{
+    config::{
+        GatewayConfig, HealthConfig, Key, MemberConfig, RouteConfig, StickyConfig, UpstreamConfig,
+    },
+    tls::TlsError,
+};
+
+/// The upstreams of a process; cheap to clone, all clones are one.
+#[derive(Clone)]
+pub(crate) struct Upstreams {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    table: ArcSwap<Table>,
+    settings: ArcSwap<Settings>,
+    /// The configured models. Its lock is for those who change the table.
+    models: Mutex<BTreeMap<String, RouteConfig>>,
+    /// The table has changed.
+    changed: Notify,
+}
+
+/// What is the same for all upstreams.
+struct Settings {
+    config: GatewayConfig,
+    budget: Budget,
+}
+
+/// Why upstreams cannot be used.
+#[derive(Debug, Error)]
+pub enum StartError {
+    /// The URL is none.
+    #[error("upstreams.{upstream}.url: `{url}` is not a URL of an API")]
+    Url {
+        /// Name of the upstream.
+        upstream: String,
+        /// The URL.
+        url: String,
+    },
+    /// Nobody is trusted.
+    #[error("upstreams.{upstream}: {source}")]
+    Tls {
+        /// Name of the upstream.
+        upstream: String,
+        /// Why.
+        source: TlsError,
+    },
+}
+
+impl Upstreams {
+    /// Reads the certificates to trust, which blocks; connects to nobody yet.
+    pub(crate) fn new(
+        config: &GatewayConfig,
+        upstreams: &BTreeMap<String, UpstreamConfig>,
+        models: &BTreeMap<String, RouteConfig>,
+    ) -> Result<Self, StartError> {
+        meters::describe();
+        let inner = Inner {
+            table: ArcSwap::default(),
+            settings: ArcSwap::from_pointee(Settings::new(config)),
+            models: Mutex::default(),
+            changed: Notify::new(),
+        };
+        let this = Self { inner: Arc::new(inner) };
+        this.configure(config, upstreams, models)?;
+        Ok(this)
+    }
+
+    /// Takes a new configuration, whole or not at all. Upstreams that stay the same keep their
+    /// connections; requests that are on their way keep theirs in any case. Blocks as
+    /// [`Upstreams::new`] does.
+    pub(crate) fn configure(
+        &self,
+        config: &GatewayConfig,
+        upstreams: &BTreeMap<String, UpstreamConfig>,
+        models: &BTreeMap<String, RouteConfig>,
+    ) -> Result<(), StartError> {
+        let mut known = self.inner.models.lock().unwrap_or_else(PoisonError::into_inner);
+        let table = self.inner.table.load_full();
+        let same_rules = self.inner.settings.load().config == *config;
+        let upstream = |(name, config_of): (&String, &UpstreamConfig)| {
+            let kept = table.upstreams.get(name);
+            let upstream = match kept.filter(|kept| same_rules && kept.config == *config_of) {
+                Some(kept) => Arc::clone(kept),
+                None => Arc::new(Upstream::new(name, config_of, config)?),
+            };
+            Ok((name.clone(), upstream))
+        };
+        let upstreams = upstreams.iter().map(upstream).collect::<Result<_, StartError>>()?;
+        if !same_rules {
+            self.inner.settings.store(Arc::new(Settings::new(config)));
+        }
+        self.inner.table.store(Arc::new(Table::new(upstreams, models, &table)));
+        models.clone_into(&mut known);
+        self.inner.changed.notify_one();
+        Ok(())
+    }
+
+    /// Where a model is, if it is upstream.
+    pub(crate) fn route(&self, model: &str) -> Option<Arc<Route>> {
+        self.inner.table.load().routes.get(model).cloned()
+    }
+
+    /// Whether there are any.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.inner.table.load().upstreams.is_empty()
+    }
+
+    /// The models that are upstream, by name.
+    pub(crate) fn models(&self) -> Vec<Listed> {
+        let table = self.inner.table.load();
+        let mut models: Vec<_> = table.routes.values().map(|route| route.listed.clone()).collect();
+        models.sort_unstable_by(|a, b| a.id.cmp(&b.id));
+        models
+    }
+
+    /// The first upstream that was not checked yet: it is not known whether it is there.
+    pub(crate) fn unchecked(&self) -> Option<String> {
+        let table = self.inner.table.load();
+        let unchecked = |upstream: &&Arc<Upstream>| !upstream.checked.load(Relaxed);
+        table.upstreams.values().find(unchecked).map(|upstream| upstream.name().to_owned())
+    }
+
+    /// Checks the upstreams' health, for ever.
+    pub(crate) async fn supervise(self) {
+        let mut checks = JoinSet::new();
+        let mut watched: BTreeMap<String, Weak<Upstream>> = BTreeMap::new();
+        loop {
+            let table = self.inner.table.load_full();
+            for (name, upstream) in &table.upstreams {
+                let this = Arc::downgrade(upstream);
+                if watched.get(name).is_some_and(|watched| watched.ptr_eq(&this)) {
+                    continue;
+                }
+                watched.insert(name.clone(), Weak::clone(&this));
+                checks.spawn(health::watch(this, self.clone()));
+            }
+            watched.retain(|name, _| table.upstreams.contains_key(name));
+            drop(table);
+            tokio::select! {
+                // Cancel-safe: a change that is not noticed now is noticed next time.
+                () = self.inner.changed.notified() => {}
+                // Those of upstreams that are gone.
+                Some(_) = checks.join_next() => {}
+            }
+        }
+    }
+
+    /// An upstream lists other models than before.
+    fn refresh(&self) {
+        let models = self.inner.models.lock().unwrap_or_else(PoisonError::into_inner);
+        let table = self.inner.table.load_full();
+        let fresh = Table::new(table.upstreams.clone(), &models, &table);
+        self.inner.table.store(Arc::new(fresh));
+    }
+
+    fn settings(&self) -> Arc<Settings> {
+        self.inner.settings.load_full()
+    }
+}
+
+impl Settings {
+    fn new(config: &GatewayConfig) -> Self {
+        let budget = Budget::new(config.retry_budget, config.retry_reserve);
+        Self { config: config.clone(), budget }
+    }
+}

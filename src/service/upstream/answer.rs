@@ -1,0 +1,28 @@
+//! What an upstream answered.
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use http::{HeaderMap, StatusCode};
+use hyper::body::Incoming;
+
+use super::{Upstream, pool::Busy};
+
+/// An answer whose first byte is there.
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    /// Those that are passed back.
+    pub(crate) headers: HeaderMap,
+    pub(crate) content: Answered,
+    pub(crate) upstream: Arc<Upstream>,
+    /// Time that the upstream had the request, until this.
+    pub(super) upstream_time: Duration,
+}
+
+/// The content of an answer.
+pub(crate) enum Answered {
+    /// All of it.
+    Whole(Bytes),
+    /// Its beginning, and what is still to come.
+    Begun { first: Bytes, rest: Incoming, busy: Busy },
+}

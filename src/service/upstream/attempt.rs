@@ -1,0 +1,288 @@
+//! One attempt: a request to one upstream, until its answer begins.
+
+use std::{
+    pin::{Pin, pin},
+    sync::Arc,
+    time::Duration,
+};
+
+use bytes::{Bytes, BytesMut};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
+use http_body_util::BodyExt as _;
+use hyper::body::{Body as _, Incoming};
+use hyper_util::client::legacy::{Error, ResponseFuture};
+use tokio::time::{self, Instant, Sleep};
+use tracing::Instrument as _;
+
+use super::{
+    Answer, Answered, Document, Endpoint, Upstream,
+    connector::Used,
+    content::{Content, Progress},
+    failure::{Cause, Failure},
+    headers,
+    pool::Busy,
+};
+
+/// What all attempts of a request have in common.
+pub(super) struct Task<'a> {
+    pub(super) endpoint: Endpoint,
+    pub(super) headers: &'a HeaderMap,
+    pub(super) document: &'a Document,
+    pub(super) started: Instant,
+}
+
+/// Answers up to this size that are no streams are read whole before they are passed on, so that
+/// one that breaks off can be asked for again.
+const WHOLE: usize = 1 << 20;
+
+/// A bound on what is awaited, moved on from phase to phase.
+struct Clock<'a> {
+    sleep: Pin<&'a mut Sleep>,
+    /// When the request must be over.
+    end: Instant,
+}
+
+/// How a phase of an attempt ended.
+enum Passed {
+    Over,
+    Answered(Result<Response<Incoming>, Error>),
+    TooLate,
+}
+
+/// What came of an answer's content.
+enum Gathered {
+    Whole(Bytes),
+    /// More is to come.
+    Begun(Bytes, Incoming),
+}
+
+/// Asks the upstream that was chosen. `name` is what the model is called there, as JSON.
+///
+/// Dropped, it closes the connection: the upstream sees that nobody waits any more.
+pub(super) async fn attempt(
+    task: &Task<'_>,
+    mut busy: Busy,
+    name: Option<&Bytes>,
+) -> Result<Answer, Failure> {
+    let upstream = Arc::clone(busy.upstream());
+    let began = Instant::now();
+    let progress = Arc::new(Progress::default());
+    let end = task.started + upstream.config.request_timeout;
+    let sleep = pin!(time::sleep_until(end.min(began + upstream.config.connect_timeout)));
+    let mut clock = Clock { sleep, end };
+    let received = async {
+        let content = Content::new(task.document.pieces(name), Arc::clone(&progress));
+        let request = request(task, &upstream, content);
+        let response = send(&mut busy, request, &progress, &mut clock).await?;
+        receive(&upstream, response, &mut clock).await
+    };
+    let received = received.await;
+    let upstream_time = progress.departed_at().map(|at| at.elapsed()).unwrap_or_default();
+    let answered = received.and_then(|received| judge(&upstream, received));
+    let (status, headers, gathered) = match answered {
+        Ok(received) => received,
+        Err(cause) => {
+            busy.failed(&cause, began.elapsed());
+            if let Cause::Status(refusal) = &cause
+                && let Some(wait) = headers::retry_after(&refusal.headers)
+            {
+                upstream.rest(wait);
+            }
+            let departed = progress.has_departed();
+            return Err(Failure { cause, upstream, departed, upstream_time });
+        }
+    };
+    if status.is_client_error() {
+        busy.refused(began.elapsed());
+    } else {
+        busy.answered(began.elapsed());
+    }
+    let content = match gathered {
+        Gathered::Whole(bytes) => Answered::Whole(bytes),
+        Gathered::Begun(first, rest) => Answered::Begun { first, rest, busy },
+    };
+    Ok(Answer { status, headers, content, upstream, upstream_time })
+}
+
+fn request(task: &Task<'_>, upstream: &Upstream, content: Content) -> Request<Content> {
+    let mut request = Request::new(content);
+    *request.method_mut() = Method::POST;
+    *request.uri_mut() = upstream.uri(task.endpoint);
+    *request.headers_mut() = task.headers.clone();
+    if !upstream.config.forward_authorization {
+        request.headers_mut().remove(header::AUTHORIZATION);
+    }
+    request
+}
+
+/// Sends the request and waits for the head of the answer.
+async fn send(
+    busy: &mut Busy,
+    request: Request<Content>,
+    progress: &Progress,
+    clock: &mut Clock<'_>,
+) -> Result<Response<Incoming>, Cause> {
+    let upstream = Arc::clone(busy.upstream());
+    let connect = tracing::debug_span!("upstream.connect", upstream = upstream.name());
+    let connected = async {
+        tokio::select! {
+            biased;
+            // Cancel-safe: a place that is not taken is the next one's.
+            () = busy.take_place() => {}
+            () = &mut clock.sleep => return Err(Cause::ConnectTimeout),
+        }
+        let mut response = Box::pin(upstream.send(request));
+        let passed = phase(response.as_mut(), progress.departed(), clock).await;
+        Ok((response, passed))
+    };
+    let (mut response, passed) = connected.instrument(connect).await?;
+    clock.set(upstream.config.first_byte_timeout);
+    let sent = match passed {
+        Passed::Over => {
+            let send = tracing::debug_span!("upstream.send", upstream = upstream.name());
+            phase(response.as_mut(), progress.sent(), clock).instrument(send).await
+        }
+        Passed::TooLate => return Err(Cause::ConnectTimeout),
+        answered @ Passed::Answered(_) => answered,
+    };
+    let answered = match sent {
+        Passed::Over => {
+            let wait = tracing::debug_span!("upstream.first_byte", upstream = upstream.name());
+            let never = std::future::pending();
+            phase(response.as_mut(), never, clock).instrument(wait).await
+        }
+        other => other,
+    };
+    let response = match answered {
+        Passed::Answered(answered) => answered.map_err(|error| explain(&error))?,
+        Passed::Over | Passed::TooLate => return Err(Cause::Timeout),
+    };
+    if response.extensions().get::<Used>().is_some_and(Used::again) {
+        upstream.meters.pool.reused.increment(1);
+    }
+    Ok(response)
+}
+
+/// Waits for the answer, until `over` or the clock ends the phase.
+async fn phase(
+    mut response: Pin<&mut ResponseFuture>,
+    over: impl Future<Output = ()>,
+    clock: &mut Clock<'_>,
+) -> Passed {
+    tokio::select! {
+        biased;
+        // Cancel-safe: all three are gone on with.
+        answered = &mut response => Passed::Answered(answered),
+        () = over => Passed::Over,
+        () = &mut clock.sleep => Passed::TooLate,
+    }
+}
+
+type Received = (StatusCode, HeaderMap, Gathered);
+
+/// Reads an answer's content: all of it, or the first of a stream.
+async fn receive(
+    upstream: &Upstream,
+    response: Response<Incoming>,
+    clock: &mut Clock<'_>,
+) -> Result<Received, Cause> {
+    let (parts, mut body) = response.into_parts();
+    let mut headers = parts.headers;
+    let is_stream = parts.status.is_success() && is_event_stream(&headers);
+    headers::clean(&mut headers);
+    let mut so_far = Gathering::default();
+    let gathered = loop {
+        if body.is_end_stream() {
+            break Gathered::Whole(so_far.bytes());
+        }
+        let frame = tokio::select! {
+            biased;
+            // Cancel-safe: the clock ends the request.
+            frame = body.frame() => frame,
+            () = &mut clock.sleep => return Err(Cause::Timeout),
+        };
+        let Some(frame) = frame else { break Gathered::Whole(so_far.bytes()) };
+        let frame = frame.map_err(|error| Cause::Broken(error.to_string()))?;
+        if let Ok(data) = frame.into_data() {
+            so_far.add(data);
+        }
+        if so_far.len() > WHOLE || (is_stream && so_far.len() > 0) {
+            break Gathered::Begun(so_far.bytes(), body);
+        }
+        clock.set(upstream.config.between_bytes_timeout);
+    };
+    Ok((parts.status, headers, gathered))
+}
+
+/// Bytes in a row; most answers are one piece, which is not copied.
+#[derive(Default)]
+struct Gathering {
+    first: Bytes,
+    all: BytesMut,
+}
+
+impl Gathering {
+    fn add(&mut self, data: Bytes) {
+        if self.len() == 0 {
+            self.first = data;
+            return;
+        }
+        if self.all.is_empty() {
+            self.all.extend_from_slice(&self.first);
+        }
+        self.all.extend_from_slice(&data);
+    }
+
+    fn len(&self) -> usize {
+        self.first.len().max(self.all.len())
+    }
+
+    fn bytes(self) -> Bytes {
+        if self.all.is_empty() { self.first } else { self.all.freeze() }
+    }
+}
+
+/// Whether an answer is one.
+fn judge(upstream: &Arc<Upstream>, received: Received) -> Result<Received, Cause> {
+    let (status, headers, gathered) = received;
+    if status == StatusCode::UNAUTHORIZED && upstream.authorization.is_some() {
+        return Err(Cause::Unauthorized);
+    }
+    if !says_that_it_cannot(status) {
+        return Ok((status, headers, gathered));
+    }
+    let Gathered::Whole(bytes) = gathered else {
+        return Err(Cause::Broken(format!("{status} with more than {WHOLE} bytes")));
+    };
+    let content = Answered::Whole(bytes);
+    let upstream = Arc::clone(upstream);
+    let upstream_time = Duration::ZERO;
+    Err(Cause::Status(Box::new(Answer { status, headers, content, upstream, upstream_time })))
+}
+
+/// Whether somebody else might be able to.
+fn says_that_it_cannot(status: StatusCode) -> bool {
+    let never = [StatusCode::NOT_IMPLEMENTED, StatusCode::HTTP_VERSION_NOT_SUPPORTED];
+    status == StatusCode::TOO_MANY_REQUESTS || status.is_server_error() && !never.contains(&status)
+}
+
+pub(super) fn is_event_stream(headers: &HeaderMap) -> bool {
+    let content_type = headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes);
+    content_type.is_some_and(|value| value.to_ascii_lowercase().starts_with(b"text/event-stream"))
+}
+
+fn explain(error: &Error) -> Cause {
+    let mut why = error.to_string();
+    let mut source = std::error::Error::source(error);
+    while let Some(error) = source {
+        why = format!("{why}: {error}");
+        source = error.source();
+    }
+    if error.is_connect() { Cause::Connect(why) } else { Cause::Broken(why) }
+}
+
+impl Clock<'_> {
+    fn set(&mut self, left: Duration) {
+        self.sleep.as_mut().reset(self.end.min(Instant::now() + left));
+    }
+}

@@ -1,0 +1,258 @@
+//! A circuit breaker: an upstream that fails is left alone for a while.
+//!
+//! Open where enough of the requests of the last while failed. After its time one request may try:
+//! if that succeeds it closes, if it fails it stays open twice as long.
+
+use std::{
+    sync::atomic::{
+        AtomicU32, AtomicU64,
+        Ordering::{AcqRel, Acquire, Relaxed, Release},
+    },
+    time::Duration,
+};
+
+use super::{GatewayConfig, clock};
+
+/// State and counts of one upstream; no lock.
+#[derive(Debug)]
+pub(super) struct Breaker {
+    /// When the next try is allowed, in milliseconds of the clock; 0 while closed.
+    open_until: AtomicU64,
+    /// How often it opened since it was last closed for good.
+    openings: AtomicU32,
+    counts: Counts,
+    rule: Rule,
+}
+
+/// Whether requests go through.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum State {
+    Closed,
+    /// One request may try.
+    HalfOpen,
+    Open,
+}
+
+/// When it opens, and for how long.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Rule {
+    share: f64,
+    requests: u32,
+    window: u64,
+    open: u64,
+}
+
+/// Requests of this half of the window and of the one before: failures above, all below.
+///
+/// What comes in the moment in which the halves change may be counted in the wrong one.
+#[derive(Debug, Default)]
+struct Counts {
+    half: AtomicU64,
+    now: AtomicU64,
+    before: AtomicU64,
+}
+
+/// How a request got through.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Pass {
+    /// The breaker is closed.
+    Usual,
+    /// It is half-open, and this request tries.
+    Trial,
+}
+
+impl Breaker {
+    /// Most doublings of the time that it is open.
+    const DOUBLINGS: u32 = 5;
+
+    pub(super) fn new(config: &GatewayConfig) -> Self {
+        let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        let rule = Rule {
+            share: config.breaker_failures,
+            requests: config.breaker_requests,
+            window: millis(config.breaker_window),
+            open: millis(config.breaker_open),
+        };
+        Self {
+            open_until: AtomicU64::new(0),
+            openings: AtomicU32::new(0),
+            counts: Counts::default(),
+            rule,
+        }
+    }
+
+    pub(super) fn state(&self) -> State {
+        self.state_at(clock::now())
+    }
+
+    /// Lets a request through, if one may; of those that come to a half-open breaker, the first.
+    pub(super) fn enter(&self) -> Option<Pass> {
+        self.enter_at(clock::now())
+    }
+
+    /// A request was answered.
+    pub(super) fn succeeded(&self, pass: Pass) {
+        self.succeeded_at(pass, clock::now());
+    }
+
+    /// A request failed by the upstream's fault; whether that opened the breaker.
+    pub(super) fn failed(&self, pass: Pass) -> bool {
+        self.failed_at(pass, clock::now())
+    }
+
+    /// How long until a request may try.
+    pub(super) fn opens_in(&self) -> Duration {
+        Duration::from_millis(self.open_until.load(Relaxed).saturating_sub(clock::now()))
+    }
+
+    fn state_at(&self, now: u64) -> State {
+        match self.open_until.load(Acquire) {
+            0 => State::Closed,
+            until if now >= until => State::HalfOpen,
+            _ => State::Open,
+        }
+    }
+
+    fn enter_at(&self, now: u64) -> Option<Pass> {
+        match self.open_until.load(Acquire) {
+            0 => Some(Pass::Usual),
+            until if now < until => None,
+            // The others wait as long again for this one's end: its client may leave without one.
+            until => {
+                let next = now.saturating_add(self.rule.open);
+                let first = self.open_until.compare_exchange(until, next, AcqRel, Relaxed).is_ok();
+                first.then_some(Pass::Trial)
+            }
+        }
+    }
+
+    fn succeeded_at(&self, pass: Pass, now: u64) {
+        self.counts.count(now, self.rule.window, false);
+        // Those that were on their way when it opened do not close it.
+        if pass == Pass::Trial {
+            self.counts.clear();
+            self.openings.store(0, Relaxed);
+            self.open_until.store(0, Release);
+        }
+    }
+
+    fn failed_at(&self, pass: Pass, now: u64) -> bool {
+        let (failures, all) = self.counts.count(now, self.rule.window, true);
+        let open = |from: u64| {
+            let doublings = self.openings.load(Relaxed).min(Self::DOUBLINGS);
+            let until = now.saturating_add(self.rule.open << doublings);
+            let opened = self.open_until.compare_exchange(from, until, AcqRel, Relaxed).is_ok();
+            self.openings.fetch_add(u32::from(opened), Relaxed);
+            opened
+        };
+        match pass {
+            Pass::Trial => open(self.open_until.load(Acquire)),
+            Pass::Usual => {
+                let enough = all >= u64::from(self.rule.requests)
+                    && failures as f64 >= self.rule.share * all as f64;
+                enough && open(0)
+            }
+        }
+    }
+}
+
+impl Counts {
+    /// A failure is counted in the upper half of the word, everything in the lower.
+    const FAILURE: u64 = 1 << 32;
+
+    /// Counts a request; failures and all requests of the window.
+    fn count(&self, now: u64, window: u64, failed: bool) -> (u64, u64) {
+        self.turn(now / (window / 2).max(1));
+        let one = 1 + if failed { Self::FAILURE } else { 0 };
+        let sum = self.now.fetch_add(one, Relaxed) + one + self.before.load(Relaxed);
+        (sum >> 32, sum & (Self::FAILURE - 1))
+    }
+
+    /// Goes on to this half of the window, if it is a new one.
+    fn turn(&self, half: u64) {
+        let last = self.half.load(Relaxed);
+        if last == half || self.half.compare_exchange(last, half, Relaxed, Relaxed).is_err() {
+            return;
+        }
+        let ended = self.now.swap(0, Relaxed);
+        self.before.store(if half == last + 1 { ended } else { 0 }, Relaxed);
+    }
+
+    fn clear(&self) {
+        self.now.store(0, Relaxed);
+        self.before.store(0, Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn breaker() -> Breaker {
+        // Opens for 1 s where half of at least 5 in 10 s failed.
+        Breaker::new(&GatewayConfig::default())
+    }
+
+    /// Opened at this time.
+    fn open(now: u64) -> Breaker {
+        let breaker = breaker();
+        let opened = (0..5).filter(|_| breaker.failed_at(Pass::Usual, now)).count();
+        assert_eq!((opened, breaker.state_at(now)), (1, State::Open));
+        breaker
+    }
+
+    #[test]
+    fn it_opens_where_enough_of_enough_failed() {
+        let breaker = breaker();
+        (0..4).for_each(|_| assert!(!breaker.failed_at(Pass::Usual, 1)));
+        (0..5).for_each(|_| breaker.succeeded_at(Pass::Usual, 1));
+        // 5 of 10.
+        assert!(breaker.failed_at(Pass::Usual, 1));
+        assert_eq!(breaker.enter_at(2), None);
+    }
+
+    #[test]
+    fn what_is_long_ago_does_not_count() {
+        let breaker = breaker();
+        (0..4).for_each(|_| assert!(!breaker.failed_at(Pass::Usual, 1)));
+        assert!(!breaker.failed_at(Pass::Usual, 12_000));
+        // With the one of this half and the one before it there are five.
+        (0..3).for_each(|_| assert!(!breaker.failed_at(Pass::Usual, 15_001)));
+        assert!(breaker.failed_at(Pass::Usual, 15_001));
+    }
+
+    #[test]
+    fn one_request_tries_and_closes_it() {
+        let breaker = open(1);
+        assert_eq!(breaker.enter_at(1000), None);
+        assert_eq!(breaker.state_at(1001), State::HalfOpen);
+        assert_eq!(breaker.enter_at(1001), Some(Pass::Trial));
+        assert_eq!(breaker.enter_at(1002), None);
+        // One that was on its way before says nothing.
+        breaker.succeeded_at(Pass::Usual, 1002);
+        assert_eq!(breaker.enter_at(1002), None);
+        breaker.succeeded_at(Pass::Trial, 1003);
+        assert_eq!(breaker.enter_at(1003), Some(Pass::Usual));
+        assert!(!breaker.failed_at(Pass::Usual, 1003));
+    }
+
+    #[test]
+    fn a_trial_that_fails_doubles_the_time() {
+        let breaker = open(1);
+        let mut now = 1001;
+        for seconds in [2, 4, 8, 16, 32, 32] {
+            assert_eq!(breaker.enter_at(now), Some(Pass::Trial));
+            breaker.failed_at(Pass::Trial, now);
+            assert_eq!(breaker.enter_at(now + seconds * 1000 - 1), None);
+            now += seconds * 1000;
+        }
+    }
+
+    #[test]
+    fn a_trial_without_an_end_does_not_hold_it_open_for_ever() {
+        let breaker = open(1);
+        assert_eq!(breaker.enter_at(1001), Some(Pass::Trial));
+        assert_eq!(breaker.enter_at(2000), None);
+        assert_eq!(breaker.enter_at(2001), Some(Pass::Trial));
+    }
+}

@@ -1,0 +1,224 @@
+//! The configuration of an upstream.
+
+mod gateway;
+mod health;
+mod key;
+mod route;
+
+use std::{path::PathBuf, time::Duration};
+
+use http::Uri;
+use jiff::fmt::serde::unsigned_duration::friendly::compact::required as duration;
+use serde::{Deserialize, Serialize};
+
+pub use self::{
+    gateway::GatewayConfig,
+    health::HealthConfig,
+    key::Key,
+    route::{MemberConfig, RouteConfig, StickyConfig},
+};
+use crate::service::Invalid;
+
+/// A server that has models: vLLM, llama.cpp, Ollama, OpenAI and the like.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct UpstreamConfig {
+    /// Base of its API, with or without a trailing `/v1`.
+    pub url: String,
+    /// Key that it wants, sent as `authorization: Bearer …`. Default is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<Key>,
+    /// Variable of the environment that holds the key. Default is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key_env: Option<String>,
+    /// Whether clients' own `authorization` is passed on where there is no key. Default is false.
+    #[serde(default)]
+    pub forward_authorization: bool,
+    /// Whether to speak HTTP/2 without TLS; with TLS both sides agree by themselves. Default is
+    /// false.
+    #[serde(default)]
+    pub http2: bool,
+    /// Certificates, PEM, that its certificate may be signed by, beside the system's. Default is
+    /// none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca_file: Option<PathBuf>,
+    /// Most connections; further requests wait for one. Default is 256.
+    #[serde(default = "default_max_connections")]
+    pub max_connections: usize,
+    /// Longest wait for a connection, new or used before. Default is 5 s.
+    #[serde(with = "duration", default = "default_connect_timeout")]
+    pub connect_timeout: Duration,
+    /// Longest wait for an answer once the request is on its way; one that is no stream begins
+    /// when it is whole. Default is 5 minutes.
+    #[serde(with = "duration", default = "default_first_byte_timeout")]
+    pub first_byte_timeout: Duration,
+    /// Longest silence in the middle of an answer. Default is 1 minute.
+    #[serde(with = "duration", default = "default_between_bytes_timeout")]
+    pub between_bytes_timeout: Duration,
+    /// Longest time of a request, from its beginning to the last byte of the answer. Default is
+    /// 10 minutes, as that of OpenAI's clients.
+    #[serde(with = "duration", default = "default_request_timeout")]
+    pub request_timeout: Duration,
+    /// How long a connection is kept that nobody uses: less than the upstream keeps it, which is
+    /// 5 s with uvicorn and 75 s with nginx. Default is 4 s.
+    #[serde(with = "duration", default = "default_idle_timeout")]
+    pub idle_timeout: Duration,
+    /// Whether the models that it lists can be used by their names. Default is true.
+    #[serde(default = "default_discover")]
+    pub discover: bool,
+    /// How it is found out whether it is well.
+    #[serde(default)]
+    pub health: HealthConfig,
+}
+
+impl UpstreamConfig {
+    /// Fields of text that hold no secret.
+    pub const SHOWN: [&str; 9] = [
+        "url",
+        "key_env",
+        "ca_file",
+        "connect_timeout",
+        "first_byte_timeout",
+        "between_bytes_timeout",
+        "request_timeout",
+        "idle_timeout",
+        "path",
+    ];
+
+    /// An upstream with everything else by default.
+    pub fn new(url: impl Into<String>) -> Self {
+        Self {
+            url: url.into(),
+            key: None,
+            key_env: None,
+            forward_authorization: false,
+            http2: false,
+            ca_file: None,
+            max_connections: default_max_connections(),
+            connect_timeout: default_connect_timeout(),
+            first_byte_timeout: default_first_byte_timeout(),
+            between_bytes_timeout: default_between_bytes_timeout(),
+            request_timeout: default_request_timeout(),
+            idle_timeout: default_idle_timeout(),
+            discover: default_discover(),
+            health: HealthConfig::default(),
+        }
+    }
+
+    /// Checks what the types cannot say.
+    pub(crate) fn validate(&self, name: &str) -> Result<(), Invalid> {
+        let field = |key: &str| format!("upstreams.{name}.{key}");
+        let allowed_name = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+        if !(1..=64).contains(&name.len()) || !name.chars().all(allowed_name) {
+            let allowed = "names of 1 to 64 letters, digits, `-`, `_` and `.`";
+            return Err(Invalid::new("upstreams", name, allowed));
+        }
+        if self.base().is_none() {
+            let allowed = "http:// or https://, a host, a path without query";
+            return Err(Invalid::new(field("url"), &self.url, allowed));
+        }
+        if self.key.is_some() && self.key_env.is_some() {
+            return Err(Invalid::new(field("key_env"), "", "`key` or `key_env`, not both"));
+        }
+        if self.key.as_ref().is_some_and(|key| !key.can_be_sent()) {
+            return Err(Invalid::new(field("key"), "(set)", "visible characters"));
+        }
+        if !(1..=65_536).contains(&self.max_connections) {
+            let value = self.max_connections;
+            return Err(Invalid::new(field("max_connections"), value, "1 to 65536"));
+        }
+        let timeouts = [
+            ("connect_timeout", self.connect_timeout),
+            ("first_byte_timeout", self.first_byte_timeout),
+            ("between_bytes_timeout", self.between_bytes_timeout),
+            ("request_timeout", self.request_timeout),
+            ("idle_timeout", self.idle_timeout),
+        ];
+        for (key, value) in timeouts {
+            within(field(key), value, Duration::from_millis(1), Duration::from_hours(24))?;
+        }
+        self.health.validate(name)
+    }
+
+    /// The API's base with its `/v1`, and without a slash at the end.
+    pub(crate) fn base(&self) -> Option<String> {
+        let base = self.url.trim_end_matches('/');
+        let uri: Uri = base.parse().ok()?;
+        let known = matches!(uri.scheme_str(), Some("http" | "https"));
+        let plain = uri.query().is_none()
+            && uri.authority().is_some_and(|authority| !authority.as_str().contains('@'));
+        if !known || !plain || uri.host().is_none_or(str::is_empty) {
+            return None;
+        }
+        let with_version = base.rsplit('/').next().is_some_and(|last| last == "v1");
+        Some(if with_version { base.to_owned() } else { format!("{base}/v1") })
+    }
+}
+
+/// Refuses a time out of its bounds.
+fn within(field: String, value: Duration, least: Duration, most: Duration) -> Result<(), Invalid> {
+    if (least..=most).contains(&value) {
+        return Ok(());
+    }
+    Err(Invalid::new(field, format!("{value:?}"), format!("{least:?} to {most:?}")))
+}
+
+fn default_max_connections() -> usize {
+    256
+}
+
+fn default_connect_timeout() -> Duration {
+    Duration::from_secs(5)
+}
+
+fn default_first_byte_timeout() -> Duration {
+    Duration::from_mins(5)
+}
+
+fn default_between_bytes_timeout() -> Duration {
+    Duration::from_mins(1)
+}
+
+fn default_request_timeout() -> Duration {
+    Duration::from_mins(10)
+}
+
+fn default_idle_timeout() -> Duration {
+    Duration::from_secs(4)
+}
+
+fn default_discover() -> bool {
+    true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_base_has_its_version_once() {
+        let base = |url: &str| UpstreamConfig::new(url).base();
+        for url in ["http://a:1", "http://a:1/", "http://a:1/v1", "http://a:1/v1/"] {
+            assert_eq!(base(url).as_deref(), Some("http://a:1/v1"), "{url}");
+        }
+        assert_eq!(base("https://a/api").as_deref(), Some("https://a/api/v1"));
+        for url in ["", "a:1", "ftp://a", "http://", "http://a/?b=c", "http://user:word@a/"] {
+            assert_eq!(base(url), None, "{url}");
+        }
+    }
+
+    #[test]
+    fn what_is_out_of_bounds_is_named() {
+        let bad = |config: &UpstreamConfig| config.validate("a").expect_err("bad").field;
+        let good = UpstreamConfig::new("http://a");
+        assert_eq!(good.validate("a"), Ok(()));
+        assert_eq!(good.validate("a b").expect_err("bad").field, "upstreams");
+        let config = UpstreamConfig { max_connections: 0, ..good.clone() };
+        assert_eq!(bad(&config), "upstreams.a.max_connections");
+        let config = UpstreamConfig { idle_timeout: Duration::ZERO, ..good.clone() };
+        assert_eq!(bad(&config), "upstreams.a.idle_timeout");
+        let key = Some(Key::from("k".to_owned()));
+        let config = UpstreamConfig { key, key_env: Some("K".to_owned()), ..good };
+        assert_eq!(bad(&config), "upstreams.a.key_env");
+    }
+}

@@ -1,0 +1,54 @@
+//! The configuration of health checks.
+
+use std::time::Duration;
+
+use jiff::fmt::serde::unsigned_duration::friendly::compact::required as duration;
+use serde::{Deserialize, Serialize};
+
+use super::within;
+use crate::service::Invalid;
+
+/// How it is found out whether an upstream is well: any answer below 500 says so.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct HealthConfig {
+    /// Time from one check to the next. Default is 5 s.
+    #[serde(with = "duration")]
+    pub interval: Duration,
+    /// Longest time of a check. Default is 2 s.
+    #[serde(with = "duration")]
+    pub timeout: Duration,
+    /// What is asked for, below the base. Default is `/models`, which also says what models there
+    /// are.
+    pub path: String,
+    /// Failed checks in a row that make it unwell; one that succeeds makes it well. Default is 2.
+    pub failures: u32,
+}
+
+impl HealthConfig {
+    pub(super) fn validate(&self, name: &str) -> Result<(), Invalid> {
+        let field = |key: &str| format!("upstreams.{name}.health.{key}");
+        let (least, most) = (Duration::from_millis(10), Duration::from_hours(1));
+        within(field("interval"), self.interval, least, most)?;
+        within(field("timeout"), self.timeout, least, most)?;
+        let sound = self.path.starts_with('/') && self.path.parse::<http::Uri>().is_ok();
+        if !sound {
+            return Err(Invalid::new(field("path"), &self.path, "a path that begins with `/`"));
+        }
+        if !(1..=100).contains(&self.failures) {
+            return Err(Invalid::new(field("failures"), self.failures, "1 to 100"));
+        }
+        Ok(())
+    }
+}
+
+impl Default for HealthConfig {
+    fn default() -> Self {
+        Self {
+            interval: Duration::from_secs(5),
+            timeout: Duration::from_secs(2),
+            path: "/models".to_owned(),
+            failures: 2,
+        }
+    }
+}

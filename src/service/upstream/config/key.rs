@@ -1,0 +1,59 @@
+//! A secret that an upstream wants, never shown.
+
+use std::fmt;
+
+use http::HeaderValue;
+use serde::{Deserialize, Serialize, Serializer};
+
+/// Key of an upstream. Neither `Debug` nor `Serialize` shows it.
+#[derive(Clone, Deserialize, Eq, PartialEq)]
+#[serde(from = "String")]
+pub struct Key(String);
+
+impl Key {
+    /// Whether a header can hold it.
+    pub fn can_be_sent(&self) -> bool {
+        self.header().is_some()
+    }
+
+    /// `authorization` with this key, marked as secret; none where it cannot be sent.
+    pub(crate) fn header(&self) -> Option<HeaderValue> {
+        let mut value = HeaderValue::from_str(&format!("Bearer {}", self.0)).ok()?;
+        value.set_sensitive(true);
+        Some(value).filter(|_| !self.0.is_empty())
+    }
+}
+
+impl From<String> for Key {
+    fn from(key: String) -> Self {
+        Self(key)
+    }
+}
+
+impl fmt::Debug for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("(set)")
+    }
+}
+
+impl Serialize for Key {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str("(set)")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_not_shown() {
+        let key = Key::from("hunter2".to_owned());
+        let header = key.header().expect("it can be sent");
+        assert_eq!(header, "Bearer hunter2");
+        let shown = format!("{key:?} {header:?} {}", serde_json::to_string(&key).expect("JSON"));
+        assert!(!shown.contains("hunter2"), "{shown}");
+        assert_eq!(Key::from("a\nb".to_owned()).header(), None);
+        assert_eq!(Key::from(String::new()).header(), None);
+    }
+}

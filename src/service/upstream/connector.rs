@@ -1,0 +1,154 @@
+//! Connections to an upstream: bounded, without Nagle's algorithm, counted.
+
+use std::{
+    io,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
+    },
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use http::Uri;
+use hyper::rt::{Read, ReadBufCursor, Write};
+use hyper_util::{
+    client::legacy::connect::{Connected, Connection, HttpConnector},
+    rt::TokioIo,
+};
+use tokio::{
+    net::TcpStream,
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time,
+};
+use tower_service::Service;
+
+use super::{UpstreamConfig, meters::PoolMeters};
+
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// Opens connections, as many at a time as may be.
+#[derive(Clone)]
+pub(super) struct Connector {
+    tcp: HttpConnector,
+    places: Arc<Semaphore>,
+    timeout: Duration,
+    count: Arc<AtomicUsize>,
+    meters: PoolMeters,
+}
+
+/// A connection, which gives its place back when it is closed.
+pub(super) struct Tracked {
+    tcp: TokioIo<TcpStream>,
+    used: Used,
+    _open: Open,
+}
+
+/// Whether a connection has carried a request before.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Used(Arc<AtomicBool>);
+
+struct Open {
+    count: Arc<AtomicUsize>,
+    meters: PoolMeters,
+    _place: OwnedSemaphorePermit,
+}
+
+impl Connector {
+    pub(super) fn new(config: &UpstreamConfig, meters: PoolMeters) -> Self {
+        let mut tcp = HttpConnector::new();
+        tcp.enforce_http(false);
+        // A token is a packet of its own, and must not wait for the one before to be confirmed.
+        tcp.set_nodelay(true);
+        let places = Arc::new(Semaphore::new(config.max_connections));
+        let count = Arc::new(AtomicUsize::new(0));
+        Self { tcp, places, timeout: config.connect_timeout, count, meters }
+    }
+}
+
+impl Used {
+    /// Notes a request; whether there was one before.
+    pub(super) fn again(&self) -> bool {
+        self.0.swap(true, Relaxed)
+    }
+}
+
+impl Service<Uri> for Connector {
+    type Response = Tracked;
+    type Error = BoxError;
+    type Future = Pin<Box<dyn Future<Output = Result<Tracked, BoxError>> + Send>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        self.tcp.poll_ready(context).map_err(Into::into)
+    }
+
+    fn call(&mut self, uri: Uri) -> Self::Future {
+        let Self { mut tcp, places, timeout, count, meters } = self.clone();
+        Box::pin(async move {
+            // The pool goes on with this in a task of its own where a used connection is free
+            // first: that must have an end.
+            let (place, tcp) = time::timeout(timeout, async {
+                let place = places.acquire_owned().await?;
+                Ok::<_, BoxError>((place, tcp.call(uri).await?))
+            })
+            .await??;
+            meters.opened.increment(1);
+            meters.open.set((count.fetch_add(1, Relaxed) + 1) as f64);
+            let open = Open { count, meters, _place: place };
+            Ok(Tracked { tcp, used: Used::default(), _open: open })
+        })
+    }
+}
+
+impl Connection for Tracked {
+    fn connected(&self) -> Connected {
+        self.tcp.connected().extra(self.used.clone())
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.meters.open.set((self.count.fetch_sub(1, Relaxed) - 1) as f64);
+    }
+}
+
+impl Read for Tracked {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: ReadBufCursor<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.tcp).poll_read(context, buffer)
+    }
+}
+
+impl Write for Tracked {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.tcp).poll_write(context, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.tcp).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.tcp).poll_shutdown(context)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.tcp.is_write_vectored()
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.tcp).poll_write_vectored(context, slices)
+    }
+}

@@ -1,0 +1,141 @@
+//! The body of a request to an upstream, which tells how far it has gone.
+
+use std::{
+    convert::Infallible,
+    pin::Pin,
+    sync::{
+        Arc, OnceLock,
+        atomic::{
+            AtomicU8,
+            Ordering::{AcqRel, Acquire},
+        },
+    },
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use tokio::{sync::Notify, time::Instant};
+
+/// The body: pieces, so that a renamed model does not copy it.
+#[derive(Debug)]
+pub(super) struct Content {
+    pieces: [Bytes; 3],
+    next: usize,
+    progress: Arc<Progress>,
+}
+
+/// How far a request has gone.
+#[derive(Debug, Default)]
+pub(super) struct Progress {
+    stage: AtomicU8,
+    departed: OnceLock<Instant>,
+    moved: Notify,
+}
+
+/// The connection has asked for the body: from here on the upstream may have seen something.
+const DEPARTED: u8 = 1;
+/// The connection has all of it.
+const SENT: u8 = 2;
+
+impl Content {
+    pub(super) fn new(pieces: [Bytes; 3], progress: Arc<Progress>) -> Self {
+        Self { pieces, next: 0, progress }
+    }
+
+    /// Nothing, of which nobody wants to know how far it has gone.
+    pub(super) fn empty() -> Self {
+        Self::new(Default::default(), Arc::default())
+    }
+
+    fn left(&self) -> &[Bytes] {
+        &self.pieces[self.next..]
+    }
+}
+
+impl Progress {
+    /// Whether the upstream may have seen something of the request.
+    pub(super) fn has_departed(&self) -> bool {
+        self.stage.load(Acquire) >= DEPARTED
+    }
+
+    /// When that was.
+    pub(super) fn departed_at(&self) -> Option<Instant> {
+        self.departed.get().copied()
+    }
+
+    /// Waits until the request has a connection.
+    pub(super) async fn departed(&self) {
+        self.reached(DEPARTED).await;
+    }
+
+    /// Waits until the connection has all of it.
+    pub(super) async fn sent(&self) {
+        self.reached(SENT).await;
+    }
+
+    async fn reached(&self, stage: u8) {
+        // One waits at a time, so that a notice that came before is not lost.
+        while self.stage.load(Acquire) < stage {
+            self.moved.notified().await;
+        }
+    }
+
+    fn advance(&self, stage: u8) {
+        self.departed.get_or_init(Instant::now);
+        if self.stage.fetch_max(stage, AcqRel) < stage {
+            self.moved.notify_one();
+        }
+    }
+}
+
+impl Body for Content {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        let skipped = self.left().iter().take_while(|piece| piece.is_empty()).count();
+        let place = self.next + skipped;
+        let piece = self.pieces.get_mut(place).map(std::mem::take);
+        self.next = (place + 1).min(self.pieces.len());
+        let stage = if self.is_end_stream() { SENT } else { DEPARTED };
+        self.progress.advance(stage);
+        Poll::Ready(piece.map(|piece| Ok(Frame::data(piece))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.left().iter().all(Bytes::is_empty)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.left().iter().map(|piece| piece.len() as u64).sum())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::BodyExt as _;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn it_tells_when_it_departed_and_when_it_is_sent() {
+        let progress = Arc::new(Progress::default());
+        let pieces = ["a", "", "bc"].map(|piece| Bytes::from_static(piece.as_bytes()));
+        let mut content = Content::new(pieces, Arc::clone(&progress));
+        assert_eq!(content.size_hint().exact(), Some(3));
+        assert!(!progress.has_departed());
+        let frame = content.frame().await.expect("a frame").expect("no error");
+        assert_eq!(frame.into_data().expect("data"), "a");
+        progress.departed().await;
+        assert!(!content.is_end_stream());
+        let frame = content.frame().await.expect("a frame").expect("no error");
+        assert_eq!(frame.into_data().expect("data"), "bc");
+        progress.sent().await;
+        assert!(content.is_end_stream());
+        assert!(content.frame().await.is_none());
+    }
+}

@@ -1,0 +1,118 @@
+//! Server-sent events in a stream of bytes: which of them are whole.
+//!
+//! What is passed on ends with an event, so that a stream that breaks off can be ended with one of
+//! our own, and nobody decodes half a character.
+
+use bytes::{Bytes, BytesMut};
+use memchr::memmem;
+
+/// Keeps the beginning of an event until its end is there.
+#[derive(Debug, Default)]
+pub(super) struct Events {
+    held: BytesMut,
+    /// An event was too long to be kept: bytes are passed on as they come.
+    is_raw: bool,
+}
+
+impl Events {
+    /// Longest event that is kept back.
+    const LONGEST: usize = 1 << 20;
+
+    /// Takes in bytes, and gives those that can be passed on; mostly they are the same.
+    pub(super) fn take(&mut self, bytes: Bytes) -> Bytes {
+        if self.is_raw {
+            return bytes;
+        }
+        if self.held.is_empty() {
+            let end = last_end(&bytes);
+            if end < bytes.len() {
+                self.held.extend_from_slice(&bytes[end..]);
+            }
+            return self.bounded(bytes.slice(..end));
+        }
+        // An end may lie over the border.
+        let from = self.held.len().saturating_sub(3);
+        self.held.extend_from_slice(&bytes);
+        let end = match last_end(&self.held[from..]) {
+            0 => 0,
+            end => from + end,
+        };
+        let whole = self.held.split_to(end).freeze();
+        self.bounded(whole)
+    }
+
+    /// The rest, where the stream has ended in good order.
+    pub(super) fn rest(&mut self) -> Bytes {
+        self.held.split().freeze()
+    }
+
+    fn bounded(&mut self, whole: Bytes) -> Bytes {
+        if self.held.len() <= Self::LONGEST {
+            return whole;
+        }
+        self.is_raw = true;
+        let mut all = BytesMut::from(whole);
+        all.extend_from_slice(&self.rest());
+        all.freeze()
+    }
+}
+
+/// Where the last whole event ends; 0 where there is none.
+fn last_end(bytes: &[u8]) -> usize {
+    if bytes.ends_with(b"\n\n") {
+        return bytes.len();
+    }
+    let ends = [&b"\n\n"[..], b"\r\n\r\n"];
+    let found = ends.iter().filter_map(|end| Some(memmem::rfind(bytes, end)? + end.len()));
+    found.max().unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const STREAM: &str = "data: {\"x\":\"äöü 🔥 水\"}\n\n: ping\n\ndata: a\r\n\r\ndata: [DONE]\n\n";
+
+    #[test]
+    fn whole_events_are_passed_on_as_they_are() {
+        let mut events = Events::default();
+        let bytes = Bytes::from_static(STREAM.as_bytes());
+        let passed = events.take(bytes.clone());
+        assert_eq!(passed.as_ptr(), bytes.as_ptr(), "not copied");
+        assert_eq!(passed, bytes);
+    }
+
+    #[test]
+    fn wherever_it_is_cut_events_come_whole_and_unchanged() {
+        for piece in 1..STREAM.len() {
+            let mut events = Events::default();
+            let mut passed = Vec::new();
+            for bytes in STREAM.as_bytes().chunks(piece) {
+                let whole = events.take(Bytes::copy_from_slice(bytes));
+                assert!(whole.is_empty() || whole.ends_with(b"\n"), "{whole:?}");
+                assert!(std::str::from_utf8(&whole).is_ok(), "{whole:?}");
+                passed.extend_from_slice(&whole);
+            }
+            assert_eq!(passed, STREAM.as_bytes(), "{piece}");
+            assert!(events.rest().is_empty());
+        }
+    }
+
+    #[test]
+    fn what_breaks_off_is_kept_back() {
+        let mut events = Events::default();
+        assert_eq!(events.take(Bytes::from_static(b"data: a\n\ndata: {\"b")), "data: a\n\n");
+        assert_eq!(events.take(Bytes::from_static(b"\"")), "");
+        assert_eq!(events.rest(), "data: {\"b\"");
+    }
+
+    #[test]
+    fn an_event_without_end_is_passed_on_in_the_end() {
+        let mut events = Events::default();
+        let long = Bytes::from(vec![b'x'; Events::LONGEST]);
+        assert_eq!(events.take(long.clone()), "");
+        let passed = events.take(Bytes::from_static(b"yz"));
+        assert_eq!(passed.len(), Events::LONGEST + 2);
+        assert_eq!(events.take(Bytes::from_static(b"z")), "z");
+    }
+}

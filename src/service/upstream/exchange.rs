@@ -1,0 +1,234 @@
+//! A request, from its model's name to an answer: who is asked, and who else if that fails.
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use http::HeaderMap;
+use tokio::time::{self, Instant};
+use twox_hash::XxHash3_64;
+
+use super::{
+    Answer, Document, Endpoint, Route, Settings, StickyConfig, Upstreams,
+    attempt::{Task, attempt},
+    balance::{Asked, Choice},
+    failure::{Cause, Failure},
+    headers,
+};
+use crate::service::error::ApiError;
+
+/// A request that is to be passed on.
+pub(crate) struct Exchange<'a> {
+    pub(crate) route: &'a Route,
+    pub(crate) endpoint: Endpoint,
+    /// The client's headers.
+    pub(crate) headers: &'a HeaderMap,
+    pub(crate) document: &'a Document,
+    pub(crate) started: Instant,
+}
+
+/// An answer, and the time that upstreams had the request.
+pub(crate) struct Exchanged {
+    pub(crate) answer: Answer,
+    pub(crate) upstream_time: Duration,
+}
+
+/// What goes on while a request is passed on.
+struct Course<'a> {
+    settings: Arc<Settings>,
+    route: &'a Route,
+    task: Task<'a>,
+    asked: Asked,
+    key: Option<u64>,
+    upstream_time: Duration,
+}
+
+impl Upstreams {
+    /// Passes a request on until an upstream answers, or none is left to ask.
+    pub(crate) async fn exchange(&self, exchange: Exchange<'_>) -> Result<Exchanged, ApiError> {
+        let Exchange { route, endpoint, headers, document, started } = exchange;
+        let settings = self.settings();
+        settings.budget.deposit();
+        let key = route.key(headers, document);
+        let headers = &headers::of_request(headers);
+        let task = Task { endpoint, headers, document, started };
+        let (asked, upstream_time) = (Asked::default(), Duration::ZERO);
+        let mut course = Course { settings, route, task, asked, key, upstream_time };
+        let result = course.run().await;
+        let upstream_time = course.upstream_time;
+        match result {
+            Ok(answer) => Ok(Exchanged { answer, upstream_time }),
+            Err(Refusal::Answer(answer)) => Ok(Exchanged { answer: *answer, upstream_time }),
+            Err(Refusal::Error(error, kind)) => {
+                route.meters.of(endpoint).failed(started.elapsed(), kind);
+                Err(error)
+            }
+        }
+    }
+}
+
+/// What the client gets where nobody could answer.
+enum Refusal {
+    /// What an upstream said.
+    Answer(Box<Answer>),
+    /// What we say, and its kind in metrics.
+    Error(ApiError, &'static str),
+}
+
+impl Course<'_> {
+    async fn run(&mut self) -> Result<Answer, Refusal> {
+        let mut tries = 0;
+        loop {
+            let Some(choice) = self.route.choose(self.asked, self.key) else {
+                return Err(self.nobody());
+            };
+            let failure = match self.ask(choice, tries == 0).await {
+                Ok(answer) => return Ok(answer),
+                Err(failure) => failure,
+            };
+            let upstream = failure.upstream.name();
+            tracing::debug!(upstream, cause = %failure.cause, "an attempt failed");
+            let again = tries < self.settings.config.retries
+                && failure.may_retry(self.task.document.is_stored());
+            let Some(wait) = self.wait(&failure, tries).filter(|_| again) else {
+                return Err(failure.into());
+            };
+            if failure.departed && !self.settings.budget.withdraw() {
+                self.route.meters.not_retried();
+                return Err(failure.into());
+            }
+            self.route.meters.retried(&failure.cause);
+            tries += 1;
+            time::sleep(wait).await;
+        }
+    }
+
+    /// How long to wait before the next try; none where that would be too long.
+    fn wait(&self, failure: &Failure, tries: u32) -> Option<Duration> {
+        let config = &self.settings.config;
+        let others = self.route.has_another(self.asked);
+        let most = config.backoff.saturating_mul(1 << tries);
+        // Full jitter: who failed together does not come again together.
+        let jitter = most.mul_f64(fastrand::f64());
+        match &failure.cause {
+            // It never got anywhere, and somebody else is there.
+            Cause::Connect(_) | Cause::Unauthorized if others => Some(Duration::ZERO),
+            Cause::Unauthorized => None,
+            Cause::Status(answer) if !others => match headers::retry_after(&answer.headers) {
+                Some(asked) if asked > config.longest_wait => None,
+                Some(asked) => Some(asked + jitter),
+                None => Some(jitter),
+            },
+            _ => Some(jitter),
+        }
+    }
+
+    /// Asks the one that was chosen, and a second one if that takes too long and it is the first
+    /// try.
+    async fn ask(&mut self, choice: Choice<'_>, first: bool) -> Result<Answer, Failure> {
+        self.asked.add(&choice);
+        let attempt = |choice: Choice<'_>| {
+            let name: Option<Bytes> = choice.member.name.clone();
+            let task = &self.task;
+            async move { attempt(task, choice.busy, name.as_ref()).await }
+        };
+        let hedge = self.route.hedge_after.filter(|_| first);
+        let result = match hedge {
+            None => attempt(choice).await,
+            Some(after) => {
+                let mut one = Box::pin(attempt(choice));
+                let early = tokio::select! {
+                    biased;
+                    // Cancel-safe: it is gone on with below.
+                    result = &mut one => Some(result),
+                    () = time::sleep(after) => None,
+                };
+                match early {
+                    Some(result) => result,
+                    None => match self.second() {
+                        None => one.await,
+                        Some(choice) => {
+                            let mut asked = self.asked;
+                            asked.add(&choice);
+                            let other = Box::pin(attempt(choice));
+                            let result = first_answer(one, other).await;
+                            self.asked = asked;
+                            result
+                        }
+                    },
+                }
+            }
+        };
+        self.upstream_time += match &result {
+            Ok(answer) => answer.upstream_time,
+            Err(failure) => failure.upstream_time,
+        };
+        result
+    }
+
+    /// A second upstream for a request that takes long, if there is one and the budget allows it.
+    fn second(&self) -> Option<Choice<'_>> {
+        if self.task.document.is_stored() {
+            return None;
+        }
+        let choice = self.route.choose_another(self.asked)?;
+        if !self.settings.budget.withdraw() {
+            self.route.meters.not_retried();
+            return None;
+        }
+        self.route.meters.hedged();
+        Some(choice)
+    }
+
+    /// All breakers are open.
+    fn nobody(&self) -> Refusal {
+        let back = self.route.back_in().max(Duration::from_millis(1));
+        let message = "no upstream of this model is available";
+        let error = ApiError::overloaded(message).retry_after(back);
+        Refusal::Error(error, "unavailable")
+    }
+}
+
+/// The answer that comes first, or the failure that comes last. The other one is dropped.
+async fn first_answer(
+    mut one: impl Future<Output = Result<Answer, Failure>> + Unpin,
+    mut other: impl Future<Output = Result<Answer, Failure>> + Unpin,
+) -> Result<Answer, Failure> {
+    tokio::select! {
+        // Cancel-safe: the one that goes on is awaited, or dropped on purpose.
+        result = &mut one => match result {
+            Ok(answer) => Ok(answer),
+            Err(_) => other.await,
+        },
+        result = &mut other => match result {
+            Ok(answer) => Ok(answer),
+            Err(_) => one.await,
+        },
+    }
+}
+
+impl Route {
+    /// What requests have in common that go to the same upstream.
+    fn key(&self, headers: &HeaderMap, document: &Document) -> Option<u64> {
+        match self.sticky.as_ref()? {
+            StickyConfig::Header(name) => Some(XxHash3_64::oneshot(headers.get(name)?.as_bytes())),
+            StickyConfig::Prefix(most) => {
+                let prefix = document.prefix(*most);
+                (!prefix.is_empty()).then(|| XxHash3_64::oneshot(prefix))
+            }
+        }
+    }
+}
+
+impl From<Failure> for Refusal {
+    fn from(failure: Failure) -> Self {
+        let (upstream, status) = (failure.upstream.name(), failure.cause.status());
+        tracing::info!(upstream, cause = %failure.cause, "a request failed");
+        match failure.cause {
+            Cause::Status(answer) => Self::Answer(answer),
+            cause => {
+                let kind = cause.outcome();
+                Self::Error(ApiError::upstream(status, kind, cause.told()), kind)
+            }
+        }
+    }
+}

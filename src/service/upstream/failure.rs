@@ -1,0 +1,105 @@
+//! Why an upstream did not answer.
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use http::StatusCode;
+
+use super::{Answer, Upstream};
+
+/// An attempt that failed.
+pub(super) struct Failure {
+    pub(super) cause: Cause,
+    pub(super) upstream: Arc<Upstream>,
+    /// Whether the upstream may have seen the request.
+    pub(super) departed: bool,
+    /// Time that the upstream had it.
+    pub(super) upstream_time: Duration,
+}
+
+/// What went wrong.
+pub(super) enum Cause {
+    /// No connection: refused, no such host, TLS.
+    Connect(String),
+    /// No connection in time.
+    ConnectTimeout,
+    /// No answer in time.
+    Timeout,
+    /// The connection ended before the answer was there.
+    Broken(String),
+    /// It answered, with a status that says that it cannot.
+    Status(Box<Answer>),
+    /// It does not take the key that is configured here.
+    Unauthorized,
+}
+
+impl Failure {
+    /// Whether asking again may help, and leaves nothing behind twice.
+    pub(super) fn may_retry(&self, stored: bool) -> bool {
+        match &self.cause {
+            // It has not seen it, or has said that it did nothing.
+            Cause::Connect(_) | Cause::ConnectTimeout | Cause::Unauthorized => true,
+            Cause::Status(answer) if answer.status == StatusCode::TOO_MANY_REQUESTS => true,
+            Cause::Timeout | Cause::Broken(_) | Cause::Status(_) => !stored || !self.departed,
+        }
+    }
+}
+
+impl Cause {
+    /// Whether it is the upstream's fault, so that its breaker counts it.
+    pub(super) fn is_fault(&self) -> bool {
+        match self {
+            Self::Connect(_) | Self::ConnectTimeout | Self::Timeout | Self::Broken(_) => true,
+            Self::Status(answer) => answer.status.is_server_error(),
+            Self::Unauthorized => false,
+        }
+    }
+
+    /// What the client is told: no addresses.
+    pub(super) fn told(&self) -> &'static str {
+        match self {
+            Self::Connect(_) => "the upstream cannot be reached",
+            Self::ConnectTimeout => "the upstream has no connection free in time",
+            Self::Timeout => "the upstream does not answer in time",
+            Self::Broken(_) => "the upstream broke the connection",
+            Self::Status(_) => "the upstream failed",
+            Self::Unauthorized => "the upstream refuses the server's key",
+        }
+    }
+
+    /// The status of an answer that says so.
+    pub(super) fn status(&self) -> StatusCode {
+        match self {
+            Self::ConnectTimeout | Self::Timeout => StatusCode::GATEWAY_TIMEOUT,
+            Self::Status(answer) => answer.status,
+            Self::Connect(_) | Self::Broken(_) | Self::Unauthorized => StatusCode::BAD_GATEWAY,
+        }
+    }
+
+    /// Its name in metrics.
+    pub(super) fn outcome(&self) -> &'static str {
+        match self {
+            Self::Connect(_) => "connect",
+            Self::ConnectTimeout => "connect_timeout",
+            Self::Timeout => "timeout",
+            Self::Broken(_) => "broken",
+            Self::Status(answer) if answer.status == StatusCode::TOO_MANY_REQUESTS => {
+                "rate_limited"
+            }
+            Self::Status(_) => "server_error",
+            Self::Unauthorized => "unauthorized",
+        }
+    }
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Connect(why) => write!(f, "cannot connect: {why}"),
+            Self::ConnectTimeout => f.write_str("no connection within connect_timeout"),
+            Self::Timeout => f.write_str("no answer in time"),
+            Self::Broken(why) => write!(f, "the connection broke: {why}"),
+            Self::Status(answer) => write!(f, "it answered {}", answer.status),
+            Self::Unauthorized => f.write_str("it does not take the configured key"),
+        }
+    }
+}

@@ -1,0 +1,142 @@
+//! Which headers are passed on, to an upstream and back.
+
+use std::time::{Duration, SystemTime};
+
+use http::{HeaderMap, HeaderName, HeaderValue, header};
+
+/// What upstreams may be told of a client's request. Cookies, keys and what the connection needs
+/// are not among it; nor is `accept-encoding`, since answers are looked into.
+const REQUEST: [HeaderName; 10] = [
+    header::ACCEPT,
+    header::CONTENT_TYPE,
+    header::USER_AGENT,
+    HeaderName::from_static("x-request-id"),
+    HeaderName::from_static("traceparent"),
+    HeaderName::from_static("tracestate"),
+    HeaderName::from_static("idempotency-key"),
+    HeaderName::from_static("openai-organization"),
+    HeaderName::from_static("openai-project"),
+    HeaderName::from_static("openai-beta"),
+];
+
+/// What belongs to the upstream's connection, or is ours to say.
+const ANSWER_WITHOUT: [HeaderName; 13] = [
+    header::CONNECTION,
+    header::CONTENT_LENGTH,
+    header::DATE,
+    header::PROXY_AUTHENTICATE,
+    header::SERVER,
+    header::SET_COOKIE,
+    header::TE,
+    header::TRAILER,
+    header::TRANSFER_ENCODING,
+    header::UPGRADE,
+    header::WWW_AUTHENTICATE,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("x-request-id"),
+];
+
+pub(super) const RETRY_AFTER_MS: HeaderName = HeaderName::from_static("retry-after-ms");
+
+/// The headers of a request to an upstream, without those of the upstream's own.
+pub(super) fn of_request(client: &HeaderMap) -> HeaderMap {
+    let mut headers = HeaderMap::with_capacity(REQUEST.len() + 2);
+    for name in REQUEST {
+        if let Some(value) = client.get(&name) {
+            headers.insert(name, value.clone());
+        }
+    }
+    headers.entry(header::CONTENT_TYPE).or_insert(HeaderValue::from_static("application/json"));
+    headers
+}
+
+/// Takes out what is not passed back.
+pub(super) fn clean(answer: &mut HeaderMap) {
+    // What the upstream names in `connection` is its connection's too.
+    let named: Vec<HeaderName> = answer
+        .get_all(header::CONNECTION)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .filter_map(|name| name.trim().parse().ok())
+        .collect();
+    for name in ANSWER_WITHOUT.iter().chain(&named) {
+        answer.remove(name);
+    }
+}
+
+/// How long an upstream asks to be left alone.
+pub(super) fn retry_after(answer: &HeaderMap) -> Option<Duration> {
+    let text = |name: HeaderName| answer.get(name)?.to_str().ok();
+    let millis = text(RETRY_AFTER_MS).and_then(|text| text.trim().parse::<f64>().ok());
+    if let Some(millis) = millis {
+        return Duration::try_from_secs_f64(millis / 1000.0).ok();
+    }
+    let text = text(header::RETRY_AFTER)?.trim();
+    if let Ok(seconds) = text.parse() {
+        return Duration::try_from_secs_f64(seconds).ok();
+    }
+    let date = httpdate::parse_http_date(text).ok()?;
+    Some(date.duration_since(SystemTime::now()).unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn map(headers: &[(&'static str, &str)]) -> HeaderMap {
+        let pair = |(name, value): &(&'static str, &str)| {
+            (HeaderName::from_static(name), value.parse().expect("a value"))
+        };
+        headers.iter().map(pair).collect()
+    }
+
+    #[test]
+    fn secrets_and_framing_stay_here() {
+        let client = map(&[
+            ("authorization", "Bearer mine"),
+            ("cookie", "a=b"),
+            ("content-length", "3"),
+            ("transfer-encoding", "chunked"),
+            ("accept-encoding", "gzip"),
+            ("x-request-id", "r"),
+            ("openai-beta", "x"),
+        ]);
+        let expected = map(&[
+            ("content-type", "application/json"),
+            ("x-request-id", "r"),
+            ("openai-beta", "x"),
+        ]);
+        assert_eq!(of_request(&client), expected);
+    }
+
+    #[test]
+    fn what_the_connection_names_is_not_passed_back() {
+        let mut answer = map(&[
+            ("connection", "keep-alive, x-hop"),
+            ("x-hop", "1"),
+            ("content-length", "3"),
+            ("set-cookie", "a=b"),
+            ("content-type", "text/plain"),
+            ("retry-after", "1"),
+            ("x-should-retry", "false"),
+        ]);
+        clean(&mut answer);
+        let expected =
+            [("content-type", "text/plain"), ("retry-after", "1"), ("x-should-retry", "false")];
+        assert_eq!(answer, map(&expected));
+    }
+
+    #[test]
+    fn retry_after_has_three_forms() {
+        let asked = |headers: &[(&'static str, &str)]| retry_after(&map(headers));
+        let both = [("retry-after", "3"), ("retry-after-ms", "250")];
+        assert_eq!(asked(&both), Some(Duration::from_millis(250)));
+        assert_eq!(asked(&both[..1]), Some(Duration::from_secs(3)));
+        let past = [("retry-after", "Wed, 21 Oct 2015 07:28:00 GMT")];
+        assert_eq!(asked(&past), Some(Duration::ZERO));
+        assert_eq!(asked(&[("retry-after", "soon")]), None);
+        assert_eq!(asked(&[("retry-after", "-1")]), None);
+        assert_eq!(asked(&[]), None);
+    }
+}

@@ -1,0 +1,269 @@
+//! One upstream: its connections, and how it fares.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{
+            AtomicBool, AtomicU64, AtomicUsize,
+            Ordering::{Relaxed, SeqCst},
+        },
+    },
+    time::Duration,
+};
+
+use arc_swap::ArcSwap;
+use http::{HeaderValue, Request, Uri, header};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::{
+    client::legacy::{Client, ResponseFuture},
+    rt::TokioTimer,
+};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use super::{
+    Endpoint, GatewayConfig, StartError, UpstreamConfig,
+    breaker::{Breaker, Pass, State},
+    clock,
+    connector::Connector,
+    content::Content,
+    failure::Cause,
+    health::Listed,
+    latency::Latency,
+    meters::UpstreamMeters,
+    tls,
+};
+use crate::task::Streams;
+
+/// One upstream. What changes of it is in atomics: requests take no lock of ours.
+pub(crate) struct Upstream {
+    name: String,
+    pub(super) config: UpstreamConfig,
+    client: Client<HttpsConnector<Connector>, Content>,
+    uris: [Uri; Endpoint::ALL.len()],
+    pub(super) health_uri: Uri,
+    pub(super) models_uri: Uri,
+    pub(super) authorization: Option<HeaderValue>,
+    places: Arc<Semaphore>,
+    in_flight: AtomicUsize,
+    latency: Latency,
+    breaker: Breaker,
+    /// Until when it asked to be left alone, in milliseconds of the clock.
+    rests_until: AtomicU64,
+    unwell: AtomicBool,
+    /// Whether it was checked once.
+    pub(super) checked: AtomicBool,
+    /// What it lists at `/v1/models`.
+    pub(super) listed: ArcSwap<Vec<Listed>>,
+    pub(super) meters: UpstreamMeters,
+}
+
+/// A request that is on its way to an upstream, from its choice to the last byte of the answer.
+pub(crate) struct Busy {
+    upstream: Arc<Upstream>,
+    pass: Pass,
+    /// One of as many as there may be connections, so that none waits in the pool.
+    place: Option<OwnedSemaphorePermit>,
+    /// Whether it was said what became of it.
+    is_told: bool,
+}
+
+impl Upstream {
+    /// Reads the certificates to trust, which blocks.
+    pub(super) fn new(
+        name: &str,
+        config: &UpstreamConfig,
+        gateway: &GatewayConfig,
+    ) -> Result<Self, StartError> {
+        let bad = || StartError::Url { upstream: name.to_owned(), url: config.url.clone() };
+        let base = config.base().ok_or_else(bad)?;
+        let uri = |path: &str| format!("{base}{path}").parse::<Uri>().map_err(|_| bad());
+        let [chat, completions, embeddings, rerank] = Endpoint::ALL.map(Endpoint::path);
+        let uris = [uri(chat)?, uri(completions)?, uri(embeddings)?, uri(rerank)?];
+        let meters = UpstreamMeters::new(name);
+        meters.healthy.set(1.0);
+        meters.breaker_is(State::Closed);
+        let connector = Connector::new(config, meters.pool.clone());
+        let tls = tls::config(config.ca_file.as_deref(), base.starts_with("https:"))
+            .map_err(|source| StartError::Tls { upstream: name.to_owned(), source })?;
+        let connector = HttpsConnectorBuilder::new()
+            .with_tls_config(tls)
+            .https_or_http()
+            .enable_all_versions()
+            .wrap_connector(connector);
+        let client = Client::builder(Streams)
+            .pool_timer(TokioTimer::new())
+            .pool_idle_timeout(config.idle_timeout)
+            .pool_max_idle_per_host(config.max_connections)
+            .timer(TokioTimer::new())
+            .http2_only(config.http2)
+            .build(connector);
+        Ok(Self {
+            name: name.to_owned(),
+            client,
+            uris,
+            health_uri: uri(&config.health.path)?,
+            models_uri: uri("/models")?,
+            authorization: config.key.as_ref().and_then(super::Key::header),
+            places: Arc::new(Semaphore::new(config.max_connections)),
+            in_flight: AtomicUsize::new(0),
+            latency: Latency::default(),
+            breaker: Breaker::new(gateway),
+            rests_until: AtomicU64::new(0),
+            unwell: AtomicBool::new(false),
+            checked: AtomicBool::new(false),
+            listed: ArcSwap::default(),
+            meters,
+            config: config.clone(),
+        })
+    }
+
+    /// Its name in the configuration.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub(super) fn uri(&self, endpoint: Endpoint) -> Uri {
+        self.uris[endpoint as usize].clone()
+    }
+
+    /// Sends a request, on a connection that is free or a new one.
+    pub(super) fn send(&self, mut request: Request<Content>) -> ResponseFuture {
+        if let Some(authorization) = &self.authorization {
+            request.headers_mut().insert(header::AUTHORIZATION, authorization.clone());
+        }
+        self.client.request(request)
+    }
+
+    /// Whether a request would be let through now.
+    pub(super) fn is_available(&self) -> bool {
+        self.is_well() && self.breaker.state() != State::Open && self.rests_for().is_zero()
+    }
+
+    /// Whether its health checks go well.
+    pub(super) fn is_well(&self) -> bool {
+        !self.unwell.load(Relaxed)
+    }
+
+    pub(super) fn set_well(&self, is_well: bool) {
+        if self.unwell.swap(!is_well, SeqCst) == is_well {
+            let upstream = self.name();
+            if is_well {
+                tracing::info!(upstream, "is well again");
+            } else {
+                tracing::warn!(upstream, "is unwell: its health checks fail");
+            }
+        }
+        self.meters.healthy.set(f64::from(u8::from(is_well)));
+    }
+
+    /// How long it wants to be left alone, or has to be.
+    pub(super) fn back_in(&self) -> Duration {
+        self.rests_for().max(self.breaker.opens_in())
+    }
+
+    fn rests_for(&self) -> Duration {
+        match self.rests_until.load(Relaxed) {
+            0 => Duration::ZERO,
+            until => Duration::from_millis(until.saturating_sub(clock::now())),
+        }
+    }
+
+    /// It has asked to be left alone for a while.
+    pub(super) fn rest(&self, wait: Duration) {
+        let wait = u64::try_from(wait.min(Self::LONGEST_REST).as_millis()).unwrap_or(u64::MAX);
+        self.rests_until.fetch_max(clock::now().saturating_add(wait), Relaxed);
+    }
+
+    /// Longest time that an upstream is left alone because it said so.
+    const LONGEST_REST: Duration = Duration::from_mins(2);
+
+    /// Takes a request on, unless its breaker is open.
+    pub(super) fn enter(self: &Arc<Self>) -> Option<Busy> {
+        let pass = self.breaker.enter()?;
+        let in_flight = self.in_flight.fetch_add(1, Relaxed) + 1;
+        self.meters.in_flight.set(in_flight as f64);
+        Some(Busy { upstream: Arc::clone(self), pass, place: None, is_told: false })
+    }
+
+    /// What a request more would cost here: how long it takes to answer, for each that waits.
+    /// Without a measurement, `typical` seconds.
+    pub(super) fn cost(&self, weight: f64, typical: f64) -> f64 {
+        let seconds = self.latency.seconds().unwrap_or(typical);
+        // A microsecond at least, so that who is fast is told from who is busy.
+        seconds.max(1e-6) * (self.in_flight.load(Relaxed) + 1) as f64 / weight
+    }
+
+    /// How long it takes to answer.
+    pub(super) fn seconds(&self) -> Option<f64> {
+        self.latency.seconds()
+    }
+
+    /// Keeps the gauge of the breaker right while nobody asks.
+    pub(super) fn show_breaker(&self) {
+        self.meters.breaker_is(self.breaker.state());
+    }
+}
+
+impl Busy {
+    /// What a failure counts as in the time to answer, at least.
+    const PENALTY: Duration = Duration::from_secs(1);
+
+    pub(super) fn upstream(&self) -> &Arc<Upstream> {
+        &self.upstream
+    }
+
+    /// Waits until there may be a connection for it.
+    pub(super) async fn take_place(&mut self) {
+        // Never closed.
+        self.place = Arc::clone(&self.upstream.places).acquire_owned().await.ok();
+    }
+
+    /// It answered, after this time.
+    pub(super) fn answered(&mut self, took: Duration) {
+        self.is_told = true;
+        self.upstream.latency.observe(took);
+        self.upstream.meters.answered.increment(1);
+        self.upstream.breaker.succeeded(self.pass);
+        self.pass = Pass::Usual;
+    }
+
+    /// It answered that the request is no good, which says nothing of how it fares otherwise.
+    pub(super) fn refused(&mut self, took: Duration) {
+        // A breaker that lets one request try has learned what it wanted to know.
+        match self.pass {
+            Pass::Trial => self.answered(took),
+            Pass::Usual => {
+                self.is_told = true;
+                self.upstream.meters.answered.increment(1);
+            }
+        }
+    }
+
+    /// It failed.
+    pub(super) fn failed(&mut self, cause: &Cause, took: Duration) {
+        self.is_told = true;
+        let upstream = &self.upstream;
+        upstream.meters.failed(cause);
+        if !cause.is_fault() {
+            return;
+        }
+        // What fails fast must not look fast.
+        upstream.latency.observe(took.max(Self::PENALTY));
+        if upstream.breaker.failed(self.pass) {
+            upstream.meters.opened.increment(1);
+            let upstream = upstream.name();
+            tracing::warn!(upstream, %cause, "the breaker is open: it failed too often");
+        }
+        upstream.show_breaker();
+    }
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        let in_flight = self.upstream.in_flight.fetch_sub(1, Relaxed) - 1;
+        self.upstream.meters.in_flight.set(in_flight as f64);
+        if !self.is_told {
+            self.upstream.meters.left.increment(1);
+        }
+    }
+}

@@ -1,0 +1,279 @@
+//! The body of an answer that is passed on while it comes.
+
+use std::{
+    convert::Infallible,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use axum::BoxError;
+use bytes::Bytes;
+use http::{HeaderValue, Response, header};
+use http_body::{Body, Frame, SizeHint};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use tokio::time::{Instant, Sleep};
+use tracing::Span;
+
+use super::{
+    Answer, Answered, Endpoint, Exchanged, Route, attempt::is_event_stream, events::Events,
+    failure::Cause, meters::OperationMeters, pool::Busy, usage::Usage,
+};
+use crate::service::{entrance::Admitted, error::ApiError};
+
+impl Exchanged {
+    /// The answer as it is passed on; its body keeps the place of the request until it is over.
+    pub(crate) fn pass_on(
+        self,
+        route: Arc<Route>,
+        endpoint: Endpoint,
+        started: Instant,
+        admitted: Admitted,
+    ) -> Response<axum::body::Body> {
+        let Self { answer: Answer { status, headers, content, .. }, upstream_time } = self;
+        let mut response = Response::new(axum::body::Body::empty());
+        *response.status_mut() = status;
+        *response.headers_mut() = headers;
+        let took = started.elapsed();
+        let meters = route.meters.of(endpoint);
+        meters.overhead.record(took.saturating_sub(upstream_time));
+        *response.body_mut() = match content {
+            Answered::Whole(bytes) => {
+                if status.is_success() {
+                    meters.answered(took, Usage::find(&bytes));
+                } else {
+                    meters.failed(took, status.as_str());
+                }
+                axum::body::Body::new(Held { whole: Full::new(bytes), _admitted: admitted })
+            }
+            Answered::Begun { first, rest, busy } => {
+                let is_events = is_event_stream(response.headers());
+                if is_events {
+                    meters.began(took);
+                    let headers = response.headers_mut();
+                    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+                    // nginx would keep events back until a buffer of it is full.
+                    headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
+                }
+                let notes = Notes::begin(route, endpoint, started);
+                axum::body::Body::new(Relay::new(first, rest, is_events, busy, notes, admitted))
+            }
+        };
+        response
+    }
+}
+
+/// A body that is there, with the place of its request.
+struct Held {
+    whole: Full<Bytes>,
+    _admitted: Admitted,
+}
+
+/// What is passed on, and what is noted of it. Where the client reads slowly, it is not asked for
+/// more, and so the upstream is not either.
+///
+/// Dropped before its end, it closes the connection to the upstream.
+struct Relay {
+    next: Option<Bytes>,
+    rest: Incoming,
+    /// How events are told apart; none where the answer is no stream of events.
+    events: Option<Events>,
+    busy: Busy,
+    /// When silence is over.
+    silence: Pin<Box<Sleep>>,
+    between_bytes: Duration,
+    /// When the request must be over.
+    end: Instant,
+    notes: Notes,
+    span: Span,
+    is_over: bool,
+    _admitted: Admitted,
+}
+
+/// What is measured of a request.
+struct Notes {
+    route: Arc<Route>,
+    endpoint: Endpoint,
+    started: Instant,
+    first: Instant,
+    last: Instant,
+    pieces: u64,
+    usage: Option<Usage>,
+}
+
+impl Relay {
+    fn new(
+        first: Bytes,
+        rest: Incoming,
+        is_events: bool,
+        busy: Busy,
+        notes: Notes,
+        admitted: Admitted,
+    ) -> Self {
+        let config = &busy.upstream().config;
+        let between_bytes = config.between_bytes_timeout;
+        let end = notes.started + config.request_timeout;
+        let silence = tokio::time::sleep_until(end.min(Instant::now() + between_bytes));
+        let span = tracing::debug_span!("upstream.stream", upstream = busy.upstream().name());
+        Self {
+            next: Some(first),
+            rest,
+            events: is_events.then(Events::default),
+            silence: Box::pin(silence),
+            between_bytes,
+            end,
+            busy,
+            notes,
+            span,
+            is_over: false,
+            _admitted: admitted,
+        }
+    }
+
+    /// The next bytes of the upstream, or how it ended.
+    fn poll_bytes(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Bytes, Cause>>> {
+        if let Some(first) = self.next.take() {
+            return Poll::Ready(Some(Ok(first)));
+        }
+        loop {
+            match Pin::new(&mut self.rest).poll_frame(context) {
+                Poll::Ready(None) => return Poll::Ready(None),
+                Poll::Ready(Some(Ok(frame))) => {
+                    let Ok(data) = frame.into_data() else { continue };
+                    let now = Instant::now();
+                    self.silence.as_mut().reset(self.end.min(now + self.between_bytes));
+                    self.notes.piece(now);
+                    return Poll::Ready(Some(Ok(data)));
+                }
+                Poll::Ready(Some(Err(error))) => {
+                    return Poll::Ready(Some(Err(Cause::Broken(error.to_string()))));
+                }
+                Poll::Pending => {
+                    ready!(self.silence.as_mut().poll(context));
+                    return Poll::Ready(Some(Err(Cause::Timeout)));
+                }
+            }
+        }
+    }
+
+    /// The upstream has ended in good order; what is left to pass on.
+    fn ended(&mut self) -> Option<Bytes> {
+        self.is_over = true;
+        self.notes.ended();
+        self.events.as_mut().map(Events::rest).filter(|rest| !rest.is_empty())
+    }
+
+    /// The upstream has broken off: the last event says so, where there are events.
+    fn broke(&mut self, cause: &Cause) -> Result<Bytes, BoxError> {
+        self.is_over = true;
+        let took = self.notes.started.elapsed();
+        self.busy.failed(cause, took);
+        self.notes.failed(cause.outcome());
+        let upstream = self.busy.upstream().name();
+        tracing::warn!(upstream, %cause, "an answer broke off");
+        if self.events.is_none() {
+            return Err(cause.told().into());
+        }
+        Ok(ApiError::upstream(cause.status(), cause.outcome(), cause.told()).event())
+    }
+}
+
+impl Body for Relay {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let this = self.get_mut();
+        let span = this.span.clone();
+        let _entered = span.enter();
+        loop {
+            if this.is_over {
+                return Poll::Ready(None);
+            }
+            let passed = match ready!(this.poll_bytes(context)) {
+                Some(Ok(bytes)) => match &mut this.events {
+                    None => Ok(bytes),
+                    Some(events) => {
+                        let whole = events.take(bytes);
+                        this.notes.look_for_usage(&whole);
+                        Ok(whole)
+                    }
+                },
+                Some(Err(cause)) => this.broke(&cause),
+                None => Ok(this.ended().unwrap_or_default()),
+            };
+            match passed {
+                Ok(bytes) if bytes.is_empty() => {}
+                passed => return Poll::Ready(Some(passed.map(Frame::data))),
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.is_over
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::default()
+    }
+}
+
+impl Notes {
+    /// The first byte is there.
+    fn begin(route: Arc<Route>, endpoint: Endpoint, started: Instant) -> Self {
+        let first = Instant::now();
+        Self { route, endpoint, started, first, last: first, pieces: 1, usage: None }
+    }
+
+    fn piece(&mut self, now: Instant) {
+        self.pieces += 1;
+        self.meters().gap.record(now - self.last);
+        self.last = now;
+    }
+
+    fn look_for_usage(&mut self, events: &[u8]) {
+        if let Some(usage) = Usage::find(events) {
+            self.usage = Some(usage);
+        }
+    }
+
+    fn ended(&mut self) {
+        let meters = self.route.meters.of(self.endpoint);
+        meters.answered(self.started.elapsed(), self.usage);
+        let tokens = self.usage.map_or(self.pieces, |usage| usage.completion_tokens);
+        meters.streamed(self.last - self.first, tokens);
+    }
+
+    fn failed(&self, error: &'static str) {
+        self.meters().failed(self.started.elapsed(), error);
+    }
+
+    fn meters(&self) -> &OperationMeters {
+        self.route.meters.of(self.endpoint)
+    }
+}
+
+impl Body for Held {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        Pin::new(&mut self.whole).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.whole.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.whole.size_hint()
+    }
+}

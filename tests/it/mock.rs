@@ -1,0 +1,5 @@
+//! `thermograph mock`.
+
+mod answers;
+mod behaviour;
+mod door;
