@@ -15,11 +15,11 @@ use tokio::time;
 use super::{
     Mock,
     answer::Answer,
+    content::{Content, Fault},
     counters::{End, Turn},
     door::Recorded,
     manner::{Lot, Manner},
     refusal::Refusal,
-    script::{Content, Fault},
 };
 use crate::app::task;
 

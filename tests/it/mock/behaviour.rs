@@ -159,7 +159,13 @@ fn a_cut_stream_has_its_tokens_and_no_end() {
         assert_eq!(tokens(&chunks), before, "{change}");
         assert!(!chunks.concat().ends_with(b"[DONE]\n\n"));
     }
-    assert_eq!(mock.counts().cut, 4);
+    // Nothing comes before its first token; the head comes in any case.
+    mock.change(&json!({ "cut_after": 0 }));
+    let body = json!({ "model": "mock", "prompt": "hello", "stream": true });
+    let mut cut = mock.exchange("/v1/completions", &body);
+    assert!(cut.head().starts_with("http/1.1 200"));
+    assert_eq!(cut.chunks(), (Vec::new(), false));
+    assert_eq!(mock.counts().cut, 5);
 }
 
 #[test]
