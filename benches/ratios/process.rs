@@ -25,7 +25,7 @@ pub(crate) struct Process {
 }
 
 /// Longest time that a server may take to start.
-const PATIENCE: Duration = Duration::from_mins(1);
+const PATIENCE: Duration = Duration::from_mins(2);
 /// Longest time that one with processes of its own may take to end.
 const FAREWELL: Duration = Duration::from_secs(2);
 
