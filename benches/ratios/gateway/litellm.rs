@@ -31,6 +31,8 @@ pub(crate) fn start(upstream: SocketAddr) -> anyhow::Result<Program> {
         ("--port", address.port().to_string()),
         ("--num_workers", workers),
         ("--telemetry", "False".to_owned()),
+        // Its supervisor ends workers that take longer to start, over and over: 5 s, if not told.
+        ("--timeout_worker_healthcheck", "120".to_owned()),
     ] {
         command.args([flag, &value]);
     }
