@@ -84,7 +84,7 @@ impl Upstream {
         meters.breaker_is(State::Closed);
         let connector = Connector::new(config, meters.pool.clone());
         let tls = tls::config(config.ca_file.as_deref(), base.starts_with("https:"))
-            .map_err(|source| StartError::Tls { upstream: name.to_owned(), source })?;
+            .map_err(|why| StartError::Tls { upstream: name.to_owned(), why })?;
         let connector = HttpsConnectorBuilder::new()
             .with_tls_config(tls)
             .https_or_http()
