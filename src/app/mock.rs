@@ -12,6 +12,7 @@ mod behaviour;
 mod bounds;
 mod chat;
 mod completions;
+mod content;
 mod counters;
 mod distribution;
 mod door;
@@ -144,7 +145,7 @@ impl Mock {
             counters: Arc::default(),
             last: ArcSwapOption::empty(),
             stop,
-            created: script::now(),
+            created: content::now(),
         }))
     }
 

@@ -4,6 +4,8 @@
 //! bound on connections, and closes the listener the moment it is told to stop. Nor hyper-util's
 //! `GracefulShutdown`: it cuts off a connection whose first request is still on its way.
 
+mod patient;
+
 use std::{
     pin::pin,
     sync::{
@@ -33,6 +35,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
+use self::patient::Patient;
 use super::{
     config::Api,
     task::{self, Streams},
@@ -88,6 +91,8 @@ struct Connections {
     draining: watch::Sender<bool>,
     permits: Arc<Semaphore>,
     counts: Arc<Counts>,
+    /// Longest time that a client may take nothing.
+    patience: Duration,
 }
 
 impl Connections {
@@ -97,7 +102,8 @@ impl Connections {
         let keep_alive = api.idle_timeout;
         builder.http2().timer(TokioTimer::new()).keep_alive_interval(keep_alive);
         let permits = Arc::new(Semaphore::new(api.max_connections));
-        Self { app, builder, draining: watch::Sender::new(false), permits, counts }
+        let (draining, patience) = (watch::Sender::new(false), api.idle_timeout);
+        Self { app, builder, draining, permits, counts, patience }
     }
 
     /// Accepts for ever. Past the bound on connections, new ones wait in the kernel's queue.
@@ -141,7 +147,8 @@ impl Connections {
                 app.call(request)
             })
         };
-        let connection = self.builder.serve_connection(TokioIo::new(stream), service).into_owned();
+        let stream = TokioIo::new(Patient::new(stream, self.patience));
+        let connection = self.builder.serve_connection(stream, service).into_owned();
         let mut draining = self.draining.subscribe();
         let open = Open::new(&self.counts);
         let served = async move {

@@ -132,7 +132,7 @@ fn requests_have_rows_with_their_id_and_their_times() {
     assert!(!embedded.busy().is_zero() && !embedded.scheduled().is_zero(), "{embedded:?}");
     let mut names: Vec<_> = rows.requests().map(console::Row::name).collect();
     names.sort_unstable();
-    assert_eq!(names, ["* (unmatched)", "GET /v1/models/{id}", "POST /v1/embeddings"]);
+    assert_eq!(names, ["* (unmatched)", "GET /v1/models/{*id}", "POST /v1/embeddings"]);
     // Their connections, by the names and numbers of their tasks.
     let carrier = rows.tasks().find(|task| task.is("task.id", &embedded.fields["task.id"]));
     assert_eq!(carrier.map(console::Row::name), Some("connection"), "{rows:#?}");

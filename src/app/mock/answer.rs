@@ -4,6 +4,7 @@ use std::{
     io, mem,
     pin::Pin,
     task::{Context, Poll, ready},
+    time::Duration,
 };
 
 use axum::body::HttpBody;
@@ -14,15 +15,20 @@ use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 use super::{
     behaviour::Behaviour,
+    content::{Content, Fault},
     counters::{End, Turn},
     distribution::Distribution,
-    script::{Content, Fault, Script},
+    script::Script,
 };
 
 /// Bytes of a stream that are written at once where it is not paced.
 const AT_ONCE: usize = 64 << 10;
 /// Room for an event: most need less, and the buffer grows for the others.
 const EVENT: usize = 512;
+
+/// Between the last that is written and the cut. A reset of an HTTP/2 stream overtakes what another
+/// task has not sent yet.
+const LEAVE_TO_SEND: Duration = Duration::from_millis(5);
 
 /// The body of an answer.
 pub(super) struct Answer {
@@ -97,7 +103,13 @@ impl Answer {
         };
         let fault = fault.map(|(fault, _)| fault);
         let (pause, timer, silence) = (Pause::None, None, None);
-        Self { ready, script, length, fault, pace, pause, timer, stop, silence, turn }
+        let mut answer =
+            Self { ready, script, length, fault, pace, pause, timer, stop, silence, turn };
+        if answer.is_given() {
+            // Cut before its first token: the head leaves in any case.
+            answer.rest();
+        }
+        answer
     }
 
     fn is_given(&self) -> bool {
@@ -131,11 +143,13 @@ impl Answer {
         self.pause = if self.ready.is_empty() && is_paced && between_tokens {
             self.pace.due += self.pace.interval.draw();
             self.timer(self.pace.due)
-        } else if self.is_given() && self.fault != Some(Fault::Cut) {
+        } else if self.is_given() && self.fault == Some(Fault::Cut) {
+            self.timer(Instant::now() + LEAVE_TO_SEND)
+        } else if self.is_given() {
             Pause::None
-        } else if self.pace.piece > 0 && !self.pace.piece_interval.is_zero() && !self.is_given() {
+        } else if self.pace.piece > 0 && !self.pace.piece_interval.is_zero() {
             self.timer(Instant::now() + self.pace.piece_interval.draw())
-        } else if self.pace.piece > 0 || is_paced || self.is_given() {
+        } else if self.pace.piece > 0 || is_paced {
             Pause::Turn
         } else {
             Pause::None

@@ -41,7 +41,8 @@ pub struct Behaviour {
     #[arg(long, value_name = "SHARE", default_value = "0")]
     pub hang_rate: Share,
     /// Share of answers that end with the connection closed in the middle, 0 to 1: a stream after
-    /// --cut-after tokens, any other answer after half of its body.
+    /// --cut-after tokens, any other answer after half of its body. Over HTTP/2 only the answer's
+    /// own stream is reset.
     #[arg(long, value_name = "SHARE", default_value = "0")]
     pub cut_rate: Share,
     /// Tokens before a stream is cut; it is cut before its end in any case.

@@ -6,9 +6,10 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::{
+    content::{Content, head, id, quoted, usage},
     manner::Manner,
     refusal::Refusal,
-    script::{ARGUMENTS, Content, Form, Script, head, id, quoted, usage},
+    script::{ARGUMENTS, Form, Script},
     size::Tokens,
 };
 

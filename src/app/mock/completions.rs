@@ -6,9 +6,10 @@ use serde::Deserialize;
 
 use super::{
     chat::StreamOptions,
+    content::{Content, head, usage},
     manner::Manner,
     refusal::Refusal,
-    script::{Content, Form, Script, head, usage},
+    script::{Form, Script},
     size::Tokens,
 };
 

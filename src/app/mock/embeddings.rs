@@ -5,7 +5,13 @@ use std::borrow::Cow;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde::{Deserialize, Serialize};
 
-use super::{hash::Hash, manner::Manner, refusal::Refusal, script::Content, size::Tokens};
+use super::{
+    content::Content,
+    hash::Hash,
+    manner::Manner,
+    refusal::Refusal,
+    size::{Tokens, Usage},
+};
 
 /// Numbers of a vector.
 const DIMENSIONS: usize = 8;
@@ -73,12 +79,6 @@ enum Numbers {
     Base64(String),
 }
 
-#[derive(Serialize)]
-struct Usage {
-    prompt_tokens: usize,
-    total_tokens: usize,
-}
-
 /// A vector for each input.
 pub(super) fn answer(body: &[u8], manner: &Manner) -> Result<Content, Refusal> {
     let asked: Asked<'_> =
@@ -106,8 +106,7 @@ pub(super) fn answer(body: &[u8], manner: &Manner) -> Result<Content, Refusal> {
     };
     let data = inputs.iter().enumerate().map(entry).collect();
     let tokens = inputs.iter().map(Input::tokens).sum();
-    let usage = Usage { prompt_tokens: tokens, total_tokens: tokens };
-    Content::json(&List { object: "list", data, model: &asked.model, usage })
+    Content::json(&List { object: "list", data, model: &asked.model, usage: Usage::of(tokens) })
 }
 
 impl Input<'_> {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::{behaviour::Behaviour, refusal::Refusal, script::Fault, words};
+use super::{behaviour::Behaviour, content::Fault, refusal::Refusal, words};
 
 /// The behaviour in effect.
 #[derive(Debug)]

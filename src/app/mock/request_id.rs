@@ -5,7 +5,7 @@
 use axum::{extract::Request, middleware::Next, response::Response};
 use http::{HeaderName, HeaderValue};
 
-use super::script;
+use super::content;
 
 const HEADER: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -18,6 +18,6 @@ pub(super) async fn set(request: Request, next: Next) -> Response {
 }
 
 fn new() -> HeaderValue {
-    let id = HeaderValue::try_from(["req_", &script::id()].concat());
+    let id = HeaderValue::try_from(["req_", &content::id()].concat());
     id.unwrap_or(HeaderValue::from_static("req_"))
 }

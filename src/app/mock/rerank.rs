@@ -5,11 +5,11 @@ use std::borrow::Cow;
 use serde::{Deserialize, Serialize};
 
 use super::{
+    content::{Content, id},
     hash::Hash,
     manner::Manner,
     refusal::Refusal,
-    script::{Content, id},
-    size::Tokens,
+    size::{Tokens, Usage},
 };
 
 /// What is needed of the request; all else is passed over.
@@ -56,12 +56,6 @@ struct Shown<'a> {
     text: &'a str,
 }
 
-#[derive(Serialize)]
-struct Usage {
-    prompt_tokens: usize,
-    total_tokens: usize,
-}
-
 /// The best documents first.
 pub(super) fn answer(body: &[u8], manner: &Manner) -> Result<Content, Refusal> {
     let asked: Asked<'_> =
@@ -87,8 +81,8 @@ pub(super) fn answer(body: &[u8], manner: &Manner) -> Result<Content, Refusal> {
     results.truncate(asked.top_n.unwrap_or(usize::MAX));
     let tokens =
         Tokens::of(&asked.query) + texts.iter().map(|text| Tokens::of(text)).sum::<usize>();
-    let usage = Usage { prompt_tokens: tokens, total_tokens: tokens };
-    Content::json(&Ranking { id: format!("rerank-{}", id()), model: &asked.model, results, usage })
+    let (id, usage) = (format!("rerank-{}", id()), Usage::of(tokens));
+    Content::json(&Ranking { id, model: &asked.model, results, usage })
 }
 
 fn score(query: &str, document: &str) -> f64 {

@@ -15,13 +15,13 @@ use tokio::time;
 use super::{
     Mock,
     answer::Answer,
+    content::{Content, Fault},
     counters::{End, Turn},
     door::Recorded,
     manner::{Lot, Manner},
     refusal::Refusal,
-    script::{Content, Fault},
 };
-use crate::app::task;
+use crate::task;
 
 /// Largest body.
 pub(super) const BODY_LIMIT: usize = 64 << 20;

@@ -47,7 +47,8 @@ pub(super) async fn embeddings(
     // Whose model it is, is looked for only where it may be somebody else's.
     if !service.inner.upstreams.is_empty() {
         let document = relayed::read(&service, body.bytes.clone()).await?;
-        if service.inner.upstreams.route(document.model()).is_some() {
+        let is_here = service.engine().model(document.model()).is_ok();
+        if !is_here && service.inner.upstreams.route(document.model()).is_some() {
             let endpoint = Endpoint::Embeddings;
             return relayed::answer(&service, endpoint, &headers, &document, started, admitted)
                 .await;

@@ -19,8 +19,11 @@ pub(super) struct List {
 
 /// `GET /v1/models`: local ones, then those that are upstream.
 pub(super) async fn list(State(service): State<Service>) -> Json<List> {
-    let local = service.engine().models().map(listed);
-    let data = local.chain(service.inner.upstreams.models()).collect();
+    let mut data: Vec<_> = service.engine().models().map(listed).collect();
+    let mut others = service.inner.upstreams.models();
+    // What is here is not asked of others.
+    others.retain(|other| service.engine().model(&other.id).is_err());
+    data.append(&mut others);
     Json(List { object: "list", data })
 }
 
@@ -29,11 +32,14 @@ pub(super) async fn one(
     State(service): State<Service>,
     Path(id): Path<String>,
 ) -> Result<Json<Listed>, ApiError> {
-    if let Some(route) = service.inner.upstreams.route(&id) {
-        return Ok(Json(route.listed().clone()));
+    let why = match service.engine().model(&id) {
+        Ok(model) => return Ok(Json(listed(model))),
+        Err(why) => why,
+    };
+    match service.inner.upstreams.route(&id) {
+        Some(route) => Ok(Json(route.listed().clone())),
+        None => Err(ApiError::no_model(&id, why)),
     }
-    let model = service.engine().model(&id).map_err(|why| ApiError::no_model(&id, why))?;
-    Ok(Json(listed(model)))
 }
 
 fn listed(model: &Model) -> Listed {

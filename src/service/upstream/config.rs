@@ -42,7 +42,8 @@ pub struct UpstreamConfig {
     /// none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ca_file: Option<PathBuf>,
-    /// Most connections; further requests wait for one. Default is 256.
+    /// Most connections, without the one of health checks; further requests wait for one. Default
+    /// is 256.
     #[serde(default = "default_max_connections")]
     pub max_connections: usize,
     /// Longest wait for a connection, new or used before. Default is 5 s.

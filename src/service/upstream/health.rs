@@ -51,18 +51,23 @@ impl Listed {
 /// Checks an upstream from time to time, as long as it is there.
 pub(super) async fn watch(upstream: Weak<Upstream>, upstreams: Upstreams) {
     let mut failures = 0;
+    // Somebody who was never there is unwell at once.
+    let mut most = 1;
     while let Some(upstream) = upstream.upgrade() {
         match check(&upstream, &upstreams).await {
-            Ok(()) => failures = 0,
+            Ok(()) => {
+                (failures, most) = (0, upstream.config.health.failures);
+                upstream.set_well(true);
+            }
             Err(why) => {
                 failures += 1;
                 tracing::debug!(upstream = upstream.name(), why, "a health check failed");
+                if failures >= most {
+                    upstream.set_well(false);
+                }
             }
         }
-        let first = !upstream.checked.swap(true, Relaxed);
-        // Somebody who was never there is unwell at once.
-        let most = if first { 1 } else { upstream.config.health.failures };
-        upstream.set_well(failures < most);
+        upstream.checked.store(true, Relaxed);
         upstream.show_breaker();
         let interval = upstream.config.health.interval;
         drop(upstream);
@@ -116,7 +121,7 @@ async fn get(
     *request.method_mut() = Method::GET;
     *request.uri_mut() = uri;
     let answer = async {
-        let response = upstream.send(request).await.map_err(|error| error.to_string())?;
+        let response = upstream.ask(request).await.map_err(|error| error.to_string())?;
         let (parts, body) = response.into_parts();
         let body = Limited::new(body, LIST).collect().await.map_err(|error| error.to_string())?;
         Ok((parts.status, body.to_bytes()))

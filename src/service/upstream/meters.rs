@@ -44,6 +44,13 @@ pub(crate) struct OperationMeters {
     labels: [(&'static str, String); 2],
 }
 
+impl PoolMeters {
+    /// Of connections that nobody counts.
+    pub(super) fn none() -> Self {
+        Self { opened: Counter::noop(), open: Gauge::noop(), reused: Counter::noop() }
+    }
+}
+
 impl UpstreamMeters {
     pub(super) fn new(name: &str) -> Self {
         let labels = [("upstream", name.to_owned())];

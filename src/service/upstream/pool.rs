@@ -18,7 +18,10 @@ use hyper_util::{
     client::legacy::{Client, ResponseFuture},
     rt::TokioTimer,
 };
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::Instant,
+};
 
 use super::{
     Endpoint, GatewayConfig, StartError, UpstreamConfig,
@@ -29,7 +32,7 @@ use super::{
     failure::Cause,
     health::Listed,
     latency::Latency,
-    meters::UpstreamMeters,
+    meters::{PoolMeters, UpstreamMeters},
     tls,
 };
 use crate::task::Streams;
@@ -38,7 +41,10 @@ use crate::task::Streams;
 pub(crate) struct Upstream {
     name: String,
     pub(super) config: UpstreamConfig,
-    client: Client<HttpsConnector<Connector>, Content>,
+    client: Http,
+    /// Makes a connection for each health check: that they can be made is part of being well, and
+    /// requests cannot have taken them all.
+    checker: Http,
     uris: [Uri; Endpoint::ALL.len()],
     pub(super) health_uri: Uri,
     pub(super) models_uri: Uri,
@@ -57,12 +63,16 @@ pub(crate) struct Upstream {
     pub(super) meters: UpstreamMeters,
 }
 
+type Http = Client<HttpsConnector<Connector>, Content>;
+
 /// A request that is on its way to an upstream, from its choice to the last byte of the answer.
 pub(crate) struct Busy {
     upstream: Arc<Upstream>,
     pass: Pass,
     /// One of as many as there may be connections, so that none waits in the pool.
     place: Option<OwnedSemaphorePermit>,
+    /// Since when it waits for an answer; none once that has begun.
+    waits_since: Option<Instant>,
     /// Whether it was said what became of it.
     is_told: bool,
 }
@@ -82,24 +92,26 @@ impl Upstream {
         let meters = UpstreamMeters::new(name);
         meters.healthy.set(1.0);
         meters.breaker_is(State::Closed);
-        let connector = Connector::new(config, meters.pool.clone());
         let tls = tls::config(config.ca_file.as_deref(), base.starts_with("https:"))
             .map_err(|why| StartError::Tls { upstream: name.to_owned(), why })?;
-        let connector = HttpsConnectorBuilder::new()
-            .with_tls_config(tls)
-            .https_or_http()
-            .enable_all_versions()
-            .wrap_connector(connector);
-        let client = Client::builder(Streams)
-            .pool_timer(TokioTimer::new())
-            .pool_idle_timeout(config.idle_timeout)
-            .pool_max_idle_per_host(config.max_connections)
-            .timer(TokioTimer::new())
-            .http2_only(config.http2)
-            .build(connector);
+        let client = |meters, most_idle| {
+            let connector = HttpsConnectorBuilder::new()
+                .with_tls_config(tls.clone())
+                .https_or_http()
+                .enable_all_versions()
+                .wrap_connector(Connector::new(config, meters));
+            Client::builder(Streams)
+                .pool_timer(TokioTimer::new())
+                .pool_idle_timeout(config.idle_timeout)
+                .pool_max_idle_per_host(most_idle)
+                .timer(TokioTimer::new())
+                .http2_only(config.http2)
+                .build(connector)
+        };
         Ok(Self {
             name: name.to_owned(),
-            client,
+            client: client(meters.pool.clone(), config.max_connections),
+            checker: client(PoolMeters::none(), 0),
             uris,
             health_uri: uri(&config.health.path)?,
             models_uri: uri("/models")?,
@@ -132,11 +144,20 @@ impl Upstream {
     }
 
     /// Sends a request, on a connection that is free or a new one.
-    pub(super) fn send(&self, mut request: Request<Content>) -> ResponseFuture {
+    pub(super) fn send(&self, request: Request<Content>) -> ResponseFuture {
+        self.client.request(self.authorized(request))
+    }
+
+    /// Sends a request that is ours, on a connection of its own.
+    pub(super) fn ask(&self, request: Request<Content>) -> ResponseFuture {
+        self.checker.request(self.authorized(request))
+    }
+
+    fn authorized(&self, mut request: Request<Content>) -> Request<Content> {
         if let Some(authorization) = &self.authorization {
             request.headers_mut().insert(header::AUTHORIZATION, authorization.clone());
         }
-        self.client.request(request)
+        request
     }
 
     /// Whether a request would be let through now.
@@ -188,20 +209,18 @@ impl Upstream {
         self.in_flight.fetch_add(1, Relaxed);
         // Not set: who has its name after a change of the configuration counts with it.
         self.meters.in_flight.increment(1.0);
-        Some(Busy { upstream: Arc::clone(self), pass, place: None, is_told: false })
+        let (upstream, waits_since) = (Arc::clone(self), Some(Instant::now()));
+        Some(Busy { upstream, pass, place: None, waits_since, is_told: false })
     }
 
-    /// What a request more would cost here: how long it takes to answer, for each that waits.
-    /// Without a measurement, `typical` seconds.
-    pub(super) fn cost(&self, weight: f64, typical: f64) -> f64 {
-        let seconds = self.latency.seconds().unwrap_or(typical);
-        // A microsecond at least, so that who is fast is told from who is busy.
-        seconds.max(1e-6) * (self.in_flight.load(Relaxed) + 1) as f64 / weight
+    /// Requests that it has.
+    pub(super) fn in_flight(&self) -> usize {
+        self.in_flight.load(Relaxed)
     }
 
-    /// How long it takes to answer.
+    /// How long it takes to answer, where that was measured; a microsecond at least.
     pub(super) fn seconds(&self) -> Option<f64> {
-        self.latency.seconds()
+        self.latency.seconds().map(|seconds| seconds.max(1e-6))
     }
 
     /// Keeps the gauge of the breaker right while nobody asks.
@@ -224,25 +243,42 @@ impl Busy {
         self.place = Arc::clone(&self.upstream.places).acquire_owned().await.ok();
     }
 
-    /// It answered, after this time.
-    pub(super) fn answered(&mut self, took: Duration) {
-        self.is_told = true;
+    /// Its answer began, after this time.
+    pub(super) fn began(&mut self, took: Duration) {
         self.upstream.latency.observe(took);
-        self.upstream.meters.answered.increment(1);
-        self.upstream.breaker.succeeded(self.pass);
-        self.pass = Pass::Usual;
+        self.waits_since = None;
+        // Others wait for what comes of it.
+        if self.pass == Pass::Trial {
+            self.upstream.breaker.succeeded(self.pass);
+            tracing::info!(upstream = self.upstream.name(), "the breaker is closed again");
+            self.upstream.show_breaker();
+            self.pass = Pass::Usual;
+        }
+    }
+
+    /// Its answer is whole.
+    pub(super) fn ended(&mut self) {
+        if !self.is_told {
+            self.is_told = true;
+            self.upstream.meters.answered.increment(1);
+            self.succeeded();
+        }
+    }
+
+    /// An answer that began did not break off.
+    fn succeeded(&self) {
+        if self.waits_since.is_none() {
+            self.upstream.breaker.succeeded(self.pass);
+        }
     }
 
     /// It answered that the request is no good, which says nothing of how it fares otherwise.
     pub(super) fn refused(&mut self, took: Duration) {
         // A breaker that lets one request try has learned what it wanted to know.
-        match self.pass {
-            Pass::Trial => self.answered(took),
-            Pass::Usual => {
-                self.is_told = true;
-                self.upstream.meters.answered.increment(1);
-            }
+        if self.pass == Pass::Trial {
+            self.began(took);
         }
+        self.ended();
     }
 
     /// It failed.
@@ -251,6 +287,11 @@ impl Busy {
         let upstream = &self.upstream;
         upstream.meters.failed(cause);
         if !cause.is_fault() {
+            let has_answered = matches!(cause, Cause::Status(_) | Cause::Unauthorized);
+            if has_answered && self.pass == Pass::Trial {
+                upstream.breaker.succeeded(self.pass);
+                upstream.show_breaker();
+            }
             return;
         }
         // What fails fast must not look fast.
@@ -270,6 +311,10 @@ impl Drop for Busy {
         self.upstream.meters.in_flight.decrement(1.0);
         if !self.is_told {
             self.upstream.meters.left.increment(1);
+            self.succeeded();
+            if let Some(since) = self.waits_since {
+                self.upstream.latency.observe_at_least(since.elapsed());
+            }
         }
     }
 }

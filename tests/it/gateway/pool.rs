@@ -10,6 +10,7 @@ use crate::support::{Server, get, wait};
 
 /// A gateway before one mock, after its only check of that.
 fn start(mock: &Mock, keys: &str) -> Server {
+    // Checks have connections of their own.
     let each = format!("health.interval = \"1h\"\n{keys}");
     let server = Setup { each: &each, ..Setup::of(&[mock]) }.start();
     wait("the mock was checked", || get(&server.api("/health/ready")).status == 200);
@@ -40,7 +41,7 @@ async fn requests_one_after_another_use_one_connection() {
     }
     let counts = mock.counts();
     assert_eq!(counts.requests_total, 200);
-    assert_eq!(counts.connections_total - before, 1, "that which asks: the check's is used");
+    assert_eq!(counts.connections_total - before, 1 + 1, "one, and that which asks here");
     assert_eq!(opened(&server), 1);
     assert_eq!(server.metric("thermograph_upstream_connections_reused_total"), 199);
 }
@@ -54,7 +55,7 @@ async fn there_are_never_more_connections_than_may_be() {
     let counts = mock.counts();
     assert_eq!(counts.answered, 64);
     assert_eq!(opened(&server), 4, "as many as may be");
-    assert_eq!(counts.connections_total - before, 3 + 1, "beside the check's, and that which asks");
+    assert_eq!(counts.connections_total - before, 4 + 1, "and that which asks here");
 }
 
 #[tokio::test(flavor = "multi_thread")]
