@@ -1,4 +1,7 @@
 //! The gateway between clients and upstreams, each a process or a connection of its own.
 
 mod faults;
+mod pool;
+mod reload;
 mod support;
+mod tls;

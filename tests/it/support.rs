@@ -9,6 +9,7 @@ pub(crate) mod mock;
 use std::{
     fs::File,
     panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
+    path::PathBuf,
     process::{Child, Command, ExitStatus, Stdio},
     sync::atomic::{AtomicBool, Ordering::Relaxed},
     thread,
@@ -114,6 +115,15 @@ impl Server {
             rest.is_some_and(|rest| rest.starts_with([' ', '{']))
         });
         of_name.filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok()).sum()
+    }
+
+    /// Its configuration file.
+    pub(crate) fn config(&self) -> PathBuf {
+        self.dir.path().join("thermograph.toml")
+    }
+
+    pub(crate) fn pid(&self) -> Pid {
+        Pid::from_child(&self.child)
     }
 
     pub(crate) fn log(&self) -> String {

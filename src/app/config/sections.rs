@@ -113,7 +113,8 @@ impl Config {
             let key = environment.get(variable).map(|key| Key::from(key.clone()));
             upstream.key = key.filter(Key::can_be_sent);
             if upstream.key.is_none() {
-                let allowed = "a variable that holds a key, of visible characters";
+                let allowed = "a variable of the environment that is set, to a key of visible \
+                               characters";
                 return Err((format!("upstreams.{name}.key_env"), allowed.to_owned()));
             }
         }
