@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use http::{HeaderMap, header};
+use http::{HeaderMap, HeaderValue, header};
 use tokio::time::{self, Instant};
 use twox_hash::XxHash3_64;
 
@@ -29,6 +29,8 @@ pub(crate) struct Exchange<'a> {
 pub(crate) struct Exchanged {
     pub(crate) answer: Answer,
     pub(crate) upstream_time: Duration,
+    /// For the log, should the answer break off.
+    pub(super) request_id: Option<HeaderValue>,
 }
 
 /// What goes on while a request is passed on.
@@ -55,9 +57,12 @@ impl Upstreams {
         let mut course = Course { settings, route, task, asked, key, upstream_time };
         let result = course.run().await;
         let upstream_time = course.upstream_time;
+        let request_id = headers::request_id(headers).cloned();
         match result {
-            Ok(answer) => Ok(Exchanged { answer, upstream_time }),
-            Err(Refusal::Answer(answer)) => Ok(Exchanged { answer: *answer, upstream_time }),
+            Ok(answer) => Ok(Exchanged { answer, upstream_time, request_id }),
+            Err(Refusal::Answer(answer)) => {
+                Ok(Exchanged { answer: *answer, upstream_time, request_id })
+            }
             Err(Refusal::Error(error, kind)) => {
                 route.meters.of(endpoint).failed(started.elapsed(), kind);
                 Err(error)
@@ -91,8 +96,9 @@ impl Course<'_> {
                 Ok(answer) => return Ok(answer),
                 Err(failure) => failure,
             };
-            let upstream = failure.upstream.name();
-            tracing::debug!(upstream, cause = %failure.cause, "an attempt failed");
+            let (upstream, cause) = (failure.upstream.name(), &failure.cause);
+            let request_id = headers::request_id(self.task.headers);
+            tracing::info!(upstream, %cause, ?request_id, tries, "an attempt failed");
             if failure.cause.is_limit_without_end() && self.route.has_another(self.asked) {
                 failure.upstream.rest(Self::REST);
             }
@@ -237,8 +243,7 @@ impl Route {
 
 impl From<Failure> for Refusal {
     fn from(failure: Failure) -> Self {
-        let (upstream, status) = (failure.upstream.name(), failure.cause.status());
-        tracing::info!(upstream, cause = %failure.cause, "a request failed");
+        let status = failure.cause.status();
         match failure.cause {
             Cause::Status(answer) => Self::Answer(answer),
             cause @ Cause::Full => Self::Error(ApiError::overloaded(cause.told()), cause.outcome()),

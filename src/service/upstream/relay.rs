@@ -32,7 +32,8 @@ impl Exchanged {
         started: Instant,
         admitted: Admitted,
     ) -> Response<axum::body::Body> {
-        let Self { answer: Answer { status, headers, content, .. }, upstream_time } = self;
+        let Self { answer: Answer { status, headers, content, .. }, upstream_time, request_id } =
+            self;
         let mut response = Response::new(axum::body::Body::empty());
         *response.status_mut() = status;
         *response.headers_mut() = headers;
@@ -57,7 +58,7 @@ impl Exchanged {
                     // nginx would keep events back until a buffer of it is full.
                     headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
                 }
-                let notes = Notes::begin(route, endpoint, started);
+                let notes = Notes::begin(route, endpoint, started, request_id);
                 axum::body::Body::new(Relay::new(first, rest, is_events, busy, notes, admitted))
             }
         };
@@ -102,6 +103,7 @@ struct Notes {
     first: Instant,
     last: Instant,
     pieces: u64,
+    request_id: Option<HeaderValue>,
     usage: Option<Usage>,
 }
 
@@ -181,7 +183,8 @@ impl Relay {
         self.busy.failed(cause, took);
         self.notes.failed(cause.outcome());
         let upstream = self.busy.upstream().name();
-        tracing::warn!(upstream, %cause, "an answer broke off");
+        let request_id = &self.notes.request_id;
+        tracing::warn!(upstream, %cause, ?request_id, "an answer broke off");
         if self.events.is_none() {
             return Err(cause.told().into());
         }
@@ -234,9 +237,15 @@ impl Body for Relay {
 
 impl Notes {
     /// The first byte is there.
-    fn begin(route: Arc<Route>, endpoint: Endpoint, started: Instant) -> Self {
+    fn begin(
+        route: Arc<Route>,
+        endpoint: Endpoint,
+        started: Instant,
+        request_id: Option<HeaderValue>,
+    ) -> Self {
         let first = Instant::now();
-        Self { route, endpoint, started, first, last: first, pieces: 1, usage: None }
+        let (last, pieces, usage) = (first, 1, None);
+        Self { route, endpoint, started, first, last, pieces, request_id, usage }
     }
 
     fn piece(&mut self, now: Instant) {
