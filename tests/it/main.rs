@@ -11,6 +11,7 @@ mod doctor;
 mod engine;
 mod flags;
 mod flamegraph;
+mod gateway;
 mod lifecycle;
 mod load;
 mod mock;

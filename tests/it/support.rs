@@ -46,9 +46,14 @@ impl Server {
     }
 
     pub(crate) fn at(listen: &str, variables: &[(&str, &str)]) -> Self {
+        Self::configured(listen, "", variables)
+    }
+
+    /// A server with a configuration file of this content.
+    pub(crate) fn configured(listen: &str, toml: &str, variables: &[(&str, &str)]) -> Self {
         let dir = tempfile::tempdir().expect("a folder");
         let config = dir.path().join("thermograph.toml");
-        File::create(&config).expect("a file");
+        std::fs::write(&config, toml).expect("a file");
         let file = dir.path().join("addresses.json");
         let log = File::create(dir.path().join("log")).expect("a file");
         let any = "127.0.0.1:0";

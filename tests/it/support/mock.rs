@@ -19,6 +19,7 @@ use super::{Answer, PATIENCE, agent, answer, get, post, send, thermograph, wait}
 pub(crate) struct Mock {
     child: Child,
     dir: TempDir,
+    flags: Vec<String>,
     pub(crate) address: SocketAddr,
 }
 
@@ -28,24 +29,21 @@ pub(crate) struct Exchange(BufReader<TcpStream>);
 impl Mock {
     pub(crate) fn start(flags: &[&str]) -> Self {
         let dir = tempfile::tempdir().expect("a folder");
-        let file = dir.path().join("addresses.json");
-        let log = File::create(dir.path().join("log")).expect("a file");
-        let mut child = thermograph()
-            .args(["mock", "--listen", "127.0.0.1:0", "--addresses-file"])
-            .arg(&file)
-            .args(flags)
-            .stderr(log)
-            .spawn()
-            .expect("started");
-        wait("the mock listens", || {
-            let ended = child.try_wait().expect("a child");
-            let log = || std::fs::read_to_string(dir.path().join("log")).expect("a log");
-            assert!(ended.is_none(), "the mock ended: {}", log());
-            file.exists()
-        });
-        let addresses = std::fs::read(&file).expect("a file");
-        let Addresses { api: address } = serde_json::from_slice(&addresses).expect("addresses");
-        Self { child, dir, address }
+        let flags: Vec<_> = flags.iter().map(|flag| (*flag).to_owned()).collect();
+        let (child, address) = run("127.0.0.1:0", &flags, &dir);
+        Self { child, dir, flags, address }
+    }
+
+    /// Ends it without a word, as a machine that fails does.
+    pub(crate) fn kill(&mut self) {
+        self.child.kill().expect("killed");
+        self.child.wait().expect("a status");
+    }
+
+    /// Starts it again where it was, with the flags that it had and nothing counted.
+    pub(crate) fn restart(&mut self) {
+        self.kill();
+        (self.child, self.address) = run(&self.address.to_string(), &self.flags, &self.dir);
     }
 
     pub(crate) fn url(&self, path: &str) -> String {
@@ -101,6 +99,30 @@ impl Mock {
     pub(crate) fn log(&self) -> String {
         std::fs::read_to_string(self.dir.path().join("log")).expect("a log")
     }
+}
+
+/// Starts the program, and waits until it listens.
+fn run(listen: &str, flags: &[String], dir: &TempDir) -> (Child, SocketAddr) {
+    let file = dir.path().join("addresses.json");
+    // That of one that was there before.
+    let _ = std::fs::remove_file(&file);
+    let log = File::create(dir.path().join("log")).expect("a file");
+    let mut child = thermograph()
+        .args(["mock", "--listen", listen, "--addresses-file"])
+        .arg(&file)
+        .args(flags)
+        .stderr(log)
+        .spawn()
+        .expect("started");
+    wait("the mock listens", || {
+        let ended = child.try_wait().expect("a child");
+        let log = || std::fs::read_to_string(dir.path().join("log")).expect("a log");
+        assert!(ended.is_none(), "the mock ended: {}", log());
+        file.exists()
+    });
+    let addresses = std::fs::read(&file).expect("a file");
+    let Addresses { api } = serde_json::from_slice(&addresses).expect("addresses");
+    (child, api)
 }
 
 impl Drop for Mock {

@@ -1,0 +1,3 @@
+//! Upstreams that fail in every way there is, and what clients see of it.
+
+mod killed;

@@ -1,0 +1,83 @@
+//! A gateway before mocks, a client for it, and a load of many clients.
+//!
+//! ```text
+//! let (a, b) = (Mock::start(&[]), Mock::start(&[]));
+//! let server = gateway(&[&a, &b], "[gateway]\nretries = 1");
+//! let load = Load::start(&server, 32);
+//! wait("there is a load", || load.ended() > 100);
+//! let tally = load.stop();
+//! ```
+
+mod client;
+mod load;
+mod reply;
+
+use std::{fmt::Write as _, net::SocketAddr};
+
+use serde_json::{Value, json};
+
+pub(crate) use self::{
+    client::Client,
+    load::Load,
+    reply::{End, Reply},
+};
+use crate::support::Server;
+pub(crate) use crate::support::mock::Mock;
+
+pub(crate) const CHAT: &str = "/v1/chat/completions";
+
+/// A gateway that is to be started: the model `mock`, at upstreams called `a`, `b`, `c`, …
+pub(crate) struct Setup<'a> {
+    pub(crate) upstreams: Vec<SocketAddr>,
+    /// Keys of each upstream, as TOML.
+    pub(crate) each: &'a str,
+    /// Keys of the model, as TOML; `upstreams` among them replaces all of them by name.
+    pub(crate) model: &'a str,
+    /// What else stands in the configuration, beginning with a table.
+    pub(crate) rest: &'a str,
+}
+
+impl Setup<'_> {
+    pub(crate) fn of(mocks: &[&Mock]) -> Self {
+        let upstreams = mocks.iter().map(|mock| mock.address).collect();
+        Self { upstreams, each: "", model: "", rest: "" }
+    }
+
+    pub(crate) fn start(&self) -> Server {
+        Server::configured("127.0.0.1:0", &self.toml(), &[])
+    }
+
+    /// The configuration.
+    pub(crate) fn toml(&self) -> String {
+        let Self { upstreams, each, model, rest } = self;
+        let upstreams = || ('a'..='z').zip(upstreams);
+        let mut toml = String::new();
+        for (name, address) in upstreams() {
+            writeln!(toml, "[upstreams.{name}]\nurl = \"http://{address}\"\n{each}").expect("text");
+        }
+        toml += "[models.mock]\n";
+        if !model.lines().any(|line| line.starts_with("upstreams")) {
+            let names: Vec<_> = upstreams().map(|(name, _)| name.to_string()).collect();
+            writeln!(toml, "upstreams = {names:?}").expect("text");
+        }
+        writeln!(toml, "{model}\n{rest}").expect("text");
+        toml
+    }
+}
+
+/// A gateway before these mocks.
+pub(crate) fn gateway(mocks: &[&Mock], rest: &str) -> Server {
+    Setup { rest, ..Setup::of(mocks) }.start()
+}
+
+/// A chat, answered whole.
+pub(crate) fn whole() -> Value {
+    json!({ "model": "mock", "messages": [{ "role": "user", "content": "hello" }] })
+}
+
+/// A chat, answered as a stream.
+pub(crate) fn stream() -> Value {
+    let mut body = whole();
+    body["stream"] = json!(true);
+    body
+}
