@@ -4,6 +4,8 @@
 //! bound on connections, and closes the listener the moment it is told to stop. Nor hyper-util's
 //! `GracefulShutdown`: it cuts off a connection whose first request is still on its way.
 
+mod stream;
+
 use std::{
     pin::pin,
     sync::{
@@ -33,6 +35,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
+use self::stream::Stream;
 use super::{
     config::Api,
     task::{self, Streams},
@@ -40,6 +43,8 @@ use super::{
 
 /// How long a connection that was taken before the drain has for its first request.
 const FIRST_REQUEST: Duration = Duration::from_secs(2);
+/// Largest head of a request; hyper's own bound is 400 KiB, and there may be thousands.
+const HEAD: usize = 64 << 10;
 
 /// Serves `app` on `listener` until `stop`, then drains: for `shutdown_grace` connections are
 /// still taken and answers ask to close them; after it, what is on its way has `drain_timeout`.
@@ -88,16 +93,23 @@ struct Connections {
     draining: watch::Sender<bool>,
     permits: Arc<Semaphore>,
     counts: Arc<Counts>,
+    /// Longest time that a client may read nothing of an answer.
+    unread: Duration,
 }
 
 impl Connections {
     fn new(app: Router, api: &Api, counts: Arc<Counts>) -> Self {
         let mut builder = auto::Builder::new(Streams);
-        builder.http1().timer(TokioTimer::new()).header_read_timeout(api.idle_timeout);
+        builder
+            .http1()
+            .timer(TokioTimer::new())
+            .header_read_timeout(api.idle_timeout)
+            .max_buf_size(HEAD);
         let keep_alive = api.idle_timeout;
         builder.http2().timer(TokioTimer::new()).keep_alive_interval(keep_alive);
         let permits = Arc::new(Semaphore::new(api.max_connections));
-        Self { app, builder, draining: watch::Sender::new(false), permits, counts }
+        let (draining, unread) = (watch::Sender::new(false), api.idle_timeout);
+        Self { app, builder, draining, permits, counts, unread }
     }
 
     /// Accepts for ever. Past the bound on connections, new ones wait in the kernel's queue.
@@ -141,7 +153,8 @@ impl Connections {
                 app.call(request)
             })
         };
-        let connection = self.builder.serve_connection(TokioIo::new(stream), service).into_owned();
+        let stream = TokioIo::new(Stream::new(stream, self.unread));
+        let connection = self.builder.serve_connection(stream, service).into_owned();
         let mut draining = self.draining.subscribe();
         let open = Open::new(&self.counts);
         let served = async move {

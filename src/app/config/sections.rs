@@ -52,7 +52,8 @@ pub struct Api {
     pub body_limit: ByteSize,
     /// Most connections at a time; further ones wait to be accepted. Default is 10000.
     pub max_connections: usize,
-    /// How long a connection may be idle, or take for a request's head. Default is 75 s.
+    /// How long a connection may be idle, take for a request's head, or read nothing of an answer.
+    /// Default is 75 s.
     #[serde(with = "duration")]
     pub idle_timeout: Duration,
     /// After the signal to stop: how long new connections are still taken, while readiness says
