@@ -11,13 +11,17 @@ use std::{
 
 use http_body_util::BodyExt as _;
 use rustix::process::{Resource, getrlimit, setrlimit};
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::{runtime::Runtime, task::JoinSet};
 
 use crate::{
     gateway::support::{CHAT, Client, Mock, Setup, stream, whole},
-    support::{Server, wait},
+    support::{Server, post, wait},
 };
+
+/// So many connections that end at once want one lock of tokio's, whose holder may have lost the
+/// processor; what is looked for here are handlers that keep a worker to themselves.
+const PATIENT: &str = "[diagnostics]\nthreshold = \"200ms\"";
 
 /// Clients that wait for the rest of an answer, until they leave all at once.
 struct Crowd {
@@ -32,9 +36,10 @@ impl Crowd {
         let runtime = Runtime::new().expect("a runtime");
         let begun = Arc::default();
         let asking = |_| ask(server.addresses.api, body.clone(), Arc::clone(&begun));
-        let _entered = runtime.enter();
-        let clients = (0..clients).map(asking).collect();
-        drop(_entered);
+        let clients = {
+            let _entered = runtime.enter();
+            (0..clients).map(asking).collect()
+        };
         Self { clients, runtime, begun }
     }
 
@@ -50,21 +55,21 @@ async fn ask(address: SocketAddr, body: Value, begun: Arc<AtomicU64>) {
     let mut answer = client.begin(CHAT, &body).await.expect("an answer");
     assert!(answer.body_mut().frame().await.is_some());
     begun.fetch_add(1, Relaxed);
-    std::future::pending().await
+    std::future::pending::<()>().await;
 }
 
 /// Lets so many clients come, the answers of `begun` of them begin, and all leave.
 fn come_and_leave(mocks: [&Mock; 2], body: &Value, clients: u64, begun: u64) {
     let each = format!("max_connections = {clients}");
-    let server = Setup { each: &each, ..Setup::of(&mocks) }.start();
+    let server = Setup { each: &each, rest: PATIENT, ..Setup::of(&mocks) }.start();
     let sum = |count: fn(&Mock) -> u64| mocks.into_iter().map(count).sum::<u64>();
     let in_flight = || sum(|mock| mock.counts().in_flight);
 
     let crowd = Crowd::ask(&server, clients, body);
     wait("all are there", || crowd.begun.load(Relaxed) == begun && in_flight() == clients);
     assert_eq!(server.metric("thermograph_gateway_in_flight"), clients);
-    crowd.leave();
     let left = Instant::now();
+    crowd.leave();
     wait("nothing is on its way upstream", || in_flight() == 0);
     eprintln!("{clients} clients have left: seen upstream within {:?}", left.elapsed());
 
@@ -76,9 +81,9 @@ fn come_and_leave(mocks: [&Mock; 2], body: &Value, clients: u64, begun: u64) {
     }
     // Nobody thinks worse of the upstreams for it.
     for mock in mocks {
-        mock.change(&serde_json::json!({ "hang_rate": 0, "stall_rate": 0, "interval": "0ms" }));
+        mock.change(&json!({ "hang_rate": 0, "stall_rate": 0, "interval": "0ms" }));
     }
-    let answer = crate::support::post(&server.api(CHAT), &whole().to_string());
+    let answer = post(&server.api(CHAT), &whole().to_string());
     assert_eq!(answer.status, 200, "{answer:?}");
     assert_eq!(server.metric("thermograph_gateway_retries_total"), 0);
     assert_eq!(server.metric("thermograph_upstream_breaker_opened_total"), 0);
