@@ -142,14 +142,13 @@ impl AsyncWrite for Stream {
 
     fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        let after = match this.after {
-            Some(after) => after,
-            None => {
-                ready!(Pin::new(&mut this.tcp).poll_shutdown(context))?;
-                let now = Instant::now();
-                this.set(now + QUIET);
-                *this.after.insert(After { end: now + LINGER, bytes: 0 })
-            }
+        let after = if let Some(after) = this.after {
+            after
+        } else {
+            ready!(Pin::new(&mut this.tcp).poll_shutdown(context))?;
+            let now = Instant::now();
+            this.set(now + QUIET);
+            *this.after.insert(After { end: now + LINGER, bytes: 0 })
         };
         this.forget(context, after).map(Ok)
     }
