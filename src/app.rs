@@ -15,6 +15,7 @@ pub mod load;
 pub mod mock;
 pub mod model;
 pub mod perf;
+mod reload;
 pub mod serve;
 mod server;
 mod shutdown;

@@ -89,11 +89,13 @@ impl Service {
         self.inner.upstreams.clone().supervise().await;
     }
 
-    /// Takes over what can be changed while it runs: upstreams, the models that they have, and
-    /// what is done about those that fail. No request is lost. Blocks as [`Service::start`] does.
+    /// Takes over what can be changed while it runs: upstreams, the models that they have, how many
+    /// requests are let in, and what is done about upstreams that fail. No request is lost. Blocks as [`Service::start`] does.
     pub fn reconfigure(&self, config: &Config) -> Result<(), StartError> {
         let Config { gateway, upstreams, routes, .. } = config;
-        Ok(self.inner.upstreams.configure(gateway, upstreams, routes)?)
+        self.inner.upstreams.configure(gateway, upstreams, routes)?;
+        self.inner.entrance.configure(gateway);
+        Ok(())
     }
 
     /// The routes, with the middleware that belongs to them.

@@ -3,18 +3,22 @@
 //! Every value has one path, such as `engine.threads`, and by it one variable,
 //! `THERMOGRAPH_ENGINE_THREADS`. Unknown keys and bad values stop the start.
 
+mod allowed;
+mod changes;
 mod layers;
 mod models;
 mod origin;
 mod sections;
+mod source;
 
 use std::path::Path;
 
 pub use self::{
-    layers::{Flag, Loaded, load},
+    layers::{ConfigError, Flag, Loaded, load},
     models::Models,
     origin::Origin,
     sections::{Api, Config, Log, LogFormat},
+    source::Source,
 };
 
 /// `thermograph config`: prints the configuration in effect as a file that could be loaded.

@@ -16,7 +16,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     addresses,
-    config::{self, Config, Flag},
+    config::{Flag, Loaded, Source},
+    reload::Reload,
     server, shutdown, task, telemetry,
 };
 use crate::{
@@ -79,12 +80,13 @@ pub struct Addresses {
 
 /// Serves until a signal, then drains.
 pub fn run(file: Option<&Path>, args: &Args) -> anyhow::Result<()> {
-    let loaded = config::load(file, std::env::vars(), &args.flags())?;
+    let source = Source::new(file, args.flags());
+    let loaded = source.load()?;
     if args.check {
         anstream::println!("the configuration is valid");
         return Ok(());
     }
-    let config = loaded.config;
+    let config = &loaded.config;
     let metrics = telemetry::metrics().context("cannot record metrics")?;
     let rendered = metrics.clone();
     let thermograph = Thermograph::builder()
@@ -105,7 +107,8 @@ pub fn run(file: Option<&Path>, args: &Args) -> anyhow::Result<()> {
     #[cfg(tokio_unstable)]
     thermograph.hooks().install(&mut builder);
     let runtime = builder.build()?;
-    runtime.block_on(serve(&config, &service, &thermograph, &door, metrics, args))?;
+    let reload = Reload::new(source, loaded, service.clone());
+    runtime.block_on(serve(reload, &service, &thermograph, &door, metrics, args))?;
     // Before the engine: what still runs there must not wait for it.
     runtime.shutdown_timeout(Duration::from_secs(1));
     service.stop();
@@ -130,13 +133,15 @@ fn examine(thermograph: &Thermograph) -> anyhow::Result<()> {
 }
 
 async fn serve(
-    config: &Config,
+    reload: Reload,
     service: &Service,
     thermograph: &Thermograph,
     door: &Door,
     metrics: PrometheusHandle,
     args: &Args,
 ) -> anyhow::Result<()> {
+    let Loaded { config, .. } = reload.started();
+    let config = config.clone();
     let listen = config.api.listen;
     let listener = TcpListener::bind(listen)
         .await
@@ -146,6 +151,7 @@ async fn serve(
 
     let stop = CancellationToken::new();
     shutdown::on_signal(stop.clone())?;
+    reload.start()?;
     task::spawn("metrics upkeep", keep_up(metrics));
     announce(&addresses, args.addresses_file.as_deref())?;
     examine(thermograph)?;

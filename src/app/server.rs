@@ -4,7 +4,8 @@
 //! bound on connections, and closes the listener the moment it is told to stop. Nor hyper-util's
 //! `GracefulShutdown`: it cuts off a connection whose first request is still on its way.
 
-mod stream;
+mod lingering;
+mod patient;
 
 use std::{
     pin::pin,
@@ -35,7 +36,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use self::stream::Stream;
+use self::{lingering::Lingering, patient::Patient};
 use super::{
     config::Api,
     task::{self, Streams},
@@ -93,8 +94,8 @@ struct Connections {
     draining: watch::Sender<bool>,
     permits: Arc<Semaphore>,
     counts: Arc<Counts>,
-    /// Longest time that a client may read nothing of an answer.
-    unread: Duration,
+    /// Longest time that a client may take nothing.
+    patience: Duration,
 }
 
 impl Connections {
@@ -108,8 +109,8 @@ impl Connections {
         let keep_alive = api.idle_timeout;
         builder.http2().timer(TokioTimer::new()).keep_alive_interval(keep_alive);
         let permits = Arc::new(Semaphore::new(api.max_connections));
-        let (draining, unread) = (watch::Sender::new(false), api.idle_timeout);
-        Self { app, builder, draining, permits, counts, unread }
+        let (draining, patience) = (watch::Sender::new(false), api.idle_timeout);
+        Self { app, builder, draining, permits, counts, patience }
     }
 
     /// Accepts for ever. Past the bound on connections, new ones wait in the kernel's queue.
@@ -153,8 +154,8 @@ impl Connections {
                 app.call(request)
             })
         };
-        let stream = TokioIo::new(Stream::new(stream, self.unread));
-        let connection = self.builder.serve_connection(stream, service).into_owned();
+        let stream = Lingering::new(Patient::new(stream, self.patience));
+        let connection = self.builder.serve_connection(TokioIo::new(stream), service).into_owned();
         let mut draining = self.draining.subscribe();
         let open = Open::new(&self.counts);
         let served = async move {

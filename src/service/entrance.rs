@@ -2,11 +2,20 @@
 //!
 //! Who does not get in is told so before the body of the request is read.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{
+            AtomicU64, AtomicUsize,
+            Ordering::{Relaxed, SeqCst},
+        },
+    },
+    time::Duration,
+};
 
 use metrics::{Counter, Gauge};
 use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError},
+    sync::{Semaphore, SemaphorePermit, TryAcquireError},
     time,
 };
 
@@ -14,16 +23,25 @@ use super::{engine::admission::Admission, error::ApiError, upstream::GatewayConf
 
 /// Lets requests in.
 pub(crate) struct Entrance {
-    places: Arc<Semaphore>,
-    most: usize,
+    places: Arc<Places>,
+    /// How many there are to be. Its lock is for those who change that.
+    most: Mutex<usize>,
     waiting: Admission,
-    longest: Duration,
+    /// Longest wait, in microseconds.
+    longest: AtomicU64,
     meters: Meters,
+}
+
+/// Places, of which there may come to be fewer while they are taken.
+struct Places {
+    free: Semaphore,
+    /// Places that are taken and not to be given back.
+    too_many: AtomicUsize,
 }
 
 /// A place that was taken; given back when this is dropped.
 pub(crate) struct Admitted {
-    _place: OwnedSemaphorePermit,
+    places: Arc<Places>,
     in_flight: Gauge,
 }
 
@@ -37,17 +55,30 @@ struct Meters {
 impl Entrance {
     pub(crate) fn new(config: &GatewayConfig) -> Self {
         Self {
-            places: Arc::new(Semaphore::new(config.max_in_flight)),
-            most: config.max_in_flight,
+            places: Arc::new(Places::new(config.max_in_flight)),
+            most: Mutex::new(config.max_in_flight),
             waiting: Admission::new(config.max_waiting),
-            longest: config.queue_timeout,
+            longest: AtomicU64::new(micros(config.queue_timeout)),
             meters: Meters::new(),
         }
     }
 
+    /// Takes new bounds over: who is in stays in, who waits goes on waiting.
+    pub(crate) fn configure(&self, config: &GatewayConfig) {
+        let mut most = self.most.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(fewer) = most.checked_sub(config.max_in_flight) {
+            self.places.remove(fewer);
+        } else {
+            self.places.add(config.max_in_flight - *most);
+        }
+        *most = config.max_in_flight;
+        self.waiting.set_bound(config.max_waiting);
+        self.longest.store(micros(config.queue_timeout), Relaxed);
+    }
+
     /// Takes a place, or waits for one as long as may be.
     pub(crate) async fn admit(&self) -> Result<Admitted, ApiError> {
-        match Arc::clone(&self.places).try_acquire_owned() {
+        match self.places.free.try_acquire() {
             Ok(place) => Ok(self.admitted(place)),
             Err(TryAcquireError::NoPermits) => self.wait().await,
             Err(TryAcquireError::Closed) => Err(ApiError::internal("the entrance is closed")),
@@ -60,8 +91,8 @@ impl Entrance {
             return Err(self.refusal("and as many wait as may"));
         };
         let _shown = Shown::new(&self.meters.waiting);
-        let place = Arc::clone(&self.places).acquire_owned();
-        match time::timeout(self.longest, place).await {
+        let longest = Duration::from_micros(self.longest.load(Relaxed));
+        match time::timeout(longest, self.places.free.acquire()).await {
             Ok(Ok(place)) => Ok(self.admitted(place)),
             Ok(Err(_)) => Err(ApiError::internal("the entrance is closed")),
             Err(_) => {
@@ -71,20 +102,59 @@ impl Entrance {
         }
     }
 
-    fn admitted(&self, place: OwnedSemaphorePermit) -> Admitted {
+    fn admitted(&self, place: SemaphorePermit<'_>) -> Admitted {
+        // Given back when the request is over.
+        place.forget();
         self.meters.in_flight.increment(1.0);
-        Admitted { _place: place, in_flight: self.meters.in_flight.clone() }
+        Admitted { places: Arc::clone(&self.places), in_flight: self.meters.in_flight.clone() }
     }
 
     fn refusal(&self, why: &str) -> ApiError {
-        ApiError::overloaded(format!("{} requests are on their way {why}", self.most))
+        let most = *self.most.lock().unwrap_or_else(PoisonError::into_inner);
+        ApiError::overloaded(format!("{most} requests are on their way {why}"))
+    }
+}
+
+impl Places {
+    fn new(places: usize) -> Self {
+        Self { free: Semaphore::new(places), too_many: AtomicUsize::new(0) }
+    }
+
+    fn add(&self, places: usize) {
+        let kept = self.keep(places);
+        self.free.add_permits(places - kept);
+    }
+
+    /// Those that are free go at once, the others when they are given back.
+    fn remove(&self, places: usize) {
+        let gone = self.free.forget_permits(places);
+        self.too_many.fetch_add(places - gone, SeqCst);
+    }
+
+    fn give_back(&self) {
+        let stays = self.too_many.load(Relaxed) == 0 || self.keep(1) == 0;
+        if stays {
+            self.free.add_permits(1);
+        }
+    }
+
+    /// Settles up to so many of those that are too many: how many.
+    fn keep(&self, most: usize) -> usize {
+        let less = |too_many: usize| Some(too_many.saturating_sub(most));
+        let before = self.too_many.fetch_update(SeqCst, SeqCst, less);
+        before.unwrap_or_else(|before| before).min(most)
     }
 }
 
 impl Drop for Admitted {
     fn drop(&mut self) {
+        self.places.give_back();
         self.in_flight.decrement(1.0);
     }
+}
+
+fn micros(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }
 
 /// A request that is counted in a gauge while it waits, also if its client leaves.
@@ -151,6 +221,37 @@ mod tests {
         let before = time::Instant::now();
         assert!(entrance.admit().await.is_err());
         assert_eq!(before.elapsed(), Duration::from_millis(500));
+    }
+
+    #[tokio::test]
+    async fn bounds_are_changed_while_places_are_taken() {
+        let entrance = entrance(3, 0, Duration::ZERO);
+        let resize = |max_in_flight, max_waiting| {
+            let config = GatewayConfig { max_in_flight, max_waiting, ..GatewayConfig::default() };
+            entrance.configure(&config);
+        };
+        let mut taken = Vec::new();
+        for _ in 0..3 {
+            taken.push(entrance.admit().await.expect("in"));
+        }
+        resize(1, 0);
+        for _ in 0..2 {
+            taken.pop();
+            assert!(entrance.admit().await.is_err(), "one is in yet, and that is all");
+        }
+        resize(3, 0);
+        resize(2, 1);
+        taken.push(entrance.admit().await.expect("in"));
+        let waits = entrance.admit();
+        tokio::pin!(waits);
+        assert!(time::timeout(Duration::ZERO, &mut waits).await.is_err(), "it waits");
+        assert!(entrance.admit().await.is_err(), "one may wait");
+        resize(4, 0);
+        taken.push(waits.await.expect("in"));
+        taken.push(entrance.admit().await.expect("in"));
+        assert!(entrance.admit().await.is_err(), "four are in");
+        drop(taken);
+        assert_eq!(entrance.places.free.available_permits(), 4);
     }
 
     #[tokio::test]

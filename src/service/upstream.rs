@@ -90,12 +90,12 @@ pub enum StartError {
         url: String,
     },
     /// Nobody is trusted.
-    #[error("upstreams.{upstream}: {source}")]
+    #[error("upstreams.{upstream}.{why}")]
     Tls {
         /// Name of the upstream.
         upstream: String,
         /// Why.
-        source: TlsError,
+        why: TlsError,
     },
 }
 
@@ -132,7 +132,7 @@ impl Upstreams {
         let same_rules = self.inner.settings.load().config == *config;
         let upstream = |(name, config_of): (&String, &UpstreamConfig)| {
             let kept = table.upstreams.get(name);
-            let upstream = match kept.filter(|kept| same_rules && kept.config == *config_of) {
+            let upstream = match kept.filter(|kept| kept.is_as(config_of, config)) {
                 Some(kept) => Arc::clone(kept),
                 None => Arc::new(Upstream::new(name, config_of, config)?),
             };

@@ -5,5 +5,8 @@ mod cancel;
 mod drain;
 mod faults;
 mod overload;
+mod pool;
+mod reload;
 mod slow;
 mod support;
+mod tls;

@@ -9,6 +9,7 @@ pub(crate) mod mock;
 use std::{
     fs::File,
     panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
+    path::PathBuf,
     process::{Child, Command, ExitStatus, Stdio},
     sync::atomic::{AtomicBool, Ordering::Relaxed},
     thread,
@@ -123,6 +124,15 @@ impl Server {
         let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
         let kilobytes = resident.and_then(|text| text.split_whitespace().next());
         kilobytes.and_then(|text| text.parse::<u64>().ok()).expect("a size") << 10
+    }
+
+    /// Its configuration file.
+    pub(crate) fn config(&self) -> PathBuf {
+        self.dir.path().join("thermograph.toml")
+    }
+
+    pub(crate) fn pid(&self) -> Pid {
+        Pid::from_child(&self.child)
     }
 
     pub(crate) fn log(&self) -> String {

@@ -52,7 +52,7 @@ pub struct Api {
     pub body_limit: ByteSize,
     /// Most connections at a time; further ones wait to be accepted. Default is 10000.
     pub max_connections: usize,
-    /// How long a connection may be idle, take for a request's head, or read nothing of an answer.
+    /// How long a connection may be idle, take for a request's head, or take nothing of an answer.
     /// Default is 75 s.
     #[serde(with = "duration")]
     pub idle_timeout: Duration,
@@ -113,7 +113,8 @@ impl Config {
             let key = environment.get(variable).map(|key| Key::from(key.clone()));
             upstream.key = key.filter(Key::can_be_sent);
             if upstream.key.is_none() {
-                let allowed = "a variable that holds a key, of visible characters";
+                let allowed = "a variable of the environment that is set, to a key of visible \
+                               characters";
                 return Err((format!("upstreams.{name}.key_env"), allowed.to_owned()));
             }
         }

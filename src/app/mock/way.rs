@@ -21,7 +21,7 @@ use super::{
     manner::{Lot, Manner},
     refusal::Refusal,
 };
-use crate::app::task;
+use crate::task;
 
 /// Largest body.
 pub(super) const BODY_LIMIT: usize = 64 << 20;

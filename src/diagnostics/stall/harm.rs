@@ -21,9 +21,17 @@ pub(super) struct Harm {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Held {
     pub(super) handler: &'static Handler,
-    pub(super) start: Moment,
-    /// None while it lasts.
-    pub(super) end: Option<Moment>,
+    pub(super) time: Time,
+}
+
+/// When that is or was. A poll inside of another one holds the worker itself: its time is left out,
+/// as if the outer one had begun later.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Time {
+    /// It lasts, since then.
+    Since(Moment),
+    /// It ended then, after so long.
+    Ended(Moment, Duration),
 }
 
 /// A stretch of time, by how many nanoseconds ago it began and ended.
@@ -64,10 +72,10 @@ impl Harm {
             return;
         }
         let remember = REMEMBER.as_nanos();
-        self.ended.retain(|held| held.end.is_none_or(|end| u128::from(ago(end)) < remember));
+        self.ended.retain(|held| u128::from(held.time.past(now).to) < remember);
         let lasting = lasting();
         let held: Vec<_> =
-            self.ended.iter().chain(&lasting).map(|held| (held, held.past(now))).collect();
+            self.ended.iter().chain(&lasting).map(|held| (held, held.time.past(now))).collect();
         for wait in self.waits.drain(..ready) {
             let to = ago(wait.end);
             let from = to + nanoseconds(wait.length);
@@ -82,9 +90,15 @@ impl Harm {
     }
 }
 
-impl Held {
-    fn past(&self, now: Moment) -> Past {
-        Past { from: now.since(self.start), to: self.end.map_or(0, |end| now.since(end)) }
+impl Time {
+    fn past(self, now: Moment) -> Past {
+        match self {
+            Self::Since(start) => Past { from: now.since(start), to: 0 },
+            Self::Ended(end, length) => {
+                let to = now.since(end);
+                Past { from: to + nanoseconds(length), to }
+            }
+        }
     }
 }
 
@@ -129,6 +143,14 @@ mod tests {
         // In between there is none.
         assert_eq!(parts(&[past(100, 80), past(40, 0)]), [20, 40]);
         assert!(parts::<()>(&[]).is_empty());
+    }
+
+    #[test]
+    fn a_stall_held_the_worker_for_its_own_time_before_its_end() {
+        let end = Moment::now();
+        let ended = Time::Ended(end, Duration::from_millis(5));
+        assert_eq!(ended.past(end), Past { from: 5_000_000, to: 0 });
+        assert_eq!(Time::Since(end).past(end), Past { from: 0, to: 0 });
     }
 
     #[test]

@@ -29,7 +29,7 @@ use std::{
 use self::{habits::Habits, kernel::Kernel, watched::Watched};
 use super::{
     Class, Store,
-    harm::{Harm, Held},
+    harm::{Harm, Held, Time},
     namer::Namer,
     record::Record,
 };
@@ -179,9 +179,14 @@ impl Watchdog {
         let settled = self.threshold + GLANCES;
         let watched = &self.watched;
         self.harm.charge(settled, || {
-            let lasting = watched.values().filter(|watched| watched.record.is_some());
-            let polls = lasting.map(|watched| watched.polling);
-            let held = |Polling { handler, start, .. }| Held { handler, start, end: None };
+            let stalls = watched.values().filter(|watched| watched.record.is_some());
+            // One that a poll inside of it hides does not hold the worker itself now.
+            let lasts = |at: &Polling| at.slot.polling().is_some_and(|now| now.start == at.start);
+            let polls = stalls.map(|watched| watched.polling).filter(lasts);
+            let held = |Polling { handler, own_start, .. }| {
+                let time = Time::Since(own_start);
+                Held { handler, time }
+            };
             polls.map(held).collect()
         });
     }
@@ -282,8 +287,8 @@ impl Watchdog {
             self.store.count_without_stack();
         }
         if class != Class::Preempted {
-            let Ended { handler, poll, end, .. } = *ended;
-            self.harm.ended(Held { handler, start: poll.start(), end: Some(end) });
+            let Ended { handler, end, elapsed, .. } = *ended;
+            self.harm.ended(Held { handler, time: Time::Ended(end, elapsed) });
         }
         self.store.close(&record);
         self.namer.send(&record, &self.store);

@@ -22,21 +22,28 @@ pub(crate) struct Reservation {
 
 #[derive(Debug)]
 struct Places {
-    bound: usize,
+    bound: AtomicUsize,
     taken: AtomicUsize,
 }
 
 impl Admission {
     pub(crate) fn new(bound: usize) -> Self {
-        Self { places: Arc::new(Places { bound, taken: AtomicUsize::new(0) }) }
+        let (bound, taken) = (AtomicUsize::new(bound), AtomicUsize::new(0));
+        Self { places: Arc::new(Places { bound, taken }) }
+    }
+
+    /// Changes how many places there are; what is taken stays taken.
+    pub(crate) fn set_bound(&self, bound: usize) {
+        self.places.bound.store(bound, Relaxed);
     }
 
     /// Takes `wanted` places, or none where that many are not left.
     pub(crate) fn reserve(&self, wanted: usize) -> Option<Reservation> {
         let Places { bound, taken } = &*self.places;
+        let bound = bound.load(Relaxed);
         taken
             .fetch_update(Relaxed, Relaxed, |taken| {
-                taken.checked_add(wanted).filter(|taken| taken <= bound)
+                taken.checked_add(wanted).filter(|taken| *taken <= bound)
             })
             .ok()?;
         Some(Reservation { places: Arc::clone(&self.places), taken: wanted })

@@ -27,6 +27,8 @@ use super::{
 pub(super) struct Task<'a> {
     pub(super) endpoint: Endpoint,
     pub(super) headers: &'a HeaderMap,
+    /// The client's own key, for upstreams that want it.
+    pub(super) authorization: Option<&'a HeaderValue>,
     pub(super) document: &'a Document,
     pub(super) started: Instant,
 }
@@ -95,10 +97,13 @@ pub(super) async fn attempt(
     if status.is_client_error() {
         busy.refused(began.elapsed());
     } else {
-        busy.answered(began.elapsed());
+        busy.began(began.elapsed());
     }
     let content = match gathered {
-        Gathered::Whole(bytes) => Answered::Whole(bytes),
+        Gathered::Whole(bytes) => {
+            busy.ended();
+            Answered::Whole(bytes)
+        }
         Gathered::Begun(first, rest) => Answered::Begun { first, rest, busy },
     };
     Ok(Answer { status, headers, content, upstream, upstream_time })
@@ -109,8 +114,10 @@ fn request(task: &Task<'_>, upstream: &Upstream, content: Content) -> Request<Co
     *request.method_mut() = Method::POST;
     *request.uri_mut() = upstream.uri(task.endpoint);
     *request.headers_mut() = task.headers.clone();
-    if !upstream.config.forward_authorization {
-        request.headers_mut().remove(header::AUTHORIZATION);
+    if upstream.config.forward_authorization
+        && let Some(authorization) = task.authorization
+    {
+        request.headers_mut().insert(header::AUTHORIZATION, authorization.clone());
     }
     request
 }
@@ -129,8 +136,9 @@ async fn send(
             biased;
             // Cancel-safe: a place that is not taken is the next one's.
             () = busy.take_place() => {}
-            () = &mut clock.sleep => return Err(Cause::ConnectTimeout),
+            () = &mut clock.sleep => return Err(Cause::Full),
         }
+        clock.set(upstream.config.connect_timeout);
         let mut response = Box::pin(upstream.send(request));
         let passed = phase(response.as_mut(), progress.departed(), clock).await;
         Ok((response, passed))

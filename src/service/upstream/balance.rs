@@ -1,7 +1,7 @@
 //! Who of a model's upstreams is asked.
 //!
-//! Of two taken by chance, the one that costs less: how long it takes to answer, for each request
-//! that it has ("power of two choices" by "peak EWMA"). Nobody looks at all of them, so that not
+//! Of two taken by chance and by weight, the one that costs less: how long it takes to answer, for
+//! each request that it has ("power of two choices" by "peak EWMA"). Nobody looks at all of them, so that not
 //! everybody sends to the one that was best a moment ago.
 
 use twox_hash::XxHash3_64;
@@ -85,21 +85,39 @@ impl Route {
         places.fold(0, |left, place| left | 1 << place)
     }
 
+    /// Of two taken by chance, and by their weights, the one that costs less.
     fn cheaper_of_two(&self, left: u64) -> usize {
-        let count = left.count_ones();
-        let first = nth(left, fastrand::u32(..count));
-        if count == 1 {
+        let first = self.by_weight(left);
+        let others = left & !(1 << first);
+        if others == 0 {
             return first;
         }
-        let second = nth(left & !(1 << first), fastrand::u32(..count - 1));
-        let seconds = |place: usize| self.members[place].upstream.seconds();
-        // Who was never asked counts as the other: only how many each has, decides.
-        let typical = seconds(first).or(seconds(second)).unwrap_or(1.0);
-        let cost = |place: usize| {
-            let Member { upstream, weight, .. } = &self.members[place];
-            upstream.cost(*weight, typical)
+        let second = self.by_weight(others);
+        let (one, other) = (&self.members[first], &self.members[second]);
+        let ratio = match (one.upstream.seconds(), other.upstream.seconds()) {
+            (Some(one), Some(other)) => one / other,
+            // Who was never asked counts as the other: only how many each has, decides.
+            _ => 1.0,
         };
-        if cost(second) < cost(first) { second } else { first }
+        // Less than this is chance, which must not count for more than the weights.
+        let ratio = if (0.5..=2.0).contains(&ratio) { 1.0 } else { ratio };
+        // As if both had the same weight: the mean of theirs.
+        let mean = f64::midpoint(one.weight, other.weight);
+        let load =
+            |member: &Member| 1.0 + member.upstream.in_flight() as f64 * mean / member.weight;
+        if load(other) < load(one) * ratio { second } else { first }
+    }
+
+    /// One of these, by chance: each as often as it weighs.
+    fn by_weight(&self, left: u64) -> usize {
+        let weight = |place: usize| self.members[place].weight;
+        let mut rest = fastrand::f64() * bits(left).map(weight).sum::<f64>();
+        let found = bits(left).find(|place| {
+            rest -= weight(*place);
+            rest < 0.0
+        });
+        // The last one, where rounding has taken its part.
+        found.or_else(|| bits(left).last()).unwrap_or_default()
     }
 
     /// Rendezvous hashing: who has the highest score for the key. Where an upstream comes or goes,
@@ -126,11 +144,6 @@ fn bits(mut set: u64) -> impl Iterator<Item = usize> {
             place
         })
     })
-}
-
-/// The place of the nth bit that is set, from 0.
-fn nth(set: u64, n: u32) -> usize {
-    bits(set).nth(n as usize).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -193,11 +206,26 @@ mod tests {
     }
 
     #[test]
+    fn by_weights_requests_are_shared_that_come_one_by_one() {
+        let route = route(&[("a", 100), ("b", 300)], &[]);
+        let of_b = (0..400).filter(|turn| {
+            let mut choice = route.choose(Asked::default(), None).expect("one");
+            // One is not always as fast as the other.
+            choice.busy.began(Duration::from_millis(10 + turn % 5));
+            choice.busy.ended();
+            choice.member.upstream.name() == "b"
+        });
+        let of_b = of_b.count();
+        assert!((250..=350).contains(&of_b), "{of_b}");
+    }
+
+    #[test]
     fn who_is_slow_gets_less() {
         let route = route(&[("slow", 1), ("fast", 1)], &[]);
         for (member, millis) in route.members.iter().zip([100, 10]) {
             let mut busy = member.upstream.enter().expect("closed");
-            busy.answered(Duration::from_millis(millis));
+            busy.began(Duration::from_millis(millis));
+            busy.ended();
         }
         let held: Vec<_> = (0..110).filter_map(|_| route.choose(Asked::default(), None)).collect();
         let of_slow = held.iter().filter(|choice| choice.member.upstream.name() == "slow").count();

@@ -61,24 +61,35 @@ pub(super) enum Pass {
     Trial,
 }
 
+impl Rule {
+    fn new(config: &GatewayConfig) -> Self {
+        let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        Self {
+            share: config.breaker_failures,
+            requests: config.breaker_requests,
+            window: millis(config.breaker_window),
+            open: millis(config.breaker_open),
+        }
+    }
+}
+
 impl Breaker {
     /// Most doublings of the time that it is open.
     const DOUBLINGS: u32 = 5;
 
     pub(super) fn new(config: &GatewayConfig) -> Self {
-        let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
-        let rule = Rule {
-            share: config.breaker_failures,
-            requests: config.breaker_requests,
-            window: millis(config.breaker_window),
-            open: millis(config.breaker_open),
-        };
+        let rule = Rule::new(config);
         Self {
             open_until: AtomicU64::new(0),
             openings: AtomicU32::new(0),
             counts: Counts::default(),
             rule,
         }
+    }
+
+    /// Whether it does as this configuration says.
+    pub(super) fn follows(&self, config: &GatewayConfig) -> bool {
+        self.rule == Rule::new(config)
     }
 
     pub(super) fn state(&self) -> State {

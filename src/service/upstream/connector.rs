@@ -5,7 +5,7 @@ use std::{
     pin::Pin,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
+        atomic::{AtomicBool, Ordering::Relaxed},
     },
     task::{Context, Poll},
     time::Duration,
@@ -17,6 +17,7 @@ use hyper_util::{
     client::legacy::connect::{Connected, Connection, HttpConnector},
     rt::TokioIo,
 };
+use metrics::Gauge;
 use tokio::{
     net::TcpStream,
     sync::{OwnedSemaphorePermit, Semaphore},
@@ -34,7 +35,6 @@ pub(super) struct Connector {
     tcp: HttpConnector,
     places: Arc<Semaphore>,
     timeout: Duration,
-    count: Arc<AtomicUsize>,
     meters: PoolMeters,
 }
 
@@ -50,8 +50,7 @@ pub(super) struct Tracked {
 pub(super) struct Used(Arc<AtomicBool>);
 
 struct Open {
-    count: Arc<AtomicUsize>,
-    meters: PoolMeters,
+    open: Gauge,
     _place: OwnedSemaphorePermit,
 }
 
@@ -62,8 +61,7 @@ impl Connector {
         // A token is a packet of its own, and must not wait for the one before to be confirmed.
         tcp.set_nodelay(true);
         let places = Arc::new(Semaphore::new(config.max_connections));
-        let count = Arc::new(AtomicUsize::new(0));
-        Self { tcp, places, timeout: config.connect_timeout, count, meters }
+        Self { tcp, places, timeout: config.connect_timeout, meters }
     }
 }
 
@@ -84,7 +82,7 @@ impl Service<Uri> for Connector {
     }
 
     fn call(&mut self, uri: Uri) -> Self::Future {
-        let Self { mut tcp, places, timeout, count, meters } = self.clone();
+        let Self { mut tcp, places, timeout, meters } = self.clone();
         Box::pin(async move {
             // The pool goes on with this in a task of its own where a used connection is free
             // first: that must have an end.
@@ -94,8 +92,9 @@ impl Service<Uri> for Connector {
             })
             .await??;
             meters.opened.increment(1);
-            meters.open.set((count.fetch_add(1, Relaxed) + 1) as f64);
-            let open = Open { count, meters, _place: place };
+            // Not set: who has its name after a change of the configuration counts with it.
+            meters.open.increment(1.0);
+            let open = Open { open: meters.open, _place: place };
             Ok(Tracked { tcp, used: Used::default(), _open: open })
         })
     }
@@ -109,7 +108,7 @@ impl Connection for Tracked {
 
 impl Drop for Open {
     fn drop(&mut self) {
-        self.meters.open.set((self.count.fetch_sub(1, Relaxed) - 1) as f64);
+        self.open.decrement(1.0);
     }
 }
 

@@ -2,8 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use bytes::Bytes;
-use http::HeaderMap;
+use http::{HeaderMap, header};
 use tokio::time::{self, Instant};
 use twox_hash::XxHash3_64;
 
@@ -49,8 +48,9 @@ impl Upstreams {
         let settings = self.settings();
         settings.budget.deposit();
         let key = route.key(headers, document);
+        let authorization = headers.get(header::AUTHORIZATION);
         let headers = &headers::of_request(headers);
-        let task = Task { endpoint, headers, document, started };
+        let task = Task { endpoint, headers, authorization, document, started };
         let (asked, upstream_time) = (Asked::default(), Duration::ZERO);
         let mut course = Course { settings, route, task, asked, key, upstream_time };
         let result = course.run().await;
@@ -75,11 +75,17 @@ enum Refusal {
 }
 
 impl Course<'_> {
+    /// How long an upstream is left alone that takes no more, does not say how long, and is not
+    /// the only one: else it would be asked first again and again.
+    const REST: Duration = Duration::from_secs(1);
+
     async fn run(&mut self) -> Result<Answer, Refusal> {
         let mut tries = 0;
+        let mut last: Option<Failure> = None;
         loop {
             let Some(choice) = self.route.choose(self.asked, self.key) else {
-                return Err(self.nobody());
+                // What the last one said tells more than that nobody is left.
+                return Err(last.map_or_else(|| self.nobody(), Refusal::from));
             };
             let failure = match self.ask(choice, tries == 0).await {
                 Ok(answer) => return Ok(answer),
@@ -87,6 +93,9 @@ impl Course<'_> {
             };
             let upstream = failure.upstream.name();
             tracing::debug!(upstream, cause = %failure.cause, "an attempt failed");
+            if failure.cause.is_limit_without_end() && self.route.has_another(self.asked) {
+                failure.upstream.rest(Self::REST);
+            }
             let again = tries < self.settings.config.retries
                 && failure.may_retry(self.task.document.is_stored());
             let Some(wait) = self.wait(&failure, tries).filter(|_| again) else {
@@ -98,12 +107,20 @@ impl Course<'_> {
             }
             self.route.meters.retried(&failure.cause);
             tries += 1;
+            last = Some(failure);
             time::sleep(wait).await;
         }
     }
 
     /// How long to wait before the next try; none where that would be too long.
     fn wait(&self, failure: &Failure, tries: u32) -> Option<Duration> {
+        let wait = self.wait_for(failure, tries)?;
+        let most = failure.upstream.config.request_timeout;
+        (self.task.started.elapsed() + wait < most).then_some(wait)
+    }
+
+    /// The same, without a look at how much time is left.
+    fn wait_for(&self, failure: &Failure, tries: u32) -> Option<Duration> {
         let config = &self.settings.config;
         let others = self.route.has_another(self.asked);
         let most = config.backoff.saturating_mul(1 << tries);
@@ -111,7 +128,7 @@ impl Course<'_> {
         let jitter = most.mul_f64(fastrand::f64());
         match &failure.cause {
             // It never got anywhere, and somebody else is there.
-            Cause::Connect(_) | Cause::Unauthorized if others => Some(Duration::ZERO),
+            Cause::Connect(_) | Cause::Full | Cause::Unauthorized if others => Some(Duration::ZERO),
             Cause::Unauthorized => None,
             Cause::Status(answer) if !others => match headers::retry_after(&answer.headers) {
                 Some(asked) if asked > config.longest_wait => None,
@@ -122,40 +139,15 @@ impl Course<'_> {
         }
     }
 
-    /// Asks the one that was chosen, and a second one if that takes too long and it is the first
-    /// try.
+    /// Asks the one that was chosen; at the first try also a second one, if that takes too long.
     async fn ask(&mut self, choice: Choice<'_>, first: bool) -> Result<Answer, Failure> {
         self.asked.add(&choice);
-        let attempt = |choice: Choice<'_>| {
-            let name: Option<Bytes> = choice.member.name.clone();
-            let task = &self.task;
-            async move { attempt(task, choice.busy, name.as_ref()).await }
-        };
-        let hedge = self.route.hedge_after.filter(|_| first);
-        let result = match hedge {
-            None => attempt(choice).await,
+        let result = match self.route.hedge_after.filter(|_| first) {
+            None => self.attempt(choice).await,
             Some(after) => {
-                let mut one = Box::pin(attempt(choice));
-                let early = tokio::select! {
-                    biased;
-                    // Cancel-safe: it is gone on with below.
-                    result = &mut one => Some(result),
-                    () = time::sleep(after) => None,
-                };
-                match early {
-                    Some(result) => result,
-                    None => match self.second() {
-                        None => one.await,
-                        Some(choice) => {
-                            let mut asked = self.asked;
-                            asked.add(&choice);
-                            let other = Box::pin(attempt(choice));
-                            let result = first_answer(one, other).await;
-                            self.asked = asked;
-                            result
-                        }
-                    },
-                }
+                let (result, asked) = self.hedged(choice, after).await;
+                self.asked = asked;
+                result
             }
         };
         self.upstream_time += match &result {
@@ -165,16 +157,40 @@ impl Course<'_> {
         result
     }
 
+    async fn attempt(&self, choice: Choice<'_>) -> Result<Answer, Failure> {
+        attempt(&self.task, choice.busy, choice.member.name.as_ref()).await
+    }
+
+    /// Asks a second one where the first has not answered `after` this time; and who was asked.
+    async fn hedged(
+        &self,
+        choice: Choice<'_>,
+        after: Duration,
+    ) -> (Result<Answer, Failure>, Asked) {
+        let mut one = Box::pin(self.attempt(choice));
+        tokio::select! {
+            biased;
+            // Cancel-safe: it is gone on with below.
+            result = &mut one => return (result, self.asked),
+            () = time::sleep(after) => {}
+        }
+        let Some(second) = self.second() else { return (one.await, self.asked) };
+        let mut asked = self.asked;
+        asked.add(&second);
+        let other = Box::pin(self.attempt(second));
+        (first_answer(one, other).await, asked)
+    }
+
     /// A second upstream for a request that takes long, if there is one and the budget allows it.
     fn second(&self) -> Option<Choice<'_>> {
-        if self.task.document.is_stored() {
+        if self.task.document.is_stored() || !self.route.has_another(self.asked) {
             return None;
         }
-        let choice = self.route.choose_another(self.asked)?;
         if !self.settings.budget.withdraw() {
             self.route.meters.not_retried();
             return None;
         }
+        let choice = self.route.choose_another(self.asked)?;
         self.route.meters.hedged();
         Some(choice)
     }
@@ -225,6 +241,7 @@ impl From<Failure> for Refusal {
         tracing::info!(upstream, cause = %failure.cause, "a request failed");
         match failure.cause {
             Cause::Status(answer) => Self::Answer(answer),
+            cause @ Cause::Full => Self::Error(ApiError::overloaded(cause.told()), cause.outcome()),
             cause => {
                 let kind = cause.outcome();
                 Self::Error(ApiError::upstream(status, kind, cause.told()), kind)

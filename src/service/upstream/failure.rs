@@ -4,7 +4,7 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use http::StatusCode;
 
-use super::{Answer, Upstream};
+use super::{Answer, Upstream, headers};
 
 /// An attempt that failed.
 pub(super) struct Failure {
@@ -22,6 +22,8 @@ pub(super) enum Cause {
     Connect(String),
     /// No connection in time.
     ConnectTimeout,
+    /// It has as many connections as it may have, and none was free in time.
+    Full,
     /// No answer in time.
     Timeout,
     /// The connection ended before the answer was there.
@@ -37,7 +39,7 @@ impl Failure {
     pub(super) fn may_retry(&self, stored: bool) -> bool {
         match &self.cause {
             // It has not seen it, or has said that it did nothing.
-            Cause::Connect(_) | Cause::ConnectTimeout | Cause::Unauthorized => true,
+            Cause::Connect(_) | Cause::ConnectTimeout | Cause::Full | Cause::Unauthorized => true,
             Cause::Status(answer) if answer.status == StatusCode::TOO_MANY_REQUESTS => true,
             Cause::Timeout | Cause::Broken(_) | Cause::Status(_) => !stored || !self.departed,
         }
@@ -50,15 +52,24 @@ impl Cause {
         match self {
             Self::Connect(_) | Self::ConnectTimeout | Self::Timeout | Self::Broken(_) => true,
             Self::Status(answer) => answer.status.is_server_error(),
-            Self::Unauthorized => false,
+            // The bound is ours.
+            Self::Full | Self::Unauthorized => false,
         }
+    }
+
+    /// Whether it has said that it takes no more, but not for how long.
+    pub(super) fn is_limit_without_end(&self) -> bool {
+        let Self::Status(answer) = self else { return false };
+        answer.status == StatusCode::TOO_MANY_REQUESTS
+            && headers::retry_after(&answer.headers).is_none()
     }
 
     /// What the client is told: no addresses.
     pub(super) fn told(&self) -> &'static str {
         match self {
             Self::Connect(_) => "the upstream cannot be reached",
-            Self::ConnectTimeout => "the upstream has no connection free in time",
+            Self::ConnectTimeout => "the upstream cannot be reached in time",
+            Self::Full => "the upstream has no connection free in time",
             Self::Timeout => "the upstream does not answer in time",
             Self::Broken(_) => "the upstream broke the connection",
             Self::Status(_) => "the upstream failed",
@@ -70,6 +81,7 @@ impl Cause {
     pub(super) fn status(&self) -> StatusCode {
         match self {
             Self::ConnectTimeout | Self::Timeout => StatusCode::GATEWAY_TIMEOUT,
+            Self::Full => StatusCode::SERVICE_UNAVAILABLE,
             Self::Status(answer) => answer.status,
             Self::Connect(_) | Self::Broken(_) | Self::Unauthorized => StatusCode::BAD_GATEWAY,
         }
@@ -80,6 +92,7 @@ impl Cause {
         match self {
             Self::Connect(_) => "connect",
             Self::ConnectTimeout => "connect_timeout",
+            Self::Full => "full",
             Self::Timeout => "timeout",
             Self::Broken(_) => "broken",
             Self::Status(answer) if answer.status == StatusCode::TOO_MANY_REQUESTS => {
@@ -96,6 +109,7 @@ impl fmt::Display for Cause {
         match self {
             Self::Connect(why) => write!(f, "cannot connect: {why}"),
             Self::ConnectTimeout => f.write_str("no connection within connect_timeout"),
+            Self::Full => f.write_str("max_connections are busy"),
             Self::Timeout => f.write_str("no answer in time"),
             Self::Broken(why) => write!(f, "the connection broke: {why}"),
             Self::Status(answer) => write!(f, "it answered {}", answer.status),

@@ -27,6 +27,13 @@ impl Latency {
         self.observe_at(took, clock::now());
     }
 
+    /// Takes in how long somebody has waited for an answer, who waits no more.
+    pub(super) fn observe_at_least(&self, waited: Duration) {
+        if self.seconds().is_none_or(|seconds| waited.as_secs_f64() > seconds) {
+            self.observe(waited);
+        }
+    }
+
     /// Seconds, or none where nothing was measured yet.
     pub(super) fn seconds(&self) -> Option<f64> {
         self.seconds_at(clock::now())

@@ -18,7 +18,10 @@ use hyper_util::{
     client::legacy::{Client, ResponseFuture},
     rt::TokioTimer,
 };
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::Instant,
+};
 
 use super::{
     Endpoint, GatewayConfig, StartError, UpstreamConfig,
@@ -68,6 +71,8 @@ pub(crate) struct Busy {
     pass: Pass,
     /// One of as many as there may be connections, so that none waits in the pool.
     place: Option<OwnedSemaphorePermit>,
+    /// Since when it waits for an answer; none once that has begun.
+    waits_since: Option<Instant>,
     /// Whether it was said what became of it.
     is_told: bool,
 }
@@ -88,7 +93,7 @@ impl Upstream {
         meters.healthy.set(1.0);
         meters.breaker_is(State::Closed);
         let tls = tls::config(config.ca_file.as_deref(), base.starts_with("https:"))
-            .map_err(|source| StartError::Tls { upstream: name.to_owned(), source })?;
+            .map_err(|why| StartError::Tls { upstream: name.to_owned(), why })?;
         let client = |meters, most_idle| {
             let connector = HttpsConnectorBuilder::new()
                 .with_tls_config(tls.clone())
@@ -122,6 +127,11 @@ impl Upstream {
             meters,
             config: config.clone(),
         })
+    }
+
+    /// Whether it would be the same with this configuration.
+    pub(super) fn is_as(&self, config: &UpstreamConfig, gateway: &GatewayConfig) -> bool {
+        self.config == *config && self.breaker.follows(gateway)
     }
 
     /// Its name in the configuration.
@@ -196,22 +206,21 @@ impl Upstream {
     /// Takes a request on, unless its breaker is open.
     pub(super) fn enter(self: &Arc<Self>) -> Option<Busy> {
         let pass = self.breaker.enter()?;
-        let in_flight = self.in_flight.fetch_add(1, Relaxed) + 1;
-        self.meters.in_flight.set(in_flight as f64);
-        Some(Busy { upstream: Arc::clone(self), pass, place: None, is_told: false })
+        self.in_flight.fetch_add(1, Relaxed);
+        // Not set: who has its name after a change of the configuration counts with it.
+        self.meters.in_flight.increment(1.0);
+        let (upstream, waits_since) = (Arc::clone(self), Some(Instant::now()));
+        Some(Busy { upstream, pass, place: None, waits_since, is_told: false })
     }
 
-    /// What a request more would cost here: how long it takes to answer, for each that waits.
-    /// Without a measurement, `typical` seconds.
-    pub(super) fn cost(&self, weight: f64, typical: f64) -> f64 {
-        let seconds = self.latency.seconds().unwrap_or(typical);
-        // A microsecond at least, so that who is fast is told from who is busy.
-        seconds.max(1e-6) * (self.in_flight.load(Relaxed) + 1) as f64 / weight
+    /// Requests that it has.
+    pub(super) fn in_flight(&self) -> usize {
+        self.in_flight.load(Relaxed)
     }
 
-    /// How long it takes to answer.
+    /// How long it takes to answer, where that was measured; a microsecond at least.
     pub(super) fn seconds(&self) -> Option<f64> {
-        self.latency.seconds()
+        self.latency.seconds().map(|seconds| seconds.max(1e-6))
     }
 
     /// Keeps the gauge of the breaker right while nobody asks.
@@ -234,29 +243,42 @@ impl Busy {
         self.place = Arc::clone(&self.upstream.places).acquire_owned().await.ok();
     }
 
-    /// It answered, after this time.
-    pub(super) fn answered(&mut self, took: Duration) {
-        self.is_told = true;
+    /// Its answer began, after this time.
+    pub(super) fn began(&mut self, took: Duration) {
         self.upstream.latency.observe(took);
-        self.upstream.meters.answered.increment(1);
-        self.upstream.breaker.succeeded(self.pass);
+        self.waits_since = None;
+        // Others wait for what comes of it.
         if self.pass == Pass::Trial {
+            self.upstream.breaker.succeeded(self.pass);
             tracing::info!(upstream = self.upstream.name(), "the breaker is closed again");
             self.upstream.show_breaker();
             self.pass = Pass::Usual;
         }
     }
 
+    /// Its answer is whole.
+    pub(super) fn ended(&mut self) {
+        if !self.is_told {
+            self.is_told = true;
+            self.upstream.meters.answered.increment(1);
+            self.succeeded();
+        }
+    }
+
+    /// An answer that began did not break off.
+    fn succeeded(&self) {
+        if self.waits_since.is_none() {
+            self.upstream.breaker.succeeded(self.pass);
+        }
+    }
+
     /// It answered that the request is no good, which says nothing of how it fares otherwise.
     pub(super) fn refused(&mut self, took: Duration) {
         // A breaker that lets one request try has learned what it wanted to know.
-        match self.pass {
-            Pass::Trial => self.answered(took),
-            Pass::Usual => {
-                self.is_told = true;
-                self.upstream.meters.answered.increment(1);
-            }
+        if self.pass == Pass::Trial {
+            self.began(took);
         }
+        self.ended();
     }
 
     /// It failed.
@@ -265,6 +287,11 @@ impl Busy {
         let upstream = &self.upstream;
         upstream.meters.failed(cause);
         if !cause.is_fault() {
+            let has_answered = matches!(cause, Cause::Status(_) | Cause::Unauthorized);
+            if has_answered && self.pass == Pass::Trial {
+                upstream.breaker.succeeded(self.pass);
+                upstream.show_breaker();
+            }
             return;
         }
         // What fails fast must not look fast.
@@ -280,10 +307,14 @@ impl Busy {
 
 impl Drop for Busy {
     fn drop(&mut self) {
-        let in_flight = self.upstream.in_flight.fetch_sub(1, Relaxed) - 1;
-        self.upstream.meters.in_flight.set(in_flight as f64);
+        self.upstream.in_flight.fetch_sub(1, Relaxed);
+        self.upstream.meters.in_flight.decrement(1.0);
         if !self.is_told {
             self.upstream.meters.left.increment(1);
+            self.succeeded();
+            if let Some(since) = self.waits_since {
+                self.upstream.latency.observe_at_least(since.elapsed());
+            }
         }
     }
 }

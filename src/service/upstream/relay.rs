@@ -88,6 +88,8 @@ struct Relay {
     end: Instant,
     notes: Notes,
     span: Span,
+    /// Whether the upstream was asked for more and has not given it yet.
+    is_waiting: bool,
     is_over: bool,
     _admitted: Admitted,
 }
@@ -115,7 +117,7 @@ impl Relay {
         let config = &busy.upstream().config;
         let between_bytes = config.between_bytes_timeout;
         let end = notes.started + config.request_timeout;
-        let silence = tokio::time::sleep_until(end.min(Instant::now() + between_bytes));
+        let silence = tokio::time::sleep_until(end);
         let span = tracing::debug_span!("upstream.stream", upstream = busy.upstream().name());
         Self {
             next: Some(first),
@@ -127,6 +129,7 @@ impl Relay {
             busy,
             notes,
             span,
+            is_waiting: false,
             is_over: false,
             _admitted: admitted,
         }
@@ -142,15 +145,20 @@ impl Relay {
                 Poll::Ready(None) => return Poll::Ready(None),
                 Poll::Ready(Some(Ok(frame))) => {
                     let Ok(data) = frame.into_data() else { continue };
-                    let now = Instant::now();
-                    self.silence.as_mut().reset(self.end.min(now + self.between_bytes));
-                    self.notes.piece(now);
+                    self.is_waiting = false;
+                    self.notes.piece(Instant::now());
                     return Poll::Ready(Some(Ok(data)));
                 }
                 Poll::Ready(Some(Err(error))) => {
                     return Poll::Ready(Some(Err(Cause::Broken(error.to_string()))));
                 }
                 Poll::Pending => {
+                    // From when it was asked: before, it was the client who took nothing.
+                    if !self.is_waiting {
+                        self.is_waiting = true;
+                        let until = self.end.min(Instant::now() + self.between_bytes);
+                        self.silence.as_mut().reset(until);
+                    }
                     ready!(self.silence.as_mut().poll(context));
                     return Poll::Ready(Some(Err(Cause::Timeout)));
                 }
@@ -161,6 +169,7 @@ impl Relay {
     /// The upstream has ended in good order; what is left to pass on.
     fn ended(&mut self) -> Option<Bytes> {
         self.is_over = true;
+        self.busy.ended();
         self.notes.ended();
         self.events.as_mut().map(Events::rest).filter(|rest| !rest.is_empty())
     }

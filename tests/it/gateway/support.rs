@@ -14,7 +14,9 @@ mod reply;
 
 use std::{fmt::Write as _, net::SocketAddr};
 
+use http::Request;
 use serde_json::{Value, json};
+use tokio::runtime::Builder;
 
 pub(crate) use self::{
     client::Client,
@@ -80,4 +82,33 @@ pub(crate) fn stream() -> Value {
     let mut body = whole();
     body["stream"] = json!(true);
     body
+}
+
+/// Asks once, on a connection of its own.
+pub(crate) fn ask(server: &Server, body: &Value) -> Reply {
+    ask_with(server, &[], &body.to_string())
+}
+
+/// Asks once with these headers and this text.
+pub(crate) fn ask_with(server: &Server, headers: &[(&str, &str)], body: &str) -> Reply {
+    let json = [("host", "gateway"), ("content-type", "application/json")];
+    let mut request = Request::post(CHAT);
+    for (name, value) in json.iter().chain(headers) {
+        request = request.header(*name, *value);
+    }
+    let request = request.body(body.to_owned().into()).expect("a request");
+    let mut client = Client::new(server.addresses.api);
+    let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime");
+    runtime.block_on(async { Reply::read(client.send(request).await).await })
+}
+
+/// How many requests to an upstream ended so, as the gateway counts them.
+pub(crate) fn outcomes(server: &Server, upstream: &str, outcome: &str) -> u64 {
+    let labels = format!(r#"{{upstream="{upstream}",outcome="{outcome}"}}"#);
+    server.metric(&format!("thermograph_upstream_requests_total{labels}"))
+}
+
+/// A metric of one upstream.
+pub(crate) fn of_upstream(server: &Server, metric: &str, upstream: &str) -> u64 {
+    server.metric(&format!(r#"thermograph_upstream_{metric}{{upstream="{upstream}"}}"#))
 }

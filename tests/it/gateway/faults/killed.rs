@@ -1,7 +1,7 @@
 //! An upstream that ends without a word in the middle of a load.
 
 use crate::{
-    gateway::support::{End, Load, Mock, gateway},
+    gateway::support::{End, Load, Mock, gateway, outcomes},
     support::wait,
 };
 
@@ -21,4 +21,9 @@ fn a_killed_upstream_costs_only_streams_that_had_begun() {
     let begun = tally.count(&End::ErrorEvent);
     assert!(begun <= 32, "{tally:?}");
     assert_eq!(tally.count(&End::Answered) + begun, tally.sent, "{tally:?}");
+    let by = |upstream| outcomes(&server, upstream, "answered");
+    assert_eq!(by("a") + by("b"), tally.count(&End::Answered), "{tally:?}");
+    let counts = b.counts();
+    assert_eq!(by("b"), counts.answered);
+    assert_eq!(counts.requests_total, counts.answered, "{counts:?}");
 }

@@ -1,0 +1,138 @@
+//! The configuration, taken over again while the service runs: at SIGHUP, and when its file is
+//! written or replaced.
+//!
+//! Of a bad file nothing is taken over. What only a start can take over is told.
+
+mod hang_up;
+mod watched;
+
+use std::{
+    fs,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use metrics::{Counter, Unit, counter, describe_counter};
+
+use self::{hang_up::HangUps, watched::Watched};
+use super::{
+    config::{Loaded, Source},
+    task,
+};
+use crate::service::Service;
+
+/// Takes the configuration over again; cheap to clone, all clones are one.
+#[derive(Clone)]
+pub(crate) struct Reload {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    source: Source,
+    service: Service,
+    /// What the process started with.
+    started: Loaded,
+    /// What was loaded last, if anything was again. Its lock is held while that is done.
+    newest: Mutex<Option<Loaded>>,
+    meters: Meters,
+}
+
+/// What came of it.
+struct Meters {
+    applied: Counter,
+    unchanged: Counter,
+    refused: Counter,
+}
+
+impl Reload {
+    /// `started` was loaded from `source`, and `service` started with it.
+    pub(crate) fn new(source: Source, started: Loaded, service: Service) -> Self {
+        let (newest, meters) = (Mutex::default(), Meters::new());
+        Self { inner: Arc::new(Inner { source, service, started, newest, meters }) }
+    }
+
+    /// What the process started with.
+    pub(crate) fn started(&self) -> &Loaded {
+        &self.inner.started
+    }
+
+    /// Waits for the signal and for changes of the file, in a task of its own.
+    pub(crate) fn start(self) -> std::io::Result<()> {
+        let mut hang_ups = HangUps::listen()?;
+        let watched = self.watched();
+        task::spawn("reload", async move {
+            loop {
+                let cause = tokio::select! {
+                    // Cancel-safe: a signal that is not received now is received next time.
+                    () = hang_ups.next() => "SIGHUP",
+                    // Cancel-safe: what is loaded now is newer than the change that is forgotten.
+                    () = watched.changed() => "file",
+                };
+                let this = self.clone();
+                // It reads files. A panic in it is reported, and no more.
+                let _ = task::spawn_blocking("reload", move || this.now(cause)).await;
+            }
+        });
+        Ok(())
+    }
+
+    fn watched(&self) -> Watched {
+        let Some(file) = &self.inner.source.file else { return Watched::nothing() };
+        Watched::new(file).unwrap_or_else(|error| {
+            let file = file.display();
+            tracing::warn!(%file, %error, "not watched: SIGHUP loads it again");
+            Watched::nothing()
+        })
+    }
+
+    /// Loads the configuration, and takes over what can be.
+    fn now(&self, cause: &str) {
+        let mut newest = self.inner.newest.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = newest.as_ref().unwrap_or(&self.inner.started);
+        match self.take_over(before, cause) {
+            Ok(loaded) => *newest = Some(loaded),
+            Err(error) => {
+                self.inner.meters.refused.increment(1);
+                let error = format!("{error:#}");
+                tracing::error!(cause, error, "the configuration is as before: it was refused");
+            }
+        }
+    }
+
+    fn take_over(&self, before: &Loaded, cause: &str) -> anyhow::Result<Loaded> {
+        let Inner { source, service, started, meters, .. } = &*self.inner;
+        if let Some(file) = &source.file {
+            // Who writes it in place empties it first.
+            let is_empty = fs::metadata(file).is_ok_and(|metadata| metadata.len() == 0);
+            anyhow::ensure!(!is_empty, "{} is empty", file.display());
+        }
+        let loaded = source.load()?;
+        let changed = loaded.changed(before);
+        if changed.is_empty() {
+            meters.unchanged.increment(1);
+            tracing::info!(cause, "the configuration is as before: nothing changed in it");
+        } else {
+            service.reconfigure(&loaded.config.service())?;
+            meters.applied.increment(1);
+            let keys = changed.join(", ");
+            tracing::info!(cause, keys, "the configuration was taken over");
+        }
+        let pending = loaded.pending(started);
+        if !pending.is_empty() && pending != before.pending(started) {
+            let keys = pending.join(", ");
+            tracing::warn!(keys, "changed in the configuration, and in effect at the next start");
+        }
+        Ok(loaded)
+    }
+}
+
+impl Meters {
+    fn new() -> Self {
+        let name = "thermograph_config_reloads_total";
+        describe_counter!(name, Unit::Count, "Configurations loaded again, by what came of it.");
+        Self {
+            applied: counter!(name, "result" => "applied"),
+            unchanged: counter!(name, "result" => "unchanged"),
+            refused: counter!(name, "result" => "refused"),
+        }
+    }
+}
