@@ -4,6 +4,7 @@
 //! bound on connections, and closes the listener the moment it is told to stop. Nor hyper-util's
 //! `GracefulShutdown`: it cuts off a connection whose first request is still on its way.
 
+mod lingering;
 mod patient;
 
 use std::{
@@ -34,7 +35,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use self::patient::Patient;
+use self::{lingering::Lingering, patient::Patient};
 use super::{
     config::Api,
     task::{self, Streams},
@@ -42,6 +43,8 @@ use super::{
 
 /// How long a connection that was taken before the drain has for its first request.
 const FIRST_REQUEST: Duration = Duration::from_secs(2);
+/// Largest head of a request; hyper's own bound is 400 KiB, and there may be thousands.
+const HEAD: usize = 64 << 10;
 
 /// Serves `app` on `listener` until `stop`, then drains: for `shutdown_grace` connections are
 /// still taken and answers ask to close them; after it, what is on its way has `drain_timeout`.
@@ -105,7 +108,11 @@ struct Connections {
 impl Connections {
     fn new(app: Router, api: &Api, counts: Arc<Counts>) -> Self {
         let mut builder = auto::Builder::new(Streams);
-        builder.http1().timer(TokioTimer::new()).header_read_timeout(api.idle_timeout);
+        builder
+            .http1()
+            .timer(TokioTimer::new())
+            .header_read_timeout(api.idle_timeout)
+            .max_buf_size(HEAD);
         let keep_alive = api.idle_timeout;
         builder.http2().timer(TokioTimer::new()).keep_alive_interval(keep_alive);
         let permits = Arc::new(Semaphore::new(api.max_connections));
@@ -161,8 +168,8 @@ impl Connections {
                 }
             })
         };
-        let stream = TokioIo::new(Patient::new(stream, self.patience));
-        let connection = self.builder.serve_connection(stream, service).into_owned();
+        let stream = Lingering::new(Patient::new(stream, self.patience));
+        let connection = self.builder.serve_connection(TokioIo::new(stream), service).into_owned();
         let mut draining = self.draining.subscribe();
         let open = Open::new(&self.counts);
         let served = async move {
