@@ -85,7 +85,7 @@ async fn who_gets_no_connection_in_time_is_told_so() {
     assert_eq!(refused.end(), End::Refused(503), "{refused:?}");
     let message = refused.error()["message"].to_string();
     assert!(message.contains("no connection free in time"), "{message}");
-    let outcome = "{upstream=\"a\",outcome=\"connect_timeout\"}";
+    let outcome = "{upstream=\"a\",outcome=\"full\"}";
     assert!(server.metric(&format!("thermograph_upstream_requests_total{outcome}")) > 0);
     assert_eq!(mock.counts().in_flight, 2, "nothing more was sent");
     drop(hung);
