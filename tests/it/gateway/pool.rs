@@ -30,7 +30,7 @@ async fn ask_at_once(server: &Server, clients: usize) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn requests_one_after_another_use_one_connection() {
+async fn requests_one_after_another_use_the_same_connection() {
     let mock = Mock::start(&[]);
     let server = start(&mock, "idle_timeout = \"1m\"");
     let before = mock.counts().connections_total;
@@ -41,9 +41,12 @@ async fn requests_one_after_another_use_one_connection() {
     }
     let counts = mock.counts();
     assert_eq!(counts.requests_total, 200);
-    assert_eq!(counts.connections_total - before, 1 + 1, "one, and that which asks here");
-    assert_eq!(opened(&server), 1);
-    assert_eq!(server.metric("thermograph_upstream_connections_reused_total"), 199);
+    let opened = opened(&server);
+    assert_eq!(counts.connections_total - before, opened + 1, "and that which asks here");
+    // A client that asks again before its answer's connection is back in the pool gets another.
+    assert!(opened <= 4, "{opened} connections");
+    let reused = server.metric("thermograph_upstream_connections_reused_total");
+    assert_eq!(reused, 200 - opened);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -79,10 +82,10 @@ async fn who_gets_no_connection_in_time_is_told_so() {
         (0..2).map(|_| async move { Client::new(address).post(CHAT, &whole()).await }).collect();
     wait("both hang", || mock.counts().in_flight == 2);
     let refused = Client::new(address).post(CHAT, &whole()).await;
-    assert_eq!(refused.end(), End::Refused(504), "{refused:?}");
+    assert_eq!(refused.end(), End::Refused(503), "{refused:?}");
     let message = refused.error()["message"].to_string();
     assert!(message.contains("no connection free in time"), "{message}");
-    let outcome = "{upstream=\"a\",outcome=\"connect_timeout\"}";
+    let outcome = "{upstream=\"a\",outcome=\"full\"}";
     assert!(server.metric(&format!("thermograph_upstream_requests_total{outcome}")) > 0);
     assert_eq!(mock.counts().in_flight, 2, "nothing more was sent");
     drop(hung);
