@@ -22,7 +22,7 @@ const LATENCY: Duration = Duration::from_millis(200);
 const PLACES: u32 = 16;
 /// How long each load goes on.
 const TIME: Duration = Duration::from_secs(3);
-/// Longest that a round can be spoilt, and the next one try.
+/// Rounds of which one must hold.
 const ROUNDS: usize = 5;
 
 /// What came of a load.
