@@ -190,9 +190,9 @@ bench *args: model
 [group('check')]
 ci: lint halves test
 
-# Install what the tests use: Python, Go, graphviz, tmux, objdump, Chromium, tokio-console, promtool
+# Install what the tests use: Python, Go, graphviz, tmux, objdump, Chromium, openssl, nginx, tokio-console, promtool
 [group('set up')]
-tools: _python _tokio-console && _promtool
+tools: _python _tokio-console && _promtool _nginx
     @missing=''; \
     python3 -c 'import venv, ensurepip' 2>/dev/null || missing="$missing python3-venv"; \
     command -v go >/dev/null || missing="$missing golang-go"; \
@@ -200,6 +200,7 @@ tools: _python _tokio-console && _promtool
     command -v dot >/dev/null || missing="$missing graphviz"; \
     command -v objdump >/dev/null || missing="$missing binutils"; \
     command -v chromium >/dev/null || missing="$missing chromium"; \
+    command -v openssl >/dev/null || missing="$missing openssl"; \
     {{ install }} $missing
 
 # Draw the README's pictures anew: without the script, which a picture in a page cannot run
@@ -248,6 +249,20 @@ _promtool:
             apt-get download -qq prometheus; }; \
         dpkg -x prometheus_*.deb unpacked; \
         mkdir -p {{ tools }}/bin; cp unpacked/usr/bin/promtool {{ tools }}/bin/; \
+    }
+
+# Out of Debian's package, which would start a server of its own if it were installed
+_nginx:
+    @{{ tools }}/bin/nginx -v 2>/dev/null || command -v nginx >/dev/null || { \
+        command -v apt-get >/dev/null || { echo 'install nginx first' >&2; exit 1; }; \
+        echo 'fetching nginx' >&2; \
+        dir=$(mktemp -d); trap 'rm -rf "$dir"' EXIT; cd "$dir"; \
+        apt-get download -qq nginx 2>/dev/null || { \
+            sudo=; [ "$(id -u)" = 0 ] || sudo=sudo; $sudo apt-get update -qq; \
+            apt-get download -qq nginx; }; \
+        dpkg -x nginx_*.deb unpacked; \
+        mkdir -p {{ tools }}/bin; cp unpacked/usr/sbin/nginx {{ tools }}/bin/; \
+        {{ tools }}/bin/nginx -v 2>/dev/null || { {{ install }} libcrypt1 libpcre2-8-0 libssl3 zlib1g; }; \
     }
 
 _deny:

@@ -33,9 +33,10 @@ use std::sync::{
 use axum::Router;
 use thiserror::Error;
 use tokio::time;
+use tower::ServiceBuilder;
 
 pub use config::{Config, Invalid};
-pub use middleware::with_request_ids;
+pub use middleware::{CatchPanics, RequestIds, catch_panics};
 
 use self::{
     body::Bodies,
@@ -100,13 +101,14 @@ impl Service {
 
     /// The routes, with the middleware that belongs to them.
     pub fn router(&self) -> Router {
-        with_request_ids(self.anonymous_router())
+        let layers = ServiceBuilder::new().layer(RequestIds).layer(catch_panics());
+        self.routes().layer(layers)
     }
 
-    /// The same without request ids, for whoever puts layers on that must see them: those belong
-    /// around the layers, by [`with_request_ids`].
-    pub fn anonymous_router(&self) -> Router {
-        middleware::stack(routes::router(self))
+    /// The routes alone, for whoever puts on layers of their own: those that look at requests go
+    /// between [`RequestIds`] and [`catch_panics`].
+    pub fn routes(&self) -> Router {
+        routes::router(self)
     }
 
     /// The local engine.

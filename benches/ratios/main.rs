@@ -13,10 +13,13 @@
 //! | `console` | the same with one attached : without | ≥ 0.80 |
 //! | `http` | the service over HTTP, 64 connections : its engine called in a loop | ≥ 0.9 |
 //! | `python` | the service : onnxruntime f32 behind FastAPI and uvicorn | ≥ 1.0 |
+//! | `gateway` | processor time of the gateway for a request, 8 connections | ≤ 80 µs |
+//! | `gateway` | the same : the cheapest other gateway's | < 1 |
+//! | `gateway` | what it adds to a chat completion, one connection, median | ≤ 100 µs |
 //! | `soak` | longest poll on a runtime worker under 64 clients, and no error | < 10 ms |
 //!
 //! ```text
-//! cargo bench --profile profiling --bench ratios                   # all, about 16 minutes
+//! cargo bench --profile profiling --bench ratios                   # all, about 21 minutes
 //! cargo bench --profile profiling --bench ratios -- layer poll     # some
 //! cargo bench --profile profiling --bench ratios -- --quick --strict
 //! ```
@@ -26,6 +29,7 @@ mod captures;
 mod client;
 mod console;
 mod figure;
+mod gateway;
 mod hello;
 mod http;
 mod layer;
@@ -40,8 +44,9 @@ mod soak;
 mod spread;
 mod stack;
 mod texts;
+mod venv;
 
-use std::process::ExitCode;
+use std::{ffi::OsString, process::ExitCode};
 
 use clap::{Parser, ValueEnum};
 
@@ -61,6 +66,9 @@ struct Args {
     /// Be one of the servers that are measured.
     #[arg(long, hide = true)]
     hello: Option<hello::Kind>,
+    /// Become another program, which ends with whoever started it.
+    #[arg(long, hide = true, num_args = 1.., allow_hyphen_values = true)]
+    follow: Option<Vec<OsString>>,
     /// Given by `cargo bench`.
     #[arg(long, hide = true)]
     bench: bool,
@@ -76,6 +84,7 @@ enum What {
     Console,
     Http,
     Python,
+    Gateway,
     Soak,
 }
 
@@ -91,6 +100,7 @@ impl What {
             Self::Console => console::measure(rounds(console::ROUNDS)),
             Self::Http => http::measure(rounds(http::ROUNDS)),
             Self::Python => python::measure(rounds(python::ROUNDS)),
+            Self::Gateway => gateway::measure(if quick { gateway::QUICK } else { gateway::ROUNDS }),
             Self::Soak => soak::measure(if quick { soak::QUICK } else { soak::LENGTH }),
         }
     }
@@ -101,6 +111,9 @@ fn main() -> anyhow::Result<ExitCode> {
     if let Some(kind) = args.hello {
         hello::serve(kind)?;
         return Ok(ExitCode::SUCCESS);
+    }
+    if let Some(program) = args.follow {
+        match process::follow(&program)? {}
     }
     let all = if args.what.is_empty() { What::value_variants() } else { &args.what };
     let mut kept = true;

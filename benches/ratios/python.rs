@@ -4,8 +4,9 @@
 //! pinned, into a virtual environment under `target/`.
 
 use std::{
-    net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
-    path::{Path, PathBuf},
+    fs,
+    net::{SocketAddr, TcpStream},
+    path::Path,
     process::{Command, Stdio},
     time::Duration,
 };
@@ -15,10 +16,11 @@ use anyhow::{Context as _, ensure};
 use crate::{
     client::{Clients, Requests},
     figure::{Bound, Figure},
-    process::Process,
+    process::{Process, free_address},
     rounds::{Ratio, Rounds, Sample},
     service::{Service, round},
     texts::{MODEL, batches, singles},
+    venv,
 };
 
 pub(crate) const ROUNDS: Rounds = Rounds { pairs: 8, length: Duration::from_secs(4) };
@@ -88,35 +90,11 @@ fn serve() -> anyhow::Result<(Process, SocketAddr)> {
     let folder = root.join("models").join(MODEL);
     let graph = folder.join("model.onnx");
     ensure!(graph.is_file(), "{} is not there; `./just model` gets it", graph.display());
-    // Free now; nobody else is likely to take it within a second.
-    let address = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?;
-    let mut command = Command::new(environment(root)?);
+    let address = free_address()?;
+    let pins = fs::read_to_string(root.join("benches/python/requirements.txt"))?;
+    let mut command = Command::new(venv::programs("bench-python", &pins)?.join("python"));
     command.arg(root.join("benches/python/server.py")).arg(folder);
     let mut process = Process::start(command.arg(address.port().to_string()).stdin(Stdio::null()))?;
     process.wait("Python's server listens", || TcpStream::connect(address).ok())?;
     Ok((process, address))
-}
-
-/// The interpreter of the virtual environment, which is made where it is not there.
-fn environment(root: &Path) -> anyhow::Result<PathBuf> {
-    let folder = root.join("target/bench-python");
-    let python = folder.join("bin/python");
-    let complete = folder.join("complete");
-    let wanted = root.join("benches/python/requirements.txt");
-    let pins = std::fs::read_to_string(&wanted)?;
-    if std::fs::read_to_string(&complete).is_ok_and(|installed| installed == pins) {
-        return Ok(python);
-    }
-    eprintln!("installing Python's packages into {}", folder.display());
-    run(Command::new("python3").args(["-m", "venv"]).arg(&folder))?;
-    let pip = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check"];
-    run(Command::new(&python).args(pip).args(["--only-binary", ":all:", "-r"]).arg(&wanted))?;
-    std::fs::write(complete, pins)?;
-    Ok(python)
-}
-
-fn run(command: &mut Command) -> anyhow::Result<()> {
-    let status = command.status().with_context(|| format!("cannot start {command:?}"))?;
-    ensure!(status.success(), "{command:?} failed: {status}");
-    Ok(())
 }

@@ -2,7 +2,6 @@
 
 use std::{
     fs::{self, File},
-    process::{Command, Stdio},
     time::Duration,
 };
 
@@ -12,11 +11,11 @@ use thermograph::app::serve::Addresses;
 
 use crate::{
     client::{Clients, Requests},
-    process::Process,
+    process::{Process, follower},
     rounds::Sample,
 };
 
-/// The service, with its defaults.
+/// The service.
 pub(crate) struct Service {
     pub(crate) process: Process,
     pub(crate) addresses: Addresses,
@@ -24,13 +23,19 @@ pub(crate) struct Service {
 }
 
 impl Service {
+    /// With its defaults.
     pub(crate) fn start() -> anyhow::Result<Self> {
+        Self::with("")
+    }
+
+    /// With a configuration.
+    pub(crate) fn with(text: &str) -> anyhow::Result<Self> {
         let dir = tempfile::tempdir()?;
         let [config, addresses, log] =
             ["thermograph.toml", "addresses.json", "log"].map(|name| dir.path().join(name));
-        File::create(&config)?;
+        fs::write(&config, text)?;
         let any = "127.0.0.1:0";
-        let mut command = Command::new(env!("CARGO_BIN_EXE_thermograph"));
+        let mut command = follower(env!("CARGO_BIN_EXE_thermograph"))?;
         command
             .current_dir(env!("CARGO_MANIFEST_DIR"))
             .args(["serve", "--listen", any, "--diagnostics-listen", any, "--console-listen", any])
@@ -38,7 +43,6 @@ impl Service {
             .arg(&addresses)
             .arg("--config")
             .arg(&config)
-            .stdin(Stdio::null())
             .stderr(File::create(&log)?);
         for (name, _) in std::env::vars() {
             if name.starts_with("THERMOGRAPH_") || name == "RUST_LOG" || name == "MODEL_DIR" {

@@ -3,6 +3,7 @@
 //! Every value has one path, such as `engine.threads`, and by it one variable,
 //! `THERMOGRAPH_ENGINE_THREADS`. Unknown keys and bad values stop the start.
 
+mod allowed;
 mod changes;
 mod layers;
 mod models;

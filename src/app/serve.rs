@@ -13,6 +13,7 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use serde::{Deserialize, Serialize};
 use tokio::{net::TcpListener, runtime, time};
 use tokio_util::sync::CancellationToken;
+use tower::ServiceBuilder;
 
 use super::{
     addresses,
@@ -22,7 +23,7 @@ use super::{
 };
 use crate::{
     diagnostics::{Door, Thermograph, doctor, label},
-    service::{Service, badge, with_request_ids},
+    service::{RequestIds, Service, badge, catch_panics},
 };
 
 /// Serve the AI API, and the diagnostics beside it.
@@ -164,7 +165,9 @@ async fn serve(
         draining.drain();
     });
     // Request ids outside of the layer: what it shows of a request carries the id.
-    let app = with_request_ids(service.anonymous_router().layer(thermograph.layer()));
+    let layers =
+        ServiceBuilder::new().layer(RequestIds).layer(thermograph.layer()).layer(catch_panics());
+    let app = service.routes().layer(layers);
     server::run(listener, app, &config.api, stop).await;
     Ok(())
 }

@@ -4,7 +4,11 @@
 //! bound on connections, and closes the listener the moment it is told to stop. Nor hyper-util's
 //! `GracefulShutdown`: it cuts off a connection whose first request is still on its way.
 
+mod lingering;
+mod patient;
+
 use std::{
+    convert::Infallible,
     pin::pin,
     sync::{
         Arc,
@@ -13,14 +17,12 @@ use std::{
     time::Duration,
 };
 
-use axum::{
-    Router,
-    extract::{Request, State},
-    middleware::{self, Next},
-    response::Response,
+use axum::Router;
+use http::{HeaderValue, Request, Version, header};
+use hyper::{
+    body::Incoming,
+    service::{Service, service_fn},
 };
-use http::{HeaderValue, Version, header};
-use hyper::service::{Service, service_fn};
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
     server::conn::auto,
@@ -33,6 +35,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
+use self::{lingering::Lingering, patient::Patient};
 use super::{
     config::Api,
     task::{self, Streams},
@@ -40,6 +43,8 @@ use super::{
 
 /// How long a connection that was taken before the drain has for its first request.
 const FIRST_REQUEST: Duration = Duration::from_secs(2);
+/// Largest head of a request; hyper's own bound is 400 KiB, and there may be thousands.
+const HEAD: usize = 64 << 10;
 
 /// Serves `app` on `listener` until `stop`, then drains: for `shutdown_grace` connections are
 /// still taken and answers ask to close them; after it, what is on its way has `drain_timeout`.
@@ -55,15 +60,13 @@ pub(crate) async fn run_counted(
     stop: CancellationToken,
     counts: Arc<Counts>,
 ) {
-    let closing = Arc::new(AtomicBool::new(false));
-    let app = app.layer(middleware::from_fn_with_state(Arc::clone(&closing), ask_to_close));
     let mut connections = Connections::new(app, api, counts);
     tokio::select! {
         // Cancel-safe: a connection is either not accepted yet, or has its own task.
         () = connections.accept(&listener) => {}
         () = stop.cancelled() => {}
     }
-    closing.store(true, Relaxed);
+    connections.closing.store(true, Relaxed);
     // A client that connects now finds somebody: its balancer may not know yet.
     let _passed = time::timeout(api.shutdown_grace, connections.accept(&listener)).await;
     connections.accept_waiting(&listener).await;
@@ -78,26 +81,44 @@ pub(crate) struct Counts {
     pub(crate) total: AtomicU64,
 }
 
+/// What the requests of one connection know of it.
+struct Taken {
+    /// That the first has come.
+    asked: SetOnce<()>,
+    closing: Arc<AtomicBool>,
+}
+
 /// A connection that is open; dropped, it is closed.
 struct Open(Arc<Counts>);
 
 struct Connections {
     app: Router,
     builder: auto::Builder<Streams>,
+    /// Whether answers ask their clients to close the connection, so that none is closed under a
+    /// request that is just being sent.
+    closing: Arc<AtomicBool>,
     /// Whether connections are to end after what is on its way; each that is open listens.
     draining: watch::Sender<bool>,
     permits: Arc<Semaphore>,
     counts: Arc<Counts>,
+    /// Longest time that a client may take nothing.
+    patience: Duration,
 }
 
 impl Connections {
     fn new(app: Router, api: &Api, counts: Arc<Counts>) -> Self {
         let mut builder = auto::Builder::new(Streams);
-        builder.http1().timer(TokioTimer::new()).header_read_timeout(api.idle_timeout);
+        builder
+            .http1()
+            .timer(TokioTimer::new())
+            .header_read_timeout(api.idle_timeout)
+            .max_buf_size(HEAD);
         let keep_alive = api.idle_timeout;
         builder.http2().timer(TokioTimer::new()).keep_alive_interval(keep_alive);
         let permits = Arc::new(Semaphore::new(api.max_connections));
-        Self { app, builder, draining: watch::Sender::new(false), permits, counts }
+        let (draining, patience) = (watch::Sender::new(false), api.idle_timeout);
+        let closing = Arc::new(AtomicBool::new(false));
+        Self { app, builder, closing, draining, permits, counts, patience }
     }
 
     /// Accepts for ever. Past the bound on connections, new ones wait in the kernel's queue.
@@ -129,18 +150,25 @@ impl Connections {
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "TCP_NODELAY is not set");
         }
-        let asked = Arc::new(SetOnce::new());
+        let taken = Taken { asked: SetOnce::new(), closing: Arc::clone(&self.closing) };
+        let taken = Arc::new(taken);
         let app = TowerToHyperService::new(self.app.clone());
         let service = {
-            let asked = Arc::clone(&asked);
-            service_fn(move |request| {
-                if !asked.initialized() {
-                    // Streams of one connection may be the first at once.
-                    let _set = asked.set(());
+            let taken = Arc::clone(&taken);
+            service_fn(move |request: Request<Incoming>| {
+                let may_ask = taken.request(request.version());
+                let (answer, taken) = (app.call(request), Arc::clone(&taken));
+                async move {
+                    let mut response = answer.await?;
+                    if may_ask && taken.closing.load(Relaxed) {
+                        let close = HeaderValue::from_static("close");
+                        response.headers_mut().insert(header::CONNECTION, close);
+                    }
+                    Ok::<_, Infallible>(response)
                 }
-                app.call(request)
             })
         };
+        let stream = Lingering::new(Patient::new(stream, self.patience));
         let connection = self.builder.serve_connection(TokioIo::new(stream), service).into_owned();
         let mut draining = self.draining.subscribe();
         let open = Open::new(&self.counts);
@@ -148,7 +176,7 @@ impl Connections {
             let mut connection = pin!(connection);
             let stop = async {
                 drop(draining.wait_for(|draining| *draining).await);
-                let _passed = time::timeout(FIRST_REQUEST, asked.wait()).await;
+                let _passed = time::timeout(FIRST_REQUEST, taken.asked.wait()).await;
             };
             let result = tokio::select! {
                 // Cancel-safe: it is gone on with below.
@@ -194,17 +222,13 @@ impl Drop for Open {
     }
 }
 
-/// While closing, answers ask their clients to close the connection, so that none is closed
-/// under a request that is just being sent.
-async fn ask_to_close(
-    State(closing): State<Arc<AtomicBool>>,
-    request: Request,
-    next: Next,
-) -> Response {
-    let old = request.version() <= Version::HTTP_11;
-    let mut response = next.run(request).await;
-    if old && closing.load(Relaxed) {
-        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+impl Taken {
+    /// A request came, of this version; whether its answer may ask to close the connection.
+    fn request(&self, version: Version) -> bool {
+        if !self.asked.initialized() {
+            // Streams of one connection may be the first at once.
+            let _set = self.asked.set(());
+        }
+        version <= Version::HTTP_11
     }
-    response
 }

@@ -1,23 +1,23 @@
-//! The middleware that belongs to the service, all on this page: few, since each one costs.
+//! The middleware that belongs to the service: few, since each one costs.
+//!
+//! Whoever has layers of their own puts all on at once, in a `tower::ServiceBuilder`: axum boxes the
+//! future of every request for each call of `Router::layer`.
 
 mod panic;
 mod request_id;
 
-use axum::{Router, middleware::from_fn};
+use std::any::Any;
+
+use axum::response::Response;
 use tower_http::catch_panic::CatchPanicLayer;
 
 pub(crate) use request_id::RequestId;
+pub use request_id::RequestIds;
 
-/// Gives every request and its answer an id, `x-request-id`: the client's own, or a new one.
-///
-/// Outermost: answers of the layers inside have an id too.
-pub fn with_request_ids(router: Router) -> Router {
-    router.layer(from_fn(request_id::set))
-}
+/// Makes a handler that panicked a 500.
+pub type CatchPanics = CatchPanicLayer<fn(Box<dyn Any + Send>) -> Response>;
 
-/// Puts the middleware around the routes, all of it at once: axum boxes the future of every
-/// request for each call of `Router::layer`.
-pub(crate) fn stack(routes: Router) -> Router {
-    // Around the handler, so that a bug in one is a 500 and not a closed connection.
-    routes.layer(CatchPanicLayer::custom(panic::answer))
+/// Around the handler, so that a bug in one is a 500 and not a closed connection.
+pub fn catch_panics() -> CatchPanics {
+    CatchPanicLayer::custom(panic::answer)
 }

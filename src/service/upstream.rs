@@ -90,12 +90,12 @@ pub enum StartError {
         url: String,
     },
     /// Nobody is trusted.
-    #[error("upstreams.{upstream}: {source}")]
+    #[error("upstreams.{upstream}.{why}")]
     Tls {
         /// Name of the upstream.
         upstream: String,
         /// Why.
-        source: TlsError,
+        why: TlsError,
     },
 }
 

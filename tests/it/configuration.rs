@@ -1,6 +1,6 @@
 //! `thermograph config` and `thermograph serve --check`.
 
-use std::process::Output;
+use std::{collections::BTreeSet, process::Output};
 
 use crate::support::thermograph;
 
@@ -51,10 +51,21 @@ fn a_bad_value_stops_the_start_with_field_value_and_what_is_allowed() {
             &[],
             ["diagnostics.named_per_second = 1001", "0 to 1000"],
         ),
-        ("[diagnostics]\nnamed_per_second = -1\n", &[], ["named_per_second = -1", "expected u32"]),
+        (
+            "[diagnostics]\nnamed_per_second = -1\n",
+            &[],
+            ["named_per_second = -1", "a whole number, 0 or more"],
+        ),
         ("[apo]\n", &[], ["apo", "expected one of `api`"]),
         ("", &[("THERMOGRAPH_PORT", "1")], ["THERMOGRAPH_PORT", "THERMOGRAPH_API_LISTEN"]),
         ("[models.m]\n", &[], ["models.m", "missing field `dir`"]),
+        ("[upstream.a]\n", &[], ["thermograph.toml", "`upstreams`"]),
+        ("[upstreams.a]\nmax_connections = 2\n", &[], ["upstreams.a = ", "missing field `url`"]),
+        ("[upstreams]\nurl = \"http://a\"\n", &[], ["upstreams.url = ", "expected a table"]),
+        ("[upstreams.\"a b\"]\nurl = \"http://a\"\n", &[], ["upstreams.a b", "1 to 64 letters"]),
+        ("[models.gpt-4.1]\nupstreams = []\n", &[], ["models.gpt-4 = ", "\"gpt-4.1\""]),
+        ("[models.m]\nupstreams = [\"a\"]\n", &[], ["models.m.upstreams", "there are none"]),
+        ("[gateway]\nretires = 1\n", &[], ["gateway.retires = 1", "`retries`"]),
     ];
     for (file, variables, said) in cases {
         for args in [&["serve", "--check"][..], &["serve"]] {
@@ -92,4 +103,142 @@ fn every_key_refuses_what_is_out_of_its_bounds() {
         tried += 1;
     }
     assert!(tried > 15, "{printed}");
+}
+
+/// A table, its keys, and for each a value that is not allowed and what is said of it.
+struct Table {
+    /// What the file has beside the bad key, with `KEY` where that stands.
+    file: &'static str,
+    /// Path of the table.
+    path: &'static str,
+    keys: &'static [(&'static str, &'static str, &'static str)],
+}
+
+const NO_TIME: &str = "a time, 0 or more, in quotes and with its unit";
+
+const TABLES: [Table; 5] = [
+    Table {
+        file: "[upstreams.a]\nurl = \"http://a\"\nKEY\n",
+        path: "upstreams.a",
+        keys: &[
+            ("url", "\"127.0.0.1:9001\"", "http:// or https://, a host"),
+            ("url", "\"http://a:65536\"", "a port of 1 to 65535"),
+            ("url", "\"ftp://a\"", "http:// or https://, a host"),
+            ("key", "\"\"", "visible characters"),
+            ("key", "7", "expected a string"),
+            ("key_env", "\"NO_SUCH_VARIABLE\"", "a variable of the environment that is set"),
+            ("key_env", "\"PATH\"\nkey = \"k\"", "`key` or `key_env`, not both"),
+            ("forward_authorization", "1", "true or false"),
+            ("http2", "\"yes\"", "true or false, without quotes"),
+            ("ca_file", "1", "a path, in quotes"),
+            ("max_connections", "0", "1 to 65536"),
+            ("max_connections", "65537", "1 to 65536"),
+            ("connect_timeout", "\"-1s\"", NO_TIME),
+            ("connect_timeout", "\"0s\"", "1ms to 86400s"),
+            ("first_byte_timeout", "5", NO_TIME),
+            ("between_bytes_timeout", "\"25h\"", "1ms to 86400s"),
+            ("request_timeout", "\"0s\"", "1ms to 86400s"),
+            ("idle_timeout", "\"soon\"", NO_TIME),
+            ("discover", "\"no\"", "true or false, without quotes"),
+            ("health", "3", "expected a table"),
+        ],
+    },
+    Table {
+        file: "[upstreams.a]\nurl = \"http://a\"\n[upstreams.a.health]\nKEY\n",
+        path: "upstreams.a.health",
+        keys: &[
+            ("interval", "\"1ms\"", "10ms to 3600s"),
+            ("timeout", "\"2h\"", "10ms to 3600s"),
+            ("path", "\"models\"", "a path that begins with `/`"),
+            ("failures", "0", "1 to 100"),
+        ],
+    },
+    Table {
+        file: "[upstreams.a]\nurl = \"http://a\"\n[models.m]\nupstreams = [\"a\"]\nKEY\n",
+        path: "models.m",
+        keys: &[
+            ("upstreams", "[]", "at least one upstream"),
+            ("upstreams", "\"a\"", "expected a list"),
+            ("upstreams", "[\"a\", \"b\"]", "`b` is no name of `[upstreams.…]`, which are: a"),
+            ("upstreams", "[\"a\", \"a\"]", "each upstream once"),
+            ("upstreams", "[{ name = \"a\", weight = 0 }]", "a weight of 1 to 1000"),
+            ("upstreams", "[{ name = \"a\", weight = 1001 }]", "a weight of 1 to 1000"),
+            ("upstreams", "[{ name = \"a\", weigth = 2 }]", "`name`, `weight` and `rename`"),
+            ("fallbacks", "[\"b\"]", "which are: a"),
+            ("rename", "1", "expected a string"),
+            ("sticky", "{ header = \"a b\" }", "the name of a header"),
+            ("sticky", "{ prefix = 0 }", "1 to 1048576"),
+            ("sticky", "{ cookie = \"a\" }", "expected `header` or `prefix`"),
+            ("hedge_after", "\"-2s\"", NO_TIME),
+            ("hedge_after", "\"0s\"", "1ms to 3600s"),
+        ],
+    },
+    Table {
+        file: "[models.m]\ndir = \"here\"\nKEY\n",
+        path: "models.m",
+        keys: &[
+            ("dir", "1", "a path, in quotes"),
+            ("file", "1", "expected a string"),
+            ("max_tokens", "1", "2 to 8192"),
+            ("pooling", "\"max\"", "expected `mean` or `cls`"),
+        ],
+    },
+    Table {
+        file: "[gateway]\nKEY\n",
+        path: "gateway",
+        keys: &[
+            ("max_in_flight", "0", "1 to 1000000"),
+            ("max_waiting", "1000001", "0 to 1000000"),
+            ("queue_timeout", "\"2h\"", "0ns to 3600s"),
+            ("retries", "11", "0 to 10"),
+            ("retry_budget", "1.5", "0 to 1"),
+            ("retry_reserve", "-1", "a whole number, 0 or more"),
+            ("backoff", "\"2h\"", "0ns to 3600s"),
+            ("longest_wait", "1", NO_TIME),
+            ("breaker_failures", "-0.5", "0 to 1"),
+            ("breaker_requests", "0", "1 to 1000000"),
+            ("breaker_window", "\"1ms\"", "10ms to 3600s"),
+            ("breaker_open", "\"0s\"", "10ms to 3600s"),
+        ],
+    },
+];
+
+/// The file with this key, in place of its like if that is there.
+fn with_key(file: &str, key: &str, value: &str) -> String {
+    let is_same = |line: &&str| line.split(" = ").next() == Some(key);
+    let last = file.split("KEY").next().unwrap_or_default().rfind("\n[").map_or(0, |at| at + 1);
+    let (before, table) = file.split_at(last);
+    let table: Vec<_> = table.lines().filter(|line| !is_same(line)).collect();
+    format!("{before}{}\n", table.join("\n")).replace("KEY", &format!("{key} = {value}"))
+}
+
+#[test]
+fn every_key_of_upstreams_models_and_the_gateway_refuses_what_is_not_allowed() {
+    for Table { file, path, keys } in TABLES {
+        for (key, value, allowed) in keys {
+            let file = with_key(file, key, value);
+            let refused = run(&["serve", "--check"], &[], &file);
+            let error = text(&refused.stderr);
+            assert_eq!(refused.status.code(), Some(1), "{file}");
+            let said = [&*format!("{path}.{key}"), "thermograph.toml", "is not allowed", allowed];
+            assert!(said.iter().all(|said| error.contains(said)), "{said:?}: {error}");
+            let value = value.lines().next().unwrap_or_default();
+            let is_shown = *key != "key" && !value.starts_with('{');
+            assert!(!is_shown || error.contains(value), "{value}: {error}");
+        }
+    }
+}
+
+#[test]
+fn no_key_of_upstreams_models_and_the_gateway_is_forgotten() {
+    for Table { file, path, keys } in TABLES {
+        // Who misspells a key is told all that there are.
+        let refused = run(&["serve", "--check"], &[], &with_key(file, "no_such_key", "1"));
+        let error = text(&refused.stderr);
+        let (_, listed) = error.split_once("expected one of ").expect("the keys");
+        let there: BTreeSet<_> =
+            listed.trim().split(", ").map(|key| key.trim_matches('`')).collect();
+        let tried: BTreeSet<_> = keys.iter().map(|(key, ..)| *key).collect();
+        assert_eq!(tried, there, "{path}");
+    }
 }

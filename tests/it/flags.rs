@@ -19,6 +19,7 @@ const CASES: &[Case] = &[
     ("serve", "--listen", "nowhere", "api.listen"),
     ("serve", "--diagnostics-listen", "0.0.0.0:6060", "`token` is set"),
     ("serve", "--console-listen", "0.0.0.0:6669", "a loopback address"),
+    ("serve", "--upstream", "ftp://a", "http:// or https://, a host"),
     ("serve", "--addresses-file", "/no/such/folder/file", "cannot write"),
     ("model pull", "--from", "moon", "auto, hub, packages"),
     ("model pull", "--dir", "/proc/no", "cannot create"),

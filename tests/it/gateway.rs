@@ -1,4 +1,12 @@
 //! The gateway between clients and upstreams, each a process or a connection of its own.
 
+mod admission;
+mod cancel;
+mod drain;
 mod faults;
+mod overload;
+mod pool;
+mod reload;
+mod slow;
 mod support;
+mod tls;

@@ -9,6 +9,7 @@ pub(crate) mod mock;
 use std::{
     fs::File,
     panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
+    path::PathBuf,
     process::{Child, Command, ExitStatus, Stdio},
     sync::atomic::{AtomicBool, Ordering::Relaxed},
     thread,
@@ -114,6 +115,24 @@ impl Server {
             rest.is_some_and(|rest| rest.starts_with([' ', '{']))
         });
         of_name.filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok()).sum()
+    }
+
+    /// Bytes of memory that are in use.
+    pub(crate) fn memory(&self) -> u64 {
+        let status = format!("/proc/{}/status", self.child.id());
+        let status = std::fs::read_to_string(status).expect("a status");
+        let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let kilobytes = resident.and_then(|text| text.split_whitespace().next());
+        kilobytes.and_then(|text| text.parse::<u64>().ok()).expect("a size") << 10
+    }
+
+    /// Its configuration file.
+    pub(crate) fn config(&self) -> PathBuf {
+        self.dir.path().join("thermograph.toml")
+    }
+
+    pub(crate) fn pid(&self) -> Pid {
+        Pid::from_child(&self.child)
     }
 
     pub(crate) fn log(&self) -> String {

@@ -10,7 +10,7 @@ use serde::de::IntoDeserializer as _;
 use thiserror::Error;
 use toml::{Table, Value};
 
-use super::{Config, Origin};
+use super::{Config, Origin, models};
 use crate::service::upstream::UpstreamConfig;
 
 /// File that is read where none is named.
@@ -154,6 +154,10 @@ impl Layers {
 
     fn merge_file(&mut self, file: &Path, table: Table) {
         for (section, values) in table {
+            if !self.table.contains_key(&section) {
+                // There is none of this name, and it is from here.
+                self.origins.insert(section.clone(), Origin::File(file.to_owned()));
+            }
             match values {
                 Value::Table(values) if section != MODELS => {
                     for (key, value) in values {
@@ -214,14 +218,21 @@ impl Layers {
     fn finish(self) -> Result<Loaded, ConfigError> {
         let Self { table, origins, environment, .. } = self;
         let invalid = |field: String, allowed: String| {
-            let value = lookup(&table, &field).map(|value| format!(" = {}", shown(&field, value)));
+            // Of a list, all of it.
+            let named = field.split('[').next().unwrap_or(&field);
+            let value = lookup(&table, named).map(|value| format!(" = {}", shown(&field, value)));
             let origin = origin(&origins, &field);
             ConfigError::Invalid { field, value: value.unwrap_or_default(), origin, allowed }
         };
+        if let Some(Value::Table(of_models)) = table.get(MODELS) {
+            // Here, where the path of what is wrong in it is known.
+            models::check(of_models)
+                .map_err(|(field, message)| invalid(field, super::allowed::of(&message)))?;
+        }
         let value = Value::Table(table.clone());
         let mut config: Config = serde_path_to_error::deserialize(value.into_deserializer())
             .map_err(|error| {
-                let allowed = error.inner().message().to_owned();
+                let allowed = super::allowed::of(error.inner().message());
                 invalid(error.path().to_string(), allowed)
             })?;
         config.validate().map_err(|(field, allowed)| invalid(field, allowed))?;

@@ -57,27 +57,51 @@ impl<'de> Visitor<'de> for Tables {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Models, A::Error> {
         let mut models = Models { local: BTreeMap::new(), upstream: BTreeMap::new() };
         while let Some(name) = map.next_key::<String>()? {
-            let table: Table = map.next_value()?;
-            if table.contains_key("upstreams") {
-                models.upstream.insert(name, read(table).map_err(A::Error::custom)?);
-            } else if table.contains_key("dir") {
-                models.local.insert(name, read(table).map_err(A::Error::custom)?);
-            } else {
-                let message = "missing field `dir` of a local model, or `upstreams` of another";
-                return Err(A::Error::custom(message));
+            let bad = |(path, message): (String, String)| {
+                A::Error::custom(format!("{name}{path}: {message}"))
+            };
+            match read(map.next_value()?).map_err(bad)? {
+                Model::Local(model) => drop(models.local.insert(name, model)),
+                Model::Upstream(model) => drop(models.upstream.insert(name, model)),
             }
         }
         Ok(models)
     }
 }
 
-/// A model's table; an error begins with the key.
-fn read<T: DeserializeOwned>(table: Table) -> Result<T, String> {
-    serde_path_to_error::deserialize(Value::Table(table)).map_err(|error| {
+/// A model of either kind.
+enum Model {
+    Local(engine::ModelConfig),
+    Upstream(RouteConfig),
+}
+
+/// Reads the models: the path of what is wrong, and why it is.
+pub(super) fn check(models: &Table) -> Result<(), (String, String)> {
+    for (name, model) in models {
+        read(model.clone()).map_err(|(path, message)| (format!("models.{name}{path}"), message))?;
+    }
+    Ok(())
+}
+
+/// Reads a model; an error is the path in it, which begins with a dot or is empty, and why.
+fn read(model: Value) -> Result<Model, (String, String)> {
+    if model.get("upstreams").is_some() {
+        typed(model).map(Model::Upstream)
+    } else if model.get("dir").is_some() {
+        typed(model).map(Model::Local)
+    } else {
+        let message = "missing field `dir` of a local model, or `upstreams` of another; a name \
+                       with dots is in quotes, as in [models.\"gpt-4.1\"]";
+        Err((String::new(), message.to_owned()))
+    }
+}
+
+fn typed<T: DeserializeOwned>(model: Value) -> Result<T, (String, String)> {
+    serde_path_to_error::deserialize(model).map_err(|error| {
         let message = error.inner().message().to_owned();
         match error.path().to_string().as_str() {
-            "." => message,
-            path => format!("{path}: {message}"),
+            "." => (String::new(), message),
+            path => (format!(".{path}"), message),
         }
     })
 }

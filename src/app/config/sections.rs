@@ -52,7 +52,8 @@ pub struct Api {
     pub body_limit: ByteSize,
     /// Most connections at a time; further ones wait to be accepted. Default is 10000.
     pub max_connections: usize,
-    /// How long a connection may be idle, or take for a request's head. Default is 75 s.
+    /// How long a connection may be idle, take for a request's head, or take nothing of an answer.
+    /// Default is 75 s.
     #[serde(with = "duration")]
     pub idle_timeout: Duration,
     /// After the signal to stop: how long new connections are still taken, while readiness says
@@ -112,7 +113,8 @@ impl Config {
             let key = environment.get(variable).map(|key| Key::from(key.clone()));
             upstream.key = key.filter(Key::can_be_sent);
             if upstream.key.is_none() {
-                let allowed = "a variable that holds a key, of visible characters";
+                let allowed = "a variable of the environment that is set, to a key of visible \
+                               characters";
                 return Err((format!("upstreams.{name}.key_env"), allowed.to_owned()));
             }
         }

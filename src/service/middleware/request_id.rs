@@ -1,10 +1,40 @@
 //! An id for every request, in its answer and its log line: the client's own, or a new one.
 
-use axum::{extract::Request, middleware::Next, response::Response};
+use std::{
+    pin::Pin,
+    task::{Context, Poll, ready},
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use axum::{extract::Request, response::Response};
 use http::{HeaderName, HeaderValue};
-use uuid::Uuid;
+use pin_project_lite::pin_project;
+use tower_layer::Layer;
+use tower_service::Service;
+use uuid::Builder;
 
 use crate::service::error::Failure;
+
+/// Gives every request and its answer an id, `x-request-id`: the client's own, or a new one.
+///
+/// Outermost: answers of the layers inside have an id too, and what they show of a request.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct RequestIds;
+
+/// What [`RequestIds`] puts around a service.
+#[derive(Clone, Debug)]
+pub struct WithIds<S> {
+    inner: S,
+}
+
+pin_project! {
+    /// The answer of a [`WithIds`].
+    pub struct Answered<F> {
+        #[pin]
+        inner: F,
+        id: HeaderValue,
+    }
+}
 
 /// The id of a request, for the log and for whoever asks about it.
 #[derive(Clone, Debug)]
@@ -14,20 +44,47 @@ const HEADER: HeaderName = HeaderName::from_static("x-request-id");
 /// Longest id that is taken from a client.
 const LONGEST: usize = 128;
 
-/// Gives the request an id, and the answer the same.
-pub(super) async fn set(mut request: Request, next: Next) -> Response {
-    let given = request.headers().get(HEADER).filter(|id| is_acceptable(id));
-    let id = given.cloned().unwrap_or_else(new);
-    // For layers that know nothing of the service, and in place of one that was not taken.
-    request.headers_mut().insert(HEADER, id.clone());
-    request.extensions_mut().insert(RequestId(id.clone()));
-    let mut response = next.run(request).await;
-    if let Some(Failure(message)) = response.extensions_mut().remove() {
-        let request_id = id.to_str().unwrap_or_default();
-        tracing::warn!(request_id, status = response.status().as_u16(), message, "request failed");
+impl<S> Layer<S> for RequestIds {
+    type Service = WithIds<S>;
+
+    fn layer(&self, inner: S) -> WithIds<S> {
+        WithIds { inner }
     }
-    response.headers_mut().insert(HEADER, id);
-    response
+}
+
+impl<S: Service<Request, Response = Response<B>>, B> Service<Request> for WithIds<S> {
+    type Response = Response<B>;
+    type Error = S::Error;
+    type Future = Answered<S::Future>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, mut request: Request) -> Answered<S::Future> {
+        let given = request.headers().get(HEADER).filter(|id| is_acceptable(id));
+        let id = given.cloned().unwrap_or_else(new);
+        // For layers that know nothing of the service, and in place of one that was not taken.
+        request.headers_mut().insert(HEADER, id.clone());
+        request.extensions_mut().insert(RequestId(id.clone()));
+        Answered { inner: self.inner.call(request), id }
+    }
+}
+
+impl<F: Future<Output = Result<Response<B>, E>>, B, E> Future for Answered<F> {
+    type Output = Result<Response<B>, E>;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        let mut response = ready!(this.inner.poll(context))?;
+        if let Some(Failure(message)) = response.extensions_mut().remove() {
+            let request_id = this.id.to_str().unwrap_or_default();
+            let status = response.status().as_u16();
+            tracing::warn!(request_id, status, message, "request failed");
+        }
+        response.headers_mut().insert(HEADER, this.id.clone());
+        Poll::Ready(Ok(response))
+    }
 }
 
 impl RequestId {
@@ -37,11 +94,17 @@ impl RequestId {
     }
 }
 
-/// Ordered by time, so that ids near each other in a log are near each other in time.
+/// Ordered by time, so that ids near each other in a log are near each other in time; the rest is
+/// by chance, but no secret.
 fn new() -> HeaderValue {
     let mut text = [0; 4 + uuid::fmt::Simple::LENGTH];
     text[..4].copy_from_slice(b"req_");
-    Uuid::now_v7().simple().encode_lower(&mut text[4..]);
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let millis = u64::try_from(now.as_millis()).unwrap_or_default();
+    let mut chance = [0; 10];
+    fastrand::fill(&mut chance);
+    let id = Builder::from_unix_timestamp_millis(millis, &chance).into_uuid();
+    id.simple().encode_lower(&mut text[4..]);
     HeaderValue::from_bytes(&text).unwrap_or(HeaderValue::from_static("req_"))
 }
 

@@ -17,39 +17,40 @@ use crate::service::{
 };
 
 /// `POST /v1/chat/completions`.
-#[tracing::instrument(name = "POST /v1/chat/completions", skip_all, fields(request_id = id.as_str()))]
+#[tracing::instrument(level = "debug", name = "POST /v1/chat/completions", skip_all, fields(request_id = id.as_str()))]
 pub(super) async fn chat(
     State(service): State<Service>,
     Extension(id): Extension<RequestId>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, ApiError> {
-    relay(&service, Endpoint::Chat, &headers, body).await
+    Box::pin(relay(&service, Endpoint::Chat, &headers, body)).await
 }
 
 /// `POST /v1/completions`.
-#[tracing::instrument(name = "POST /v1/completions", skip_all, fields(request_id = id.as_str()))]
+#[tracing::instrument(level = "debug", name = "POST /v1/completions", skip_all, fields(request_id = id.as_str()))]
 pub(super) async fn completions(
     State(service): State<Service>,
     Extension(id): Extension<RequestId>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, ApiError> {
-    relay(&service, Endpoint::Completions, &headers, body).await
+    Box::pin(relay(&service, Endpoint::Completions, &headers, body)).await
 }
 
 /// `POST /v1/rerank`: as Cohere, Jina and vLLM have it.
-#[tracing::instrument(name = "POST /v1/rerank", skip_all, fields(request_id = id.as_str()))]
+#[tracing::instrument(level = "debug", name = "POST /v1/rerank", skip_all, fields(request_id = id.as_str()))]
 pub(super) async fn rerank(
     State(service): State<Service>,
     Extension(id): Extension<RequestId>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, ApiError> {
-    relay(&service, Endpoint::Rerank, &headers, body).await
+    Box::pin(relay(&service, Endpoint::Rerank, &headers, body)).await
 }
 
-/// Lets the request in, reads it, and passes it on.
+/// Lets the request in, reads it, and passes it on. Boxed by those who call it: layers move the
+/// handler's future, and this one is large.
 async fn relay(
     service: &Service,
     endpoint: Endpoint,

@@ -7,7 +7,7 @@ mod route;
 
 use std::{path::PathBuf, time::Duration};
 
-use http::Uri;
+use http::{Uri, uri::Authority};
 use jiff::fmt::serde::unsigned_duration::friendly::compact::required as duration;
 use serde::{Deserialize, Serialize};
 
@@ -74,7 +74,7 @@ pub struct UpstreamConfig {
 
 impl UpstreamConfig {
     /// Fields of text that hold no secret.
-    pub const SHOWN: [&str; 9] = [
+    pub const SHOWN: [&str; 16] = [
         "url",
         "key_env",
         "ca_file",
@@ -84,6 +84,13 @@ impl UpstreamConfig {
         "request_timeout",
         "idle_timeout",
         "path",
+        "interval",
+        "timeout",
+        "failures",
+        "max_connections",
+        "forward_authorization",
+        "http2",
+        "discover",
     ];
 
     /// An upstream with everything else by default.
@@ -111,11 +118,12 @@ impl UpstreamConfig {
         let field = |key: &str| format!("upstreams.{name}.{key}");
         let allowed_name = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
         if !(1..=64).contains(&name.len()) || !name.chars().all(allowed_name) {
-            let allowed = "names of 1 to 64 letters, digits, `-`, `_` and `.`";
-            return Err(Invalid::new("upstreams", name, allowed));
+            let allowed = "a name is 1 to 64 letters, digits, `-`, `_` and `.`";
+            return Err(Invalid::new(format!("upstreams.{name}"), name, allowed));
         }
         if self.base().is_none() {
-            let allowed = "http:// or https://, a host, a path without query";
+            let allowed = "http:// or https://, a host, if need be a port of 1 to 65535 and a path; \
+                           no query, no password";
             return Err(Invalid::new(field("url"), &self.url, allowed));
         }
         if self.key.is_some() && self.key_env.is_some() {
@@ -146,14 +154,21 @@ impl UpstreamConfig {
         let base = self.url.trim_end_matches('/');
         let uri: Uri = base.parse().ok()?;
         let known = matches!(uri.scheme_str(), Some("http" | "https"));
-        let plain = uri.query().is_none()
-            && uri.authority().is_some_and(|authority| !authority.as_str().contains('@'));
+        let plain = uri.query().is_none() && uri.authority().is_some_and(is_host_and_port);
         if !known || !plain || uri.host().is_none_or(str::is_empty) {
             return None;
         }
         let with_version = base.rsplit('/').next().is_some_and(|last| last == "v1");
         Some(if with_version { base.to_owned() } else { format!("{base}/v1") })
     }
+}
+
+/// Whether there is nothing else in it, and no port that cannot be.
+fn is_host_and_port(authority: &Authority) -> bool {
+    let text = authority.as_str();
+    let port = text.strip_prefix(authority.host());
+    let is_port = |port: &str| port.parse::<u16>().is_ok_and(|port| port > 0);
+    port.is_some_and(|port| port.is_empty() || port.strip_prefix(':').is_some_and(is_port))
 }
 
 /// Refuses a time out of its bounds.
@@ -203,7 +218,9 @@ mod tests {
             assert_eq!(base(url).as_deref(), Some("http://a:1/v1"), "{url}");
         }
         assert_eq!(base("https://a/api").as_deref(), Some("https://a/api/v1"));
-        for url in ["", "a:1", "ftp://a", "http://", "http://a/?b=c", "http://user:word@a/"] {
+        assert_eq!(base("http://[::1]:9001").as_deref(), Some("http://[::1]:9001/v1"));
+        let others = ["http://a:0", "http://a:70000", "http://a:b", "http://user:word@a/"];
+        for url in ["", "a:1", "ftp://a", "http://", "http://a/?b=c"].into_iter().chain(others) {
             assert_eq!(base(url), None, "{url}");
         }
     }
@@ -213,7 +230,7 @@ mod tests {
         let bad = |config: &UpstreamConfig| config.validate("a").expect_err("bad").field;
         let good = UpstreamConfig::new("http://a");
         assert_eq!(good.validate("a"), Ok(()));
-        assert_eq!(good.validate("a b").expect_err("bad").field, "upstreams");
+        assert_eq!(good.validate("a b").expect_err("bad").field, "upstreams.a b");
         let config = UpstreamConfig { max_connections: 0, ..good.clone() };
         assert_eq!(bad(&config), "upstreams.a.max_connections");
         let config = UpstreamConfig { idle_timeout: Duration::ZERO, ..good.clone() };

@@ -23,15 +23,20 @@ use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
     time,
 };
+use tower::ServiceExt as _;
 use tower_service::Service;
 
 use super::{UpstreamConfig, meters::PoolMeters};
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
-/// Opens connections, as many at a time as may be.
+/// Opens connections, as many at a time as may be. The pool clones it for every request.
 #[derive(Clone)]
 pub(super) struct Connector {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
     tcp: HttpConnector,
     places: Arc<Semaphore>,
     timeout: Duration,
@@ -61,7 +66,7 @@ impl Connector {
         // A token is a packet of its own, and must not wait for the one before to be confirmed.
         tcp.set_nodelay(true);
         let places = Arc::new(Semaphore::new(config.max_connections));
-        Self { tcp, places, timeout: config.connect_timeout, meters }
+        Self { inner: Arc::new(Inner { tcp, places, timeout: config.connect_timeout, meters }) }
     }
 }
 
@@ -77,24 +82,25 @@ impl Service<Uri> for Connector {
     type Error = BoxError;
     type Future = Pin<Box<dyn Future<Output = Result<Tracked, BoxError>> + Send>>;
 
-    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        self.tcp.poll_ready(context).map_err(Into::into)
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        Poll::Ready(Ok(()))
     }
 
     fn call(&mut self, uri: Uri) -> Self::Future {
-        let Self { mut tcp, places, timeout, meters } = self.clone();
+        let inner = Arc::clone(&self.inner);
         Box::pin(async move {
+            let Inner { tcp, places, timeout, meters } = &*inner;
             // The pool goes on with this in a task of its own where a used connection is free
             // first: that must have an end.
-            let (place, tcp) = time::timeout(timeout, async {
-                let place = places.acquire_owned().await?;
-                Ok::<_, BoxError>((place, tcp.call(uri).await?))
+            let (place, tcp) = time::timeout(*timeout, async {
+                let place = Arc::clone(places).acquire_owned().await?;
+                Ok::<_, BoxError>((place, tcp.clone().oneshot(uri).await?))
             })
             .await??;
             meters.opened.increment(1);
             // Not set: who has its name after a change of the configuration counts with it.
             meters.open.increment(1.0);
-            let open = Open { open: meters.open, _place: place };
+            let open = Open { open: meters.open.clone(), _place: place };
             Ok(Tracked { tcp, used: Used::default(), _open: open })
         })
     }

@@ -2,8 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use bytes::Bytes;
-use http::{HeaderMap, header};
+use http::{HeaderMap, HeaderValue, header};
 use tokio::time::{self, Instant};
 use twox_hash::XxHash3_64;
 
@@ -30,6 +29,8 @@ pub(crate) struct Exchange<'a> {
 pub(crate) struct Exchanged {
     pub(crate) answer: Answer,
     pub(crate) upstream_time: Duration,
+    /// For the log, should the answer break off.
+    pub(super) request_id: Option<HeaderValue>,
 }
 
 /// What goes on while a request is passed on.
@@ -56,9 +57,12 @@ impl Upstreams {
         let mut course = Course { settings, route, task, asked, key, upstream_time };
         let result = course.run().await;
         let upstream_time = course.upstream_time;
+        let request_id = headers::request_id(headers).cloned();
         match result {
-            Ok(answer) => Ok(Exchanged { answer, upstream_time }),
-            Err(Refusal::Answer(answer)) => Ok(Exchanged { answer: *answer, upstream_time }),
+            Ok(answer) => Ok(Exchanged { answer, upstream_time, request_id }),
+            Err(Refusal::Answer(answer)) => {
+                Ok(Exchanged { answer: *answer, upstream_time, request_id })
+            }
             Err(Refusal::Error(error, kind)) => {
                 route.meters.of(endpoint).failed(started.elapsed(), kind);
                 Err(error)
@@ -92,8 +96,9 @@ impl Course<'_> {
                 Ok(answer) => return Ok(answer),
                 Err(failure) => failure,
             };
-            let upstream = failure.upstream.name();
-            tracing::debug!(upstream, cause = %failure.cause, "an attempt failed");
+            let (upstream, cause) = (failure.upstream.name(), &failure.cause);
+            let request_id = headers::request_id(self.task.headers);
+            tracing::info!(upstream, %cause, ?request_id, tries, "an attempt failed");
             if failure.cause.is_limit_without_end() && self.route.has_another(self.asked) {
                 failure.upstream.rest(Self::REST);
             }
@@ -140,40 +145,15 @@ impl Course<'_> {
         }
     }
 
-    /// Asks the one that was chosen, and a second one if that takes too long and it is the first
-    /// try.
+    /// Asks the one that was chosen; at the first try also a second one, if that takes too long.
     async fn ask(&mut self, choice: Choice<'_>, first: bool) -> Result<Answer, Failure> {
         self.asked.add(&choice);
-        let attempt = |choice: Choice<'_>| {
-            let name: Option<Bytes> = choice.member.name.clone();
-            let task = &self.task;
-            async move { attempt(task, choice.busy, name.as_ref()).await }
-        };
-        let hedge = self.route.hedge_after.filter(|_| first);
-        let result = match hedge {
-            None => attempt(choice).await,
+        let result = match self.route.hedge_after.filter(|_| first) {
+            None => self.attempt(choice).await,
             Some(after) => {
-                let mut one = Box::pin(attempt(choice));
-                let early = tokio::select! {
-                    biased;
-                    // Cancel-safe: it is gone on with below.
-                    result = &mut one => Some(result),
-                    () = time::sleep(after) => None,
-                };
-                match early {
-                    Some(result) => result,
-                    None => match self.second() {
-                        None => one.await,
-                        Some(choice) => {
-                            let mut asked = self.asked;
-                            asked.add(&choice);
-                            let other = Box::pin(attempt(choice));
-                            let result = first_answer(one, other).await;
-                            self.asked = asked;
-                            result
-                        }
-                    },
-                }
+                let (result, asked) = self.hedged(choice, after).await;
+                self.asked = asked;
+                result
             }
         };
         self.upstream_time += match &result {
@@ -183,16 +163,40 @@ impl Course<'_> {
         result
     }
 
+    async fn attempt(&self, choice: Choice<'_>) -> Result<Answer, Failure> {
+        attempt(&self.task, choice.busy, choice.member.name.as_ref()).await
+    }
+
+    /// Asks a second one where the first has not answered `after` this time; and who was asked.
+    async fn hedged(
+        &self,
+        choice: Choice<'_>,
+        after: Duration,
+    ) -> (Result<Answer, Failure>, Asked) {
+        let mut one = Box::pin(self.attempt(choice));
+        tokio::select! {
+            biased;
+            // Cancel-safe: it is gone on with below.
+            result = &mut one => return (result, self.asked),
+            () = time::sleep(after) => {}
+        }
+        let Some(second) = self.second() else { return (one.await, self.asked) };
+        let mut asked = self.asked;
+        asked.add(&second);
+        let other = Box::pin(self.attempt(second));
+        (first_answer(one, other).await, asked)
+    }
+
     /// A second upstream for a request that takes long, if there is one and the budget allows it.
     fn second(&self) -> Option<Choice<'_>> {
-        if self.task.document.is_stored() {
+        if self.task.document.is_stored() || !self.route.has_another(self.asked) {
             return None;
         }
-        let choice = self.route.choose_another(self.asked)?;
         if !self.settings.budget.withdraw() {
             self.route.meters.not_retried();
             return None;
         }
+        let choice = self.route.choose_another(self.asked)?;
         self.route.meters.hedged();
         Some(choice)
     }
@@ -239,8 +243,7 @@ impl Route {
 
 impl From<Failure> for Refusal {
     fn from(failure: Failure) -> Self {
-        let (upstream, status) = (failure.upstream.name(), failure.cause.status());
-        tracing::info!(upstream, cause = %failure.cause, "a request failed");
+        let status = failure.cause.status();
         match failure.cause {
             Cause::Status(answer) => Self::Answer(answer),
             cause @ Cause::Full => Self::Error(ApiError::overloaded(cause.told()), cause.outcome()),

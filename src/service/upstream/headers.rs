@@ -50,6 +50,11 @@ pub(super) fn of_request(client: &HeaderMap) -> HeaderMap {
     headers
 }
 
+/// The id of a request, which every one has.
+pub(super) fn request_id(headers: &HeaderMap) -> Option<&HeaderValue> {
+    headers.get("x-request-id")
+}
+
 /// Takes out what is not passed back.
 pub(super) fn clean(answer: &mut HeaderMap) {
     // What the upstream names in `connection` is its connection's too.

@@ -93,7 +93,7 @@ impl Upstream {
         meters.healthy.set(1.0);
         meters.breaker_is(State::Closed);
         let tls = tls::config(config.ca_file.as_deref(), base.starts_with("https:"))
-            .map_err(|source| StartError::Tls { upstream: name.to_owned(), source })?;
+            .map_err(|why| StartError::Tls { upstream: name.to_owned(), why })?;
         let client = |meters, most_idle| {
             let connector = HttpsConnectorBuilder::new()
                 .with_tls_config(tls.clone())

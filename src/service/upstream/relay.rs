@@ -32,7 +32,8 @@ impl Exchanged {
         started: Instant,
         admitted: Admitted,
     ) -> Response<axum::body::Body> {
-        let Self { answer: Answer { status, headers, content, .. }, upstream_time } = self;
+        let Self { answer: Answer { status, headers, content, .. }, upstream_time, request_id } =
+            self;
         let mut response = Response::new(axum::body::Body::empty());
         *response.status_mut() = status;
         *response.headers_mut() = headers;
@@ -57,7 +58,7 @@ impl Exchanged {
                     // nginx would keep events back until a buffer of it is full.
                     headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
                 }
-                let notes = Notes::begin(route, endpoint, started);
+                let notes = Notes::begin(route, endpoint, started, request_id);
                 axum::body::Body::new(Relay::new(first, rest, is_events, busy, notes, admitted))
             }
         };
@@ -88,6 +89,8 @@ struct Relay {
     end: Instant,
     notes: Notes,
     span: Span,
+    /// Whether the upstream was asked for more and has not given it yet.
+    is_waiting: bool,
     is_over: bool,
     _admitted: Admitted,
 }
@@ -100,6 +103,7 @@ struct Notes {
     first: Instant,
     last: Instant,
     pieces: u64,
+    request_id: Option<HeaderValue>,
     usage: Option<Usage>,
 }
 
@@ -115,7 +119,7 @@ impl Relay {
         let config = &busy.upstream().config;
         let between_bytes = config.between_bytes_timeout;
         let end = notes.started + config.request_timeout;
-        let silence = tokio::time::sleep_until(end.min(Instant::now() + between_bytes));
+        let silence = tokio::time::sleep_until(end);
         let span = tracing::debug_span!("upstream.stream", upstream = busy.upstream().name());
         Self {
             next: Some(first),
@@ -127,6 +131,7 @@ impl Relay {
             busy,
             notes,
             span,
+            is_waiting: false,
             is_over: false,
             _admitted: admitted,
         }
@@ -142,15 +147,20 @@ impl Relay {
                 Poll::Ready(None) => return Poll::Ready(None),
                 Poll::Ready(Some(Ok(frame))) => {
                     let Ok(data) = frame.into_data() else { continue };
-                    let now = Instant::now();
-                    self.silence.as_mut().reset(self.end.min(now + self.between_bytes));
-                    self.notes.piece(now);
+                    self.is_waiting = false;
+                    self.notes.piece(Instant::now());
                     return Poll::Ready(Some(Ok(data)));
                 }
                 Poll::Ready(Some(Err(error))) => {
                     return Poll::Ready(Some(Err(Cause::Broken(error.to_string()))));
                 }
                 Poll::Pending => {
+                    // From when it was asked: before, it was the client who took nothing.
+                    if !self.is_waiting {
+                        self.is_waiting = true;
+                        let until = self.end.min(Instant::now() + self.between_bytes);
+                        self.silence.as_mut().reset(until);
+                    }
                     ready!(self.silence.as_mut().poll(context));
                     return Poll::Ready(Some(Err(Cause::Timeout)));
                 }
@@ -173,7 +183,8 @@ impl Relay {
         self.busy.failed(cause, took);
         self.notes.failed(cause.outcome());
         let upstream = self.busy.upstream().name();
-        tracing::warn!(upstream, %cause, "an answer broke off");
+        let request_id = &self.notes.request_id;
+        tracing::warn!(upstream, %cause, ?request_id, "an answer broke off");
         if self.events.is_none() {
             return Err(cause.told().into());
         }
@@ -226,9 +237,15 @@ impl Body for Relay {
 
 impl Notes {
     /// The first byte is there.
-    fn begin(route: Arc<Route>, endpoint: Endpoint, started: Instant) -> Self {
+    fn begin(
+        route: Arc<Route>,
+        endpoint: Endpoint,
+        started: Instant,
+        request_id: Option<HeaderValue>,
+    ) -> Self {
         let first = Instant::now();
-        Self { route, endpoint, started, first, last: first, pieces: 1, usage: None }
+        let (last, pieces, usage) = (first, 1, None);
+        Self { route, endpoint, started, first, last, pieces, request_id, usage }
     }
 
     fn piece(&mut self, now: Instant) {

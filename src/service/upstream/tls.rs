@@ -13,10 +13,12 @@ use thiserror::Error;
 #[derive(Debug, Error)]
 pub enum TlsError {
     /// The system trusts nobody, and no certificate is configured.
-    #[error("the system has no certificates to trust: install ca-certificates, or set `ca_file`")]
+    #[error(
+        "ca_file: the system has no certificates to trust: install ca-certificates, or set this"
+    )]
     NoRoots,
     /// The file of certificates cannot be used.
-    #[error("ca_file: {file}: {why}")]
+    #[error("ca_file = \"{file}\" is not allowed: a file with certificates in PEM ({why})")]
     File {
         /// The file.
         file: String,
@@ -24,7 +26,7 @@ pub enum TlsError {
         why: String,
     },
     /// rustls refuses what it was built with.
-    #[error(transparent)]
+    #[error("url: TLS cannot be spoken: {0}")]
     Config(#[from] rustls::Error),
 }
 
@@ -45,9 +47,13 @@ pub(super) fn config(file: Option<&Path>, wanted: bool) -> Result<ClientConfig, 
             why: why.to_string(),
         };
         let certificates = CertificateDer::pem_file_iter(file).map_err(|error| bad(&error))?;
+        let others = roots.len();
         for certificate in certificates {
             let certificate = certificate.map_err(|error| bad(&error))?;
             roots.add(certificate).map_err(|error| bad(&error))?;
+        }
+        if roots.len() == others {
+            return Err(bad(&"there is none in it"));
         }
     }
     if wanted && roots.is_empty() {

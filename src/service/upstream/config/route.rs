@@ -98,8 +98,11 @@ impl RouteConfig {
                 let MemberConfig { name, weight, .. } = member;
                 if !upstreams.contains_key(name) {
                     let known: Vec<_> = upstreams.keys().map(String::as_str).collect();
-                    let allowed =
-                        format!("names of `[upstreams.…]`, which are: {}", known.join(", "));
+                    let known = match known.as_slice() {
+                        [] => "there are none".to_owned(),
+                        known => format!("which are: {}", known.join(", ")),
+                    };
+                    let allowed = format!("`{name}` is no name of `[upstreams.…]`, {known}");
                     return Err(Invalid::new(field(key), name, allowed));
                 }
                 if list[..place].iter().any(|before| before.name == *name) {

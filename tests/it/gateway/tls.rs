@@ -1,0 +1,104 @@
+//! Upstreams behind TLS, as nginx ends it, and HTTP/2 with it and without.
+
+mod certificates;
+mod nginx;
+
+use tokio::task::JoinSet;
+
+use self::{certificates::Certificates, nginx::Nginx};
+use super::support::{CHAT, Client, End, Mock, Setup, stream, whole};
+use crate::support::{Server, get, post, thermograph, wait};
+
+/// A gateway before nginx; the environment says whom the system trusts.
+fn before(nginx: &Nginx, keys: &str, variables: &[(&str, &str)]) -> Server {
+    let url = nginx.url();
+    let toml = format!(
+        "[upstreams.a]\nurl = \"{url}\"\n{keys}\n[models.mock]\nupstreams = [\"a\"]\n\
+         [gateway]\nretries = 0\n"
+    );
+    Server::configured("127.0.0.1:0", &toml, variables)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_file_says_whom_to_trust_and_both_sides_agree_on_a_version() {
+    let mock = Mock::start(&[]);
+    let certificates = Certificates::new();
+    let keys = format!("ca_file = \"{}\"", certificates.authority().display());
+    for (offered, spoken) in [("http2", "HTTP/2.0"), ("", "HTTP/1.1")] {
+        let nginx = Nginx::start(&certificates, offered, mock.address);
+        let server = before(&nginx, &keys, &[]);
+        let mut client = Client::new(server.addresses.api);
+        for body in [whole(), stream()] {
+            assert_eq!(client.post(CHAT, &body).await.end(), End::Answered);
+        }
+        let asked = format!("POST {CHAT} {spoken} TLSv1.3 200");
+        let log = || nginx.requests();
+        wait("nginx has written its log", || log().matches(&asked).count() == 2);
+        assert!(!log().contains(if offered.is_empty() { "HTTP/2" } else { "HTTP/1" }), "{}", log());
+    }
+}
+
+#[test]
+fn who_is_not_trusted_is_told_of_and_not_spoken_to() {
+    let mock = Mock::start(&[]);
+    let [certificates, others] = [Certificates::new(), Certificates::new()];
+    let nginx = Nginx::start(&certificates, "http2", mock.address);
+    // The system trusts somebody, but not nginx.
+    let others = others.authority();
+    let others = others.to_str().expect("text");
+    let server = before(&nginx, "", &[("SSL_CERT_FILE", others)]);
+    let refused = post(&server.api(CHAT), &whole().to_string());
+    assert_eq!(refused.status, 502, "{refused:?}");
+    let message = refused.error()["message"].to_string();
+    assert!(message.contains("the upstream cannot be reached"), "{message}");
+    let log = server.log();
+    let line = log.lines().find(|line| line.contains("a request failed")).expect("a line");
+    assert!(line.contains("certificate") && line.contains("\"upstream\":\"a\""), "{line}");
+    assert_eq!(mock.counts().requests_total, 0);
+}
+
+#[test]
+fn whom_to_trust_is_known_before_the_start() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let config = folder.path().join("thermograph.toml");
+    let empty = folder.path().join("empty.pem");
+    std::fs::write(&empty, "no certificate\n").expect("written");
+    let cases = [
+        ("ca_file = \"/no/such/file\"", "ca_file = \"/no/such/file\" is not allowed"),
+        (&*format!("ca_file = {empty:?}"), "there is none in it"),
+        ("", "ca_file: the system has no certificates to trust"),
+    ];
+    for (keys, said) in cases {
+        std::fs::write(&config, format!("[upstreams.a]\nurl = \"https://a\"\n{keys}\n"))
+            .expect("written");
+        let mut program = thermograph();
+        program.args(["serve", "--listen=127.0.0.1:0", "--diagnostics-listen=127.0.0.1:0"]);
+        program.args(["--console-listen=127.0.0.1:0", "--config"]).arg(&config);
+        // The system trusts nobody.
+        program.env("SSL_CERT_FILE", &empty).env_remove("SSL_CERT_DIR");
+        let refused = program.output().expect("ran");
+        let error = String::from_utf8_lossy(&refused.stderr);
+        assert_eq!(refused.status.code(), Some(1), "{error}");
+        assert!(error.contains("upstreams.a.ca_file") && error.contains(said), "{error}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn http2_without_tls_needs_one_connection_for_many_at_once() {
+    let mock = Mock::start(&["--latency=50ms"]);
+    let each = "http2 = true\nhealth.interval = \"1h\"\nidle_timeout = \"1m\"";
+    let server = Setup { each, ..Setup::of(&[&mock]) }.start();
+    wait("the mock was checked", || get(&server.api("/health/ready")).status == 200);
+    let before = mock.counts().connections_total;
+    let address = server.addresses.api;
+    let ask = |place: usize| async move {
+        let body = if place.is_multiple_of(2) { whole() } else { stream() };
+        Client::new(address).post(CHAT, &body).await.end()
+    };
+    let ends = (0..64).map(ask).collect::<JoinSet<_>>().join_all().await;
+    assert!(ends.iter().all(|end| *end == End::Answered), "{ends:?}");
+    let counts = mock.counts();
+    assert_eq!(counts.answered, 64);
+    assert_eq!(counts.connections_total - before, 1 + 1, "one, and that which asks here");
+    assert_eq!(server.metric("thermograph_upstream_connections_opened_total"), 1);
+}
