@@ -97,8 +97,8 @@ impl Course<'_> {
                 Err(failure) => failure,
             };
             let (upstream, cause) = (failure.upstream.name(), &failure.cause);
-            let request_id = headers::request_id(self.task.headers);
-            tracing::info!(upstream, %cause, ?request_id, tries, "an attempt failed");
+            let request_id = headers::text(headers::request_id(self.task.headers));
+            tracing::info!(upstream, %cause, request_id, tries, "an attempt failed");
             if failure.cause.is_limit_without_end() && self.route.has_another(self.asked) {
                 failure.upstream.rest(Self::REST);
             }

@@ -55,6 +55,11 @@ pub(super) fn request_id(headers: &HeaderMap) -> Option<&HeaderValue> {
     headers.get("x-request-id")
 }
 
+/// An id as it is logged.
+pub(super) fn text(id: Option<&HeaderValue>) -> &str {
+    id.and_then(|id| id.to_str().ok()).unwrap_or_default()
+}
+
 /// Takes out what is not passed back.
 pub(super) fn clean(answer: &mut HeaderMap) {
     // What the upstream names in `connection` is its connection's too.

@@ -19,7 +19,7 @@ use tracing::Span;
 
 use super::{
     Answer, Answered, Endpoint, Exchanged, Route, attempt::is_event_stream, events::Events,
-    failure::Cause, meters::OperationMeters, pool::Busy, usage::Usage,
+    failure::Cause, headers, meters::OperationMeters, pool::Busy, usage::Usage,
 };
 use crate::service::{entrance::Admitted, error::ApiError};
 
@@ -183,8 +183,8 @@ impl Relay {
         self.busy.failed(cause, took);
         self.notes.failed(cause.outcome());
         let upstream = self.busy.upstream().name();
-        let request_id = &self.notes.request_id;
-        tracing::warn!(upstream, %cause, ?request_id, "an answer broke off");
+        let request_id = headers::text(self.notes.request_id.as_ref());
+        tracing::warn!(upstream, %cause, request_id, "an answer broke off");
         if self.events.is_none() {
             return Err(cause.told().into());
         }

@@ -52,7 +52,7 @@ fn who_is_not_trusted_is_told_of_and_not_spoken_to() {
     let message = refused.error()["message"].to_string();
     assert!(message.contains("the upstream cannot be reached"), "{message}");
     let log = server.log();
-    let line = log.lines().find(|line| line.contains("a request failed")).expect("a line");
+    let line = log.lines().find(|line| line.contains("an attempt failed")).expect("a line");
     assert!(line.contains("certificate") && line.contains("\"upstream\":\"a\""), "{line}");
     assert_eq!(mock.counts().requests_total, 0);
 }
