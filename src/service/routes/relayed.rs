@@ -17,7 +17,12 @@ use crate::service::{
 };
 
 /// `POST /v1/chat/completions`.
-#[tracing::instrument(level = "debug", name = "POST /v1/chat/completions", skip_all, fields(request_id = id.as_str()))]
+#[tracing::instrument(
+    level = "debug",
+    name = "POST /v1/chat/completions",
+    skip_all,
+    fields(request_id = id.as_str())
+)]
 pub(super) async fn chat(
     State(service): State<Service>,
     Extension(id): Extension<RequestId>,
@@ -28,7 +33,12 @@ pub(super) async fn chat(
 }
 
 /// `POST /v1/completions`.
-#[tracing::instrument(level = "debug", name = "POST /v1/completions", skip_all, fields(request_id = id.as_str()))]
+#[tracing::instrument(
+    level = "debug",
+    name = "POST /v1/completions",
+    skip_all,
+    fields(request_id = id.as_str())
+)]
 pub(super) async fn completions(
     State(service): State<Service>,
     Extension(id): Extension<RequestId>,
@@ -39,7 +49,12 @@ pub(super) async fn completions(
 }
 
 /// `POST /v1/rerank`: as Cohere, Jina and vLLM have it.
-#[tracing::instrument(level = "debug", name = "POST /v1/rerank", skip_all, fields(request_id = id.as_str()))]
+#[tracing::instrument(
+    level = "debug",
+    name = "POST /v1/rerank",
+    skip_all,
+    fields(request_id = id.as_str())
+)]
 pub(super) async fn rerank(
     State(service): State<Service>,
     Extension(id): Extension<RequestId>,

@@ -10,14 +10,14 @@ use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::BodyExt as _;
 use hyper::body::{Body as _, Incoming};
-use hyper_util::client::legacy::{Error, ResponseFuture};
+use hyper_util::client::legacy::Error;
 use tokio::time::{self, Instant, Sleep};
-use tracing::Instrument as _;
+use tracing::{Instrument as _, Span};
 
 use super::{
     Answer, Answered, Document, Endpoint, Upstream,
     connector::Used,
-    content::{Content, Progress},
+    content::{Content, Progress, Stage},
     failure::{Cause, Failure},
     headers,
     pool::Busy,
@@ -44,10 +44,11 @@ struct Clock<'a> {
     end: Instant,
 }
 
-/// How a phase of an attempt ended.
+/// How the wait for an answer went on.
 enum Passed {
-    Over,
     Answered(Result<Response<Incoming>, Error>),
+    /// The request is further on its way.
+    Moved,
     TooLate,
 }
 
@@ -90,7 +91,7 @@ pub(super) async fn attempt(
             {
                 upstream.rest(wait);
             }
-            let departed = progress.has_departed();
+            let departed = progress.departed_at().is_some();
             return Err(Failure { cause, upstream, departed, upstream_time });
         }
     };
@@ -129,60 +130,59 @@ async fn send(
     progress: &Progress,
     clock: &mut Clock<'_>,
 ) -> Result<Response<Incoming>, Cause> {
-    let upstream = Arc::clone(busy.upstream());
-    let connect = tracing::debug_span!("upstream.connect", upstream = upstream.name());
-    let connected = async {
-        tokio::select! {
-            biased;
-            // Cancel-safe: a place that is not taken is the next one's.
-            () = busy.take_place() => {}
-            () = &mut clock.sleep => return Err(Cause::Full),
+    tokio::select! {
+        biased;
+        // Cancel-safe: a place that is not taken is the next one's.
+        () = busy.take_place() => {}
+        () = &mut clock.sleep => return Err(Cause::Full),
+    }
+    let upstream = busy.upstream();
+    clock.set(upstream.config.connect_timeout);
+    let mut response = upstream.send(request);
+    let response = loop {
+        let stage = progress.stage();
+        let span = span(stage, upstream);
+        // Who looks at spans wants to know where it is; the clock is told when it asks.
+        let is_looked_at = !span.is_disabled();
+        let passed = async {
+            tokio::select! {
+                biased;
+                // Cancel-safe: all three are gone on with.
+                answered = &mut response => Passed::Answered(answered),
+                () = progress.after(stage), if is_looked_at => Passed::Moved,
+                () = &mut clock.sleep => Passed::TooLate,
+            }
+        };
+        match (passed.instrument(span).await, progress.departed_at()) {
+            (Passed::Answered(answered), _) => break answered,
+            (Passed::Moved, _) => {}
+            (Passed::TooLate, None) => return Err(Cause::ConnectTimeout),
+            (Passed::TooLate, Some(departed)) => {
+                let until = departed + upstream.config.first_byte_timeout;
+                if clock.is_past(until) {
+                    return Err(Cause::Timeout);
+                }
+                clock.set_until(until);
+            }
         }
-        clock.set(upstream.config.connect_timeout);
-        let mut response = Box::pin(upstream.send(request));
-        let passed = phase(response.as_mut(), progress.departed(), clock).await;
-        Ok((response, passed))
     };
-    let (mut response, passed) = connected.instrument(connect).await?;
-    clock.set(upstream.config.first_byte_timeout);
-    let sent = match passed {
-        Passed::Over => {
-            let send = tracing::debug_span!("upstream.send", upstream = upstream.name());
-            phase(response.as_mut(), progress.sent(), clock).instrument(send).await
-        }
-        Passed::TooLate => return Err(Cause::ConnectTimeout),
-        answered @ Passed::Answered(_) => answered,
-    };
-    let answered = match sent {
-        Passed::Over => {
-            let wait = tracing::debug_span!("upstream.first_byte", upstream = upstream.name());
-            let never = std::future::pending();
-            phase(response.as_mut(), never, clock).instrument(wait).await
-        }
-        other => other,
-    };
-    let response = match answered {
-        Passed::Answered(answered) => answered.map_err(|error| explain(&error))?,
-        Passed::Over | Passed::TooLate => return Err(Cause::Timeout),
-    };
+    let response = response.map_err(|error| explain(&error))?;
+    // A head may come long before the first byte of a stream.
+    let departed = progress.departed_at().unwrap_or_else(Instant::now);
+    clock.set_until(departed + upstream.config.first_byte_timeout);
     if response.extensions().get::<Used>().is_some_and(Used::again) {
         upstream.meters.pool.reused.increment(1);
     }
     Ok(response)
 }
 
-/// Waits for the answer, until `over` or the clock ends the phase.
-async fn phase(
-    mut response: Pin<&mut ResponseFuture>,
-    over: impl Future<Output = ()>,
-    clock: &mut Clock<'_>,
-) -> Passed {
-    tokio::select! {
-        biased;
-        // Cancel-safe: all three are gone on with.
-        answered = &mut response => Passed::Answered(answered),
-        () = over => Passed::Over,
-        () = &mut clock.sleep => Passed::TooLate,
+/// The span of a stage.
+fn span(stage: Stage, upstream: &Upstream) -> Span {
+    let upstream = upstream.name();
+    match stage {
+        Stage::Waiting => tracing::debug_span!("upstream.connect", upstream),
+        Stage::Departed => tracing::debug_span!("upstream.send", upstream),
+        Stage::Sent => tracing::debug_span!("upstream.first_byte", upstream),
     }
 }
 
@@ -295,6 +295,15 @@ fn explain(error: &Error) -> Cause {
 
 impl Clock<'_> {
     fn set(&mut self, left: Duration) {
-        self.sleep.as_mut().reset(self.end.min(Instant::now() + left));
+        self.set_until(Instant::now() + left);
+    }
+
+    fn set_until(&mut self, until: Instant) {
+        self.sleep.as_mut().reset(self.end.min(until));
+    }
+
+    /// Whether there is no time left until then.
+    fn is_past(&self, until: Instant) -> bool {
+        self.end.min(until) <= Instant::now()
     }
 }

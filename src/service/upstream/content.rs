@@ -33,10 +33,16 @@ pub(super) struct Progress {
     moved: Notify,
 }
 
-/// The connection has asked for the body: from here on the upstream may have seen something.
-const DEPARTED: u8 = 1;
-/// The connection has all of it.
-const SENT: u8 = 2;
+/// Where it is.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Stage {
+    /// It waits for a connection.
+    Waiting,
+    /// The connection has asked for the body: from here on the upstream may have seen something.
+    Departed,
+    /// The connection has all of it.
+    Sent,
+}
 
 impl Content {
     pub(super) fn new(pieces: [Bytes; 3], progress: Arc<Progress>) -> Self {
@@ -54,36 +60,30 @@ impl Content {
 }
 
 impl Progress {
-    /// Whether the upstream may have seen something of the request.
-    pub(super) fn has_departed(&self) -> bool {
-        self.stage.load(Acquire) >= DEPARTED
+    pub(super) fn stage(&self) -> Stage {
+        match self.stage.load(Acquire) {
+            0 => Stage::Waiting,
+            1 => Stage::Departed,
+            _ => Stage::Sent,
+        }
     }
 
-    /// When that was.
+    /// When the upstream may first have seen something of the request, if it has departed.
     pub(super) fn departed_at(&self) -> Option<Instant> {
         self.departed.get().copied()
     }
 
-    /// Waits until the request has a connection.
-    pub(super) async fn departed(&self) {
-        self.reached(DEPARTED).await;
-    }
-
-    /// Waits until the connection has all of it.
-    pub(super) async fn sent(&self) {
-        self.reached(SENT).await;
-    }
-
-    async fn reached(&self, stage: u8) {
+    /// Waits until it is further than this stage.
+    pub(super) async fn after(&self, stage: Stage) {
         // One waits at a time, so that a notice that came before is not lost.
-        while self.stage.load(Acquire) < stage {
+        while self.stage() == stage {
             self.moved.notified().await;
         }
     }
 
-    fn advance(&self, stage: u8) {
+    fn advance(&self, stage: Stage) {
         self.departed.get_or_init(Instant::now);
-        if self.stage.fetch_max(stage, AcqRel) < stage {
+        if self.stage.fetch_max(stage as u8, AcqRel) < stage as u8 {
             self.moved.notify_one();
         }
     }
@@ -101,7 +101,7 @@ impl Body for Content {
         let place = self.next + skipped;
         let piece = self.pieces.get_mut(place).map(std::mem::take);
         self.next = (place + 1).min(self.pieces.len());
-        let stage = if self.is_end_stream() { SENT } else { DEPARTED };
+        let stage = if self.is_end_stream() { Stage::Sent } else { Stage::Departed };
         self.progress.advance(stage);
         Poll::Ready(piece.map(|piece| Ok(Frame::data(piece))))
     }
@@ -127,14 +127,16 @@ mod tests {
         let pieces = ["a", "", "bc"].map(|piece| Bytes::from_static(piece.as_bytes()));
         let mut content = Content::new(pieces, Arc::clone(&progress));
         assert_eq!(content.size_hint().exact(), Some(3));
-        assert!(!progress.has_departed());
+        assert_eq!((progress.stage(), progress.departed_at()), (Stage::Waiting, None));
         let frame = content.frame().await.expect("a frame").expect("no error");
         assert_eq!(frame.into_data().expect("data"), "a");
-        progress.departed().await;
+        progress.after(Stage::Waiting).await;
+        assert!(progress.departed_at().is_some());
         assert!(!content.is_end_stream());
         let frame = content.frame().await.expect("a frame").expect("no error");
         assert_eq!(frame.into_data().expect("data"), "bc");
-        progress.sent().await;
+        progress.after(Stage::Departed).await;
+        assert_eq!(progress.stage(), Stage::Sent);
         assert!(content.is_end_stream());
         assert!(content.frame().await.is_none());
     }

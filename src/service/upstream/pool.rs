@@ -251,18 +251,17 @@ impl Busy {
 
     /// Its answer began, after this time.
     pub(super) fn began(&mut self, took: Duration) {
-        if self.pass == Pass::Trial {
-            self.upstream.latency.forget();
-        }
-        self.upstream.latency.observe(took);
-        self.waits_since = None;
+        let upstream = &self.upstream;
         // Others wait for what comes of it.
         if self.pass == Pass::Trial {
-            self.upstream.breaker.succeeded(self.pass);
-            tracing::info!(upstream = self.upstream.name(), "the breaker is closed again");
-            self.upstream.show_breaker();
+            upstream.breaker.succeeded(self.pass);
+            upstream.latency.forget();
+            upstream.show_breaker();
+            tracing::info!(upstream = upstream.name(), "the breaker is closed again");
             self.pass = Pass::Usual;
         }
+        upstream.latency.observe(took);
+        self.waits_since = None;
     }
 
     /// Its answer is whole.
