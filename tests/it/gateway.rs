@@ -10,3 +10,4 @@ mod reload;
 mod slow;
 mod support;
 mod tls;
+mod visible;

@@ -44,6 +44,9 @@ pub(super) enum Stage {
     Sent,
 }
 
+/// Bytes that the connection is given at a time: it asks for more once it has sent most of them.
+const AT_ONCE: usize = 64 << 10;
+
 impl Content {
     pub(super) fn new(pieces: [Bytes; 3], progress: Arc<Progress>) -> Self {
         Self { pieces, next: 0, progress }
@@ -97,10 +100,9 @@ impl Body for Content {
         mut self: Pin<&mut Self>,
         _: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        let skipped = self.left().iter().take_while(|piece| piece.is_empty()).count();
-        let place = self.next + skipped;
-        let piece = self.pieces.get_mut(place).map(std::mem::take);
-        self.next = (place + 1).min(self.pieces.len());
+        self.next += self.left().iter().take_while(|piece| piece.is_empty()).count();
+        let next = self.next;
+        let piece = self.pieces.get_mut(next).map(|piece| piece.split_to(piece.len().min(AT_ONCE)));
         let stage = if self.is_end_stream() { Stage::Sent } else { Stage::Departed };
         self.progress.advance(stage);
         Poll::Ready(piece.map(|piece| Ok(Frame::data(piece))))
@@ -120,6 +122,17 @@ mod tests {
     use http_body_util::BodyExt as _;
 
     use super::*;
+
+    #[tokio::test]
+    async fn a_large_one_is_given_bit_by_bit() {
+        let whole = Bytes::from(vec![b'x'; 2 * AT_ONCE + 1]);
+        let mut content = Content::new([whole, Bytes::new(), Bytes::new()], Arc::default());
+        let mut sizes = Vec::new();
+        while let Some(frame) = content.frame().await {
+            sizes.push(frame.expect("no error").into_data().expect("data").len());
+        }
+        assert_eq!(sizes, [AT_ONCE, AT_ONCE, 1]);
+    }
 
     #[tokio::test]
     async fn it_tells_when_it_departed_and_when_it_is_sent() {
