@@ -5,7 +5,8 @@
 //! `GracefulShutdown`: it cuts off a connection whose first request is still on its way.
 
 mod lingering;
-mod patient;
+mod patience;
+mod stream;
 
 use std::{
     convert::Infallible,
@@ -35,7 +36,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use self::{lingering::Lingering, patient::Patient};
+use self::stream::Stream;
 use super::{
     config::Api,
     task::{self, Streams},
@@ -168,7 +169,7 @@ impl Connections {
                 }
             })
         };
-        let stream = Lingering::new(Patient::new(stream, self.patience));
+        let stream = Stream::new(stream, self.patience);
         let connection = self.builder.serve_connection(TokioIo::new(stream), service).into_owned();
         let mut draining = self.draining.subscribe();
         let open = Open::new(&self.counts);
