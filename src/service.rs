@@ -23,6 +23,7 @@ mod error;
 mod middleware;
 mod nice;
 mod routes;
+mod units;
 pub mod upstream;
 
 use std::sync::{
@@ -32,7 +33,7 @@ use std::sync::{
 
 use axum::Router;
 use thiserror::Error;
-use tokio::time;
+use tokio::time::{self, Instant};
 use tower::ServiceBuilder;
 
 pub use config::{Config, Invalid};
@@ -127,13 +128,15 @@ impl Service {
         self.engine().stop();
     }
 
-    /// Bounds the time of work on a request; dropped, the engine does no more for it either.
+    /// Bounds the time of a request that has `started`, work on it included; dropped, the engine
+    /// does no more for it either.
     async fn in_time<T>(
         &self,
+        started: Instant,
         work: impl Future<Output = Result<T, ApiError>>,
     ) -> Result<T, ApiError> {
         let limit = self.inner.config.request_timeout;
-        time::timeout(limit, work).await.map_err(|_| ApiError::timeout(limit))?
+        time::timeout_at(started + limit, work).await.map_err(|_| ApiError::timeout(limit))?
     }
 
     fn is_draining(&self) -> bool {

@@ -19,7 +19,9 @@ use tokio::{
     time,
 };
 
-use super::{engine::admission::Admission, error::ApiError, upstream::GatewayConfig};
+use super::{
+    engine::admission::Admission, error::ApiError, units::micros, upstream::GatewayConfig,
+};
 
 /// Lets requests in.
 pub(crate) struct Entrance {
@@ -151,10 +153,6 @@ impl Drop for Admitted {
         self.places.give_back();
         self.in_flight.decrement(1.0);
     }
-}
-
-fn micros(time: Duration) -> u64 {
-    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }
 
 /// A request that is counted in a gauge while it waits, also if its client leaves.

@@ -10,7 +10,10 @@ use bytes::Bytes;
 use http::{HeaderValue, StatusCode, header};
 use serde::Serialize;
 
-use super::engine::{self, EmbedError, Unavailable};
+use super::{
+    engine::{self, EmbedError, Unavailable},
+    units::millis,
+};
 
 /// An answer that is an error: OpenAI's error object, and whether trying again can help.
 #[derive(Debug)]
@@ -202,7 +205,7 @@ impl IntoResponse for ApiError {
         match retry {
             Retry::Unsaid => {}
             Retry::After(time) => {
-                let millis = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+                let millis = millis(time);
                 headers.insert(header::RETRY_AFTER, HeaderValue::from(millis.div_ceil(1000)));
                 headers.insert("retry-after-ms", HeaderValue::from(millis));
             }

@@ -11,8 +11,8 @@ use std::any::Any;
 use axum::response::Response;
 use tower_http::catch_panic::CatchPanicLayer;
 
-pub(crate) use request_id::RequestId;
 pub use request_id::RequestIds;
+pub(crate) use request_id::{HEADER as REQUEST_ID, RequestId};
 
 /// Makes a handler that panicked a 500.
 pub type CatchPanics = CatchPanicLayer<fn(Box<dyn Any + Send>) -> Response>;

@@ -40,7 +40,7 @@ pin_project! {
 #[derive(Clone, Debug)]
 pub(crate) struct RequestId(HeaderValue);
 
-const HEADER: HeaderName = HeaderName::from_static("x-request-id");
+pub(crate) const HEADER: HeaderName = HeaderName::from_static("x-request-id");
 /// Longest id that is taken from a client.
 const LONGEST: usize = 128;
 

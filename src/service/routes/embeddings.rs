@@ -20,7 +20,7 @@ use crate::service::{
     cpu::{CpuError, CpuPool},
     error::ApiError,
     middleware::RequestId,
-    upstream::Endpoint,
+    upstream::{Document, Endpoint},
 };
 
 pub(crate) use request::MAX_INPUTS;
@@ -43,10 +43,10 @@ pub(super) async fn embeddings(
     let started = Instant::now();
     let admitted = service.inner.entrance.admit().await?;
     let body = input::read(&service, &headers, body);
-    let body = service.in_time(body).await?;
+    let body = service.in_time(started, body).await?;
     // Whose model it is, is looked for only where it may be somebody else's.
     if !service.inner.upstreams.is_empty() {
-        let document = relayed::read(&service, body.bytes.clone()).await?;
+        let document = input::parse(&service, body.bytes.clone(), Document::read).await?;
         let is_here = service.engine().model(document.model()).is_ok();
         if !is_here && service.inner.upstreams.route(document.model()).is_some() {
             let endpoint = Endpoint::Embeddings;
@@ -54,33 +54,25 @@ pub(super) async fn embeddings(
                 .await;
         }
     }
-    service.in_time(embed(&service, body.bytes)).await
+    service.in_time(started, embed(&service, body.bytes)).await
 }
 
 /// Embeds on the local engine.
 async fn embed(service: &Service, body: Bytes) -> Result<Response, ApiError> {
-    let cpu = service.engine().cpu();
     let EmbeddingsRequest { model: name, input, encoding_format, dimensions, .. } =
-        parse(cpu, body).await?;
+        input::parse(service, body, |body| request::parse(&body)).await?;
     let model = service.engine().model(&name).map_err(|why| ApiError::no_model(&name, why))?;
     let dimensions = request::check_dimensions(dimensions, model.dimensions())?;
 
     let embedded = model.embed(input.0).await?;
     let timings = embedded.timings;
     let answer = Answer { model: name, embedded, dimensions, format: encoding_format };
-    let encoded = encode(cpu, answer).await?;
+    let encoded = encode(service.engine().cpu(), answer).await?;
     let headers = [
         (header::CONTENT_TYPE, "application/json".to_owned()),
         (header::HeaderName::from_static("server-timing"), response::server_timing(&timings)),
     ];
     Ok((headers, encoded).into_response())
-}
-
-async fn parse(cpu: &CpuPool, bytes: Bytes) -> Result<EmbeddingsRequest, ApiError> {
-    if bytes.len() <= input::SMALL_BODY {
-        return request::parse(&bytes);
-    }
-    cpu.run(move || request::parse(&bytes)).await?
 }
 
 async fn encode(cpu: &CpuPool, answer: Answer) -> Result<Vec<u8>, ApiError> {

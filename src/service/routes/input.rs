@@ -1,13 +1,14 @@
 //! The bodies of requests, as all routes take them.
 
 use axum::body::Body;
+use bytes::Bytes;
 use http::{HeaderMap, header};
 
 use crate::service::{Service, body::ReadBody, error::ApiError};
 
 /// Bodies longer than this many bytes are parsed off the workers: above, parsing takes more than
 /// a tenth of a millisecond.
-pub(super) const SMALL_BODY: usize = 32 << 10;
+const SMALL_BODY: usize = 32 << 10;
 
 /// Reads a body that claims to be JSON.
 pub(super) async fn read(
@@ -17,6 +18,18 @@ pub(super) async fn read(
 ) -> Result<ReadBody, ApiError> {
     check_content_type(headers)?;
     service.inner.bodies.read(body, declared_length(headers)).await
+}
+
+/// Parses a body, a large one off the workers.
+pub(super) async fn parse<T: Send + 'static>(
+    service: &Service,
+    bytes: Bytes,
+    parse: impl FnOnce(Bytes) -> Result<T, ApiError> + Send + 'static,
+) -> Result<T, ApiError> {
+    if bytes.len() <= SMALL_BODY {
+        return parse(bytes);
+    }
+    service.engine().cpu().run(move || parse(bytes)).await?
 }
 
 fn check_content_type(headers: &HeaderMap) -> Result<(), ApiError> {

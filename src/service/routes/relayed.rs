@@ -1,9 +1,6 @@
 //! Requests that an upstream answers: OpenAI's endpoints for models that are not here.
 
-use std::time::Duration;
-
 use axum::{Extension, body::Body, extract::State, response::Response};
-use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use tokio::time::Instant;
 
@@ -13,6 +10,7 @@ use crate::service::{
     entrance::Admitted,
     error::ApiError,
     middleware::RequestId,
+    units::micros,
     upstream::{Document, Endpoint, Exchange},
 };
 
@@ -74,8 +72,8 @@ async fn relay(
 ) -> Result<Response, ApiError> {
     let started = Instant::now();
     let admitted = service.inner.entrance.admit().await?;
-    let body = service.in_time(input::read(service, headers, body)).await?;
-    let document = read(service, body.bytes.clone()).await?;
+    let body = service.in_time(started, input::read(service, headers, body)).await?;
+    let document = input::parse(service, body.bytes.clone(), Document::read).await?;
     answer(service, endpoint, headers, &document, started, admitted).await
 }
 
@@ -114,15 +112,3 @@ pub(super) async fn answer(
 const OVERHEAD: HeaderName = HeaderName::from_static("x-thermograph-overhead-us");
 /// Name of the upstream that answered.
 const UPSTREAM: HeaderName = HeaderName::from_static("x-thermograph-upstream");
-
-/// Reads a request; a large one off the workers.
-pub(super) async fn read(service: &Service, bytes: Bytes) -> Result<Document, ApiError> {
-    if bytes.len() <= input::SMALL_BODY {
-        return Document::read(bytes);
-    }
-    service.engine().cpu().run(move || Document::read(bytes)).await?
-}
-
-fn micros(time: Duration) -> u64 {
-    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
-}

@@ -13,6 +13,7 @@ use std::{
 };
 
 use super::{GatewayConfig, clock};
+use crate::service::units::millis;
 
 /// State and counts of one upstream; no lock.
 #[derive(Debug)]
@@ -66,7 +67,6 @@ pub(super) enum Pass {
 
 impl Rule {
     fn new(config: &GatewayConfig) -> Self {
-        let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
         Self {
             share: config.breaker_failures,
             requests: config.breaker_requests,

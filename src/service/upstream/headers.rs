@@ -4,13 +4,15 @@ use std::time::{Duration, SystemTime};
 
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
+use crate::service::middleware::REQUEST_ID;
+
 /// What upstreams may be told of a client's request. Cookies, keys and what the connection needs
 /// are not among it; nor is `accept-encoding`, since answers are looked into.
 const REQUEST: [HeaderName; 10] = [
     header::ACCEPT,
     header::CONTENT_TYPE,
     header::USER_AGENT,
-    HeaderName::from_static("x-request-id"),
+    REQUEST_ID,
     HeaderName::from_static("traceparent"),
     HeaderName::from_static("tracestate"),
     HeaderName::from_static("idempotency-key"),
@@ -33,7 +35,7 @@ const ANSWER_WITHOUT: [HeaderName; 13] = [
     header::UPGRADE,
     header::WWW_AUTHENTICATE,
     HeaderName::from_static("keep-alive"),
-    HeaderName::from_static("x-request-id"),
+    REQUEST_ID,
 ];
 
 pub(super) const RETRY_AFTER_MS: HeaderName = HeaderName::from_static("retry-after-ms");
@@ -52,7 +54,7 @@ pub(super) fn of_request(client: &HeaderMap) -> HeaderMap {
 
 /// The id of a request, which every one has.
 pub(super) fn request_id(headers: &HeaderMap) -> Option<&HeaderValue> {
-    headers.get("x-request-id")
+    headers.get(REQUEST_ID)
 }
 
 /// An id as it is logged.

@@ -35,7 +35,7 @@ use super::{
     meters::{PoolMeters, UpstreamMeters},
     tls,
 };
-use crate::task::Streams;
+use crate::{service::units::millis, task::Streams};
 
 /// One upstream. What changes of it is in atomics: requests take no lock of ours.
 pub(crate) struct Upstream {
@@ -202,7 +202,7 @@ impl Upstream {
 
     /// It has asked to be left alone for a while.
     pub(super) fn rest(&self, wait: Duration) {
-        let wait = u64::try_from(wait.min(Self::LONGEST_REST).as_millis()).unwrap_or(u64::MAX);
+        let wait = millis(wait.min(Self::LONGEST_REST));
         self.rests_until.fetch_max(clock::now().saturating_add(wait), Relaxed);
     }
 
