@@ -1,6 +1,6 @@
 //! The configuration of the service.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, fmt, ops::RangeInclusive, time::Duration};
 
 use bytesize::ByteSize;
 use thiserror::Error;
@@ -96,7 +96,25 @@ impl Default for Config {
     }
 }
 
+/// Whether a model may have this name.
+pub(crate) fn is_name(name: &str) -> bool {
+    (1..=128).contains(&name.len()) && !name.chars().any(char::is_control)
+}
+
 impl Invalid {
+    /// Refuses a value that is out of its bounds.
+    pub(crate) fn unless_within<T: Copy + PartialOrd + fmt::Debug>(
+        field: impl Into<String>,
+        value: T,
+        allowed: RangeInclusive<T>,
+    ) -> Result<(), Self> {
+        if allowed.contains(&value) {
+            return Ok(());
+        }
+        let (least, most) = allowed.into_inner();
+        Err(Self::new(field, format!("{value:?}"), format!("{least:?} to {most:?}")))
+    }
+
     pub(crate) fn new(
         field: impl Into<String>,
         value: impl std::fmt::Display,

@@ -146,12 +146,7 @@ impl Server {
 
     /// Waits for the process to end.
     pub(crate) fn ended(&mut self) -> ExitStatus {
-        let mut status = None;
-        wait("the server ends", || {
-            status = self.child.try_wait().expect("a child");
-            status.is_some()
-        });
-        status.expect("just seen")
+        ended(&mut self.child)
     }
 }
 
@@ -228,6 +223,16 @@ pub(crate) fn answer(mut response: ureq::http::Response<ureq::Body>) -> Answer {
         headers: response.headers().clone(),
         text: text.expect("a body"),
     }
+}
+
+/// Waits for a process to end.
+pub(crate) fn ended(child: &mut Child) -> ExitStatus {
+    let mut status = None;
+    wait("the process ends", || {
+        status = child.try_wait().expect("a child");
+        status.is_some()
+    });
+    status.expect("just seen")
 }
 
 /// Sends a signal to a process that was not waited for yet.

@@ -1,11 +1,11 @@
 //! The configuration of the engine.
 
-use std::{ops::RangeInclusive, path::PathBuf, time::Duration};
+use std::{path::PathBuf, time::Duration};
 
 use jiff::fmt::serde::unsigned_duration::friendly::compact::required as duration;
 use serde::{Deserialize, Serialize};
 
-use crate::service::{Invalid, routes::MAX_INPUTS};
+use crate::service::{Invalid, config::is_name, routes::MAX_INPUTS};
 
 /// How much the engine takes at a time, and with how many threads.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
@@ -79,13 +79,13 @@ impl Default for Config {
 impl Config {
     /// Checks what the types cannot say.
     pub(crate) fn validate(&self) -> Result<(), Invalid> {
-        within("threads", self.threads, 0..=256)?;
-        within("cpu_threads", self.cpu_threads, 0..=256)?;
-        within("nice", usize::from(self.nice), 0..=19)?;
-        within("batch_inputs", self.batch_inputs, 1..=1024)?;
-        within("batch_tokens", self.batch_tokens, 1..=1 << 20)?;
+        Invalid::unless_within("engine.threads", self.threads, 0..=256)?;
+        Invalid::unless_within("engine.cpu_threads", self.cpu_threads, 0..=256)?;
+        Invalid::unless_within("engine.nice", self.nice, 0..=19)?;
+        Invalid::unless_within("engine.batch_inputs", self.batch_inputs, 1..=1024)?;
+        Invalid::unless_within("engine.batch_tokens", self.batch_tokens, 1..=1 << 20)?;
         // One request of the largest size must fit.
-        within("queue_inputs", self.queue_inputs, MAX_INPUTS..=1 << 20)?;
+        Invalid::unless_within("engine.queue_inputs", self.queue_inputs, MAX_INPUTS..=1 << 20)?;
         if self.batch_wait > Self::LONGEST_WAIT {
             let wait = format!("{} ms", self.batch_wait.as_millis());
             return Err(Invalid::new("engine.batch_wait", wait, "0 s to 1 s"));
@@ -110,14 +110,11 @@ impl ModelConfig {
     /// Checks what the types cannot say; whether the files are there is no matter of
     /// configuration.
     pub(crate) fn validate(&self, name: &str) -> Result<(), Invalid> {
-        if name.is_empty() || name.len() > 128 || name.chars().any(char::is_control) {
+        if !is_name(name) {
             return Err(Invalid::new("models", name, "names of 1 to 128 visible characters"));
         }
-        if !(2..=8192).contains(&self.max_tokens) {
-            let field = format!("models.{name}.max_tokens");
-            return Err(Invalid::new(field, self.max_tokens, "2 to 8192"));
-        }
-        Ok(())
+        let field = format!("models.{name}.max_tokens");
+        Invalid::unless_within(field, self.max_tokens, 2..=8192)
     }
 }
 
@@ -134,14 +131,6 @@ impl Default for ModelConfig {
 
 fn default_max_tokens() -> usize {
     256
-}
-
-fn within(field: &str, value: usize, allowed: RangeInclusive<usize>) -> Result<(), Invalid> {
-    if allowed.contains(&value) {
-        return Ok(());
-    }
-    let (least, most) = allowed.into_inner();
-    Err(Invalid::new(format!("engine.{field}"), value, format!("{least} to {most}")))
 }
 
 fn or_cores(threads: usize) -> usize {

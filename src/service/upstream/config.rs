@@ -132,10 +132,8 @@ impl UpstreamConfig {
         if self.key.as_ref().is_some_and(|key| !key.can_be_sent()) {
             return Err(Invalid::new(field("key"), "(set)", "visible characters"));
         }
-        if !(1..=65_536).contains(&self.max_connections) {
-            let value = self.max_connections;
-            return Err(Invalid::new(field("max_connections"), value, "1 to 65536"));
-        }
+        let most = 1..=65_536;
+        Invalid::unless_within(field("max_connections"), self.max_connections, most)?;
         let timeouts = [
             ("connect_timeout", self.connect_timeout),
             ("first_byte_timeout", self.first_byte_timeout),
@@ -144,7 +142,8 @@ impl UpstreamConfig {
             ("idle_timeout", self.idle_timeout),
         ];
         for (key, value) in timeouts {
-            within(field(key), value, Duration::from_millis(1), Duration::from_hours(24))?;
+            let allowed = Duration::from_millis(1)..=Duration::from_hours(24);
+            Invalid::unless_within(field(key), value, allowed)?;
         }
         self.health.validate(name)
     }
@@ -169,14 +168,6 @@ fn is_host_and_port(authority: &Authority) -> bool {
     let port = text.strip_prefix(authority.host());
     let is_port = |port: &str| port.parse::<u16>().is_ok_and(|port| port > 0);
     port.is_some_and(|port| port.is_empty() || port.strip_prefix(':').is_some_and(is_port))
-}
-
-/// Refuses a time out of its bounds.
-fn within(field: String, value: Duration, least: Duration, most: Duration) -> Result<(), Invalid> {
-    if (least..=most).contains(&value) {
-        return Ok(());
-    }
-    Err(Invalid::new(field, format!("{value:?}"), format!("{least:?} to {most:?}")))
 }
 
 fn default_max_connections() -> usize {

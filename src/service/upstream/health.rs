@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use tokio::time;
 
 use super::{Upstream, Upstreams, content::Content};
+use crate::service::config::is_name;
 
 /// A model as it is listed at `/v1/models`: OpenAI's object.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
@@ -95,10 +96,7 @@ async fn check(upstream: &Arc<Upstream>, upstreams: &Upstreams) -> Result<(), St
     if let (StatusCode::OK, body) = list
         && let Ok(List { mut data }) = serde_json::from_slice(&body)
     {
-        let known = |listed: &Listed| {
-            (1..=128).contains(&listed.id.len()) && !listed.id.chars().any(char::is_control)
-        };
-        data.retain(known);
+        data.retain(|listed| is_name(&listed.id));
         if data.len() > MODELS {
             let (upstream, models) = (upstream.name(), data.len());
             tracing::warn!(upstream, models, "lists too many models; the first {MODELS} are used");

@@ -13,7 +13,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 use thermograph::app::mock::{Addresses, Counts};
 
-use super::{Answer, PATIENCE, agent, answer, get, post, send, thermograph, wait};
+use super::{Answer, PATIENCE, agent, answer, ended, get, post, send, thermograph, wait};
 
 /// A running mock; killed when dropped.
 pub(crate) struct Mock {
@@ -88,12 +88,7 @@ impl Mock {
 
     /// Waits for the process to end.
     pub(crate) fn ended(&mut self) -> ExitStatus {
-        let mut status = None;
-        wait("the mock ends", || {
-            status = self.child.try_wait().expect("a child");
-            status.is_some()
-        });
-        status.expect("just seen")
+        ended(&mut self.child)
     }
 
     pub(crate) fn log(&self) -> String {

@@ -5,7 +5,6 @@ use std::time::Duration;
 use jiff::fmt::serde::unsigned_duration::friendly::compact::required as duration;
 use serde::{Deserialize, Serialize};
 
-use super::within;
 use crate::service::Invalid;
 
 /// How much is let in, and what is done about upstreams that fail.
@@ -61,9 +60,7 @@ impl GatewayConfig {
             ("breaker_requests", self.breaker_requests as usize, 1, 1_000_000),
         ];
         for (key, value, least, most) in counts {
-            if !(least..=most).contains(&value) {
-                return Err(Invalid::new(field(key), value, format!("{least} to {most}")));
-            }
+            Invalid::unless_within(field(key), value, least..=most)?;
         }
         let shares =
             [("retry_budget", self.retry_budget), ("breaker_failures", self.breaker_failures)];
@@ -73,12 +70,17 @@ impl GatewayConfig {
             }
         }
         let hour = Duration::from_hours(1);
-        within(field("queue_timeout"), self.queue_timeout, Duration::ZERO, hour)?;
-        within(field("backoff"), self.backoff, Duration::ZERO, hour)?;
-        within(field("longest_wait"), self.longest_wait, Duration::ZERO, hour)?;
-        let least = Duration::from_millis(10);
-        within(field("breaker_window"), self.breaker_window, least, hour)?;
-        within(field("breaker_open"), self.breaker_open, least, hour)
+        let waits = [
+            ("queue_timeout", self.queue_timeout, Duration::ZERO),
+            ("backoff", self.backoff, Duration::ZERO),
+            ("longest_wait", self.longest_wait, Duration::ZERO),
+            ("breaker_window", self.breaker_window, Duration::from_millis(10)),
+            ("breaker_open", self.breaker_open, Duration::from_millis(10)),
+        ];
+        for (key, value, least) in waits {
+            Invalid::unless_within(field(key), value, least..=hour)?;
+        }
+        Ok(())
     }
 }
 

@@ -5,7 +5,6 @@ use std::time::Duration;
 use jiff::fmt::serde::unsigned_duration::friendly::compact::required as duration;
 use serde::{Deserialize, Serialize};
 
-use super::within;
 use crate::service::Invalid;
 
 /// How it is found out whether an upstream is well: any answer below 500 says so.
@@ -28,17 +27,14 @@ pub struct HealthConfig {
 impl HealthConfig {
     pub(super) fn validate(&self, name: &str) -> Result<(), Invalid> {
         let field = |key: &str| format!("upstreams.{name}.health.{key}");
-        let (least, most) = (Duration::from_millis(10), Duration::from_hours(1));
-        within(field("interval"), self.interval, least, most)?;
-        within(field("timeout"), self.timeout, least, most)?;
+        let allowed = Duration::from_millis(10)..=Duration::from_hours(1);
+        Invalid::unless_within(field("interval"), self.interval, allowed.clone())?;
+        Invalid::unless_within(field("timeout"), self.timeout, allowed)?;
         let sound = self.path.starts_with('/') && self.path.parse::<http::Uri>().is_ok();
         if !sound {
             return Err(Invalid::new(field("path"), &self.path, "a path that begins with `/`"));
         }
-        if !(1..=100).contains(&self.failures) {
-            return Err(Invalid::new(field("failures"), self.failures, "1 to 100"));
-        }
-        Ok(())
+        Invalid::unless_within(field("failures"), self.failures, 1..=100)
     }
 }
 

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 use jiff::fmt::serde::unsigned_duration::friendly::compact::optional as optional_duration;
 use serde::{Deserialize, Serialize};
 
-use super::{UpstreamConfig, within};
+use super::UpstreamConfig;
 use crate::service::Invalid;
 
 /// A model that lives upstream.
@@ -123,8 +123,8 @@ impl RouteConfig {
             _ => {}
         }
         if let Some(after) = self.hedge_after {
-            let most = Duration::from_hours(1);
-            within(field("hedge_after"), after, Duration::from_millis(1), most)?;
+            let allowed = Duration::from_millis(1)..=Duration::from_hours(1);
+            Invalid::unless_within(field("hedge_after"), after, allowed)?;
         }
         Ok(())
     }
