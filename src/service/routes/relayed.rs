@@ -1,7 +1,7 @@
 //! Requests that an upstream answers: OpenAI's endpoints for models that are not here.
 
 use axum::{Extension, body::Body, extract::State, response::Response};
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::HeaderMap;
 use tokio::time::Instant;
 
 use super::input;
@@ -10,7 +10,6 @@ use crate::service::{
     entrance::Admitted,
     error::ApiError,
     middleware::RequestId,
-    units::micros,
     upstream::{Document, Endpoint, Exchange},
 };
 
@@ -96,19 +95,5 @@ pub(super) async fn answer(
     };
     let exchange = Exchange { route: &route, endpoint, headers, document, started };
     let exchanged = upstreams.exchange(exchange).await?;
-    let overhead = started.elapsed().saturating_sub(exchanged.upstream_time);
-    let name = HeaderValue::from_str(exchanged.answer.upstream.name());
-    let mut response = exchanged.pass_on(route, endpoint, started, admitted);
-    let headers = response.headers_mut();
-    headers.insert(OVERHEAD, HeaderValue::from(micros(overhead)));
-    // Names are checked when they are read.
-    if let Ok(name) = name {
-        headers.insert(UPSTREAM, name);
-    }
-    Ok(response)
+    Ok(exchanged.pass_on(route, endpoint, started, admitted))
 }
-
-/// Time of a request until its answer begins, less that of the upstream, in microseconds.
-const OVERHEAD: HeaderName = HeaderName::from_static("x-thermograph-overhead-us");
-/// Name of the upstream that answered.
-const UPSTREAM: HeaderName = HeaderName::from_static("x-thermograph-upstream");

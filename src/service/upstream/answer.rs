@@ -24,5 +24,11 @@ pub(crate) enum Answered {
     /// All of it.
     Whole(Bytes),
     /// Its beginning, and what is still to come.
-    Begun { first: Bytes, rest: Incoming, busy: Busy },
+    Begun {
+        first: Bytes,
+        rest: Incoming,
+        /// Whether it is a stream of events that can be told apart.
+        is_events: bool,
+        busy: Busy,
+    },
 }

@@ -56,7 +56,11 @@ enum Passed {
 enum Gathered {
     Whole(Bytes),
     /// More is to come.
-    Begun(Bytes, Incoming),
+    Begun {
+        first: Bytes,
+        rest: Incoming,
+        is_events: bool,
+    },
 }
 
 /// Asks the upstream that was chosen. `name` is what the model is called there, as JSON.
@@ -105,7 +109,9 @@ pub(super) async fn attempt(
             busy.ended();
             Answered::Whole(bytes)
         }
-        Gathered::Begun(first, rest) => Answered::Begun { first, rest, busy },
+        Gathered::Begun { first, rest, is_events } => {
+            Answered::Begun { first, rest, is_events, busy }
+        }
     };
     Ok(Answer { status, headers, content, upstream, upstream_time })
 }
@@ -196,7 +202,7 @@ async fn receive(
 ) -> Result<Received, Cause> {
     let (parts, mut body) = response.into_parts();
     let mut headers = parts.headers;
-    let is_stream = parts.status.is_success() && is_event_stream(&headers);
+    let is_events = parts.status.is_success() && is_event_stream(&headers);
     headers::clean(&mut headers);
     let mut so_far = Gathering::default();
     let gathered = loop {
@@ -214,8 +220,8 @@ async fn receive(
         if let Ok(data) = frame.into_data() {
             so_far.add(data);
         }
-        if so_far.len() > WHOLE || (is_stream && so_far.len() > 0) {
-            break Gathered::Begun(so_far.bytes(), body);
+        if so_far.len() > WHOLE || (is_events && so_far.len() > 0) {
+            break Gathered::Begun { first: so_far.bytes(), rest: body, is_events };
         }
         clock.set(upstream.config.between_bytes_timeout);
     };
@@ -275,7 +281,7 @@ fn says_that_it_cannot(status: StatusCode) -> bool {
 }
 
 /// Whether it is a stream of events that can be told apart.
-pub(super) fn is_event_stream(headers: &HeaderMap) -> bool {
+fn is_event_stream(headers: &HeaderMap) -> bool {
     if headers.contains_key(header::CONTENT_ENCODING) {
         return false;
     }

@@ -10,7 +10,7 @@ use std::{
 
 use axum::BoxError;
 use bytes::Bytes;
-use http::{HeaderValue, Response, header};
+use http::{HeaderName, HeaderValue, Response, header};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::Full;
 use hyper::body::Incoming;
@@ -18,10 +18,15 @@ use tokio::time::{Instant, Sleep};
 use tracing::Span;
 
 use super::{
-    Answer, Answered, Endpoint, Exchanged, Route, attempt::is_event_stream, events::Events,
-    failure::Cause, headers, meters::OperationMeters, pool::Busy, usage::Usage,
+    Answer, Answered, Endpoint, Exchanged, Route, events::Events, failure::Cause, headers,
+    meters::OperationMeters, pool::Busy, usage::Usage,
 };
-use crate::service::{entrance::Admitted, error::ApiError};
+use crate::service::{entrance::Admitted, error::ApiError, units::micros};
+
+/// Time of a request until its answer begins, less that of the upstream, in microseconds.
+const OVERHEAD: HeaderName = HeaderName::from_static("x-thermograph-overhead-us");
+/// Name of the upstream that answered.
+const UPSTREAM: HeaderName = HeaderName::from_static("x-thermograph-upstream");
 
 impl Exchanged {
     /// The answer as it is passed on; its body keeps the place of the request until it is over.
@@ -32,15 +37,22 @@ impl Exchanged {
         started: Instant,
         admitted: Admitted,
     ) -> Response<axum::body::Body> {
-        let Self { answer: Answer { status, headers, content, .. }, upstream_time, request_id } =
-            self;
+        let Self { answer, upstream_time, request_id } = self;
+        let Answer { status, headers, content, upstream, .. } = answer;
         let mut response = Response::new(axum::body::Body::empty());
         *response.status_mut() = status;
         *response.headers_mut() = headers;
         let took = started.elapsed();
         let meters = route.meters.of(endpoint);
-        meters.overhead.record(took.saturating_sub(upstream_time));
-        *response.body_mut() = match content {
+        let overhead = took.saturating_sub(upstream_time);
+        meters.overhead.record(overhead);
+        let told = response.headers_mut();
+        told.insert(OVERHEAD, HeaderValue::from(micros(overhead)));
+        // Names are checked when they are read.
+        if let Ok(name) = HeaderValue::from_str(upstream.name()) {
+            told.insert(UPSTREAM, name);
+        }
+        let body = match content {
             Answered::Whole(bytes) => {
                 if status.is_success() {
                     meters.answered(took, Usage::find(&bytes));
@@ -49,19 +61,18 @@ impl Exchanged {
                 }
                 axum::body::Body::new(Held { whole: Full::new(bytes), _admitted: admitted })
             }
-            Answered::Begun { first, rest, busy } => {
-                let is_events = is_event_stream(response.headers());
+            Answered::Begun { first, rest, is_events, busy } => {
                 if is_events {
                     meters.began(took);
-                    let headers = response.headers_mut();
-                    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+                    told.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
                     // nginx would keep events back until a buffer of it is full.
-                    headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
+                    told.insert("x-accel-buffering", HeaderValue::from_static("no"));
                 }
                 let notes = Notes::begin(route, endpoint, started, request_id);
                 axum::body::Body::new(Relay::new(first, rest, is_events, busy, notes, admitted))
             }
         };
+        *response.body_mut() = body;
         response
     }
 }
