@@ -84,15 +84,33 @@ impl Server {
     /// No handler and no task of the service may keep a worker to itself: the diagnostics say so
     /// themselves.
     fn assert_no_stall(&self) {
+        let own = || {
+            let mut stalls = self.stalls();
+            stalls.retain(|stall| stall.class != Class::Preempted);
+            stalls
+        };
+        let mut stalls = own();
+        if !stalls.is_empty() {
+            // Names are looked up after a stall was found.
+            wait("the stalls are known whole", || {
+                stalls = own();
+                let is_named =
+                    |stall: &Stall| stall.captured_after_ms.is_none() || !stall.stack.is_empty();
+                stalls.iter().all(|stall| stall.ended && is_named(stall))
+            });
+        }
+        let told: Vec<_> = stalls.iter().map(|stall| format!("{stall}\n{stall:?}")).collect();
+        assert!(told.is_empty(), "the service stalled: {}", told.join("\n"));
+    }
+
+    /// The stalls that its diagnostics have seen.
+    fn stalls(&self) -> Vec<Stall> {
         let mut request = agent().get(self.diagnostics("/debug/stalls"));
         if let Some(token) = &self.token {
             request = request.header("authorization", format!("Bearer {token}"));
         }
         let stalls = answer(request.call().expect("an answer")).json()["stalls"].take();
-        let stalls: Vec<Stall> = serde_json::from_value(stalls).expect("stalls");
-        let own = stalls.iter().filter(|stall| stall.class != Class::Preempted);
-        let told: Vec<_> = own.map(ToString::to_string).collect();
-        assert!(told.is_empty(), "the service stalled: {}", told.join("\n"));
+        serde_json::from_value(stalls).expect("stalls")
     }
 
     pub(crate) fn api(&self, path: &str) -> String {
