@@ -4,6 +4,7 @@
 //! bound on connections, and closes the listener the moment it is told to stop. Nor hyper-util's
 //! `GracefulShutdown`: it cuts off a connection whose first request is still on its way.
 
+mod again;
 mod lingering;
 mod patience;
 mod stream;
@@ -36,7 +37,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use self::stream::Stream;
+use self::{again::Again, stream::Stream};
 use super::{
     config::Api,
     task::{self, Streams},
@@ -193,7 +194,7 @@ impl Connections {
             drop((permit, open));
         };
         // Boxed: tokio-console warns of tasks over a kilobyte.
-        task::spawn("connection", Box::pin(served));
+        task::spawn("connection", Again::new(served));
     }
 
     async fn drain(self, timeout: Duration) {
