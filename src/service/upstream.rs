@@ -1,7 +1,7 @@
 //! Upstreams: servers that have models, to which requests are passed on.
 //!
 //! ```text
-//! entrance ── document ── route ── choose ── attempt (pool, connector) ── answer ── relay
+//! entrance ── document ── route ── choose ── attempt (connections) ── answer ── relay
 //!                                    └── again, or somebody else, before the first byte
 //! ```
 //!
@@ -14,7 +14,7 @@ mod breaker;
 mod budget;
 mod clock;
 mod config;
-mod connector;
+mod connections;
 mod content;
 mod document;
 mod endpoint;
@@ -25,7 +25,7 @@ mod headers;
 mod health;
 mod latency;
 mod meters;
-mod pool;
+mod one;
 mod relay;
 mod table;
 mod tls;
@@ -46,7 +46,7 @@ pub(crate) use self::{
     endpoint::Endpoint,
     exchange::{Exchange, Exchanged},
     health::Listed,
-    pool::Upstream,
+    one::Upstream,
     table::Route,
 };
 use self::{budget::Budget, table::Table};
@@ -185,6 +185,7 @@ impl Upstreams {
                     continue;
                 }
                 watched.insert(name.clone(), Weak::clone(&this));
+                checks.spawn(upstream.connections.sweep());
                 checks.spawn(health::watch(this, self.clone()));
             }
             watched.retain(|name, _| table.upstreams.contains_key(name));

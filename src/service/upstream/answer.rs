@@ -4,9 +4,8 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
-use hyper::body::Incoming;
 
-use super::{Upstream, pool::Busy};
+use super::{Upstream, connections::Received, one::Busy};
 
 /// An answer whose first byte is there.
 pub(crate) struct Answer {
@@ -26,7 +25,7 @@ pub(crate) enum Answered {
     /// Its beginning, and what is still to come.
     Begun {
         first: Bytes,
-        rest: Incoming,
+        rest: Received,
         /// Whether it is a stream of events that can be told apart.
         is_events: bool,
         busy: Busy,

@@ -8,19 +8,18 @@ use std::{
 
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
+use http_body::Body as _;
 use http_body_util::BodyExt as _;
-use hyper::body::{Body as _, Incoming};
-use hyper_util::client::legacy::Error;
 use tokio::time::{self, Instant, Sleep};
 use tracing::{Instrument as _, Span};
 
 use super::{
     Answer, Answered, Document, Endpoint, Upstream,
-    connector::Used,
+    connections::{Received, SendError},
     content::{Content, Progress, Stage},
     failure::{Cause, Failure},
     headers,
-    pool::Busy,
+    one::Busy,
 };
 
 /// What all attempts of a request have in common.
@@ -46,7 +45,7 @@ struct Clock<'a> {
 
 /// How the wait for an answer went on.
 enum Passed {
-    Answered(Result<Response<Incoming>, Error>),
+    Answered(Result<Response<Received>, SendError>),
     /// The request is further on its way.
     Moved,
     TooLate,
@@ -58,7 +57,7 @@ enum Gathered {
     /// More is to come.
     Begun {
         first: Bytes,
-        rest: Incoming,
+        rest: Received,
         is_events: bool,
     },
 }
@@ -80,7 +79,7 @@ pub(super) async fn attempt(
     let received = async {
         let content = Content::new(task.document.pieces(name), Arc::clone(&progress));
         let request = request(task, &upstream, content);
-        let response = send(&mut busy, request, &progress, &mut clock).await?;
+        let response = send(&upstream, request, &progress, &mut clock).await?;
         receive(&upstream, response, &mut clock).await
     };
     let received = received.await;
@@ -131,20 +130,19 @@ fn request(task: &Task<'_>, upstream: &Upstream, content: Content) -> Request<Co
 
 /// Sends the request and waits for the head of the answer.
 async fn send(
-    busy: &mut Busy,
+    upstream: &Upstream,
     request: Request<Content>,
     progress: &Progress,
     clock: &mut Clock<'_>,
-) -> Result<Response<Incoming>, Cause> {
-    tokio::select! {
+) -> Result<Response<Received>, Cause> {
+    let place = tokio::select! {
         biased;
         // Cancel-safe: a place that is not taken is the next one's.
-        () = busy.take_place() => {}
+        place = upstream.connections.place() => place,
         () = &mut clock.sleep => return Err(Cause::Full),
-    }
-    let upstream = busy.upstream();
+    };
     clock.set(upstream.config.connect_timeout);
-    let mut response = upstream.send(request);
+    let mut response = pin!(upstream.send(place, request));
     let response = loop {
         let stage = progress.stage();
         let span = span(stage, upstream);
@@ -172,13 +170,10 @@ async fn send(
             }
         }
     };
-    let response = response.map_err(|error| explain(&error))?;
+    let response = response.map_err(Cause::from)?;
     // A head may come long before the first byte of a stream.
     let departed = progress.departed_at().unwrap_or_else(Instant::now);
     clock.set_until(departed + upstream.config.first_byte_timeout);
-    if response.extensions().get::<Used>().is_some_and(Used::again) {
-        upstream.meters.pool.reused.increment(1);
-    }
     Ok(response)
 }
 
@@ -192,14 +187,14 @@ fn span(stage: Stage, upstream: &Upstream) -> Span {
     }
 }
 
-type Received = (StatusCode, HeaderMap, Gathered);
+type Outcome = (StatusCode, HeaderMap, Gathered);
 
 /// Reads an answer's content: all of it, or the first of a stream.
 async fn receive(
     upstream: &Upstream,
-    response: Response<Incoming>,
+    response: Response<Received>,
     clock: &mut Clock<'_>,
-) -> Result<Received, Cause> {
+) -> Result<Outcome, Cause> {
     let (parts, mut body) = response.into_parts();
     let mut headers = parts.headers;
     let is_events = parts.status.is_success() && is_event_stream(&headers);
@@ -257,7 +252,7 @@ impl Gathering {
 }
 
 /// Whether an answer is one.
-fn judge(upstream: &Arc<Upstream>, received: Received) -> Result<Received, Cause> {
+fn judge(upstream: &Arc<Upstream>, received: Outcome) -> Result<Outcome, Cause> {
     let (status, headers, gathered) = received;
     if status == StatusCode::UNAUTHORIZED && upstream.authorization.is_some() {
         return Err(Cause::Unauthorized);
@@ -289,14 +284,19 @@ fn is_event_stream(headers: &HeaderMap) -> bool {
     content_type.is_some_and(|value| value.to_ascii_lowercase().starts_with(b"text/event-stream"))
 }
 
-fn explain(error: &Error) -> Cause {
-    let mut why = error.to_string();
-    let mut source = std::error::Error::source(error);
-    while let Some(error) = source {
-        why = format!("{why}: {error}");
-        source = error.source();
+impl From<SendError> for Cause {
+    fn from(error: SendError) -> Self {
+        match error {
+            SendError::Connect(error) => Self::Connect(explain(&*error)),
+            SendError::Broken(error) => Self::Broken(explain(&error)),
+        }
     }
-    if error.is_connect() { Cause::Connect(why) } else { Cause::Broken(why) }
+}
+
+/// An error with what caused it.
+fn explain(error: &(dyn std::error::Error + 'static)) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
 impl Clock<'_> {

@@ -6,7 +6,7 @@
 
 use twox_hash::XxHash3_64;
 
-use super::{Route, pool::Busy, table::Member};
+use super::{Route, one::Busy, table::Member};
 
 /// Upstreams that were asked already for a request, by their place; members first.
 #[derive(Clone, Copy, Debug, Default)]

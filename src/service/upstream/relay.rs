@@ -13,13 +13,12 @@ use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Response, header};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::Full;
-use hyper::body::Incoming;
 use tokio::time::{Instant, Sleep};
 use tracing::Span;
 
 use super::{
-    Answer, Answered, Endpoint, Exchanged, Route, events::Events, failure::Cause, headers,
-    meters::OperationMeters, pool::Busy, usage::Usage,
+    Answer, Answered, Endpoint, Exchanged, Route, connections::Received, events::Events,
+    failure::Cause, headers, meters::OperationMeters, one::Busy, usage::Usage,
 };
 use crate::service::{entrance::Admitted, error::ApiError, units::micros};
 
@@ -89,7 +88,7 @@ struct Held {
 /// Dropped before its end, it closes the connection to the upstream.
 struct Relay {
     next: Option<Bytes>,
-    rest: Incoming,
+    rest: Received,
     /// How events are told apart; none where the answer is no stream of events.
     events: Option<Events>,
     busy: Busy,
@@ -121,7 +120,7 @@ struct Notes {
 impl Relay {
     fn new(
         first: Bytes,
-        rest: Incoming,
+        rest: Received,
         is_events: bool,
         busy: Busy,
         notes: Notes,

@@ -12,22 +12,14 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use http::{HeaderValue, Request, Uri, header};
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
-use hyper_util::{
-    client::legacy::{Client, ResponseFuture},
-    rt::TokioTimer,
-};
-use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore},
-    time::Instant,
-};
+use http::{HeaderValue, Request, Response, Uri, header};
+use tokio::time::Instant;
 
 use super::{
     Endpoint, GatewayConfig, StartError, UpstreamConfig,
     breaker::{Breaker, Pass, State},
     clock,
-    connector::Connector,
+    connections::{Connections, Place, Received, Rules, SendError},
     content::Content,
     failure::Cause,
     health::Listed,
@@ -35,21 +27,20 @@ use super::{
     meters::{PoolMeters, UpstreamMeters},
     tls,
 };
-use crate::{service::units::millis, task::Streams};
+use crate::service::units::millis;
 
 /// One upstream. What changes of it is in atomics: requests take no lock of ours.
 pub(crate) struct Upstream {
     name: String,
     pub(super) config: UpstreamConfig,
-    client: Http,
+    pub(super) connections: Connections,
     /// Makes a connection for each health check: that they can be made is part of being well, and
     /// requests cannot have taken them all.
-    checker: Http,
+    checker: Connections,
     uris: [Uri; Endpoint::ALL.len()],
     pub(super) health_uri: Uri,
     pub(super) models_uri: Uri,
     pub(super) authorization: Option<HeaderValue>,
-    places: Arc<Semaphore>,
     in_flight: AtomicUsize,
     latency: Latency,
     breaker: Breaker,
@@ -63,14 +54,10 @@ pub(crate) struct Upstream {
     pub(super) meters: UpstreamMeters,
 }
 
-type Http = Client<HttpsConnector<Connector>, Content>;
-
 /// A request that is on its way to an upstream, from its choice to the last byte of the answer.
 pub(crate) struct Busy {
     upstream: Arc<Upstream>,
     pass: Pass,
-    /// One of as many as there may be connections, so that none waits in the pool.
-    place: Option<OwnedSemaphorePermit>,
     /// Since when it waits for an answer; none once that has begun.
     waits_since: Option<Instant>,
     /// Whether it was said what became of it.
@@ -94,29 +81,22 @@ impl Upstream {
         meters.breaker_is(State::Closed);
         let tls = tls::config(config.ca_file.as_deref(), base.starts_with("https:"))
             .map_err(|why| StartError::Tls { upstream: name.to_owned(), why })?;
-        let client = |meters, most_idle| {
-            let connector = HttpsConnectorBuilder::new()
-                .with_tls_config(tls.clone())
-                .https_or_http()
-                .enable_all_versions()
-                .wrap_connector(Connector::new(config, meters));
-            Client::builder(Streams)
-                .pool_timer(TokioTimer::new())
-                .pool_idle_timeout(config.idle_timeout)
-                .pool_max_idle_per_host(most_idle)
-                .timer(TokioTimer::new())
-                .http2_only(config.http2)
-                .build(connector)
+        let connections = |most, idle_timeout, meters| {
+            let rules = Rules { tls: tls.clone(), http2: config.http2, most, idle_timeout };
+            Connections::new(&uris[0], rules, meters).ok_or_else(bad)
         };
         Ok(Self {
             name: name.to_owned(),
-            client: client(meters.pool.clone(), config.max_connections),
-            checker: client(PoolMeters::none(), 0),
+            connections: connections(
+                config.max_connections,
+                config.idle_timeout,
+                meters.pool.clone(),
+            )?,
+            checker: connections(1, Duration::ZERO, PoolMeters::none())?,
             uris,
             health_uri: uri(&config.health.path)?,
             models_uri: uri("/models")?,
             authorization: config.key.as_ref().and_then(super::Key::header),
-            places: Arc::new(Semaphore::new(config.max_connections)),
             in_flight: AtomicUsize::new(0),
             latency: Latency::default(),
             breaker: Breaker::new(gateway),
@@ -144,13 +124,21 @@ impl Upstream {
     }
 
     /// Sends a request, on a connection that is free or a new one.
-    pub(super) fn send(&self, request: Request<Content>) -> ResponseFuture {
-        self.client.request(self.authorized(request))
+    pub(super) async fn send(
+        &self,
+        place: Place,
+        request: Request<Content>,
+    ) -> Result<Response<Received>, SendError> {
+        self.connections.send(place, self.authorized(request)).await
     }
 
     /// Sends a request that is ours, on a connection of its own.
-    pub(super) fn ask(&self, request: Request<Content>) -> ResponseFuture {
-        self.checker.request(self.authorized(request))
+    pub(super) async fn ask(
+        &self,
+        request: Request<Content>,
+    ) -> Result<Response<Received>, SendError> {
+        let place = self.checker.place().await;
+        self.checker.send(place, self.authorized(request)).await
     }
 
     fn authorized(&self, mut request: Request<Content>) -> Request<Content> {
@@ -216,7 +204,7 @@ impl Upstream {
         // Not set: who has its name after a change of the configuration counts with it.
         self.meters.in_flight.increment(1.0);
         let (upstream, waits_since) = (Arc::clone(self), Some(Instant::now()));
-        Some(Busy { upstream, pass, place: None, waits_since, is_told: false })
+        Some(Busy { upstream, pass, waits_since, is_told: false })
     }
 
     /// Requests that it has.
@@ -241,12 +229,6 @@ impl Busy {
 
     pub(super) fn upstream(&self) -> &Arc<Upstream> {
         &self.upstream
-    }
-
-    /// Waits until there may be a connection for it.
-    pub(super) async fn take_place(&mut self) {
-        // Never closed.
-        self.place = Arc::clone(&self.upstream.places).acquire_owned().await.ok();
     }
 
     /// Its answer began, after this time.
