@@ -12,6 +12,8 @@ pub(super) struct Events {
     held: BytesMut,
     /// An event was too long to be kept: bytes are passed on as they come.
     is_raw: bool,
+    /// What was passed on does not end with an event.
+    is_amid: bool,
 }
 
 impl Events {
@@ -21,6 +23,7 @@ impl Events {
     /// Takes in bytes, and gives those that can be passed on; mostly they are the same.
     pub(super) fn take(&mut self, bytes: Bytes) -> Bytes {
         if self.is_raw {
+            self.is_amid = last_end(&bytes) < bytes.len();
             return bytes;
         }
         if self.held.is_empty() {
@@ -46,11 +49,17 @@ impl Events {
         self.held.split().freeze()
     }
 
+    /// Whether what was passed on ends in the middle of an event, as far as is known: nothing can be
+    /// said to the client then.
+    pub(super) fn is_amid(&self) -> bool {
+        self.is_amid
+    }
+
     fn bounded(&mut self, whole: Bytes) -> Bytes {
         if self.held.len() <= Self::LONGEST {
             return whole;
         }
-        self.is_raw = true;
+        (self.is_raw, self.is_amid) = (true, true);
         let mut all = BytesMut::from(whole);
         all.extend_from_slice(&self.rest());
         all.freeze()
@@ -113,6 +122,10 @@ mod tests {
         assert_eq!(events.take(long.clone()), "");
         let passed = events.take(Bytes::from_static(b"yz"));
         assert_eq!(passed.len(), Events::LONGEST + 2);
+        assert!(events.is_amid());
+        assert_eq!(events.take(Bytes::from_static(b"z\n\n")), "z\n\n");
+        assert!(!events.is_amid());
         assert_eq!(events.take(Bytes::from_static(b"z")), "z");
+        assert!(events.is_amid());
     }
 }

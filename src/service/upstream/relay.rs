@@ -186,7 +186,7 @@ impl Relay {
         self.events.as_mut().map(Events::rest).filter(|rest| !rest.is_empty())
     }
 
-    /// The upstream has broken off: the last event says so, where there are events.
+    /// The upstream has broken off: a last event says so, where one can be said.
     fn broke(&mut self, cause: &Cause) -> Result<Bytes, BoxError> {
         self.is_over = true;
         let took = self.notes.started.elapsed();
@@ -195,7 +195,7 @@ impl Relay {
         let upstream = self.busy.upstream().name();
         let request_id = headers::text(self.notes.request_id.as_ref());
         tracing::warn!(upstream, %cause, request_id, "an answer broke off");
-        if self.events.is_none() {
+        if self.events.as_ref().is_none_or(Events::is_amid) {
             return Err(cause.told().into());
         }
         Ok(ApiError::upstream(cause.status(), cause.outcome(), cause.told()).event())
