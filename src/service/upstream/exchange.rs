@@ -85,12 +85,18 @@ impl Course<'_> {
     const REST: Duration = Duration::from_secs(1);
 
     async fn run(&mut self) -> Result<Answer, Refusal> {
-        let mut tries = 0;
+        let (mut tries, mut rested) = (0, Duration::ZERO);
         let mut last: Option<Failure> = None;
         loop {
             let Some(choice) = self.route.choose(self.asked, self.key) else {
                 // What the last one said tells more than that nobody is left.
-                return Err(last.map_or_else(|| self.nobody(), Refusal::from));
+                if let Some(last) = last {
+                    return Err(last.into());
+                }
+                let Some(rest) = self.rest(rested) else { return Err(self.nobody()) };
+                rested += rest;
+                time::sleep(rest + self.jitter(0)).await;
+                continue;
             };
             let failure = match self.ask(choice, tries == 0).await {
                 Ok(answer) => return Ok(answer),
@@ -129,9 +135,7 @@ impl Course<'_> {
     fn wait_for(&self, failure: &Failure, tries: u32) -> Option<Duration> {
         let config = &self.settings.config;
         let others = self.route.has_another(self.asked);
-        let most = config.backoff.saturating_mul(1 << tries);
-        // Full jitter: who failed together does not come again together.
-        let jitter = most.mul_f64(fastrand::f64());
+        let jitter = self.jitter(tries);
         match &failure.cause {
             // It never got anywhere, and somebody else is there.
             Cause::Connect(_) | Cause::Full | Cause::Unauthorized if others => Some(Duration::ZERO),
@@ -143,6 +147,19 @@ impl Course<'_> {
             },
             _ => Some(jitter),
         }
+    }
+
+    /// Full jitter: who failed together does not come again together.
+    fn jitter(&self, tries: u32) -> Duration {
+        let most = self.settings.config.backoff.saturating_mul(1 << tries);
+        most.mul_f64(fastrand::f64())
+    }
+
+    /// How long to wait until an upstream can be asked that only wants to be left alone for a
+    /// moment, where nobody else can be asked; none where that would be too long in all.
+    fn rest(&self, rested: Duration) -> Option<Duration> {
+        let rest = self.route.rests_for()?.max(Duration::from_millis(1));
+        (rested + rest <= self.settings.config.longest_wait).then_some(rest)
     }
 
     /// Asks the one that was chosen; at the first try also a second one, if that takes too long.

@@ -150,7 +150,7 @@ impl Upstream {
 
     /// Whether a request would be let through now.
     pub(super) fn is_available(&self) -> bool {
-        self.is_well() && self.breaker.state() != State::Open && self.rests_for().is_zero()
+        self.only_rests_for().is_some_and(|rest| rest.is_zero())
     }
 
     /// Whether its breaker wants one request to try.
@@ -179,6 +179,12 @@ impl Upstream {
     /// How long it wants to be left alone, or has to be.
     pub(super) fn back_in(&self) -> Duration {
         self.rests_for().max(self.breaker.opens_in())
+    }
+
+    /// How long it wants to be left alone, where nothing else speaks against it.
+    pub(super) fn only_rests_for(&self) -> Option<Duration> {
+        let is_fit = self.is_well() && self.breaker.state() != State::Open;
+        is_fit.then(|| self.rests_for())
     }
 
     fn rests_for(&self) -> Duration {

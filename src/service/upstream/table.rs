@@ -119,6 +119,13 @@ impl Route {
         all.map(|member| member.upstream.back_in()).min().unwrap_or_default()
     }
 
+    /// How long until the first of those can be asked that only rest.
+    pub(super) fn rests_for(&self) -> Option<Duration> {
+        let all = self.members.iter().chain(&self.fallbacks).map(|member| &member.upstream);
+        let others = all.filter(|upstream| !upstream.wants_trial());
+        others.filter_map(|upstream| upstream.only_rests_for()).min()
+    }
+
     fn discovered(having: &[(&Arc<Upstream>, Listed)], meters: Arc<ModelMeters>) -> Self {
         let listed = having[0].1.clone();
         let member = |(upstream, _): &(&Arc<Upstream>, Listed)| Member {
