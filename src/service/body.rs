@@ -27,62 +27,44 @@ pub(crate) struct ReadBody {
 impl Bodies {
     /// Bodies of the largest size that may be in memory at a time.
     const AT_A_TIME: usize = 64;
-    /// How much more than the limit is read, and forgotten, for the client to see the answer: it
-    /// looks for one only once it has sent all, and a closed connection would hide it.
-    const FORGOTTEN: usize = 64 << 20;
 
     pub(crate) fn new(limit: ByteSize) -> Self {
         let memory = Admission::new(as_usize(limit).saturating_mul(Self::AT_A_TIME));
         Self { limit, memory }
     }
 
-    /// Reads a body; `declared` is its length as the client has announced it.
+    /// Reads a body; `declared` is its length as the client has announced it. One that is refused
+    /// is not read any further.
     pub(crate) async fn read(
         &self,
-        body: Body,
+        mut body: Body,
         declared: Option<u64>,
     ) -> Result<ReadBody, ApiError> {
-        let limit = as_usize(self.limit);
-        let expected =
-            declared.map_or(limit, |length| usize::try_from(length).unwrap_or(usize::MAX));
-        if expected > limit {
-            forget(body).await;
-            return Err(ApiError::too_large(self.limit));
-        }
-        let Some(memory) = self.memory.reserve(expected) else {
-            forget(body).await;
-            return Err(ApiError::overloaded("request bodies fill the memory that they may take"));
-        };
-        let bytes = self.collect(body, declared.map_or(0, |_| expected)).await?;
-        Ok(ReadBody { bytes, _memory: memory })
-    }
-
-    async fn collect(&self, mut body: Body, expected: usize) -> Result<Bytes, ApiError> {
-        let mut bytes = BytesMut::with_capacity(expected);
+        let declared = declared.map_or(0, |length| usize::try_from(length).unwrap_or(usize::MAX));
+        let mut memory = self.memory.reserve(0).ok_or_else(no_memory)?;
+        self.make_room(&mut memory, declared)?;
+        let mut bytes = BytesMut::with_capacity(declared);
         while let Some(frame) = body.frame().await {
             let frame = frame.map_err(|error| {
                 ApiError::bad_request(None, format!("the body could not be read: {error}"))
             })?;
             let Some(data) = frame.data_ref() else { continue };
-            if bytes.len() + data.len() > as_usize(self.limit) {
-                forget(body).await;
-                return Err(ApiError::too_large(self.limit));
-            }
+            self.make_room(&mut memory, bytes.len() + data.len())?;
             bytes.extend_from_slice(data);
         }
-        Ok(bytes.freeze())
+        Ok(ReadBody { bytes: bytes.freeze(), _memory: memory })
+    }
+
+    fn make_room(&self, memory: &mut Reservation, length: usize) -> Result<(), ApiError> {
+        if length > as_usize(self.limit) {
+            return Err(ApiError::too_large(self.limit));
+        }
+        if memory.grow(length) { Ok(()) } else { Err(no_memory()) }
     }
 }
 
-/// Reads on and forgets, up to a bound.
-async fn forget(mut body: Body) {
-    let mut read = 0;
-    while read < Bodies::FORGOTTEN {
-        match body.frame().await {
-            Some(Ok(frame)) => read += frame.data_ref().map_or(0, Bytes::len),
-            Some(Err(_)) | None => return,
-        }
-    }
+fn no_memory() -> ApiError {
+    ApiError::overloaded("request bodies fill the memory that they may take")
 }
 
 fn as_usize(size: ByteSize) -> usize {

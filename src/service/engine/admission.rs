@@ -39,14 +39,8 @@ impl Admission {
 
     /// Takes `wanted` places, or none where that many are not left.
     pub(crate) fn reserve(&self, wanted: usize) -> Option<Reservation> {
-        let Places { bound, taken } = &*self.places;
-        let bound = bound.load(Relaxed);
-        taken
-            .fetch_update(Relaxed, Relaxed, |taken| {
-                taken.checked_add(wanted).filter(|taken| *taken <= bound)
-            })
-            .ok()?;
-        Some(Reservation { places: Arc::clone(&self.places), taken: wanted })
+        let taken = self.places.take(wanted).then_some(wanted)?;
+        Some(Reservation { places: Arc::clone(&self.places), taken })
     }
 
     /// Places taken now.
@@ -55,10 +49,28 @@ impl Admission {
     }
 }
 
+impl Places {
+    fn take(&self, wanted: usize) -> bool {
+        let bound = self.bound.load(Relaxed);
+        let more = |taken: usize| taken.checked_add(wanted).filter(|taken| *taken <= bound);
+        self.taken.fetch_update(Relaxed, Relaxed, more).is_ok()
+    }
+}
+
 impl Reservation {
     /// Places that were taken.
     pub(crate) fn taken(&self) -> usize {
         self.taken
+    }
+
+    /// Takes further places where it has fewer than `wanted`; false where these are not left.
+    pub(crate) fn grow(&mut self, wanted: usize) -> bool {
+        let more = wanted.saturating_sub(self.taken);
+        let fits = self.places.take(more);
+        if fits {
+            self.taken += more;
+        }
+        fits
     }
 }
 
@@ -81,6 +93,17 @@ mod tests {
         assert_eq!(admission.taken(), 2);
         drop(two);
         assert!(admission.reserve(3).is_some());
+        assert_eq!(admission.taken(), 0);
+    }
+
+    #[test]
+    fn what_grows_gives_all_of_it_back() {
+        let admission = Admission::new(3);
+        let mut one = admission.reserve(0).expect("fits");
+        assert!(one.grow(2) && one.grow(1));
+        assert!(!one.grow(4));
+        assert_eq!((one.taken(), admission.taken()), (2, 2));
+        drop(one);
         assert_eq!(admission.taken(), 0);
     }
 

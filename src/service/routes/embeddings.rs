@@ -41,9 +41,7 @@ pub(super) async fn embeddings(
     body: Body,
 ) -> Result<Response, ApiError> {
     let started = Instant::now();
-    let admitted = service.inner.entrance.admit().await?;
-    let body = input::read(&service, &headers, body);
-    let body = service.in_time(started, body).await?;
+    let (body, admitted) = input::enter(&service, started, &headers, body).await?;
     // Whose model it is, is looked for only where it may be somebody else's.
     if !service.inner.upstreams.is_empty() {
         let document = input::parse(&service, body.bytes.clone(), Document::read).await?;

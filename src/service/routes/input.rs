@@ -1,21 +1,41 @@
 //! The bodies of requests, as all routes take them.
 
+use std::{pin::pin, time::Duration};
+
 use axum::body::Body;
 use bytes::Bytes;
 use http::{HeaderMap, header};
+use tokio::time::{self, Instant};
 
-use crate::service::{Service, body::ReadBody, error::ApiError};
+use crate::service::{Service, body::ReadBody, entrance::Admitted, error::ApiError};
 
 /// Bodies longer than this many bytes are parsed off the workers: above, parsing takes more than
 /// a tenth of a millisecond.
 const SMALL_BODY: usize = 32 << 10;
 
-/// Reads a body that claims to be JSON.
-pub(super) async fn read(
+/// Who has not sent a body within this time gives the place of its request back until it is there.
+const PROMPT: Duration = Duration::from_secs(1);
+
+/// Lets a request in that has `started`, and reads it. Who sends slowly holds no place meanwhile.
+pub(super) async fn enter(
     service: &Service,
+    started: Instant,
     headers: &HeaderMap,
     body: Body,
-) -> Result<ReadBody, ApiError> {
+) -> Result<(ReadBody, Admitted), ApiError> {
+    let entrance = &service.inner.entrance;
+    let admitted = entrance.admit().await?;
+    let mut reading = pin!(service.in_time(started, read(service, headers, body)));
+    if let Ok(body) = time::timeout(PROMPT, &mut reading).await {
+        return Ok((body?, admitted));
+    }
+    drop(admitted);
+    let body = reading.await?;
+    Ok((body, entrance.admit().await?))
+}
+
+/// Reads a body that claims to be JSON.
+async fn read(service: &Service, headers: &HeaderMap, body: Body) -> Result<ReadBody, ApiError> {
     check_content_type(headers)?;
     service.inner.bodies.read(body, declared_length(headers)).await
 }

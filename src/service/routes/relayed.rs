@@ -70,8 +70,7 @@ async fn relay(
     body: Body,
 ) -> Result<Response, ApiError> {
     let started = Instant::now();
-    let admitted = service.inner.entrance.admit().await?;
-    let body = service.in_time(started, input::read(service, headers, body)).await?;
+    let (body, admitted) = input::enter(service, started, headers, body).await?;
     let document = input::parse(service, body.bytes.clone(), Document::read).await?;
     answer(service, endpoint, headers, &document, started, admitted).await
 }

@@ -129,11 +129,20 @@ fn what_is_too_large_is_refused_and_never_passed_on() {
     let answer = post(&server.api(CHAT), &body);
     assert_eq!((answer.status, &answer.error()["code"]), (413, &json!("request_too_large")));
     // Without a length announced, too.
-    let mut reader = std::io::Cursor::new(body);
+    let mut reader = std::io::Cursor::new(&body);
     let reader = ureq::SendBody::from_reader(&mut reader);
     let request = crate::support::agent().post(server.api(CHAT)).content_type("application/json");
     let answer = crate::support::answer(request.send(reader).expect("an answer"));
     assert_eq!((answer.status, &answer.error()["code"]), (413, &json!("request_too_large")));
+    // Nor is it asked for.
+    let mut stream = connect(server.addresses.api);
+    let length = body.len();
+    let head = format!(
+        "POST {CHAT} HTTP/1.1\r\nhost: gateway\r\nexpect: 100-continue\r\n\
+         content-length: {length}\r\n\r\n"
+    );
+    stream.write_all(head.as_bytes()).expect("sent");
+    assert_eq!(last_answer(stream).status, 413);
     assert_eq!(mock.counts().requests_total, 0);
 
     let head = |path: &str, value: &str| {
@@ -149,4 +158,48 @@ fn what_is_too_large_is_refused_and_never_passed_on() {
     assert_eq!(head("/health/live", &short), 200);
     assert_eq!(head("/health/live", &long), 431);
     assert_eq!(head(&format!("/v1/models/{long}"), ""), 431);
+}
+
+/// A client that was let in, and is asked for its body.
+fn begin(server: &Server, framing: &str) -> TcpStream {
+    let mut stream = connect(server.addresses.api);
+    let head = format!(
+        "POST {CHAT} HTTP/1.1\r\nhost: gateway\r\nconnection: close\r\n\
+         expect: 100-continue\r\n{framing}\r\n\r\n"
+    );
+    stream.write_all(head.as_bytes()).expect("sent");
+    let mut asked = [0; 25];
+    stream.read_exact(&mut asked).expect("an answer");
+    assert_eq!(&asked, b"HTTP/1.1 100 Continue\r\n\r\n");
+    stream
+}
+
+#[test]
+fn who_sends_slowly_holds_no_place() {
+    let mock = Mock::start(&[]);
+    let rest = "[gateway]\nmax_in_flight = 1\nmax_waiting = 1\nqueue_timeout = \"10s\"";
+    let server = gateway(&[&mock], rest);
+    let body = whole().to_string();
+    let mut slow = begin(&server, &format!("content-length: {}", body.len()));
+    let (first, last) = body.split_at(body.len() / 2);
+    slow.write_all(first.as_bytes()).expect("sent");
+    wait("it has given its place back", || server.metric(IN_FLIGHT) == 0);
+    assert_eq!(post(&server.api(CHAT), &body).status, 200);
+    slow.write_all(last.as_bytes()).expect("sent");
+    assert_eq!(last_answer(slow).status, 200);
+    assert_eq!(mock.counts().answered, 2);
+}
+
+#[test]
+fn a_body_takes_as_much_memory_as_has_come_of_it() {
+    let mock = Mock::start(&[]);
+    let server = gateway(&[&mock], "[api]\nbody_limit = \"1KiB\"");
+    let body = whole().to_string();
+    // More than would have room if each of them were as large as may be.
+    let all: Vec<_> = (0..80).map(|_| begin(&server, "transfer-encoding: chunked")).collect();
+    for mut stream in all {
+        let chunks = format!("{:x}\r\n{body}\r\n0\r\n\r\n", body.len());
+        stream.write_all(chunks.as_bytes()).expect("sent");
+        assert_eq!(last_answer(stream).status, 200);
+    }
 }
