@@ -9,6 +9,7 @@ pub mod config;
 pub mod diagnose;
 pub mod diff;
 pub mod doctor;
+mod files;
 pub mod flamegraph;
 pub mod handlers;
 pub mod load;

@@ -53,7 +53,7 @@ pub use self::{
     distribution::Distribution,
     names::Names,
 };
-use super::{addresses, config::Api, server, shutdown};
+use super::{addresses, config::Api, files, server, shutdown};
 
 /// Play an AI API for tests and benches: paced, failing or silent, as it is told.
 #[derive(Clone, Debug, clap::Args)]
@@ -86,6 +86,8 @@ one thing goes wrong: hung, refused, cut and stalled are tried in this order.";
 const DRAIN: Duration = Duration::from_secs(5);
 /// Most connections at a time.
 const CONNECTIONS: usize = 100_000;
+/// Open files for which there is room without a wait.
+const FILES: usize = 16 << 10;
 
 /// A mock: cheap to clone, all clones are one.
 #[derive(Clone)]
@@ -105,6 +107,7 @@ struct Inner {
 /// Serves until a signal, then drains.
 pub fn run(args: Args) -> anyhow::Result<()> {
     tracing_subscriber::fmt().with_writer(io::stderr).with_ansi(io::stderr().is_terminal()).init();
+    files::make_room(FILES);
     let runtime = runtime::Builder::new_multi_thread().enable_all().thread_name("mock").build()?;
     runtime.block_on(serve(args))?;
     tracing::info!("stopped");

@@ -17,7 +17,8 @@ use tower::ServiceBuilder;
 
 use super::{
     addresses,
-    config::{Flag, Loaded, Source},
+    config::{Config, Flag, Loaded, Source},
+    files,
     reload::Reload,
     server, shutdown, task, telemetry,
 };
@@ -95,6 +96,7 @@ pub fn run(file: Option<&Path>, args: &Args) -> anyhow::Result<()> {
         .metrics(move || rendered.render())
         .build()?;
     telemetry::init(&config.log, &thermograph)?;
+    files::make_room(files_of(config));
     let door = thermograph.serve()?;
     // Threads of the engine compute for whoever asked.
     badge::install(|| {
@@ -115,6 +117,12 @@ pub fn run(file: Option<&Path>, args: &Args) -> anyhow::Result<()> {
     service.stop();
     tracing::info!("stopped");
     Ok(())
+}
+
+/// As many files as may be open at a time: connections, and those that everything else needs.
+fn files_of(config: &Config) -> usize {
+    let upstreams = config.upstreams.values().map(|upstream| upstream.max_connections);
+    upstreams.fold(config.api.max_connections + 256, usize::saturating_add)
 }
 
 /// Says in one line what can be shown, once that is known: the start does not wait for it.
