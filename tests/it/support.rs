@@ -198,6 +198,13 @@ pub(crate) fn thermograph() -> Command {
     command
 }
 
+/// Lowers the priority of this thread and of what it starts. Clients and upstreams are on other
+/// machines as a rule; on this one they are not to take the processor away from who holds a lock of
+/// the service, so that others wait for it.
+pub(crate) fn give_way() {
+    rustix::process::setpriority_process(None, 10).expect("anybody may");
+}
+
 /// What a server answered.
 #[derive(Debug)]
 pub(crate) struct Answer {

@@ -15,13 +15,9 @@ use serde_json::{Value, json};
 use tokio::{runtime::Runtime, task::JoinSet};
 
 use crate::{
-    gateway::support::{CHAT, Client, Mock, Setup, stream, whole},
+    gateway::support::{CHAT, Client, Mock, Setup, crowd, stream, whole},
     support::{Server, post, wait},
 };
-
-/// So many connections that end at once want one lock of tokio's, whose holder may have lost the
-/// processor; what is looked for here are handlers that keep a worker to themselves.
-const PATIENT: &str = "[diagnostics]\nthreshold = \"200ms\"";
 
 /// Clients that wait for the rest of an answer, until they leave all at once.
 struct Crowd {
@@ -33,7 +29,7 @@ struct Crowd {
 
 impl Crowd {
     fn ask(server: &Server, clients: u64, body: &Value) -> Self {
-        let runtime = Runtime::new().expect("a runtime");
+        let runtime = crowd();
         let begun = Arc::default();
         let asking = |_| ask(server.addresses.api, body.clone(), Arc::clone(&begun));
         let clients = {
@@ -61,7 +57,7 @@ async fn ask(address: SocketAddr, body: Value, begun: Arc<AtomicU64>) {
 /// Lets so many clients come, the answers of `begun` of them begin, and all leave.
 fn come_and_leave(mocks: [&Mock; 2], body: &Value, clients: u64, begun: u64) {
     let each = format!("max_connections = {clients}");
-    let server = Setup { each: &each, rest: PATIENT, ..Setup::of(&mocks) }.start();
+    let server = Setup { each: &each, ..Setup::of(&mocks) }.start();
     let sum = |count: fn(&Mock) -> u64| mocks.into_iter().map(count).sum::<u64>();
     let in_flight = || sum(|mock| mock.counts().in_flight);
 

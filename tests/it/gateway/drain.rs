@@ -5,7 +5,7 @@ use serde_json::Value;
 use tokio::{runtime::Runtime, task::JoinSet};
 
 use crate::{
-    gateway::support::{CHAT, Client, End, Mock, Reply, gateway, stream, whole},
+    gateway::support::{CHAT, Client, End, Mock, Reply, crowd, gateway, stream, whole},
     support::{Server, get, wait},
 };
 
@@ -17,7 +17,7 @@ struct Clients {
 
 impl Clients {
     fn new() -> Self {
-        Self { replies: JoinSet::new(), runtime: Runtime::new().expect("a runtime") }
+        Self { replies: JoinSet::new(), runtime: crowd() }
     }
 
     fn add(&mut self, server: &Server, body: Value) {

@@ -12,7 +12,7 @@ use std::{
 use tokio::{runtime::Runtime, task::JoinSet, time};
 
 use crate::{
-    gateway::support::{CHAT, Client, End, Mock, Setup, whole},
+    gateway::support::{CHAT, Client, End, Mock, Setup, crowd, whole},
     support::{Server, wait},
 };
 
@@ -104,7 +104,7 @@ fn four_times_the_capacity_leaves_the_capacity_and_refuses_the_rest_at_once() {
         "[gateway]\nmax_in_flight = {PLACES}\nmax_waiting = {PLACES}\nqueue_timeout = \"10s\""
     );
     let server = Setup { rest: &rest, ..Setup::of(&[&mock]) }.start();
-    let runtime = Runtime::new().expect("a runtime");
+    let runtime = crowd();
     // What it takes for good comes with the first load.
     runtime.block_on(full(server.addresses.api));
     let before = server.memory();

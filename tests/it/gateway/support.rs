@@ -16,15 +16,15 @@ use std::{fmt::Write as _, net::SocketAddr};
 
 use http::Request;
 use serde_json::{Value, json};
-use tokio::runtime::Builder;
+use tokio::runtime::{Builder, Runtime};
 
 pub(crate) use self::{
     client::Client,
     load::Load,
     reply::{End, Reply},
 };
-use crate::support::Server;
 pub(crate) use crate::support::mock::Mock;
+use crate::support::{Server, give_way};
 
 pub(crate) const CHAT: &str = "/v1/chat/completions";
 
@@ -65,6 +65,12 @@ impl Setup<'_> {
         writeln!(toml, "{model}\n{rest}").expect("text");
         toml
     }
+}
+
+/// A runtime for many clients at once.
+pub(crate) fn crowd() -> Runtime {
+    let runtime = Builder::new_multi_thread().enable_all().on_thread_start(give_way).build();
+    runtime.expect("a runtime")
 }
 
 /// A gateway before these mocks.

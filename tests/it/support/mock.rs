@@ -13,7 +13,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 use thermograph::app::mock::{Addresses, Counts};
 
-use super::{Answer, PATIENCE, agent, answer, ended, get, post, send, thermograph, wait};
+use super::{Answer, PATIENCE, agent, answer, ended, get, give_way, post, send, thermograph, wait};
 
 /// A running mock; killed when dropped.
 pub(crate) struct Mock {
@@ -102,13 +102,14 @@ fn run(listen: &str, flags: &[String], dir: &TempDir) -> (Child, SocketAddr) {
     // That of one that was there before.
     let _ = std::fs::remove_file(&file);
     let log = File::create(dir.path().join("log")).expect("a file");
-    let mut child = thermograph()
-        .args(["mock", "--listen", listen, "--addresses-file"])
-        .arg(&file)
-        .args(flags)
-        .stderr(log)
-        .spawn()
-        .expect("started");
+    let mut program = thermograph();
+    program.args(["mock", "--listen", listen, "--addresses-file"]).arg(&file).args(flags);
+    program.stderr(log);
+    let start = || {
+        give_way();
+        program.spawn().expect("started")
+    };
+    let mut child = thread::scope(|scope| scope.spawn(start).join().expect("no panic"));
     wait("the mock listens", || {
         let ended = child.try_wait().expect("a child");
         let log = || std::fs::read_to_string(dir.path().join("log")).expect("a log");

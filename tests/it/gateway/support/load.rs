@@ -12,7 +12,7 @@ use std::{
 use tokio::{runtime, task::JoinSet};
 
 use super::{CHAT, Client, End, stream, whole};
-use crate::support::Server;
+use crate::support::{Server, give_way};
 
 /// A load that goes on in a thread of its own.
 pub(crate) struct Load {
@@ -41,6 +41,7 @@ impl Load {
         let shared = Arc::new(Shared::default());
         let theirs = Arc::clone(&shared);
         let thread = std::thread::spawn(move || {
+            give_way();
             let runtime = runtime::Builder::new_current_thread().enable_all().build();
             runtime.expect("a runtime").block_on(async {
                 let client = |place| Arc::clone(&theirs).ask(Client::new(address), place);
