@@ -65,6 +65,10 @@ const SOCKETS: &[&str] = &[
     "accept", "accept4", "connect", "read", "readv", "recvfrom", "recvmmsg", "recvmsg", "sendmmsg",
     "sendmsg", "sendto", "write", "writev",
 ];
+/// The table of open files is doubled when it is full. In a process with several threads, Linux
+/// waits then until each processor has switched tasks (`expand_fdtable` in `fs/file.c`).
+const FILE_TABLE: &str = "waits for the table of open files to grow";
+const FILE_TABLE_REMEDY: &str = "let it grow before the server takes requests: fcntl(F_DUPFD) to the highest number that will be used";
 
 /// Every rule, the more special ones first.
 pub(super) const RULES: &[Rule] = &[
@@ -223,6 +227,37 @@ pub(super) const RULES: &[Rule] = &[
         remedy: "spawn_blocking around it, or try to lock and come back later",
         class: Blocked,
         syscalls: &["fcntl", "flock"],
+        functions: &[],
+    },
+    Rule {
+        what: FILE_TABLE,
+        remedy: FILE_TABLE_REMEDY,
+        class: Blocked,
+        syscalls: &[
+            "dup",
+            "dup2",
+            "dup3",
+            "epoll_create1",
+            "eventfd2",
+            "pipe2",
+            "socket",
+            "socketpair",
+            "timerfd_create",
+        ],
+        functions: &[],
+    },
+    Rule {
+        what: FILE_TABLE,
+        remedy: FILE_TABLE_REMEDY,
+        class: Blocked,
+        syscalls: &["accept", "accept4"],
+        functions: &["mio::"],
+    },
+    Rule {
+        what: "waits for the map of the memory",
+        remedy: "an allocator that keeps memory, such as jemalloc; fewer large buffers and new threads",
+        class: Blocked,
+        syscalls: &["brk", "madvise", "mmap", "mprotect", "mremap", "munmap"],
         functions: &[],
     },
     Rule {
