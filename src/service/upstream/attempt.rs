@@ -15,7 +15,7 @@ use tracing::{Instrument as _, Span};
 
 use super::{
     Answer, Answered, Document, Endpoint, Upstream,
-    connections::{Received, SendError},
+    connections::Received,
     content::{Content, Progress, Stage},
     failure::{Cause, Failure},
     headers,
@@ -45,7 +45,7 @@ struct Clock<'a> {
 
 /// How the wait for an answer went on.
 enum Passed {
-    Answered(Result<Response<Received>, SendError>),
+    Answered(Result<Response<Received>, Cause>),
     /// The request is further on its way.
     Moved,
     TooLate,
@@ -158,7 +158,7 @@ async fn send(
             }
         };
         match (passed.instrument(span).await, progress.departed_at()) {
-            (Passed::Answered(answered), _) => break answered,
+            (Passed::Answered(answered), _) => break answered?,
             (Passed::Moved, _) => {}
             (Passed::TooLate, None) => return Err(Cause::ConnectTimeout),
             (Passed::TooLate, Some(departed)) => {
@@ -170,7 +170,6 @@ async fn send(
             }
         }
     };
-    let response = response.map_err(Cause::from)?;
     // A head may come long before the first byte of a stream.
     let departed = progress.departed_at().unwrap_or_else(Instant::now);
     clock.set_until(departed + upstream.config.first_byte_timeout);
@@ -282,21 +281,6 @@ fn is_event_stream(headers: &HeaderMap) -> bool {
     }
     let content_type = headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes);
     content_type.is_some_and(|value| value.to_ascii_lowercase().starts_with(b"text/event-stream"))
-}
-
-impl From<SendError> for Cause {
-    fn from(error: SendError) -> Self {
-        match error {
-            SendError::Connect(error) => Self::Connect(explain(&*error)),
-            SendError::Broken(error) => Self::Broken(explain(&error)),
-        }
-    }
-}
-
-/// An error with what caused it.
-fn explain(error: &(dyn std::error::Error + 'static)) -> String {
-    let causes = std::iter::successors(Some(error), |error| error.source());
-    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
 impl Clock<'_> {

@@ -35,16 +35,15 @@ use hyper_util::{
 };
 use metrics::Gauge;
 use rustls::ClientConfig;
-use thiserror::Error;
 use tokio::{
     net::TcpStream,
     sync::{Mutex, OwnedSemaphorePermit, Semaphore},
-    task, time,
+    time,
 };
 use tower::ServiceExt as _;
 
 use self::{line::Line, numbers::Numbers, shared::Shared};
-use super::{content::Content, meters::PoolMeters};
+use super::{content::Content, failure::Cause, meters::PoolMeters};
 
 type BoxError = Box<dyn StdError + Send + Sync>;
 type Stream = MaybeHttpsStream<TokioIo<TcpStream>>;
@@ -123,17 +122,6 @@ pub(crate) struct Received {
     _place: Place,
 }
 
-/// Why there is no answer.
-#[derive(Debug, Error)]
-pub(super) enum SendError {
-    /// There is no connection.
-    #[error("{0}")]
-    Connect(BoxError),
-    /// The connection ended.
-    #[error("{0}")]
-    Broken(hyper::Error),
-}
-
 impl Connections {
     /// Connections to the host of `base`, a URL.
     pub(super) fn new(base: &Uri, rules: Rules, meters: PoolMeters) -> Option<Self> {
@@ -180,11 +168,11 @@ impl Connections {
         &self,
         place: Place,
         mut request: Request<Content>,
-    ) -> Result<Response<Received>, SendError> {
+    ) -> Result<Response<Received>, Cause> {
         let inner = &self.inner;
         let uri = request.uri().clone();
         loop {
-            let way = inner.way().await.map_err(SendError::Connect)?;
+            let way = inner.way().await.map_err(|error| Cause::Connect(explain(&*error)))?;
             let (was_used, result) = match way {
                 Way::Line(mut line) => {
                     let was_used = line.is_used;
@@ -215,7 +203,7 @@ impl Connections {
                 }
                 Err(mut error) => match error.take_message().filter(|_| was_used) {
                     Some(back) => request = back,
-                    None => return Err(SendError::Broken(error.into_error())),
+                    None => return Err(Cause::Broken(explain(error.error()))),
                 },
             }
         }
@@ -240,23 +228,21 @@ impl Inner {
                 }
                 line.close();
             }
-            if self.is_http1.load(Relaxed) {
-                match Number::take(&self.numbers) {
-                    Some(number) => return self.open(number).await,
-                    // Who has a place finds a connection or a number, but for the moment in which
-                    // somebody else puts back or looks at one.
-                    None => task::yield_now().await,
-                }
-                continue;
-            }
-            // Who has waited here knows more now.
-            let _first = self.first.lock().await;
-            if self.shared().is_none() && !self.is_http1.load(Relaxed) {
-                match Number::take(&self.numbers) {
-                    Some(number) => return self.open(number).await,
-                    None => task::yield_now().await,
+            let mut first = None;
+            if !self.is_http1.load(Relaxed) {
+                first = Some(self.first.lock().await);
+                // Who has waited for that knows more now.
+                if self.shared().is_some() || self.is_http1.load(Relaxed) {
+                    continue;
                 }
             }
+            if let Some(number) = Number::take(&self.numbers) {
+                return self.open(number).await;
+            }
+            drop(first);
+            // There is one for whoever has a place, but for the moment in which somebody else closes
+            // a connection or looks at it.
+            time::sleep(Duration::from_millis(1)).await;
         }
     }
 
@@ -301,6 +287,12 @@ impl Inner {
             line.close();
         }
     }
+}
+
+/// An error with what caused it.
+fn explain(error: &(dyn StdError + 'static)) -> String {
+    let causes = std::iter::successors(Some(error), |error| (**error).source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
 /// As it stands in the header: the usual port is left out.

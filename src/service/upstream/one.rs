@@ -19,7 +19,7 @@ use super::{
     Endpoint, GatewayConfig, StartError, UpstreamConfig,
     breaker::{Breaker, Pass, State},
     clock,
-    connections::{Connections, Place, Received, Rules, SendError},
+    connections::{Connections, Place, Received, Rules},
     content::Content,
     failure::Cause,
     health::Listed,
@@ -128,15 +128,12 @@ impl Upstream {
         &self,
         place: Place,
         request: Request<Content>,
-    ) -> Result<Response<Received>, SendError> {
+    ) -> Result<Response<Received>, Cause> {
         self.connections.send(place, self.authorized(request)).await
     }
 
     /// Sends a request that is ours, on a connection of its own.
-    pub(super) async fn ask(
-        &self,
-        request: Request<Content>,
-    ) -> Result<Response<Received>, SendError> {
+    pub(super) async fn ask(&self, request: Request<Content>) -> Result<Response<Received>, Cause> {
         let place = self.checker.place().await;
         self.checker.send(place, self.authorized(request)).await
     }

@@ -39,7 +39,8 @@ impl Numbers {
 
     /// Takes this one out, if it is in.
     pub(super) fn take_this(&self, number: usize) -> bool {
-        self.words[number / 64].fetch_and(!bit(number), AcqRel) & bit(number) != 0
+        let (word, bit) = (&self.words[number / 64], bit(number));
+        word.load(Acquire) & bit != 0 && word.fetch_and(!bit, AcqRel) & bit != 0
     }
 }
 
