@@ -16,6 +16,7 @@ mod clock;
 mod config;
 mod connections;
 mod content;
+mod deadline;
 mod document;
 mod endpoint;
 mod events;

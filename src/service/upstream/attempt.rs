@@ -1,10 +1,6 @@
 //! One attempt: a request to one upstream, until its answer begins.
 
-use std::{
-    pin::{Pin, pin},
-    sync::Arc,
-    time::Duration,
-};
+use std::{future::poll_fn, pin::pin, sync::Arc, time::Duration};
 
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
@@ -17,6 +13,7 @@ use super::{
     Answer, Answered, Document, Endpoint, Upstream,
     connections::Received,
     content::{Content, Progress, Stage},
+    deadline::Deadline,
     failure::{Cause, Failure},
     headers,
     one::Busy,
@@ -38,7 +35,7 @@ const WHOLE: usize = 1 << 20;
 
 /// A bound on what is awaited, moved on from phase to phase.
 struct Clock<'a> {
-    sleep: Pin<&'a mut Sleep>,
+    deadline: Deadline<&'a mut Sleep>,
     /// When the request must be over.
     end: Instant,
 }
@@ -75,7 +72,7 @@ pub(super) async fn attempt(
     let progress = Arc::new(Progress::default());
     let end = task.started + upstream.config.request_timeout;
     let sleep = pin!(time::sleep_until(end.min(began + upstream.config.connect_timeout)));
-    let mut clock = Clock { sleep, end };
+    let mut clock = Clock { deadline: Deadline::new(sleep), end };
     let received = async {
         let content = Content::new(task.document.pieces(name), Arc::clone(&progress));
         let request = request(task, &upstream, content);
@@ -139,7 +136,7 @@ async fn send(
         biased;
         // Cancel-safe: a place that is not taken is the next one's.
         place = upstream.connections.place() => place,
-        () = &mut clock.sleep => return Err(Cause::Full),
+        () = clock.passed() => return Err(Cause::Full),
     };
     clock.set(upstream.config.connect_timeout);
     let mut response = pin!(upstream.send(place, request));
@@ -154,7 +151,7 @@ async fn send(
                 // Cancel-safe: all three are gone on with.
                 answered = &mut response => Passed::Answered(answered),
                 () = progress.after(stage), if is_looked_at => Passed::Moved,
-                () = &mut clock.sleep => Passed::TooLate,
+                () = clock.passed() => Passed::TooLate,
             }
         };
         match (passed.instrument(span).await, progress.departed_at()) {
@@ -207,7 +204,7 @@ async fn receive(
             biased;
             // Cancel-safe: the clock ends the request.
             frame = body.frame() => frame,
-            () = &mut clock.sleep => return Err(Cause::Timeout),
+            () = clock.passed() => return Err(Cause::Timeout),
         };
         let Some(frame) = frame else { break Gathered::Whole(so_far.bytes()) };
         let frame = frame.map_err(|error| Cause::Broken(error.to_string()))?;
@@ -289,7 +286,12 @@ impl Clock<'_> {
     }
 
     fn set_until(&mut self, until: Instant) {
-        self.sleep.as_mut().reset(self.end.min(until));
+        self.deadline.set(self.end.min(until));
+    }
+
+    /// Waits until there is no time left.
+    async fn passed(&mut self) {
+        poll_fn(|context| self.deadline.poll(context)).await;
     }
 
     /// Whether there is no time left until then.

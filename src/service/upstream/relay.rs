@@ -17,8 +17,8 @@ use tokio::time::{Instant, Sleep};
 use tracing::Span;
 
 use super::{
-    Answer, Answered, Endpoint, Exchanged, Route, connections::Received, events::Events,
-    failure::Cause, headers, meters::OperationMeters, one::Busy, usage::Usage,
+    Answer, Answered, Endpoint, Exchanged, Route, connections::Received, deadline::Deadline,
+    events::Events, failure::Cause, headers, meters::OperationMeters, one::Busy, usage::Usage,
 };
 use crate::service::{entrance::Admitted, error::ApiError, units::micros};
 
@@ -93,7 +93,7 @@ struct Relay {
     events: Option<Events>,
     busy: Busy,
     /// When silence is over.
-    silence: Pin<Box<Sleep>>,
+    silence: Deadline<Box<Sleep>>,
     between_bytes: Duration,
     /// When the request must be over.
     end: Instant,
@@ -129,13 +129,13 @@ impl Relay {
         let config = &busy.upstream().config;
         let between_bytes = config.between_bytes_timeout;
         let end = notes.started + config.request_timeout;
-        let silence = tokio::time::sleep_until(end);
+        let silence = Deadline::new(Box::pin(tokio::time::sleep_until(end)));
         let span = tracing::debug_span!("upstream.stream", upstream = busy.upstream().name());
         Self {
             next: Some(first),
             rest,
             events: is_events.then(Events::default),
-            silence: Box::pin(silence),
+            silence,
             between_bytes,
             end,
             busy,
@@ -168,10 +168,9 @@ impl Relay {
                     // From when it was asked: before, it was the client who took nothing.
                     if !self.is_waiting {
                         self.is_waiting = true;
-                        let until = self.end.min(Instant::now() + self.between_bytes);
-                        self.silence.as_mut().reset(until);
+                        self.silence.set(self.end.min(Instant::now() + self.between_bytes));
                     }
-                    ready!(self.silence.as_mut().poll(context));
+                    ready!(self.silence.poll(context));
                     return Poll::Ready(Some(Err(Cause::Timeout)));
                 }
             }
