@@ -4,8 +4,8 @@
 //! wakes one task and not three, what reading it costs is told of the handler that reads, and a
 //! request that is dropped has closed its connection. One of HTTP/2 is shared, and has a task.
 //!
-//! Requests take no lock: places are a semaphore's, free connections are bits of a word. HTTP/2
-//! has one where it connects, so that many that come at once open one connection.
+//! Free connections are bits of a word, without a lock. HTTP/2 has one where it connects, so that
+//! many that come at once open one connection.
 
 mod line;
 mod numbers;
