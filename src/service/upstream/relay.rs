@@ -76,6 +76,9 @@ impl Exchanged {
     }
 }
 
+/// Bytes that are passed on before others have their turn.
+const AT_ONCE: usize = 128 << 10;
+
 /// A body that is there, with the place of its request.
 struct Held {
     whole: Full<Bytes>,
@@ -101,6 +104,8 @@ struct Relay {
     span: Span,
     /// Whether the upstream was asked for more and has not given it yet.
     is_waiting: bool,
+    /// Bytes that were passed on since it was waited for, or the worker was given to others.
+    at_once: usize,
     is_over: bool,
     _admitted: Admitted,
 }
@@ -142,6 +147,7 @@ impl Relay {
             notes,
             span,
             is_waiting: false,
+            at_once: 0,
             is_over: false,
             _admitted: admitted,
         }
@@ -152,12 +158,19 @@ impl Relay {
         if let Some(first) = self.next.take() {
             return Poll::Ready(Some(Ok(first)));
         }
+        // Where both sides are fast, there is no end to what can be done at once.
+        if self.at_once >= AT_ONCE {
+            self.at_once = 0;
+            context.waker().wake_by_ref();
+            return Poll::Pending;
+        }
         loop {
             match Pin::new(&mut self.rest).poll_frame(context) {
                 Poll::Ready(None) => return Poll::Ready(None),
                 Poll::Ready(Some(Ok(frame))) => {
                     let Ok(data) = frame.into_data() else { continue };
                     self.is_waiting = false;
+                    self.at_once += data.len();
                     self.notes.piece(Instant::now());
                     return Poll::Ready(Some(Ok(data)));
                 }
@@ -165,6 +178,7 @@ impl Relay {
                     return Poll::Ready(Some(Err(Cause::Broken(error.to_string()))));
                 }
                 Poll::Pending => {
+                    self.at_once = 0;
                     // From when it was asked: before, it was the client who took nothing.
                     if !self.is_waiting {
                         self.is_waiting = true;
