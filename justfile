@@ -151,10 +151,11 @@ trace *args: build
 console address="http://127.0.0.1:6669": _tokio-console
     @exec {{ tools }}/bin/tokio-console "$1"
 
-# All tests, with the real clients of everything
+# All tests, with the real clients of everything; one at a time, since servers say of themselves
+# whether they stalled, and tests side by side take each other's processors away
 [group('check')]
 test *args: model tools
-    cargo test --profile {{ profile }} "$@"
+    RUST_TEST_THREADS=1 cargo test --profile {{ profile }} "$@"
 
 # Formatting, lints, documentation, dependencies
 [group('check')]
