@@ -151,8 +151,9 @@ trace *args: build
 console address="http://127.0.0.1:6669": _tokio-console
     @exec {{ tools }}/bin/tokio-console "$1"
 
-# All tests, with the real clients of everything; one at a time, since servers say of themselves
-# whether they stalled, and tests side by side take each other's processors away
+# One at a time: servers say of themselves whether they stalled, and tests side by side take each
+# other's processors away.
+# All tests, with the real clients of everything
 [group('check')]
 test *args: model tools
     RUST_TEST_THREADS=1 cargo test --profile {{ profile }} "$@"
