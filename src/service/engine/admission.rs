@@ -66,7 +66,7 @@ impl Reservation {
     /// Takes further places where it has fewer than `wanted`; false where these are not left.
     pub(crate) fn grow(&mut self, wanted: usize) -> bool {
         let more = wanted.saturating_sub(self.taken);
-        let fits = self.places.take(more);
+        let fits = more == 0 || self.places.take(more);
         if fits {
             self.taken += more;
         }
@@ -103,6 +103,9 @@ mod tests {
         assert!(one.grow(2) && one.grow(1));
         assert!(!one.grow(4));
         assert_eq!((one.taken(), admission.taken()), (2, 2));
+        // What it has, it has.
+        admission.set_bound(1);
+        assert!(one.grow(2) && !one.grow(3));
         drop(one);
         assert_eq!(admission.taken(), 0);
     }
