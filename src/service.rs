@@ -15,6 +15,7 @@
 
 pub mod badge;
 mod body;
+mod call;
 mod config;
 mod cpu;
 pub mod engine;

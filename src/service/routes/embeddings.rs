@@ -11,7 +11,6 @@ use axum::{
 };
 use bytes::Bytes;
 use http::{HeaderMap, header};
-use tokio::time::Instant;
 
 use self::{request::EmbeddingsRequest, response::Answer};
 use super::{input, relayed};
@@ -40,19 +39,17 @@ pub(super) async fn embeddings(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, ApiError> {
-    let started = Instant::now();
-    let (body, admitted) = input::enter(&service, started, &headers, body).await?;
+    let (body, call) = input::enter(&service, &headers, body).await?;
     // Whose model it is, is looked for only where it may be somebody else's.
     if !service.inner.upstreams.is_empty() {
         let document = input::parse(&service, body.bytes.clone(), Document::read).await?;
         let is_here = service.engine().model(document.model()).is_ok();
         if !is_here && service.inner.upstreams.route(document.model()).is_some() {
             let endpoint = Endpoint::Embeddings;
-            return relayed::answer(&service, endpoint, &headers, &document, started, admitted)
-                .await;
+            return relayed::answer(&service, endpoint, &headers, &document, call).await;
         }
     }
-    service.in_time(started, embed(&service, body.bytes)).await
+    service.in_time(call.started(), embed(&service, body.bytes)).await
 }
 
 /// Embeds on the local engine.

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use http::{HeaderMap, header};
 use tokio::time::{self, Instant};
 
-use crate::service::{Service, body::ReadBody, entrance::Admitted, error::ApiError};
+use crate::service::{Service, body::ReadBody, call::Call, error::ApiError};
 
 /// Bodies longer than this many bytes are parsed off the workers: above, parsing takes more than
 /// a tenth of a millisecond.
@@ -16,22 +16,22 @@ const SMALL_BODY: usize = 32 << 10;
 /// Who has not sent a body within this time gives the place of its request back until it is there.
 const PROMPT: Duration = Duration::from_secs(1);
 
-/// Lets a request in that has `started`, and reads it. Who sends slowly holds no place meanwhile.
+/// Lets a request in, and reads it. Who sends slowly holds no place meanwhile.
 pub(super) async fn enter(
     service: &Service,
-    started: Instant,
     headers: &HeaderMap,
     body: Body,
-) -> Result<(ReadBody, Admitted), ApiError> {
+) -> Result<(ReadBody, Call), ApiError> {
+    let started = Instant::now();
     let entrance = &service.inner.entrance;
     let admitted = entrance.admit().await?;
     let mut reading = pin!(service.in_time(started, read(service, headers, body)));
     if let Ok(body) = time::timeout(PROMPT, &mut reading).await {
-        return Ok((body?, admitted));
+        return Ok((body?, Call::new(started, admitted)));
     }
     drop(admitted);
     let body = reading.await?;
-    Ok((body, entrance.admit().await?))
+    Ok((body, Call::new(started, entrance.admit().await?)))
 }
 
 /// Reads a body that claims to be JSON.

@@ -2,12 +2,11 @@
 
 use axum::{Extension, body::Body, extract::State, response::Response};
 use http::HeaderMap;
-use tokio::time::Instant;
 
 use super::input;
 use crate::service::{
     Service,
-    entrance::Admitted,
+    call::Call,
     error::ApiError,
     middleware::RequestId,
     upstream::{Document, Endpoint, Exchange},
@@ -69,10 +68,9 @@ async fn relay(
     headers: &HeaderMap,
     body: Body,
 ) -> Result<Response, ApiError> {
-    let started = Instant::now();
-    let (body, admitted) = input::enter(service, started, headers, body).await?;
+    let (body, call) = input::enter(service, headers, body).await?;
     let document = input::parse(service, body.bytes.clone(), Document::read).await?;
-    answer(service, endpoint, headers, &document, started, admitted).await
+    answer(service, endpoint, headers, &document, call).await
 }
 
 /// Passes on a request that was read.
@@ -81,8 +79,7 @@ pub(super) async fn answer(
     endpoint: Endpoint,
     headers: &HeaderMap,
     document: &Document,
-    started: Instant,
-    admitted: Admitted,
+    call: Call,
 ) -> Result<Response, ApiError> {
     let upstreams = &service.inner.upstreams;
     let model = document.model();
@@ -92,7 +89,7 @@ pub(super) async fn answer(
             Err(why) => ApiError::no_model(model, why),
         });
     };
-    let exchange = Exchange { route: &route, endpoint, headers, document, started };
+    let exchange = Exchange { route: &route, endpoint, headers, document, call: &call };
     let exchanged = upstreams.exchange(exchange).await?;
-    Ok(exchanged.pass_on(route, endpoint, started, admitted))
+    Ok(exchanged.pass_on(route, endpoint, call))
 }

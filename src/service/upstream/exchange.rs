@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use http::{HeaderMap, HeaderValue, header};
-use tokio::time::{self, Instant};
+use tokio::time;
 use twox_hash::XxHash3_64;
 
 use super::{
@@ -13,7 +13,7 @@ use super::{
     failure::{Cause, Failure},
     headers,
 };
-use crate::service::error::ApiError;
+use crate::service::{call::Call, error::ApiError};
 
 /// A request that is to be passed on.
 pub(crate) struct Exchange<'a> {
@@ -22,7 +22,7 @@ pub(crate) struct Exchange<'a> {
     /// The client's headers.
     pub(crate) headers: &'a HeaderMap,
     pub(crate) document: &'a Document,
-    pub(crate) started: Instant,
+    pub(crate) call: &'a Call,
 }
 
 /// An answer, and the time that upstreams had the request.
@@ -46,7 +46,8 @@ struct Course<'a> {
 impl Upstreams {
     /// Passes a request on until an upstream answers, or none is left to ask.
     pub(crate) async fn exchange(&self, exchange: Exchange<'_>) -> Result<Exchanged, ApiError> {
-        let Exchange { route, endpoint, headers, document, started } = exchange;
+        let Exchange { route, endpoint, headers, document, call } = exchange;
+        let started = call.started();
         let settings = self.settings();
         settings.budget.deposit();
         let key = route.key(headers, document);

@@ -20,7 +20,7 @@ use super::{
     Answer, Answered, Endpoint, Exchanged, Route, connections::Received, deadline::Deadline,
     events::Events, failure::Cause, headers, meters::OperationMeters, one::Busy, usage::Usage,
 };
-use crate::service::{entrance::Admitted, error::ApiError, units::micros};
+use crate::service::{call::Call, error::ApiError, units::micros};
 
 /// Time of a request until its answer begins, less that of the upstream, in microseconds.
 const OVERHEAD: HeaderName = HeaderName::from_static("x-thermograph-overhead-us");
@@ -33,15 +33,14 @@ impl Exchanged {
         self,
         route: Arc<Route>,
         endpoint: Endpoint,
-        started: Instant,
-        admitted: Admitted,
+        call: Call,
     ) -> Response<axum::body::Body> {
         let Self { answer, upstream_time, request_id } = self;
         let Answer { status, headers, content, upstream, .. } = answer;
         let mut response = Response::new(axum::body::Body::empty());
         *response.status_mut() = status;
         *response.headers_mut() = headers;
-        let took = started.elapsed();
+        let took = call.started().elapsed();
         let meters = route.meters.of(endpoint);
         let overhead = took.saturating_sub(upstream_time);
         meters.overhead.record(overhead);
@@ -58,7 +57,7 @@ impl Exchanged {
                 } else {
                     meters.failed(took, status.as_str());
                 }
-                axum::body::Body::new(Held { whole: Full::new(bytes), _admitted: admitted })
+                axum::body::Body::new(Held { whole: Full::new(bytes), _call: call })
             }
             Answered::Begun { first, rest, is_events, busy } => {
                 if is_events {
@@ -67,8 +66,8 @@ impl Exchanged {
                     // nginx would keep events back until a buffer of it is full.
                     told.insert("x-accel-buffering", HeaderValue::from_static("no"));
                 }
-                let notes = Notes::begin(route, endpoint, started, request_id);
-                axum::body::Body::new(Relay::new(first, rest, is_events, busy, notes, admitted))
+                let notes = Notes::begin(route, endpoint, call, request_id);
+                axum::body::Body::new(Relay::new(first, rest, is_events, busy, notes))
             }
         };
         *response.body_mut() = body;
@@ -82,7 +81,7 @@ const AT_ONCE: usize = 128 << 10;
 /// A body that is there, with the place of its request.
 struct Held {
     whole: Full<Bytes>,
-    _admitted: Admitted,
+    _call: Call,
 }
 
 /// What is passed on, and what is noted of it. Where the client reads slowly, it is not asked for
@@ -107,14 +106,13 @@ struct Relay {
     /// Bytes that were passed on since it was waited for, or the worker was given to others.
     at_once: usize,
     is_over: bool,
-    _admitted: Admitted,
 }
 
 /// What is measured of a request.
 struct Notes {
     route: Arc<Route>,
     endpoint: Endpoint,
-    started: Instant,
+    call: Call,
     first: Instant,
     last: Instant,
     pieces: u64,
@@ -123,17 +121,10 @@ struct Notes {
 }
 
 impl Relay {
-    fn new(
-        first: Bytes,
-        rest: Received,
-        is_events: bool,
-        busy: Busy,
-        notes: Notes,
-        admitted: Admitted,
-    ) -> Self {
+    fn new(first: Bytes, rest: Received, is_events: bool, busy: Busy, notes: Notes) -> Self {
         let config = &busy.upstream().config;
         let between_bytes = config.between_bytes_timeout;
-        let end = notes.started + config.request_timeout;
+        let end = notes.call.started() + config.request_timeout;
         let silence = Deadline::new(Box::pin(tokio::time::sleep_until(end)));
         let span = tracing::debug_span!("upstream.stream", upstream = busy.upstream().name());
         Self {
@@ -149,7 +140,6 @@ impl Relay {
             is_waiting: false,
             at_once: 0,
             is_over: false,
-            _admitted: admitted,
         }
     }
 
@@ -202,7 +192,7 @@ impl Relay {
     /// The upstream has broken off: a last event says so, where one can be said.
     fn broke(&mut self, cause: &Cause) -> Result<Bytes, BoxError> {
         self.is_over = true;
-        let took = self.notes.started.elapsed();
+        let took = self.notes.call.started().elapsed();
         self.busy.failed(cause, took);
         self.notes.failed(cause.outcome());
         let upstream = self.busy.upstream().name();
@@ -263,12 +253,12 @@ impl Notes {
     fn begin(
         route: Arc<Route>,
         endpoint: Endpoint,
-        started: Instant,
+        call: Call,
         request_id: Option<HeaderValue>,
     ) -> Self {
         let first = Instant::now();
         let (last, pieces, usage) = (first, 1, None);
-        Self { route, endpoint, started, first, last, pieces, request_id, usage }
+        Self { route, endpoint, call, first, last, pieces, request_id, usage }
     }
 
     fn piece(&mut self, now: Instant) {
@@ -285,13 +275,13 @@ impl Notes {
 
     fn ended(&mut self) {
         let meters = self.route.meters.of(self.endpoint);
-        meters.answered(self.started.elapsed(), self.usage);
+        meters.answered(self.call.started().elapsed(), self.usage);
         let tokens = self.usage.map_or(self.pieces, |usage| usage.completion_tokens);
         meters.streamed(self.last - self.first, tokens);
     }
 
     fn failed(&self, error: &'static str) {
-        self.meters().failed(self.started.elapsed(), error);
+        self.meters().failed(self.call.started().elapsed(), error);
     }
 
     fn meters(&self) -> &OperationMeters {
