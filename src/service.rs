@@ -15,7 +15,10 @@
 
 pub mod badge;
 mod body;
+mod breaker;
+pub mod cache;
 mod call;
+mod clock;
 mod config;
 mod cpu;
 pub mod engine;
@@ -23,6 +26,7 @@ mod entrance;
 mod error;
 mod middleware;
 mod nice;
+pub mod redis;
 mod routes;
 mod units;
 pub mod upstream;
@@ -42,9 +46,11 @@ pub use middleware::{CatchPanics, RequestIds, catch_panics};
 
 use self::{
     body::Bodies,
+    cache::Cache,
     engine::{Engine, LoadError},
     entrance::Entrance,
     error::ApiError,
+    redis::Redis,
     upstream::{StartError as UpstreamError, Upstreams},
 };
 
@@ -71,6 +77,7 @@ struct Inner {
     upstreams: Upstreams,
     entrance: Entrance,
     bodies: Bodies,
+    cache: Cache,
     draining: AtomicBool,
 }
 
@@ -82,8 +89,10 @@ impl Service {
         let entrance = Entrance::new(gateway);
         let engine = Engine::start(&config.engine, &config.models)?;
         let bodies = Bodies::new(config.body_limit);
+        let redis = Redis::new(&config.redis);
+        let cache = Cache::new(&config.cache, redis.as_ref(), engine.cpu());
         let draining = AtomicBool::new(false);
-        let inner = Inner { config, engine, upstreams, entrance, bodies, draining };
+        let inner = Inner { config, engine, upstreams, entrance, bodies, cache, draining };
         Ok(Self { inner: Arc::new(inner) })
     }
 

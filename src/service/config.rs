@@ -6,7 +6,9 @@ use bytesize::ByteSize;
 use thiserror::Error;
 
 use super::{
+    cache,
     engine::{self, ModelConfig},
+    redis,
     upstream::{GatewayConfig, RouteConfig, UpstreamConfig},
 };
 
@@ -17,6 +19,10 @@ pub struct Config {
     pub request_timeout: Duration,
     /// Largest request body. Default is 8 MiB.
     pub body_limit: ByteSize,
+    /// What is kept of answers. Default is nothing.
+    pub cache: cache::Config,
+    /// Redis, for all instances. Default is none.
+    pub redis: redis::Config,
     /// The local engine.
     pub engine: engine::Config,
     /// What stands before all upstreams.
@@ -59,6 +65,8 @@ impl Config {
         if !Self::BODY_LIMIT.contains(&self.body_limit.as_u64()) {
             return Err(Invalid::new("body_limit", self.body_limit, "1 KiB to 1 GiB"));
         }
+        self.cache.validate()?;
+        self.redis.validate()?;
         self.engine.validate()?;
         self.gateway.validate()?;
         if self.upstreams.len() > Self::UPSTREAMS {
@@ -87,6 +95,8 @@ impl Default for Config {
         Self {
             request_timeout: Duration::from_mins(1),
             body_limit: ByteSize::mib(8),
+            cache: cache::Config::default(),
+            redis: redis::Config::default(),
             engine: engine::Config::default(),
             gateway: GatewayConfig::default(),
             upstreams: BTreeMap::new(),

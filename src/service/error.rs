@@ -16,7 +16,7 @@ use super::{
 };
 
 /// An answer that is an error: OpenAI's error object, and whether trying again can help.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct ApiError {
     status: StatusCode,
     kind: Kind,
@@ -128,6 +128,14 @@ impl ApiError {
     /// What is asked for is not there, and will not be until somebody does something.
     pub(crate) fn unavailable(message: impl Into<String>) -> Self {
         let mut error = Self::server(StatusCode::SERVICE_UNAVAILABLE, "unavailable", message);
+        error.retry = Retry::Never;
+        error
+    }
+
+    /// The client wanted what is kept, and nothing is.
+    pub(crate) fn not_kept() -> Self {
+        let message = "cache-control: only-if-cached: nothing is kept of this";
+        let mut error = Self::server(StatusCode::GATEWAY_TIMEOUT, "not_cached", message);
         error.retry = Retry::Never;
         error
     }

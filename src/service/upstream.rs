@@ -10,9 +10,7 @@
 mod answer;
 mod attempt;
 mod balance;
-mod breaker;
 mod budget;
-mod clock;
 mod config;
 mod connections;
 mod content;
@@ -49,6 +47,7 @@ pub(crate) use self::{
     health::Listed,
     one::Upstream,
     table::Route,
+    usage::Usage,
 };
 use self::{budget::Budget, table::Table};
 pub use self::{

@@ -31,6 +31,8 @@ pub(super) const UPSTREAMS: &str = "upstreams";
 const NAMED: [&str; 2] = [MODELS, UPSTREAMS];
 /// Values that are never printed; keys of upstreams are not either.
 const SECRETS: [&str; 1] = ["diagnostics.token"];
+/// Addresses that are not printed where a password may be in them.
+const ADDRESSES: [&str; 1] = ["redis.url"];
 /// What stands for a secret.
 const SECRET: &str = "(set)";
 
@@ -311,7 +313,9 @@ fn origin(origins: &BTreeMap<String, Origin>, path: &str) -> Origin {
 /// A value as it may be printed.
 fn shown(path: &str, value: &Value) -> String {
     let empty = value.as_str().is_some_and(str::is_empty);
-    if SECRETS.contains(&path) && !empty {
+    let is_secret = SECRETS.contains(&path)
+        || value.as_str().is_some_and(|text| ADDRESSES.contains(&path) && text.contains('@'));
+    if is_secret && !empty {
         return Value::from(SECRET).to_string();
     }
     let mut value = value.clone();

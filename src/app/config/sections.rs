@@ -14,7 +14,7 @@ use super::Models;
 use crate::{
     diagnostics,
     service::{
-        self, engine,
+        self, cache, engine, redis,
         upstream::{GatewayConfig, Key, UpstreamConfig},
     },
 };
@@ -29,12 +29,16 @@ pub struct Config {
     pub log: Log,
     /// The diagnostics.
     pub diagnostics: diagnostics::Config,
+    /// What is kept of answers.
+    pub cache: cache::Config,
     /// The local engine.
     pub engine: engine::Config,
     /// What stands before all upstreams.
     pub gateway: GatewayConfig,
     /// Models, by the name that clients ask for.
     pub models: Models,
+    /// Redis, for all instances.
+    pub redis: redis::Config,
     /// Upstreams, by the name that models and metrics call them.
     pub upstreams: BTreeMap<String, UpstreamConfig>,
 }
@@ -94,6 +98,8 @@ impl Config {
         service::Config {
             request_timeout: self.api.request_timeout,
             body_limit: self.api.body_limit,
+            cache: self.cache.clone(),
+            redis: self.redis.clone(),
             engine: self.engine.clone(),
             models: self.models.local.clone(),
             gateway: self.gateway.clone(),

@@ -1,7 +1,10 @@
 //! What is embedded.
 
+use serde::Serialize;
+
 /// One input.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(untagged)]
 pub enum Input {
     /// Text, to be tokenized.
     Text(String),
@@ -10,12 +13,17 @@ pub enum Input {
 }
 
 impl Input {
+    /// Bytes of its text, or its tokens.
+    pub(crate) fn length(&self) -> usize {
+        match self {
+            Self::Text(text) => text.len(),
+            Self::Tokens(ids) => ids.len(),
+        }
+    }
+
     /// Whether there is nothing in it.
     pub fn is_empty(&self) -> bool {
-        match self {
-            Self::Text(text) => text.is_empty(),
-            Self::Tokens(ids) => ids.is_empty(),
-        }
+        self.length() == 0
     }
 }
 

@@ -1,7 +1,8 @@
 //! A model that is ready: its tokenizer, its queue, its thread.
 
 use std::{
-    path::PathBuf,
+    fs::File,
+    path::{Path, PathBuf},
     sync::{
         Arc,
         atomic::{
@@ -35,6 +36,7 @@ pub struct Model {
     name: String,
     created: SystemTime,
     dimensions: usize,
+    identity: [u8; 32],
     queue_inputs: usize,
     tokenizer: Arc<Tokenizer>,
     admission: Admission,
@@ -60,7 +62,7 @@ impl Model {
     ) -> Result<(Self, JoinHandle<()>), LoadError> {
         let begin = Instant::now();
         let file = graph_file(model);
-        let tokenizer = Tokenizer::load(&model.dir.join("tokenizer.json"), model.max_tokens)?;
+        let tokenizer = Tokenizer::load(&tokenizer_file(model), model.max_tokens)?;
         let (messages, received) = crossbeam_channel::unbounded();
         let upcoming = Arc::new(AtomicUsize::new(0));
         let meters = Meters::new(name);
@@ -90,6 +92,7 @@ impl Model {
             name: name.to_owned(),
             created: created(&file),
             dimensions,
+            identity: identity(&file, model)?,
             queue_inputs: config.queue_inputs,
             tokenizer: Arc::new(tokenizer),
             admission: Admission::new(config.queue_inputs),
@@ -114,6 +117,11 @@ impl Model {
     /// Length of its vectors.
     pub fn dimensions(&self) -> usize {
         self.dimensions
+    }
+
+    /// The same where vectors are the same: of everything that they depend on, a hash.
+    pub(crate) fn identity(&self) -> &[u8; 32] {
+        &self.identity
     }
 
     /// Longest input that it reads, in tokens.
@@ -258,7 +266,19 @@ fn graph_file(model: &ModelConfig) -> PathBuf {
     model.dir.join(named.unwrap_or(FILES[0]))
 }
 
-fn created(file: &std::path::Path) -> SystemTime {
+fn identity(file: &Path, model: &ModelConfig) -> std::io::Result<[u8; 32]> {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update_reader(File::open(file)?)?;
+    hasher.update_reader(File::open(tokenizer_file(model))?)?;
+    hasher.update(format!("{:?} {}", model.pooling, model.max_tokens).as_bytes());
+    Ok(*hasher.finalize().as_bytes())
+}
+
+fn tokenizer_file(model: &ModelConfig) -> PathBuf {
+    model.dir.join("tokenizer.json")
+}
+
+fn created(file: &Path) -> SystemTime {
     let modified = std::fs::metadata(file).and_then(|meta| meta.modified());
     modified.unwrap_or(SystemTime::UNIX_EPOCH)
 }

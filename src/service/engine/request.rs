@@ -22,6 +22,8 @@ pub struct Embedded {
     pub vectors: Vec<Box<[f32]>>,
     /// Tokens that the model read, special ones included.
     pub tokens: usize,
+    /// Those of each input.
+    pub input_tokens: Vec<usize>,
     /// Where the time went.
     pub timings: Timings,
 }
@@ -80,7 +82,8 @@ pub(super) struct Waiting {
 struct Progress {
     vectors: Vec<Option<Vector>>,
     missing: usize,
-    tokens: usize,
+    /// Of each input.
+    tokens: Vec<usize>,
     timings: Timings,
     /// Number of the newest batch that counts in the timings.
     batch: Option<u64>,
@@ -162,7 +165,7 @@ impl Progress {
         Self {
             vectors: std::iter::repeat_with(|| None).take(inputs).collect(),
             missing: inputs,
-            tokens: 0,
+            tokens: vec![0; inputs],
             timings: Timings::default(),
             batch: None,
             answer: Some(answer),
@@ -178,7 +181,7 @@ impl Progress {
         let Outcome { vector, tokens, waited, batch } = outcome;
         self.vectors[index] = Some(vector);
         self.missing -= 1;
-        self.tokens += tokens;
+        self.tokens[index] = tokens;
         self.timings.queue = self.timings.queue.max(waited);
         if self.batch.replace(batch.number) != Some(batch.number) {
             self.timings.infer += batch.infer;
@@ -187,7 +190,9 @@ impl Progress {
         // Before the answer: who has it may send the next request at once, and finds room.
         self.places = None;
         let vectors = self.vectors.drain(..).flatten().collect();
-        Some((answer, Embedded { vectors, tokens: self.tokens, timings: self.timings }))
+        let input_tokens = std::mem::take(&mut self.tokens);
+        let tokens = input_tokens.iter().sum();
+        Some((answer, Embedded { vectors, tokens, input_tokens, timings: self.timings }))
     }
 }
 
@@ -226,6 +231,7 @@ mod tests {
         let embedded = waiting.wait().await.expect("answered");
         assert_eq!(admission.taken(), 0);
         assert_eq!((embedded.vectors.len(), embedded.tokens), (2, 6));
+        assert_eq!(embedded.input_tokens, [3, 3]);
         assert_eq!(embedded.timings.infer, Duration::from_millis(1), "one batch counts once");
     }
 

@@ -1,7 +1,11 @@
 //! `POST /v1/embeddings`: texts to vectors.
 
+mod elsewhere;
+mod kept;
 mod request;
 mod response;
+
+use std::sync::Arc;
 
 use axum::{
     Extension,
@@ -12,14 +16,16 @@ use axum::{
 use bytes::Bytes;
 use http::{HeaderMap, header};
 
-use self::{request::EmbeddingsRequest, response::Answer};
+use self::{elsewhere::Elsewhere, kept::Had, request::EmbeddingsRequest, response::Answer};
 use super::{input, relayed};
 use crate::service::{
     Service,
+    cache::{Refusal, Wish},
+    call::Call,
     cpu::{CpuError, CpuPool},
     error::ApiError,
     middleware::RequestId,
-    upstream::{Document, Endpoint},
+    upstream::{Document, Endpoint, Route},
 };
 
 pub(crate) use request::MAX_INPUTS;
@@ -44,22 +50,61 @@ pub(super) async fn embeddings(
     if !service.inner.upstreams.is_empty() {
         let document = input::parse(&service, body.bytes.clone(), Document::read).await?;
         let is_here = service.engine().model(document.model()).is_ok();
-        if !is_here && service.inner.upstreams.route(document.model()).is_some() {
-            let endpoint = Endpoint::Embeddings;
-            return relayed::answer(&service, endpoint, &headers, &document, call).await;
+        let route = service.inner.upstreams.route(document.model()).filter(|_| !is_here);
+        if let Some(route) = route {
+            return Box::pin(elsewhere(&service, &route, &headers, &document, call)).await;
         }
     }
-    service.in_time(call.started(), embed(&service, body.bytes)).await
+    service.in_time(call.started(), embed(&service, &headers, body.bytes)).await
+}
+
+/// Has an upstream embed, what is not kept.
+async fn elsewhere(
+    service: &Service,
+    route: &Arc<Route>,
+    headers: &HeaderMap,
+    document: &Document,
+    call: Call,
+) -> Result<Response, ApiError> {
+    let endpoint = Endpoint::Embeddings;
+    let (shelf, wish) = (service.inner.cache.vectors.as_ref(), Wish::of(headers)?);
+    let request = match shelf.filter(|_| wish.keeps()) {
+        None => None,
+        // What we do not know is the upstream's to judge.
+        Some(shelf) => {
+            let body = document.bytes().clone();
+            let request = input::parse(service, body, |body| request::parse(&body)).await;
+            request.ok().map(|request| (shelf, request))
+        }
+    };
+    let Some((shelf, request)) = request else {
+        return relayed::answer(service, endpoint, headers, document, call).await;
+    };
+    let asked = Elsewhere { service, route, headers, request: &request, document, call: &call };
+    let had = elsewhere::embed(&asked, shelf, &wish).await;
+    let (answer, hits) = match had {
+        Ok(had) => had,
+        Err(refusal) => return elsewhere::refused(refusal, call),
+    };
+    let encoded = encode(service.engine().cpu(), answer).await?;
+    let headers = [(header::CONTENT_TYPE, "application/json")];
+    let mut response = (headers, encoded).into_response();
+    kept::tell(&mut response, Some(hits), request.input.0.len());
+    Ok(response)
 }
 
 /// Embeds on the local engine.
-async fn embed(service: &Service, body: Bytes) -> Result<Response, ApiError> {
+async fn embed(service: &Service, headers: &HeaderMap, body: Bytes) -> Result<Response, ApiError> {
     let EmbeddingsRequest { model: name, input, encoding_format, dimensions, .. } =
         input::parse(service, body, |body| request::parse(&body)).await?;
     let model = service.engine().model(&name).map_err(|why| ApiError::no_model(&name, why))?;
     let dimensions = request::check_dimensions(dimensions, model.dimensions())?;
 
-    let embedded = model.embed(input.0).await?;
+    let (inputs, wish) = (input.0.len(), Wish::of(headers)?);
+    let cache = &service.inner.cache;
+    let tenant = cache.tenant(headers, false);
+    let had = kept::embed(cache.vectors.as_ref(), &wish, tenant, model, input.0).await;
+    let Had { embedded, hits } = had.map_err(Refusal::into_error)?;
     let timings = embedded.timings;
     let answer = Answer { model: name, embedded, dimensions, format: encoding_format };
     let encoded = encode(service.engine().cpu(), answer).await?;
@@ -67,7 +112,9 @@ async fn embed(service: &Service, body: Bytes) -> Result<Response, ApiError> {
         (header::CONTENT_TYPE, "application/json".to_owned()),
         (header::HeaderName::from_static("server-timing"), response::server_timing(&timings)),
     ];
-    Ok((headers, encoded).into_response())
+    let mut response = (headers, encoded).into_response();
+    kept::tell(&mut response, hits, inputs);
+    Ok(response)
 }
 
 async fn encode(cpu: &CpuPool, answer: Answer) -> Result<Vec<u8>, ApiError> {

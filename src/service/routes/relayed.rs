@@ -6,10 +6,11 @@ use http::HeaderMap;
 use super::input;
 use crate::service::{
     Service,
+    cache::{self, Answer, Asked, One, Refusal, Way},
     call::Call,
     error::ApiError,
     middleware::RequestId,
-    upstream::{Document, Endpoint, Exchange},
+    upstream::{Document, Endpoint, Exchange, Route},
 };
 
 /// `POST /v1/chat/completions`.
@@ -89,7 +90,47 @@ pub(super) async fn answer(
             Err(why) => ApiError::no_model(model, why),
         });
     };
+    let question = match kept(service, endpoint, headers, document, &route).await? {
+        None => None,
+        Some(One::Missing(question)) => Some(question),
+        Some(One::Had(answer, way)) => return Ok(answer.give(way, call)),
+    };
     let exchange = Exchange { route: &route, endpoint, headers, document, call: &call };
-    let exchanged = upstreams.exchange(exchange).await?;
+    let exchanged = match (upstreams.exchange(exchange).await, question) {
+        (Ok(exchanged), Some(question)) => {
+            return Ok(cache::record(question, exchanged.pass_on(route, endpoint, call)));
+        }
+        (Ok(exchanged), None) => exchanged,
+        (Err(error), question) => {
+            if let Some(question) = question {
+                question.refuse(&Refusal::Error(error.clone()));
+            }
+            return Err(error);
+        }
+    };
     Ok(exchanged.pass_on(route, endpoint, call))
+}
+
+/// What is kept of the answer to a request, if any is to be.
+async fn kept(
+    service: &Service,
+    endpoint: Endpoint,
+    headers: &HeaderMap,
+    document: &Document,
+    route: &Route,
+) -> Result<Option<One<Answer>>, ApiError> {
+    let cache = &service.inner.cache;
+    let Some(answers) = &cache.answers else { return Ok(None) };
+    let unread = cache.unread(endpoint, headers, document, route.is_personal())?;
+    let Some(unread) = unread else { return Ok(None) };
+    let bytes = document.bytes().clone();
+    let asked = input::parse(service, bytes, |bytes| Ok(unread.read(&bytes))).await?;
+    let Some(Asked { key, wish }) = asked else { return Ok(None) };
+    match answers.one(key, &wish).await {
+        Ok(One::Missing(_)) if wish.only_kept => Err(ApiError::not_kept()),
+        Ok(one) => Ok(Some(one)),
+        Err(Refusal::Error(error)) => Err(error),
+        // What the upstream said to who asked first.
+        Err(Refusal::Answer(answer)) => Ok(Some(One::Had(answer, Way::Coalesced))),
+    }
 }

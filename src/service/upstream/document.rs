@@ -69,8 +69,13 @@ impl Document {
         &self.model
     }
 
+    /// As the client wrote it.
+    pub(crate) fn bytes(&self) -> &Bytes {
+        &self.bytes
+    }
+
     /// Whether sending it twice would leave something behind twice.
-    pub(super) fn is_stored(&self) -> bool {
+    pub(crate) fn is_stored(&self) -> bool {
         self.store
     }
 

@@ -24,7 +24,7 @@ impl Endpoint {
     }
 
     /// `gen_ai.operation.name` of OpenTelemetry's conventions; it has none for reranking.
-    pub(super) fn operation(self) -> &'static str {
+    pub(crate) fn operation(self) -> &'static str {
         match self {
             Self::Chat => "chat",
             Self::Completions => "text_completion",

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use super::clock;
+use crate::service::clock;
 
 /// The average and its time in one word: read and written without a lock.
 #[derive(Debug, Default)]

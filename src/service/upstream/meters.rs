@@ -4,7 +4,8 @@ use std::{sync::OnceLock, time::Duration};
 
 use metrics::{Counter, Gauge, Histogram};
 
-use super::{Endpoint, breaker::State, failure::Cause, usage::Usage};
+use super::{Endpoint, failure::Cause, usage::Usage};
+use crate::service::breaker::State;
 
 /// Metrics of the connections to one upstream.
 #[derive(Clone)]

@@ -17,8 +17,6 @@ use tokio::time::Instant;
 
 use super::{
     Endpoint, GatewayConfig, StartError, UpstreamConfig,
-    breaker::{Breaker, Pass, State},
-    clock,
     connections::{Connections, Place, Received, Rules},
     content::Content,
     failure::Cause,
@@ -27,7 +25,11 @@ use super::{
     meters::{PoolMeters, UpstreamMeters},
     tls,
 };
-use crate::service::units::millis;
+use crate::service::{
+    breaker::{Breaker, Pass, State},
+    clock,
+    units::millis,
+};
 
 /// One upstream. What changes of it is in atomics: requests take no lock of ours.
 pub(crate) struct Upstream {
@@ -99,7 +101,7 @@ impl Upstream {
             authorization: config.key.as_ref().and_then(super::Key::header),
             in_flight: AtomicUsize::new(0),
             latency: Latency::default(),
-            breaker: Breaker::new(gateway),
+            breaker: Breaker::new(gateway.breaker()),
             rests_until: AtomicU64::new(0),
             unwell: AtomicBool::new(false),
             checked: AtomicBool::new(false),
@@ -111,7 +113,7 @@ impl Upstream {
 
     /// Whether it would be the same with this configuration.
     pub(super) fn is_as(&self, config: &UpstreamConfig, gateway: &GatewayConfig) -> bool {
-        self.config == *config && self.breaker.follows(gateway)
+        self.config == *config && self.breaker.follows(gateway.breaker())
     }
 
     /// Its name in the configuration.

@@ -1,7 +1,6 @@
 //! The body of an answer that is passed on while it comes.
 
 use std::{
-    convert::Infallible,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
@@ -10,9 +9,9 @@ use std::{
 
 use axum::BoxError;
 use bytes::Bytes;
-use http::{HeaderName, HeaderValue, Response, header};
+use http::{HeaderName, HeaderValue, Response, StatusCode, header};
 use http_body::{Body, Frame, SizeHint};
-use http_body_util::Full;
+use http_body_util::{BodyExt as _, Limited};
 use tokio::time::{Instant, Sleep};
 use tracing::Span;
 
@@ -35,12 +34,38 @@ impl Exchanged {
         endpoint: Endpoint,
         call: Call,
     ) -> Response<axum::body::Body> {
+        self.begin(route, endpoint, call.started(), Some(call))
+    }
+
+    /// The answer whole, up to `most` bytes, for who makes another of it.
+    pub(crate) async fn read(
+        self,
+        route: Arc<Route>,
+        endpoint: Endpoint,
+        call: &Call,
+        most: usize,
+    ) -> Result<Response<Bytes>, ApiError> {
+        let (head, body) = self.begin(route, endpoint, call.started(), None).into_parts();
+        let body = Limited::new(body, most).collect().await.map_err(|error| {
+            let status = StatusCode::BAD_GATEWAY;
+            ApiError::upstream(status, "broken", &format!("the upstream: {error}"))
+        })?;
+        Ok(Response::from_parts(head, body.to_bytes()))
+    }
+
+    fn begin(
+        self,
+        route: Arc<Route>,
+        endpoint: Endpoint,
+        started: Instant,
+        call: Option<Call>,
+    ) -> Response<axum::body::Body> {
         let Self { answer, upstream_time, request_id } = self;
         let Answer { status, headers, content, upstream, .. } = answer;
         let mut response = Response::new(axum::body::Body::empty());
         *response.status_mut() = status;
         *response.headers_mut() = headers;
-        let took = call.started().elapsed();
+        let took = started.elapsed();
         let meters = route.meters.of(endpoint);
         let overhead = took.saturating_sub(upstream_time);
         meters.overhead.record(overhead);
@@ -57,7 +82,10 @@ impl Exchanged {
                 } else {
                     meters.failed(took, status.as_str());
                 }
-                axum::body::Body::new(Held { whole: Full::new(bytes), _call: call })
+                match call {
+                    Some(call) => axum::body::Body::new(call.hold(bytes)),
+                    None => bytes.into(),
+                }
             }
             Answered::Begun { first, rest, is_events, busy } => {
                 if is_events {
@@ -66,7 +94,7 @@ impl Exchanged {
                     // nginx would keep events back until a buffer of it is full.
                     told.insert("x-accel-buffering", HeaderValue::from_static("no"));
                 }
-                let notes = Notes::begin(route, endpoint, call, request_id);
+                let notes = Notes::begin(route, endpoint, started, call, request_id);
                 axum::body::Body::new(Relay::new(first, rest, is_events, busy, notes))
             }
         };
@@ -77,12 +105,6 @@ impl Exchanged {
 
 /// Bytes that are passed on before others have their turn.
 const AT_ONCE: usize = 128 << 10;
-
-/// A body that is there, with the place of its request.
-struct Held {
-    whole: Full<Bytes>,
-    _call: Call,
-}
 
 /// What is passed on, and what is noted of it. Where the client reads slowly, it is not asked for
 /// more, and so the upstream is not either.
@@ -112,7 +134,9 @@ struct Relay {
 struct Notes {
     route: Arc<Route>,
     endpoint: Endpoint,
-    call: Call,
+    started: Instant,
+    /// Kept until the request is over.
+    _call: Option<Call>,
     first: Instant,
     last: Instant,
     pieces: u64,
@@ -124,7 +148,7 @@ impl Relay {
     fn new(first: Bytes, rest: Received, is_events: bool, busy: Busy, notes: Notes) -> Self {
         let config = &busy.upstream().config;
         let between_bytes = config.between_bytes_timeout;
-        let end = notes.call.started() + config.request_timeout;
+        let end = notes.started + config.request_timeout;
         let silence = Deadline::new(Box::pin(tokio::time::sleep_until(end)));
         let span = tracing::debug_span!("upstream.stream", upstream = busy.upstream().name());
         Self {
@@ -192,7 +216,7 @@ impl Relay {
     /// The upstream has broken off: a last event says so, where one can be said.
     fn broke(&mut self, cause: &Cause) -> Result<Bytes, BoxError> {
         self.is_over = true;
-        let took = self.notes.call.started().elapsed();
+        let took = self.notes.started.elapsed();
         self.busy.failed(cause, took);
         self.notes.failed(cause.outcome());
         let upstream = self.busy.upstream().name();
@@ -253,12 +277,13 @@ impl Notes {
     fn begin(
         route: Arc<Route>,
         endpoint: Endpoint,
-        call: Call,
+        started: Instant,
+        call: Option<Call>,
         request_id: Option<HeaderValue>,
     ) -> Self {
         let first = Instant::now();
         let (last, pieces, usage) = (first, 1, None);
-        Self { route, endpoint, call, first, last, pieces, request_id, usage }
+        Self { route, endpoint, started, _call: call, first, last, pieces, request_id, usage }
     }
 
     fn piece(&mut self, now: Instant) {
@@ -275,36 +300,16 @@ impl Notes {
 
     fn ended(&mut self) {
         let meters = self.route.meters.of(self.endpoint);
-        meters.answered(self.call.started().elapsed(), self.usage);
+        meters.answered(self.started.elapsed(), self.usage);
         let tokens = self.usage.map_or(self.pieces, |usage| usage.completion_tokens);
         meters.streamed(self.last - self.first, tokens);
     }
 
     fn failed(&self, error: &'static str) {
-        self.meters().failed(self.call.started().elapsed(), error);
+        self.meters().failed(self.started.elapsed(), error);
     }
 
     fn meters(&self) -> &OperationMeters {
         self.route.meters.of(self.endpoint)
-    }
-}
-
-impl Body for Held {
-    type Data = Bytes;
-    type Error = Infallible;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        Pin::new(&mut self.whole).poll_frame(context)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.whole.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.whole.size_hint()
     }
 }

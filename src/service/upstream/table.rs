@@ -78,6 +78,12 @@ impl Route {
         &self.listed
     }
 
+    /// Whether an upstream is told the client's own key: what it answers is that client's.
+    pub(crate) fn is_personal(&self) -> bool {
+        let mut all = self.members.iter().chain(&self.fallbacks);
+        all.any(|member| member.upstream.config.forward_authorization)
+    }
+
     fn configured(
         model: &str,
         config: &RouteConfig,

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use serde::{
-    Deserialize, Deserializer,
+    Deserialize, Deserializer, Serialize,
     de::{SeqAccess, Visitor},
 };
 
@@ -24,13 +24,13 @@ pub(super) struct EmbeddingsRequest {
     pub(super) encoding_format: EncodingFormat,
     #[serde(default)]
     pub(super) dimensions: Option<u64>,
-    /// The client's own user, for OpenAI's records; not used.
-    #[serde(default, rename = "user")]
-    _user: Option<String>,
+    /// The client's own user, for the records of upstreams.
+    #[serde(default)]
+    pub(super) user: Option<String>,
 }
 
 /// How vectors are written.
-#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum EncodingFormat {
     /// As JSON numbers.

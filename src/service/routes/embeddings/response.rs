@@ -103,7 +103,8 @@ mod tests {
 
     fn answer(dimensions: usize, format: EncodingFormat) -> serde_json::Value {
         let vectors = vec![vec![0.6, 0.8, 0.0].into(), vec![0.0, 0.0, 1.0].into()];
-        let embedded = Embedded { vectors, tokens: 7, timings: Timings::default() };
+        let embedded =
+            Embedded { vectors, tokens: 7, input_tokens: vec![3, 4], timings: Timings::default() };
         let answer = Answer { model: "m".to_owned(), embedded, dimensions, format };
         serde_json::from_slice(&encode(answer).expect("encoded")).expect("JSON")
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use jiff::fmt::serde::unsigned_duration::friendly::compact::required as duration;
 use serde::{Deserialize, Serialize};
 
-use crate::service::Invalid;
+use crate::service::{Invalid, breaker::Rule};
 
 /// How much is let in, and what is done about upstreams that fail.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
@@ -81,6 +81,16 @@ impl GatewayConfig {
             Invalid::unless_within(field(key), value, least..=hour)?;
         }
         Ok(())
+    }
+
+    /// When the breaker of an upstream opens.
+    pub(crate) fn breaker(&self) -> Rule {
+        Rule {
+            share: self.breaker_failures,
+            requests: self.breaker_requests,
+            window: self.breaker_window,
+            open: self.breaker_open,
+        }
     }
 }
 

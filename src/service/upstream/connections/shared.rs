@@ -17,7 +17,7 @@ use hyper_util::rt::TokioTimer;
 
 use super::{Content, Open, Stream};
 use crate::{
-    service::{units::millis, upstream::clock},
+    service::{clock, units::millis},
     task::{self, Streams},
 };
 

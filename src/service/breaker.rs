@@ -1,4 +1,4 @@
-//! A circuit breaker: an upstream that fails is left alone for a while.
+//! A circuit breaker: an upstream, or another server, that fails is left alone for a while.
 //!
 //! Open where enough of the requests of the last while failed, or enough in a row: one that is gone
 //! has answered many until a moment ago. After its time one request may try:
@@ -12,12 +12,11 @@ use std::{
     time::Duration,
 };
 
-use super::{GatewayConfig, clock};
-use crate::service::units::millis;
+use super::{clock, units::millis};
 
-/// State and counts of one upstream; no lock.
+/// State and counts of one server; no lock.
 #[derive(Debug)]
-pub(super) struct Breaker {
+pub(crate) struct Breaker {
     /// When the next try is allowed, in milliseconds of the clock; 0 while closed.
     open_until: AtomicU64,
     /// How often it opened since it was last closed for good.
@@ -28,7 +27,7 @@ pub(super) struct Breaker {
 
 /// Whether requests go through.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum State {
+pub(crate) enum State {
     Closed,
     /// One request may try.
     HalfOpen,
@@ -37,11 +36,15 @@ pub(super) enum State {
 
 /// When it opens, and for how long.
 #[derive(Clone, Copy, Debug, PartialEq)]
-struct Rule {
-    share: f64,
-    requests: u32,
-    window: u64,
-    open: u64,
+pub(crate) struct Rule {
+    /// Share of the requests that must fail.
+    pub(crate) share: f64,
+    /// Least requests on which that is judged; so many failures in a row open it in any case.
+    pub(crate) requests: u32,
+    /// Time over which they are counted.
+    pub(crate) window: Duration,
+    /// How long it stays open the first time.
+    pub(crate) open: Duration,
 }
 
 /// Requests of this half of the window and of the one before: failures above, all below.
@@ -58,30 +61,18 @@ struct Counts {
 
 /// How a request got through.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Pass {
+pub(crate) enum Pass {
     /// The breaker is closed.
     Usual,
     /// It is half-open, and this request tries.
     Trial,
 }
 
-impl Rule {
-    fn new(config: &GatewayConfig) -> Self {
-        Self {
-            share: config.breaker_failures,
-            requests: config.breaker_requests,
-            window: millis(config.breaker_window),
-            open: millis(config.breaker_open),
-        }
-    }
-}
-
 impl Breaker {
     /// Most doublings of the time that it is open.
     const DOUBLINGS: u32 = 5;
 
-    pub(super) fn new(config: &GatewayConfig) -> Self {
-        let rule = Rule::new(config);
+    pub(crate) fn new(rule: Rule) -> Self {
         Self {
             open_until: AtomicU64::new(0),
             openings: AtomicU32::new(0),
@@ -90,32 +81,32 @@ impl Breaker {
         }
     }
 
-    /// Whether it does as this configuration says.
-    pub(super) fn follows(&self, config: &GatewayConfig) -> bool {
-        self.rule == Rule::new(config)
+    /// Whether it goes by this rule.
+    pub(crate) fn follows(&self, rule: Rule) -> bool {
+        self.rule == rule
     }
 
-    pub(super) fn state(&self) -> State {
+    pub(crate) fn state(&self) -> State {
         self.state_at(clock::now())
     }
 
     /// Lets a request through, if one may; of those that come to a half-open breaker, the first.
-    pub(super) fn enter(&self) -> Option<Pass> {
+    pub(crate) fn enter(&self) -> Option<Pass> {
         self.enter_at(clock::now())
     }
 
     /// A request was answered.
-    pub(super) fn succeeded(&self, pass: Pass) {
+    pub(crate) fn succeeded(&self, pass: Pass) {
         self.succeeded_at(pass, clock::now());
     }
 
-    /// A request failed by the upstream's fault; whether that opened the breaker.
-    pub(super) fn failed(&self, pass: Pass) -> bool {
+    /// A request failed by the server's fault; whether that opened the breaker.
+    pub(crate) fn failed(&self, pass: Pass) -> bool {
         self.failed_at(pass, clock::now())
     }
 
     /// How long until a request may try.
-    pub(super) fn opens_in(&self) -> Duration {
+    pub(crate) fn opens_in(&self) -> Duration {
         Duration::from_millis(self.open_until.load(Relaxed).saturating_sub(clock::now()))
     }
 
@@ -133,7 +124,7 @@ impl Breaker {
             until if now < until => None,
             // The others wait as long again for this one's end: its client may leave without one.
             until => {
-                let next = now.saturating_add(self.rule.open);
+                let next = now.saturating_add(millis(self.rule.open));
                 let first = self.open_until.compare_exchange(until, next, AcqRel, Relaxed).is_ok();
                 first.then_some(Pass::Trial)
             }
@@ -141,7 +132,7 @@ impl Breaker {
     }
 
     fn succeeded_at(&self, pass: Pass, now: u64) {
-        self.counts.count(now, self.rule.window, false);
+        self.counts.count(now, millis(self.rule.window), false);
         // Those that were on their way when it opened do not close it.
         if pass == Pass::Trial {
             self.counts.clear();
@@ -151,11 +142,11 @@ impl Breaker {
     }
 
     fn failed_at(&self, pass: Pass, now: u64) -> bool {
-        let (failures, all) = self.counts.count(now, self.rule.window, true);
+        let (failures, all) = self.counts.count(now, millis(self.rule.window), true);
         let row = self.counts.row.load(Relaxed);
         let open = |from: u64| {
             let doublings = self.openings.load(Relaxed).min(Self::DOUBLINGS);
-            let until = now.saturating_add(self.rule.open << doublings);
+            let until = now.saturating_add(millis(self.rule.open) << doublings);
             let opened = self.open_until.compare_exchange(from, until, AcqRel, Relaxed).is_ok();
             self.openings.fetch_add(u32::from(opened), Relaxed);
             opened
@@ -212,7 +203,8 @@ mod tests {
 
     fn breaker() -> Breaker {
         // Opens for 1 s where half of at least 5 in 10 s failed.
-        Breaker::new(&GatewayConfig::default())
+        let (window, open) = (Duration::from_secs(10), Duration::from_secs(1));
+        Breaker::new(Rule { share: 0.5, requests: 5, window, open })
     }
 
     /// Opened at this time.

@@ -5,6 +5,6 @@ use std::{sync::LazyLock, time::Instant};
 static START: LazyLock<Instant> = LazyLock::new(Instant::now);
 
 /// Milliseconds since the process first asked, and never 0, which stands for never.
-pub(super) fn now() -> u64 {
+pub(crate) fn now() -> u64 {
     1 + u64::try_from(START.elapsed().as_millis()).unwrap_or(u64::MAX - 1)
 }

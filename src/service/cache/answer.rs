@@ -1,0 +1,146 @@
+//! Answers that are kept whole: in a chat, of a completion, a ranking; streams as streams.
+
+use std::sync::Arc;
+
+use axum::{body::Body, response::Response};
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use memchr::memmem;
+use serde::{Deserialize, Serialize, de::IgnoredAny};
+
+use super::shelf::{Keep, Way, age, now};
+use crate::service::call::Call;
+
+/// An answer as it was given.
+#[derive(Clone, Debug)]
+pub(crate) struct Answer {
+    made: u64,
+    status: StatusCode,
+    content_type: HeaderValue,
+    etag: HeaderValue,
+    body: Bytes,
+    /// When to come again, where it is a refusal.
+    retry: Option<Arc<HeaderMap>>,
+}
+
+/// As it stands in Redis; a change of the form is another [`Keep::KIND`].
+#[derive(Deserialize, Serialize)]
+struct Written<'a> {
+    made: u64,
+    #[serde(borrow)]
+    content_type: &'a str,
+    body: Bytes,
+}
+
+/// All of an answer that must be known to judge it.
+#[derive(Deserialize)]
+struct Glance {
+    #[serde(default)]
+    error: Option<IgnoredAny>,
+}
+
+/// The end of a stream of events that was not broken off.
+const DONE: &[u8] = b"data: [DONE]";
+/// An event that is an error: in a text the quotes would have a backslash before them.
+const ERROR: &[u8] = b"data: {\"error\"";
+/// What a refusal says about coming again.
+const RETRY: [HeaderName; 3] = [
+    header::RETRY_AFTER,
+    HeaderName::from_static("retry-after-ms"),
+    HeaderName::from_static("x-should-retry"),
+];
+/// Where an answer is from: `hit`, `miss` or `coalesced`.
+pub(crate) const CACHE: HeaderName = HeaderName::from_static("x-cache");
+
+impl Answer {
+    pub(crate) fn new(status: StatusCode, headers: &HeaderMap, body: Bytes) -> Self {
+        let json = HeaderValue::from_static("application/json");
+        let content_type = headers.get(header::CONTENT_TYPE).cloned().unwrap_or(json);
+        let pair = |name: HeaderName| Some((name.clone(), headers.get(&name)?.clone()));
+        let retry = || Arc::new(RETRY.into_iter().filter_map(pair).collect());
+        let retry = (!status.is_success()).then(retry);
+        Self { made: now(), status, content_type, etag: etag(&body), body, retry }
+    }
+
+    pub(crate) fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    /// Whether it is whole, and is one: some upstreams say with 200 what went wrong.
+    pub(super) fn is_good(&self) -> bool {
+        if self.is_stream() {
+            let ends = self.body.trim_ascii_end().ends_with(DONE);
+            return ends && memmem::find(&self.body, ERROR).is_none();
+        }
+        let glance: Result<Glance, _> = serde_json::from_slice(&self.body);
+        glance.is_ok_and(|glance| glance.error.is_none())
+    }
+
+    fn is_stream(&self) -> bool {
+        self.content_type.as_bytes().starts_with(b"text/event-stream")
+    }
+
+    /// Gives it to one more.
+    pub(crate) fn give(self, way: Way, call: Call) -> Response {
+        let age = if way == Way::Hit { age(self.made).as_secs() } else { 0 };
+        let is_stream = self.is_stream();
+        let mut response = Response::new(Body::new(call.hold(self.body)));
+        *response.status_mut() = self.status;
+        let headers = response.headers_mut();
+        if let Some(retry) = &self.retry {
+            headers.clone_from(retry);
+        }
+        headers.insert(header::CONTENT_TYPE, self.content_type);
+        headers.insert(header::ETAG, self.etag);
+        headers.insert(header::AGE, age.into());
+        headers.insert(CACHE, way.header());
+        if is_stream {
+            headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+            headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
+        }
+        response
+    }
+}
+
+impl Keep for Answer {
+    const KIND: &'static str = "answer-1";
+
+    fn size(&self) -> usize {
+        self.body.len() + self.content_type.len() + self.etag.len()
+    }
+
+    fn made(&self) -> u64 {
+        self.made
+    }
+
+    fn encode(&self) -> Vec<u8> {
+        let content_type = self.content_type.to_str().unwrap_or_default();
+        let written = Written { made: self.made, content_type, body: self.body.clone() };
+        // Numbers, text and bytes serialize.
+        rmp_serde::to_vec(&written).unwrap_or_default()
+    }
+
+    fn decode(bytes: &[u8]) -> Option<Self> {
+        let Written { made, content_type, body } = rmp_serde::from_slice(bytes).ok()?;
+        let content_type = HeaderValue::from_str(content_type).ok()?;
+        let (status, etag) = (StatusCode::OK, etag(&body));
+        Some(Self { made, status, content_type, etag, body, retry: None })
+    }
+}
+
+impl Way {
+    pub(crate) fn header(self) -> HeaderValue {
+        HeaderValue::from_static(match self {
+            Self::Hit => "hit",
+            Self::Coalesced => "coalesced",
+            Self::Asked => "miss",
+        })
+    }
+}
+
+/// Weak: another codec says the same in other bytes.
+fn etag(body: &[u8]) -> HeaderValue {
+    let hash = blake3::hash(body).to_hex();
+    let text = format!("W/\"{}\"", &hash[..32]);
+    HeaderValue::from_str(&text).unwrap_or(HeaderValue::from_static("W/\"\""))
+}

@@ -1,0 +1,172 @@
+//! Which questions have an answer that can be kept, and what they are called.
+
+use http::{HeaderMap, header};
+use memchr::memmem;
+use serde_json::{Map, Value};
+
+use super::{Cache, Key, KeyBuilder, Scope, Wish};
+use crate::service::{
+    error::ApiError,
+    upstream::{Document, Endpoint},
+};
+
+/// Fields that say who asks, and nothing of what is asked.
+const WITHOUT: [&str; 5] = ["metadata", "prompt_cache_key", "safety_identifier", "store", "user"];
+
+/// A question whose answer may be kept.
+#[derive(Clone, Copy)]
+pub(crate) struct Asked {
+    pub(crate) key: Key,
+    pub(crate) wish: Wish,
+}
+
+/// A question whose body is to be read over.
+pub(crate) struct Unread {
+    endpoint: Endpoint,
+    model: String,
+    tenant: Vec<u8>,
+    wish: Wish,
+}
+
+impl Cache {
+    /// Whether the answer to a request may be kept, as far as its headers say, and a glance at it.
+    pub(crate) fn unread(
+        &self,
+        endpoint: Endpoint,
+        headers: &HeaderMap,
+        document: &Document,
+        is_personal: bool,
+    ) -> Result<Option<Unread>, ApiError> {
+        let wish = Wish::of(headers)?;
+        let may_be = wish.keeps()
+            && !document.is_stored()
+            && (wish.asked || endpoint == Endpoint::Rerank || names_temperature(document.bytes()));
+        Ok(may_be.then(|| Unread {
+            endpoint,
+            model: document.model().to_owned(),
+            tenant: self.tenant(headers, is_personal).to_owned(),
+            wish,
+        }))
+    }
+
+    /// Whose answers a client may be given: all of one name share theirs. What an upstream
+    /// answers to the client's own key is `is_personal`.
+    pub(crate) fn tenant<'a>(&self, headers: &'a HeaderMap, is_personal: bool) -> &'a [u8] {
+        if self.scope == Scope::Shared && !is_personal {
+            return b"";
+        }
+        headers.get(header::AUTHORIZATION).map_or(b"", |value| value.as_bytes())
+    }
+}
+
+impl Unread {
+    /// Reads the body; none where the answer may be another each time.
+    pub(crate) fn read(self, body: &[u8]) -> Option<Asked> {
+        let Self { endpoint, model, tenant, wish } = self;
+        let mut body: Map<String, Value> = serde_json::from_slice(body).ok()?;
+        let is_certain = endpoint == Endpoint::Rerank
+            || body.get("temperature").and_then(Value::as_f64) == Some(0.0);
+        if !wish.asked && !is_certain {
+            return None;
+        }
+        let is_stream = body.get("stream").and_then(Value::as_bool) == Some(true);
+        if !is_stream {
+            body.remove("stream");
+            body.remove("stream_options");
+        }
+        body.retain(|name, value| !WITHOUT.contains(&name.as_str()) && !value.is_null());
+        body.remove("model");
+        let key = KeyBuilder::new("answer-1")
+            .part(endpoint.operation().as_bytes())
+            .part(&tenant)
+            .part(model.as_bytes())
+            .value(&Value::Object(body))
+            .finish();
+        Some(Asked { key, wish })
+    }
+}
+
+/// Whether a body may say how much is left to chance.
+fn names_temperature(body: &[u8]) -> bool {
+    memmem::find(body, b"\"temperature\"").is_some()
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::service::cache::Config;
+
+    fn cache(scope: Scope) -> Cache {
+        let engine = crate::service::cpu::CpuPool::start(1, 0).expect("threads").0;
+        Cache::new(&Config { scope, ..Config::default() }, None, &engine)
+    }
+
+    fn asked(
+        cache: &Cache,
+        endpoint: Endpoint,
+        headers: &[(&'static str, &'static str)],
+        body: &str,
+    ) -> Option<String> {
+        let pair = |(name, value): &(&'static str, &'static str)| {
+            (http::HeaderName::from_static(name), http::HeaderValue::from_static(value))
+        };
+        let headers = headers.iter().map(pair).collect();
+        let document = Document::read(Bytes::copy_from_slice(body.as_bytes())).expect("a request");
+        let unread = cache.unread(endpoint, &headers, &document, false).expect("allowed");
+        Some(unread?.read(body.as_bytes())?.key.to_string())
+    }
+
+    fn chat(body: &str) -> Option<String> {
+        asked(&cache(Scope::Tenant), Endpoint::Chat, &[], body)
+    }
+
+    #[test]
+    fn what_is_left_to_chance_is_not_kept_unless_asked_for() {
+        let (hot, cold) =
+            (r#"{"model":"m","temperature":1}"#, r#"{"model":"m","temperature":0.0}"#);
+        assert_eq!(chat(hot), None);
+        assert_eq!(chat(r#"{"model":"m"}"#), None);
+        assert!(chat(cold).is_some());
+        assert_eq!(chat(r#"{"model":"m","temperature":0,"store":true}"#), None);
+        let cache = cache(Scope::Tenant);
+        let with = |headers| asked(&cache, Endpoint::Chat, headers, hot);
+        assert!(with(&[("x-thermograph-cache", "use")]).is_some());
+        assert!(with(&[("cache-control", "max-age=9")]).is_some());
+        let skip = asked(&cache, Endpoint::Chat, &[("x-thermograph-cache", "skip")], cold);
+        assert_eq!(skip, None);
+        assert!(asked(&cache, Endpoint::Rerank, &[], r#"{"model":"m"}"#).is_some());
+    }
+
+    #[test]
+    fn what_does_not_matter_is_left_out() {
+        let base = chat(r#"{"model":"m","temperature":0,"messages":[{"content":"a"}]}"#);
+        for same in [
+            r#"{"messages":[{"content":"\u0061"}],"temperature":0.0,"model":"m"}"#,
+            r#"{"model":"m","temperature":0,"messages":[{"content":"a"}],"user":"me"}"#,
+            r#"{"model":"m","temperature":0,"messages":[{"content":"a"}],"stream":false}"#,
+            r#"{"model":"m","temperature":0,"messages":[{"content":"a"}],"stop":null}"#,
+        ] {
+            assert_eq!(chat(same), base, "{same}");
+        }
+        for other in [
+            r#"{"model":"n","temperature":0,"messages":[{"content":"a"}]}"#,
+            r#"{"model":"m","temperature":0,"messages":[{"content":"b"}]}"#,
+            r#"{"model":"m","temperature":0,"messages":[{"content":"a"}],"stream":true}"#,
+            r#"{"model":"m","temperature":0,"messages":[{"content":"a","user":"b"}]}"#,
+        ] {
+            assert_ne!(chat(other), base, "{other}");
+        }
+    }
+
+    #[test]
+    fn tenants_share_nothing_unless_they_are_to() {
+        let cold = r#"{"model":"m","temperature":0}"#;
+        let key = |scope, who| {
+            asked(&cache(scope), Endpoint::Chat, &[("authorization", who)], cold).expect("kept")
+        };
+        assert_ne!(key(Scope::Tenant, "Bearer a"), key(Scope::Tenant, "Bearer b"));
+        assert_eq!(key(Scope::Shared, "Bearer a"), key(Scope::Shared, "Bearer b"));
+    }
+}
