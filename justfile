@@ -192,9 +192,9 @@ bench *args: model
 [group('check')]
 ci: lint halves test
 
-# Install what the tests use: Python, Go, graphviz, tmux, objdump, Chromium, openssl, nginx, tokio-console, promtool
+# Install what the tests use: Python, Go, graphviz, tmux, objdump, Chromium, openssl, nginx, Redis, tokio-console, promtool
 [group('set up')]
-tools: _python _tokio-console && _promtool _nginx
+tools: _python _tokio-console && _promtool _nginx _redis
     @missing=''; \
     python3 -c 'import venv, ensurepip' 2>/dev/null || missing="$missing python3-venv"; \
     command -v go >/dev/null || missing="$missing golang-go"; \
@@ -265,6 +265,21 @@ _nginx:
         dpkg -x nginx_*.deb unpacked; \
         mkdir -p {{ tools }}/bin; cp unpacked/usr/sbin/nginx {{ tools }}/bin/; \
         {{ tools }}/bin/nginx -v 2>/dev/null || { {{ install }} libcrypt1 libpcre2-8-0 libssl3 zlib1g; }; \
+    }
+
+# Out of Debian's packages, which would start a server of their own if they were installed
+_redis:
+    @{{ tools }}/bin/redis-server --version >/dev/null 2>&1 || command -v redis-server >/dev/null || { \
+        command -v apt-get >/dev/null || { echo 'install redis-server first' >&2; exit 1; }; \
+        echo 'fetching Redis' >&2; \
+        dir=$(mktemp -d); trap 'rm -rf "$dir"' EXIT; cd "$dir"; \
+        apt-get download -qq redis-server redis-tools 2>/dev/null || { \
+            sudo=; [ "$(id -u)" = 0 ] || sudo=sudo; $sudo apt-get update -qq; \
+            apt-get download -qq redis-server redis-tools; }; \
+        for package in *.deb; do dpkg -x "$package" unpacked; done; \
+        mkdir -p {{ tools }}/bin; \
+        cp -L unpacked/usr/bin/redis-server unpacked/usr/bin/redis-cli {{ tools }}/bin/; \
+        {{ tools }}/bin/redis-server --version >/dev/null 2>&1 || { {{ install }} libatomic1 libjemalloc2 liblzf1 libssl3 libsystemd0; }; \
     }
 
 _deny:

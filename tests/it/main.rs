@@ -1,5 +1,6 @@
 //! The program as its users meet it: started as a process, spoken to over the network.
 
+mod cache;
 mod captures;
 mod clinic;
 mod configuration;

@@ -69,7 +69,8 @@ fn add(hasher: &mut Hasher, value: &Value) {
             let _ = match number.as_f64() {
                 // Whole ones have one name, as far as they are exact.
                 Some(whole) if whole.fract() == 0.0 && whole.abs() < EXACT => {
-                    write!(hasher, "{whole};")
+                    // 0 has no sign.
+                    write!(hasher, "{};", whole + 0.0)
                 }
                 _ => write!(hasher, "{number};"),
             };

@@ -122,7 +122,7 @@ impl Elsewhere<'_> {
             return Err(Refusal::Answer(cache::Answer::new(head.status, &head.headers, body)));
         }
         let lengths: Vec<_> = places.iter().map(|place| inputs[*place].length()).collect();
-        let vectors = input::parse(service, body, |body| read(&body, &lengths)).await?;
+        let vectors = input::parse(service, body, move |body| read(&body, &lengths)).await?;
         Ok(vectors)
     }
 
