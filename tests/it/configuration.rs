@@ -201,6 +201,29 @@ const TABLES: [Table; 5] = [
             ("breaker_open", "\"0s\"", "10ms to 3600s"),
         ],
     },
+    Table {
+        file: "[cache]\nKEY\n",
+        path: "cache",
+        keys: &[
+            ("answers", "\"2TiB\"", "0 B to 1 TiB"),
+            ("vectors", "\"2TiB\"", "0 B to 1 TiB"),
+            ("ttl", "\"0s\"", "1s to 31536000s"),
+            ("largest", "\"1B\"", "1 KiB to 64 MiB"),
+            ("scope", "\"all\"", "expected `tenant` or `shared`"),
+            ("redis", "\"yes\"", "true or false, without quotes"),
+            ("longest_wait", "\"2h\"", "0ns to 3600s"),
+        ],
+    },
+    Table {
+        file: "[redis]\nKEY\n",
+        path: "redis",
+        keys: &[
+            ("url", "\"localhost\"", "redis://host:port/database"),
+            ("url", "7", "expected a string"),
+            ("namespace", "\"a:b\"", "1 to 64 letters, digits"),
+            ("timeout", "\"0s\"", "1ms to 10s"),
+        ],
+    },
 ];
 
 /// The file with this key, in place of its like if that is there.
@@ -213,7 +236,7 @@ fn with_key(file: &str, key: &str, value: &str) -> String {
 }
 
 #[test]
-fn every_key_of_upstreams_models_and_the_gateway_refuses_what_is_not_allowed() {
+fn every_key_of_the_service_refuses_what_is_not_allowed() {
     for Table { file, path, keys } in TABLES {
         for (key, value, allowed) in keys {
             let file = with_key(file, key, value);
@@ -230,7 +253,7 @@ fn every_key_of_upstreams_models_and_the_gateway_refuses_what_is_not_allowed() {
 }
 
 #[test]
-fn no_key_of_upstreams_models_and_the_gateway_is_forgotten() {
+fn no_key_of_the_service_is_forgotten() {
     for Table { file, path, keys } in TABLES {
         // Who misspells a key is told all that there are.
         let refused = run(&["serve", "--check"], &[], &with_key(file, "no_such_key", "1"));

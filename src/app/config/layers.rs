@@ -432,6 +432,18 @@ mod tests {
     }
 
     #[test]
+    fn the_password_of_redis_is_never_printed() {
+        let file = |url: &str| format!("[redis]\nurl = \"{url}\"\n");
+        let shown = from_file(&file("redis://a:1/2")).expect("valid").describe();
+        assert!(shown.contains("redis://a:1/2"), "{shown}");
+        let loaded = from_file(&file("redis://me:hunter2@a:1/2")).expect("valid");
+        let shown = format!("{} {:?}", loaded.describe(), loaded.config);
+        assert!(shown.contains("url = \"(set)\"") && !shown.contains("hunter2"), "{shown}");
+        let error = from_file(&file("rediss//me:hunter2@a")).expect_err("no URL").to_string();
+        assert!(error.contains("redis.url") && !error.contains("hunter2"), "{error}");
+    }
+
+    #[test]
     fn a_key_may_be_in_the_environment() {
         let file = tempfile::NamedTempFile::new().expect("a file");
         let text = "[upstreams.\"a.b\"]\nurl = \"http://a\"\nkey_env = \"SOME_KEY\"\n";
