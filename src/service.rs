@@ -24,6 +24,7 @@ mod cpu;
 pub mod engine;
 mod entrance;
 mod error;
+mod limits;
 mod middleware;
 mod nice;
 pub mod redis;
