@@ -22,10 +22,10 @@ use std::{sync::Arc, thread, time::Duration};
 
 use anyhow::ensure;
 
-pub(crate) use self::phase::Rounds;
+pub(crate) use self::{chat::MODEL, mock::Mock, phase::Rounds};
 use self::{
     contender::Contender,
-    mock::{Fit, Mock},
+    mock::Fit,
     phase::{Phase, Turns},
     table::Table,
     traffic::Traffic,

@@ -11,10 +11,13 @@ use std::{
 use anyhow::Context as _;
 use axum::{
     Router,
-    routing::get,
+    extract::Path,
+    routing::{get, post},
     serve::{Listener as _, ListenerExt as _},
 };
+use bytes::Bytes;
 use clap::ValueEnum;
+use http::header;
 use rustix::process::{Signal, set_parent_process_death_signal};
 use thermograph::diagnostics::{ConsoleMode, Ledger, Thermograph, WatchLayer};
 use tokio::{net::TcpListener, runtime, task::JoinSet};
@@ -23,13 +26,13 @@ use tracing_subscriber::{
     EnvFilter, Layer as _, fmt, layer::SubscriberExt as _, util::SubscriberInitExt as _,
 };
 
-use crate::pin::Side;
+use crate::{hits, pin::Side};
 
 /// Which server to be.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub(crate) enum Kind {
-    /// No diagnostics in the process. Its apps: without a layer, with one that does nothing, and
-    /// with the diagnostics layer on a ledger that no watchdog looks at.
+    /// No diagnostics in the process. Its apps: without a layer, with one that does nothing, with
+    /// the diagnostics layer on a ledger that no watchdog looks at, and one with answers at hand.
     Plain,
     /// With the diagnostics layer and its watchdog.
     Watched,
@@ -50,7 +53,7 @@ pub(crate) fn serve(kind: Kind) -> anyhow::Result<()> {
     if let Kind::Plain = kind {
         let unwatched = WatchLayer::new(Ledger::leak(256));
         let app = || app(get(hello));
-        let apps = vec![app(), app().layer(Identity::new()), app().layer(unwatched)];
+        let apps = vec![app(), app().layer(Identity::new()), app().layer(unwatched), ready()];
         return runtime.block_on(listen(apps, []));
     }
     let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
@@ -75,6 +78,14 @@ pub(crate) fn serve(kind: Kind) -> anyhow::Result<()> {
 
 fn app(handler: axum::routing::MethodRouter) -> Router {
     Router::new().route("/", handler)
+}
+
+/// Takes a request whole, and answers with so many bytes.
+fn ready() -> Router {
+    let answer = async |Path(bytes): Path<usize>, _: Bytes| {
+        ([(header::CONTENT_TYPE, "application/json")], hits::at_hand(bytes))
+    };
+    Router::new().route("/answer/{bytes}", post(answer))
 }
 
 async fn hello() -> &'static str {

@@ -16,6 +16,7 @@
 //! | `gateway` | processor time of the gateway for a request, 8 connections | ≤ 80 µs |
 //! | `gateway` | the same : the cheapest other gateway's | < 1 |
 //! | `gateway` | what it adds to a chat completion, one connection, median | ≤ 100 µs |
+//! | `hits` | a chat whose answer is kept : a handler of Axum that has one at hand | ≥ 0.80 |
 //! | `soak` | longest poll on a runtime worker under 64 clients, and no error | < 10 ms |
 //!
 //! ```text
@@ -31,6 +32,7 @@ mod console;
 mod figure;
 mod gateway;
 mod hello;
+mod hits;
 mod http;
 mod layer;
 mod pin;
@@ -85,6 +87,7 @@ enum What {
     Http,
     Python,
     Gateway,
+    Hits,
     Soak,
 }
 
@@ -101,6 +104,7 @@ impl What {
             Self::Http => http::measure(rounds(http::ROUNDS)),
             Self::Python => python::measure(rounds(python::ROUNDS)),
             Self::Gateway => gateway::measure(if quick { gateway::QUICK } else { gateway::ROUNDS }),
+            Self::Hits => hits::measure(rounds(hits::ROUNDS)),
             Self::Soak => soak::measure(if quick { soak::QUICK } else { soak::LENGTH }),
         }
     }

@@ -15,6 +15,7 @@ mod lock;
 mod meters;
 mod question;
 mod recorder;
+mod semantic;
 mod shelf;
 mod vector;
 mod wish;
@@ -25,7 +26,8 @@ pub(crate) use self::{
     key::{Key, KeyBuilder},
     question::Asked,
     recorder::record,
-    shelf::{One, Shelf, Way},
+    semantic::{Alike, Meaning, Semantic},
+    shelf::{One, Question, Shelf, Way},
     vector::Vector,
     wish::Wish,
 };
@@ -35,6 +37,8 @@ use super::{cpu::CpuPool, engine::EmbedError, error::ApiError, redis::Redis};
 pub(crate) struct Cache {
     pub(crate) answers: Option<Shelf<Answer>>,
     pub(crate) vectors: Option<Shelf<Vector>>,
+    /// None where questions are not compared by what they mean.
+    pub(crate) semantic: Option<Semantic>,
     scope: Scope,
 }
 
@@ -57,6 +61,7 @@ impl Cache {
                 .then(|| Shelf::new(answers, config, redis.cloned(), cpu.clone())),
             vectors: (vectors > 0)
                 .then(|| Shelf::new(vectors, config, redis.cloned(), cpu.clone())),
+            semantic: Semantic::new(config, cpu),
             scope: config.scope,
         }
     }

@@ -65,7 +65,7 @@ impl Config {
         if !Self::BODY_LIMIT.contains(&self.body_limit.as_u64()) {
             return Err(Invalid::new("body_limit", self.body_limit, "1 KiB to 1 GiB"));
         }
-        self.cache.validate()?;
+        self.cache.validate(&self.models)?;
         self.redis.validate()?;
         self.engine.validate()?;
         self.gateway.validate()?;

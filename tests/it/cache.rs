@@ -5,6 +5,7 @@ mod bounds;
 mod equal;
 mod instances;
 mod lost;
+mod semantic;
 mod vectors;
 
 use serde_json::{Value, json};

@@ -212,6 +212,8 @@ const TABLES: [Table; 5] = [
             ("scope", "\"all\"", "expected `tenant` or `shared`"),
             ("redis", "\"yes\"", "true or false, without quotes"),
             ("longest_wait", "\"2h\"", "0ns to 3600s"),
+            ("semantic_threshold", "0.2", "0 for none, or 0.5 to 1"),
+            ("semantic_model", "\"m\"\nsemantic_threshold = 0.9", "a local model, which are: "),
         ],
     },
     Table {

@@ -49,7 +49,9 @@ const RETRY: [HeaderName; 3] = [
     HeaderName::from_static("retry-after-ms"),
     HeaderName::from_static("x-should-retry"),
 ];
-/// Where an answer is from: `hit`, `miss` or `coalesced`.
+/// How alike two questions are that one answer does for.
+const SIMILARITY: HeaderName = HeaderName::from_static("x-thermograph-similarity");
+/// Where an answer is from: `hit`, `miss`, `coalesced` or `semantic`.
 pub(crate) const CACHE: HeaderName = HeaderName::from_static("x-cache");
 
 impl Answer {
@@ -82,7 +84,10 @@ impl Answer {
 
     /// Gives it to one more.
     pub(crate) fn give(self, way: Way, call: Call) -> Response {
-        let age = if way == Way::Hit { age(self.made).as_secs() } else { 0 };
+        let age = match way {
+            Way::Hit | Way::Semantic(_) => age(self.made).as_secs(),
+            Way::Coalesced | Way::Asked => 0,
+        };
         let is_stream = self.is_stream();
         let mut response = Response::new(Body::new(call.hold(self.body)));
         *response.status_mut() = self.status;
@@ -94,6 +99,11 @@ impl Answer {
         headers.insert(header::ETAG, self.etag);
         headers.insert(header::AGE, age.into());
         headers.insert(CACHE, way.header());
+        if let Way::Semantic(similarity) = way {
+            // Digits are ASCII.
+            let similarity = HeaderValue::from_str(&format!("{similarity:.4}"));
+            headers.extend(similarity.map(|similarity| (SIMILARITY, similarity)));
+        }
         if is_stream {
             headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
             headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
@@ -133,6 +143,7 @@ impl Way {
         HeaderValue::from_static(match self {
             Self::Hit => "hit",
             Self::Coalesced => "coalesced",
+            Self::Semantic(_) => "semantic",
             Self::Asked => "miss",
         })
     }

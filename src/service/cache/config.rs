@@ -1,12 +1,12 @@
 //! The configuration of the cache.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use bytesize::ByteSize;
 use jiff::fmt::serde::unsigned_duration::friendly::compact::required as duration;
 use serde::{Deserialize, Serialize};
 
-use crate::service::Invalid;
+use crate::service::{self, Invalid, engine::ModelConfig};
 
 /// What is kept, how long, and for whom.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
@@ -30,6 +30,11 @@ pub struct Config {
     /// for itself. Default is 10 s.
     #[serde(with = "duration")]
     pub longest_wait: Duration,
+    /// How alike what the user says last must be in two chats that are equal otherwise for one
+    /// answer to do for both: the cosine of their vectors, 0.5 to 1. Off where it is 0. Default is 0.
+    pub semantic_threshold: f64,
+    /// The local model that compares them. Default is `all-MiniLM-L6-v2`.
+    pub semantic_model: String,
 }
 
 /// Whose questions are answered with what is kept.
@@ -49,7 +54,7 @@ impl Config {
     const MOST: u64 = 1 << 40;
 
     /// Checks what the types cannot say.
-    pub(crate) fn validate(&self) -> Result<(), Invalid> {
+    pub(crate) fn validate(&self, models: &BTreeMap<String, ModelConfig>) -> Result<(), Invalid> {
         for (key, size) in [("answers", self.answers), ("vectors", self.vectors)] {
             if size.as_u64() > Self::MOST {
                 return Err(Invalid::new(format!("cache.{key}"), size, "0 B to 1 TiB"));
@@ -57,6 +62,19 @@ impl Config {
         }
         if !Self::LARGEST.contains(&self.largest.as_u64()) {
             return Err(Invalid::new("cache.largest", self.largest, "1 KiB to 64 MiB"));
+        }
+        let threshold = self.semantic_threshold;
+        if threshold != 0.0 && !(0.5..=1.0).contains(&threshold) {
+            return Err(Invalid::new(
+                "cache.semantic_threshold",
+                threshold,
+                "0 for none, or 0.5 to 1",
+            ));
+        }
+        if threshold != 0.0 && !models.contains_key(&self.semantic_model) {
+            let names: Vec<_> = models.keys().map(String::as_str).collect();
+            let allowed = format!("a local model, which are: {}", names.join(", "));
+            return Err(Invalid::new("cache.semantic_model", &self.semantic_model, allowed));
         }
         let year = Duration::from_hours(24 * 365);
         Invalid::unless_within("cache.ttl", self.ttl, Duration::from_secs(1)..=year)?;
@@ -75,6 +93,8 @@ impl Default for Config {
             scope: Scope::default(),
             redis: true,
             longest_wait: Duration::from_secs(10),
+            semantic_threshold: 0.0,
+            semantic_model: service::Config::DEFAULT_MODEL.to_owned(),
         }
     }
 }

@@ -6,10 +6,11 @@ use blake3::Hasher;
 use serde_json::Value;
 
 /// A hash that nobody can make collide, so that nobody is given another's answer.
-#[derive(Clone, Copy, Eq, Hash, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub(crate) struct Key([u8; 32]);
 
 /// Hashes parts, each with its length, so that no two rows of parts are the same bytes.
+#[derive(Clone)]
 pub(crate) struct KeyBuilder(Hasher);
 
 impl KeyBuilder {

@@ -4,7 +4,7 @@ use http::{HeaderMap, header};
 use memchr::memmem;
 use serde_json::{Map, Value};
 
-use super::{Cache, Key, KeyBuilder, Scope, Wish};
+use super::{Cache, Key, KeyBuilder, Scope, Wish, semantic::Meaning};
 use crate::service::{
     error::ApiError,
     upstream::{Document, Endpoint},
@@ -14,10 +14,11 @@ use crate::service::{
 const WITHOUT: [&str; 5] = ["metadata", "prompt_cache_key", "safety_identifier", "store", "user"];
 
 /// A question whose answer may be kept.
-#[derive(Clone, Copy)]
 pub(crate) struct Asked {
     pub(crate) key: Key,
     pub(crate) wish: Wish,
+    /// None where it is not compared with others by what it means.
+    pub(crate) meaning: Option<Meaning>,
 }
 
 /// A question whose body is to be read over.
@@ -26,6 +27,7 @@ pub(crate) struct Unread {
     model: String,
     tenant: Vec<u8>,
     wish: Wish,
+    compares: bool,
 }
 
 impl Cache {
@@ -46,6 +48,7 @@ impl Cache {
             model: document.model().to_owned(),
             tenant: self.tenant(headers, is_personal).to_owned(),
             wish,
+            compares: self.semantic.is_some() && endpoint == Endpoint::Chat && wish.reads(),
         }))
     }
 
@@ -62,7 +65,7 @@ impl Cache {
 impl Unread {
     /// Reads the body; none where the answer may be another each time.
     pub(crate) fn read(self, body: &[u8]) -> Option<Asked> {
-        let Self { endpoint, model, tenant, wish } = self;
+        let Self { endpoint, model, tenant, wish, compares } = self;
         let mut body: Map<String, Value> = serde_json::from_slice(body).ok()?;
         let is_certain = endpoint == Endpoint::Rerank
             || body.get("temperature").and_then(Value::as_f64) == Some(0.0);
@@ -76,13 +79,13 @@ impl Unread {
         }
         body.retain(|name, value| !WITHOUT.contains(&name.as_str()) && !value.is_null());
         body.remove("model");
-        let key = KeyBuilder::new("answer-1")
+        let builder = KeyBuilder::new("answer-1")
             .part(endpoint.operation().as_bytes())
             .part(&tenant)
-            .part(model.as_bytes())
-            .value(&Value::Object(body))
-            .finish();
-        Some(Asked { key, wish })
+            .part(model.as_bytes());
+        let meaning = if compares { Meaning::of(builder.clone(), &body) } else { None };
+        let key = builder.value(&Value::Object(body)).finish();
+        Some(Asked { key, wish, meaning })
     }
 }
 

@@ -6,6 +6,7 @@ use std::{
 };
 
 use moka::sync::Cache as Memory;
+use redis::AsyncCommands as _;
 use tokio::time::{self, Instant};
 
 use super::{
@@ -13,6 +14,7 @@ use super::{
     flight::{Flights, Follow, Landing, Lead, Missed, Turn},
     lock::{self, Asked, Lock, Remote},
     meters::Meters,
+    semantic::Compared,
 };
 use crate::{
     service::{cpu::CpuPool, redis::Redis, units::millis},
@@ -54,12 +56,14 @@ struct Inner<V: Keep> {
 }
 
 /// How it was had.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Way {
     /// It was kept.
     Hit,
     /// Somebody was asking for it.
     Coalesced,
+    /// One that means the same was kept: how alike they are.
+    Semantic(f32),
     /// It was asked for.
     Asked,
 }
@@ -85,6 +89,8 @@ pub(crate) struct Question<V: Keep> {
     shelf: Shelf<V>,
     parts: Vec<Part<V>>,
     lock: Option<Lock>,
+    /// Remembers what it means, once its answer is kept.
+    compared: Option<Compared>,
 }
 
 /// What is to be asked for of one key.
@@ -118,7 +124,8 @@ impl<V: Keep> Shelf<V> {
     /// Looks for what is kept; what is not is asked for by us, or by who asks already.
     pub(crate) async fn look(&self, keys: &[Key], wish: &Wish) -> Looked<V> {
         let (mut found, mut others) = (vec![None; keys.len()], Vec::new());
-        let mut question = Question { shelf: self.clone(), parts: Vec::new(), lock: None };
+        let mut question =
+            Question { shelf: self.clone(), parts: Vec::new(), lock: None, compared: None };
         for (place, &key) in keys.iter().enumerate() {
             if !wish.reads() {
                 question.parts.push(Part { place, key, lead: None });
@@ -215,12 +222,25 @@ impl<V: Keep> Shelf<V> {
                     Waited::Left => {}
                     Waited::Alone => {
                         let parts = vec![Part { place, key, lead: None }];
-                        let question = Question { shelf: self.clone(), parts, lock: None };
+                        let question =
+                            Question { shelf: self.clone(), parts, lock: None, compared: None };
                         return Ok(One::Missing(question));
                     }
                 }
             }
         }
+    }
+
+    /// What is kept by this key, in memory or in Redis; nobody is asked for it.
+    pub(crate) async fn kept(&self, key: Key, wish: &Wish) -> Option<V> {
+        let remembered = self.remembered(&key, wish);
+        let (None, Some(redis)) = (&remembered, &self.inner.redis) else { return remembered };
+        let name = redis.key(V::KIND, &key.to_string());
+        let bytes: Option<Vec<u8>> =
+            redis.ask(|mut connection| async move { connection.get(name).await }).await.ok()?;
+        let value = self.read(&bytes?).filter(|value| self.is_fresh(value, wish))?;
+        self.remember(key, value.clone());
+        Some(value)
     }
 
     /// What is in memory, if it is as new as it must be.
@@ -297,7 +317,10 @@ impl<V: Keep> Question<V> {
 
     /// Keeps the answers, one for each key, and tells all who wait.
     pub(crate) fn answer(self, values: Vec<V>) {
-        let Self { shelf, parts, lock } = self;
+        let Self { shelf, parts, lock, compared } = self;
+        if let (Some(compared), [part]) = (compared, &*parts) {
+            compared.is_kept(part.key);
+        }
         let mut to_write = Vec::new();
         for (part, value) in parts.into_iter().zip(values) {
             if shelf.inner.redis.is_some() && value.size() <= shelf.inner.largest {
@@ -330,6 +353,11 @@ impl<V: Keep> Question<V> {
         for lead in self.parts.into_iter().filter_map(|part| part.lead) {
             lead.land(Landing::Alone);
         }
+    }
+
+    /// Its answer will do for those who mean the same.
+    pub(crate) fn is_compared(&mut self, compared: Compared) {
+        self.compared = Some(compared);
     }
 
     /// Largest answer that is kept.

@@ -6,7 +6,9 @@ use http::HeaderMap;
 use super::input;
 use crate::service::{
     Service,
-    cache::{self, Answer, Asked, One, Refusal, Way},
+    cache::{
+        self, Alike, Answer, Asked, Meaning, One, Question, Refusal, Semantic, Shelf, Way, Wish,
+    },
     call::Call,
     error::ApiError,
     middleware::RequestId,
@@ -125,12 +127,42 @@ async fn kept(
     let Some(unread) = unread else { return Ok(None) };
     let bytes = document.bytes().clone();
     let asked = input::parse(service, bytes, |bytes| Ok(unread.read(&bytes))).await?;
-    let Some(Asked { key, wish }) = asked else { return Ok(None) };
+    let Some(Asked { key, wish, meaning }) = asked else { return Ok(None) };
     match answers.one(key, &wish).await {
-        Ok(One::Missing(_)) if wish.only_kept => Err(ApiError::not_kept()),
+        Ok(One::Missing(question)) => {
+            let one = match (&cache.semantic, meaning) {
+                (Some(semantic), Some(meaning)) => {
+                    alike(service, answers, semantic, meaning, &wish, question).await
+                }
+                _ => One::Missing(question),
+            };
+            let is_kept = !matches!(one, One::Missing(_));
+            if wish.only_kept && !is_kept { Err(ApiError::not_kept()) } else { Ok(Some(one)) }
+        }
         Ok(one) => Ok(Some(one)),
         Err(Refusal::Error(error)) => Err(error),
         // What the upstream said to who asked first.
         Err(Refusal::Answer(answer)) => Ok(Some(One::Had(answer, Way::Coalesced))),
     }
+}
+
+/// What is kept of a question that means the same.
+async fn alike(
+    service: &Service,
+    answers: &Shelf<Answer>,
+    semantic: &Semantic,
+    meaning: Meaning,
+    wish: &Wish,
+    mut question: Question<Answer>,
+) -> One<Answer> {
+    let compared = semantic.compare(service.engine(), meaning).await;
+    let Some((compared, alike)) = compared else { return One::Missing(question) };
+    if let Some(Alike { key, similarity }) = alike {
+        if let Some(answer) = answers.kept(key, wish).await {
+            return One::Had(answer, Way::Semantic(similarity));
+        }
+        compared.is_gone(key);
+    }
+    question.is_compared(compared);
+    One::Missing(question)
 }
