@@ -11,6 +11,7 @@ use http::{HeaderValue, StatusCode, header};
 use serde::Serialize;
 
 use super::{
+    codec::Codec,
     engine::{self, EmbedError, Unavailable},
     units::millis,
 };
@@ -98,13 +99,19 @@ impl ApiError {
     }
 
     pub(crate) fn wrong_content_type(found: &str) -> Self {
-        let message = format!("content-type: `{found}` is not understood: application/json");
+        let message = format!("content-type: `{found}` is not understood: {}", Codec::OFFERED);
         Self::client(
             StatusCode::UNSUPPORTED_MEDIA_TYPE,
             None,
             Some("unsupported_media_type"),
             message,
         )
+    }
+
+    pub(crate) fn not_acceptable(found: &str) -> Self {
+        let offered = Codec::OFFERED;
+        let message = format!("accept: `{found}` takes nothing of what is offered: {offered}");
+        Self::client(StatusCode::NOT_ACCEPTABLE, None, Some("not_acceptable"), message)
     }
 
     /// There is more to do than may wait.
@@ -178,9 +185,13 @@ impl From<EmbedError> for ApiError {
 impl ApiError {
     /// The same as the last event of a stream that had begun.
     pub(crate) fn event(&self) -> Bytes {
+        format!("data: {}\n\n", self.json()).into()
+    }
+
+    /// The same as text.
+    pub(crate) fn json(&self) -> String {
         // A struct of strings serializes.
-        let json = serde_json::to_string(&self.body()).unwrap_or_default();
-        format!("data: {json}\n\n").into()
+        serde_json::to_string(&self.body()).unwrap_or_default()
     }
 
     fn body(&self) -> Body<'_> {

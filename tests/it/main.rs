@@ -2,6 +2,7 @@
 
 mod captures;
 mod clinic;
+mod codec;
 mod configuration;
 mod console;
 mod diagnose;
