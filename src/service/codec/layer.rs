@@ -86,6 +86,8 @@ pin_project! {
 enum Sort {
     Json,
     Events,
+    /// In another codec already.
+    Done,
     Else,
 }
 
@@ -249,7 +251,7 @@ where
         let mut response = ready!(this.inner.poll(context))?;
         let Wanted { codec, codecs, is_head } = this.wanted;
         let sort = Sort::of(response.headers());
-        let Some(codecs) = codecs.take().filter(|_| sort != Sort::Else) else {
+        let Some(codecs) = codecs.take().filter(|_| sort.is_to_be_translated()) else {
             if sort != Sort::Else {
                 vary(response.headers_mut());
             }
@@ -275,15 +277,18 @@ where
 impl Sort {
     fn of(headers: &HeaderMap) -> Self {
         let Some(found) = headers.get(header::CONTENT_TYPE) else { return Self::Else };
-        let found = found.as_bytes();
-        let essence = found.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
-        if essence.eq_ignore_ascii_case(b"application/json") {
-            Self::Json
-        } else if essence.eq_ignore_ascii_case(b"text/event-stream") {
-            Self::Events
-        } else {
-            Self::Else
+        let found = found.to_str().unwrap_or_default();
+        let essence = found.split(';').next().unwrap_or_default().trim();
+        match Codec::of_media_type(essence) {
+            Some(Codec::Json) => Self::Json,
+            Some(_) => Self::Done,
+            None if essence.eq_ignore_ascii_case("text/event-stream") => Self::Events,
+            None => Self::Else,
         }
+    }
+
+    fn is_to_be_translated(self) -> bool {
+        matches!(self, Self::Json | Self::Events)
     }
 }
 
