@@ -24,6 +24,7 @@ install := '''
 
 console_version := "0.1.14"
 deny_version := "0.20.2"
+fuzz_version := "0.13.2"
 
 # Show this menu
 [private]
@@ -188,6 +189,17 @@ halves: _make
 bench *args: model
     cargo bench "$@"
 
+# Without sanitizers, which look for what safe code does not do, and need a nightly compiler. The
+# versions are those of the package.
+# Give the decoders whatever there is, each for so many seconds: `just fuzz 600`
+[group('check')]
+fuzz seconds="60": _fuzz
+    @cp Cargo.lock fuzz/Cargo.lock
+    @for target in json messagepack cbor sse; do \
+        RUSTC_BOOTSTRAP=1 {{ tools }}/bin/cargo-fuzz run --sanitizer none "$target" -- \
+            -max_total_time="$1" -print_final_stats=1 -rss_limit_mb=1024; \
+    done
+
 # What the gate runs
 [group('check')]
 ci: lint halves test
@@ -224,7 +236,7 @@ screenshots: build tools
 [group('set up')]
 clean:
     cargo clean
-    rm -rf .tools
+    rm -rf .tools fuzz/target
     find profiles flamegraphs -type f ! -name README.md ! -name 'readme-*' -delete
 
 # Builds jemalloc
@@ -269,3 +281,8 @@ _nginx:
 
 _deny:
     @[ -x {{ tools }}/bin/cargo-deny ] || cargo install --quiet --locked --root {{ tools }} cargo-deny@{{ deny_version }}
+
+# libFuzzer is C++
+_fuzz:
+    @missing=''; command -v c++ >/dev/null || missing=g++; {{ install }} $missing
+    @[ -x {{ tools }}/bin/cargo-fuzz ] || cargo install --quiet --locked --root {{ tools }} cargo-fuzz@{{ fuzz_version }}

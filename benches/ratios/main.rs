@@ -16,6 +16,8 @@
 //! | `gateway` | processor time of the gateway for a request, 8 connections | ≤ 80 µs |
 //! | `gateway` | the same : the cheapest other gateway's | < 1 |
 //! | `gateway` | what it adds to a chat completion, one connection, median | ≤ 100 µs |
+//! | `codec` | encoding 1, 32 and 256 vectors in JSON : in MessagePack, in CBOR | ≥ 10 |
+//! | `codec` | bytes of the same in MessagePack, in CBOR : in JSON | ≤ 0.4 |
 //! | `soak` | longest poll on a runtime worker under 64 clients, and no error | < 10 ms |
 //!
 //! ```text
@@ -27,6 +29,7 @@
 mod attached;
 mod captures;
 mod client;
+mod codec;
 mod console;
 mod figure;
 mod gateway;
@@ -85,6 +88,7 @@ enum What {
     Http,
     Python,
     Gateway,
+    Codec,
     Soak,
 }
 
@@ -101,6 +105,7 @@ impl What {
             Self::Http => http::measure(rounds(http::ROUNDS)),
             Self::Python => python::measure(rounds(python::ROUNDS)),
             Self::Gateway => gateway::measure(if quick { gateway::QUICK } else { gateway::ROUNDS }),
+            Self::Codec => codec::measure(rounds(codec::ROUNDS)),
             Self::Soak => soak::measure(if quick { soak::QUICK } else { soak::LENGTH }),
         }
     }

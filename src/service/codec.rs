@@ -46,7 +46,7 @@ use http::{HeaderMap, header};
 pub use self::{
     embeddings::{Embeddings, Form},
     error::CodecError,
-    frames::{Framed, frames},
+    frames::{Framed, frames, frames_of},
     layer::{Codecs, TranslatedBody, Translating, WithCodecs},
 };
 pub(crate) use vectors::Vectors;

@@ -51,6 +51,33 @@ pub fn frames(events: &[u8], codec: Codec) -> Framed {
     Framed { bytes, is_broken: false }
 }
 
+/// Frames of events that come in pieces, cut anywhere.
+pub fn frames_of<'a>(pieces: impl IntoIterator<Item = &'a [u8]>, codec: Codec) -> Framed {
+    let mut events = Events::default();
+    let mut all = Framed::default();
+    for piece in pieces {
+        let whole = events.take(Bytes::copy_from_slice(piece));
+        let Framed { bytes, is_broken } = checked(&events, &whole, codec);
+        all.bytes.extend_from_slice(&bytes);
+        if is_broken {
+            return Framed { is_broken, ..all };
+        }
+    }
+    let Framed { bytes, is_broken } = frames(&events.rest(), codec);
+    all.bytes.extend_from_slice(&bytes);
+    Framed { is_broken, ..all }
+}
+
+/// Frames of what `events` has just given, or an error where it no longer tells them apart.
+fn checked(events: &Events, whole: &[u8], codec: Codec) -> Framed {
+    if !events.is_raw() {
+        return frames(whole, codec);
+    }
+    let mut bytes = Vec::new();
+    append_error(&broken("an event is too long"), codec, &mut bytes);
+    Framed { bytes, is_broken: true }
+}
+
 fn append(json: &[u8], codec: Codec, out: &mut Vec<u8>) -> Result<(), super::CodecError> {
     let at = out.len();
     out.extend_from_slice(&[0; 4]);
@@ -129,12 +156,8 @@ impl<B: Body<Data = Bytes, Error: Into<BoxError>>> Frames<B> {
                         this.events.rest()
                     }
                 };
-                if this.events.is_raw() {
-                    let mut bytes = Vec::new();
-                    append_error(&broken("an event is too long"), *this.codec, &mut bytes);
-                    Framed { bytes, is_broken: true }
-                } else if whole.len() <= SMALL {
-                    frames(&whole, *this.codec)
+                if whole.len() <= SMALL || this.events.is_raw() {
+                    checked(this.events, &whole, *this.codec)
                 } else {
                     *this.work = Some(work(this.cpu.clone(), whole, *this.codec));
                     continue;

@@ -104,6 +104,8 @@ fn wherever_it_is_cut_the_frames_are_the_same() {
             let framed = framed(Pieces::new(pieces), codec);
             let bytes = block_on(framed.collect()).expect("no error").to_bytes();
             assert_eq!(bytes, whole, "{size}");
+            let pieces = STREAM.as_bytes().chunks(size);
+            assert_eq!(frames_of(pieces, codec).bytes, whole, "{size}");
         }
     }
 }
