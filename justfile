@@ -204,11 +204,12 @@ fuzz seconds="60": _fuzz
 [group('check')]
 ci: lint halves test
 
-# Install what the tests use: Python, Go, graphviz, tmux, objdump, Chromium, openssl, nginx, tokio-console, promtool
+# Install what the tests use: Python, Node, Go, graphviz, tmux, objdump, Chromium, openssl, nginx, tokio-console, promtool
 [group('set up')]
 tools: _python _tokio-console && _promtool _nginx
     @missing=''; \
     python3 -c 'import venv, ensurepip' 2>/dev/null || missing="$missing python3-venv"; \
+    command -v node >/dev/null || missing="$missing nodejs"; \
     command -v go >/dev/null || missing="$missing golang-go"; \
     command -v tmux >/dev/null || missing="$missing tmux"; \
     command -v dot >/dev/null || missing="$missing graphviz"; \

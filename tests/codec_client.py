@@ -1,4 +1,4 @@
-"""Checks the binary codecs with msgpack and cbor2: codec_client.py URL LOCAL_MODEL MOCK.
+"""Checks the binary codecs with msgpack and cbor2: codec_client.py URL LOCAL_MODEL MOCK NODE.
 
 What JSON says of each request is what the other codecs must say of it.
 """
@@ -17,7 +17,7 @@ import urllib.request
 import cbor2
 import msgpack
 
-URL, LOCAL, MOCK = sys.argv[1:]
+URL, LOCAL, MOCK, NODE = sys.argv[1:]
 MODEL, TOKENS = "mock", 16
 HOST = urllib.parse.urlsplit(URL).netloc
 EXAMPLES = os.path.join(os.path.dirname(__file__), "..", "examples")
@@ -283,10 +283,11 @@ got = ask("POST", "/v1/chat/completions", b"\xdd\x00\x20\x00\x00" + b"\xc0" * (2
 assert got.status == 413, got.body
 
 # The examples do as they say.
-example = [sys.executable, os.path.join(EXAMPLES, "decode_vectors.py"), URL, LOCAL, MODEL]
-shown = subprocess.run(example, capture_output=True, text=True, timeout=60)
-assert shown.returncode == 0, shown.stderr
-assert "384 dimensions" in shown.stdout and "東京" in shown.stdout, shown.stdout
+for program, example in [(sys.executable, "decode_vectors.py"), (NODE, "decode_vectors.mjs")]:
+    command = [program, os.path.join(EXAMPLES, example), URL, LOCAL, MODEL]
+    shown = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert shown.returncode == 0, shown.stderr
+    assert shown.stdout.count("384 dimensions") == 2 and "東京" in shown.stdout, shown.stdout
 
 # When to come back is said in every codec, by the upstream and then by the gateway.
 door(change={"error_rate": 1, "error_status": 503, "retry_after": 60})

@@ -61,6 +61,9 @@ struct Object<'a> {
     code: Option<&'static str>,
 }
 
+/// Longest header that is told back whole.
+const SHOWN: usize = 128;
+
 /// What an answer carries that should be in the log: where it is logged, the request's id is known.
 #[derive(Clone, Debug)]
 pub(crate) struct Failure(pub(crate) String);
@@ -99,7 +102,8 @@ impl ApiError {
     }
 
     pub(crate) fn wrong_content_type(found: &str) -> Self {
-        let message = format!("content-type: `{found}` is not understood: {}", Codec::OFFERED);
+        let (found, offered) = (shown(found), Codec::OFFERED);
+        let message = format!("content-type: `{found}` is not understood: {offered}");
         Self::client(
             StatusCode::UNSUPPORTED_MEDIA_TYPE,
             None,
@@ -109,7 +113,7 @@ impl ApiError {
     }
 
     pub(crate) fn not_acceptable(found: &str) -> Self {
-        let offered = Codec::OFFERED;
+        let (found, offered) = (shown(found), Codec::OFFERED);
         let message = format!("accept: `{found}` takes nothing of what is offered: {offered}");
         Self::client(StatusCode::NOT_ACCEPTABLE, None, Some("not_acceptable"), message)
     }
@@ -206,6 +210,12 @@ impl ApiError {
             Unavailable::Missing(file) => Self::unavailable(engine::missing(file)),
         }
     }
+}
+
+/// As much of a header as is told back.
+fn shown(header: &str) -> &str {
+    // Headers that are text are ASCII.
+    header.get(..SHOWN).unwrap_or(header)
 }
 
 impl IntoResponse for ApiError {

@@ -1,6 +1,6 @@
 //! Clients that speak MessagePack and CBOR, with the packages that people use.
 
-use crate::support::{MODEL, Server, get, mock::Mock, python, wait};
+use crate::support::{MODEL, Server, get, mock::Mock, python, tool, wait};
 
 /// The versions that the answers are checked with.
 const PACKAGES: &[&str] = &["msgpack==1.2.4", "cbor2==6.3.0"];
@@ -22,5 +22,8 @@ fn every_endpoint_says_the_same_in_every_codec() {
     );
     let server = Server::configured("127.0.0.1:0", &toml, &[]);
     wait("it knows what there is", || get(&server.api("/health/ready")).status == 200);
-    python::check(PACKAGES, "codec_client.py", &[&server.api(""), MODEL, &mock.url("")]);
+    let node = tool("node");
+    let node = node.to_str().expect("a path");
+    let arguments = [&server.api(""), MODEL, &mock.url(""), node];
+    python::check(PACKAGES, "codec_client.py", &arguments);
 }

@@ -13,23 +13,28 @@ struct Range<'a> {
     place: usize,
 }
 
+/// Most ranges that are looked at; nobody has more.
+const MOST: usize = 64;
+
 /// How near a range is to a media type: everything, a type, or the media type itself.
 type Nearness = u8;
 
 /// The codec that is wanted most; at the same weight, the one that the client names first. None
 /// where the client takes nothing of what there is.
 pub(super) fn choose(headers: &HeaderMap) -> Option<Codec> {
-    let mut all = headers.get_all(header::ACCEPT).iter();
+    let values = headers.get_all(header::ACCEPT);
+    let mut all = values.iter();
     let Some(first) = all.next() else { return Some(Codec::Json) };
     let is_only = all.next().is_none();
     if is_only && matches!(first.as_bytes(), b"application/json" | b"*/*" | b"text/event-stream") {
         return Some(Codec::Json);
     }
-    let values = headers.get_all(header::ACCEPT).iter();
-    let texts = values.filter_map(|value| value.to_str().ok()).flat_map(|text| text.split(','));
-    let texts = texts.map(str::trim).filter(|text| !text.is_empty());
+    let is_empty = values.iter().all(HeaderValue::is_empty);
+    let texts =
+        values.iter().filter_map(|value| value.to_str().ok()).flat_map(|text| text.split(','));
+    let texts = texts.map(str::trim).filter(|text| !text.is_empty()).take(MOST);
     let ranges: Vec<_> = texts.enumerate().filter_map(|(at, text)| Range::read(text, at)).collect();
-    if ranges.is_empty() && headers.get_all(header::ACCEPT).iter().all(HeaderValue::is_empty) {
+    if is_empty {
         return Some(Codec::Json);
     }
     let wanted = |codec: &Codec| Some((wanted(*codec, &ranges)?, *codec));
