@@ -118,14 +118,12 @@ proptest! {
         events in prop::collection::vec((json(), any::<bool>(), any::<bool>()), 0..6),
         size in 1_usize..400,
     ) {
-        let mut stream = String::new();
-        for (value, crlf, is_late) in &events {
+        let event = |(value, crlf, is_late): &(Value, bool, bool)| {
             let end = if *crlf { "\r\n" } else { "\n" };
-            if *is_late {
-                stream += ": ping\n\nid: 7\n";
-            }
-            stream += &format!("data: {value}{end}{end}");
-        }
+            let before = if *is_late { ": ping\n\nid: 7\n" } else { "" };
+            format!("{before}data: {value}{end}{end}")
+        };
+        let stream: String = events.iter().map(event).collect();
         let pieces = stream.as_bytes().chunks(size).map(|p| Ok(Bytes::copy_from_slice(p)));
         let framed = framed(Pieces::new(pieces), Codec::Cbor);
         let bytes = block_on(framed.collect()).expect("no error").to_bytes();
