@@ -127,6 +127,19 @@ mod tests {
     }
 
     #[test]
+    fn an_upstream_is_spoken_to_in_json() {
+        let told = |accept| {
+            let client = map(&[("content-type", "application/cbor"), ("accept", accept)]);
+            let headers = of_request(&client);
+            assert_eq!(headers[header::CONTENT_TYPE], "application/json");
+            headers.get(header::ACCEPT).cloned()
+        };
+        assert_eq!(told("application/msgpack"), None);
+        assert_eq!(told("application/cbor, application/json;q=0.5"), None);
+        assert_eq!(told("text/event-stream"), Some(HeaderValue::from_static("text/event-stream")));
+    }
+
+    #[test]
     fn what_the_connection_names_is_not_passed_back() {
         let mut answer = map(&[
             ("connection", "keep-alive, x-hop"),

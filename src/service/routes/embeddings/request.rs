@@ -255,4 +255,14 @@ mod tests {
         assert_eq!(check_dimensions(Some(7), 384).expect("allowed"), 7);
         assert_eq!(check_dimensions(None, 384).expect("allowed"), 384);
     }
+
+    #[test]
+    fn vectors_are_packed_unless_something_else_is_said() {
+        let of = |field: &str| vectors(format!(r#"{{"model":"m"{field}}}"#).as_bytes());
+        assert_eq!(of(""), Some(Vectors::Packed));
+        assert_eq!(of(r#","encoding_format":null"#), Some(Vectors::Packed));
+        assert_eq!(of(r#","encoding_format":"float""#), Some(Vectors::Floats));
+        assert_eq!(of(r#","encoding_format":"base64""#), None);
+        assert_eq!(of(r#","encoding_format":"hex""#), None);
+    }
 }
