@@ -24,6 +24,7 @@ install := '''
 
 console_version := "0.1.14"
 deny_version := "0.20.2"
+fuzz_version := "0.13.2"
 
 # Show this menu
 [private]
@@ -188,15 +189,27 @@ halves: _make
 bench *args: model
     cargo bench "$@"
 
+# Without sanitizers, which look for what safe code does not do, and need a nightly compiler. The
+# versions are those of the package.
+# Give the decoders whatever there is, each for so many seconds: `just fuzz 600`
+[group('check')]
+fuzz seconds="60": _fuzz
+    @cp Cargo.lock fuzz/Cargo.lock
+    @for target in json messagepack cbor sse; do \
+        RUSTC_BOOTSTRAP=1 {{ tools }}/bin/cargo-fuzz run --sanitizer none "$target" -- \
+            -max_total_time="$1" -print_final_stats=1 -rss_limit_mb=1024; \
+    done
+
 # What the gate runs
 [group('check')]
 ci: lint halves test
 
-# Install what the tests use: Python, Go, graphviz, tmux, objdump, Chromium, openssl, nginx, Redis, tokio-console, promtool
+# Install what the tests use: Python, Node, Go, graphviz, tmux, objdump, Chromium, openssl, nginx, Redis, tokio-console, promtool
 [group('set up')]
 tools: _python _tokio-console && _promtool _nginx _redis
     @missing=''; \
     python3 -c 'import venv, ensurepip' 2>/dev/null || missing="$missing python3-venv"; \
+    command -v node >/dev/null || missing="$missing nodejs"; \
     command -v go >/dev/null || missing="$missing golang-go"; \
     command -v tmux >/dev/null || missing="$missing tmux"; \
     command -v dot >/dev/null || missing="$missing graphviz"; \
@@ -224,7 +237,7 @@ screenshots: build tools
 [group('set up')]
 clean:
     cargo clean
-    rm -rf .tools
+    rm -rf .tools fuzz/target
     find profiles flamegraphs -type f ! -name README.md ! -name 'readme-*' -delete
 
 # Builds jemalloc
@@ -284,3 +297,8 @@ _redis:
 
 _deny:
     @[ -x {{ tools }}/bin/cargo-deny ] || cargo install --quiet --locked --root {{ tools }} cargo-deny@{{ deny_version }}
+
+# libFuzzer is C++
+_fuzz:
+    @missing=''; command -v c++ >/dev/null || missing=g++; {{ install }} $missing
+    @[ -x {{ tools }}/bin/cargo-fuzz ] || cargo install --quiet --locked --root {{ tools }} cargo-fuzz@{{ fuzz_version }}

@@ -19,11 +19,13 @@ mod breaker;
 pub mod cache;
 mod call;
 mod clock;
+pub mod codec;
 mod config;
 mod cpu;
 pub mod engine;
 mod entrance;
 mod error;
+mod events;
 mod limits;
 mod middleware;
 mod nice;
@@ -43,7 +45,7 @@ use tokio::time::{self, Instant};
 use tower::ServiceBuilder;
 
 pub use config::{Config, Invalid};
-pub use middleware::{CatchPanics, RequestIds, catch_panics};
+pub use middleware::{CatchPanics, Codecs, RequestIds, catch_panics};
 
 use self::{
     body::Bodies,
@@ -113,14 +115,20 @@ impl Service {
 
     /// The routes, with the middleware that belongs to them.
     pub fn router(&self) -> Router {
-        let layers = ServiceBuilder::new().layer(RequestIds).layer(catch_panics());
+        let layers =
+            ServiceBuilder::new().layer(RequestIds).layer(self.codecs()).layer(catch_panics());
         self.routes().layer(layers)
     }
 
     /// The routes alone, for whoever puts on layers of their own: those that look at requests go
-    /// between [`RequestIds`] and [`catch_panics`].
+    /// between [`RequestIds`] and [`Service::codecs`], inside of which goes [`catch_panics`].
     pub fn routes(&self) -> Router {
         routes::router(self)
+    }
+
+    /// Answers in the codec that each client asks for: a layer for [`Service::routes`].
+    pub fn codecs(&self) -> Codecs {
+        Codecs::new(self.engine().cpu().clone())
     }
 
     /// The local engine.

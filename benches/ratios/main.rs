@@ -16,6 +16,8 @@
 //! | `gateway` | processor time of the gateway for a request, 8 connections | ≤ 80 µs |
 //! | `gateway` | the same : the cheapest other gateway's | < 1 |
 //! | `gateway` | what it adds to a chat completion, one connection, median | ≤ 100 µs |
+//! | `codec` | encoding 1, 32 and 256 vectors in JSON : in MessagePack, in CBOR | ≥ 10 |
+//! | `codec` | bytes of the same in MessagePack, in CBOR : in JSON | ≤ 0.4 |
 //! | `hits` | a chat whose answer is kept : a handler of Axum that has one at hand | ≥ 0.80 |
 //! | `soak` | longest poll on a runtime worker under 64 clients, and no error | < 10 ms |
 //!
@@ -28,6 +30,7 @@
 mod attached;
 mod captures;
 mod client;
+mod codec;
 mod console;
 mod figure;
 mod gateway;
@@ -87,6 +90,7 @@ enum What {
     Http,
     Python,
     Gateway,
+    Codec,
     Hits,
     Soak,
 }
@@ -104,6 +108,7 @@ impl What {
             Self::Http => http::measure(rounds(http::ROUNDS)),
             Self::Python => python::measure(rounds(python::ROUNDS)),
             Self::Gateway => gateway::measure(if quick { gateway::QUICK } else { gateway::ROUNDS }),
+            Self::Codec => codec::measure(rounds(codec::ROUNDS)),
             Self::Hits => hits::measure(rounds(hits::ROUNDS)),
             Self::Soak => soak::measure(if quick { soak::QUICK } else { soak::LENGTH }),
         }

@@ -173,8 +173,11 @@ async fn serve(
         draining.drain();
     });
     // Request ids outside of the layer: what it shows of a request carries the id.
-    let layers =
-        ServiceBuilder::new().layer(RequestIds).layer(thermograph.layer()).layer(catch_panics());
+    let layers = ServiceBuilder::new()
+        .layer(RequestIds)
+        .layer(thermograph.layer())
+        .layer(service.codecs())
+        .layer(catch_panics());
     let app = service.routes().layer(layers);
     server::run(listener, app, &config.api, stop).await;
     Ok(())

@@ -21,7 +21,7 @@ pub(crate) struct Bodies {
 /// A body, and its place in the memory that bodies may take.
 pub(crate) struct ReadBody {
     pub(crate) bytes: Bytes,
-    _memory: Reservation,
+    memory: Reservation,
 }
 
 impl Bodies {
@@ -52,7 +52,19 @@ impl Bodies {
             self.make_room(&mut memory, bytes.len() + data.len())?;
             bytes.extend_from_slice(data);
         }
-        Ok(ReadBody { bytes: bytes.freeze(), _memory: memory })
+        Ok(ReadBody { bytes: bytes.freeze(), memory })
+    }
+
+    /// The same body in other bytes, which may not be more than any.
+    pub(crate) fn replace(&self, body: ReadBody, bytes: Vec<u8>) -> Result<ReadBody, ApiError> {
+        let ReadBody { mut memory, .. } = body;
+        self.make_room(&mut memory, bytes.len())?;
+        Ok(ReadBody { bytes: bytes.into(), memory })
+    }
+
+    /// Largest body.
+    pub(crate) fn limit(&self) -> ByteSize {
+        self.limit
     }
 
     fn make_room(&self, memory: &mut Reservation, length: usize) -> Result<(), ApiError> {
@@ -67,6 +79,6 @@ fn no_memory() -> ApiError {
     ApiError::overloaded("request bodies fill the memory that they may take")
 }
 
-fn as_usize(size: ByteSize) -> usize {
+pub(crate) fn as_usize(size: ByteSize) -> usize {
     usize::try_from(size.as_u64()).unwrap_or(usize::MAX)
 }

@@ -11,6 +11,7 @@ use http::{HeaderValue, StatusCode, header};
 use serde::Serialize;
 
 use super::{
+    codec::Codec,
     engine::{self, EmbedError, Unavailable},
     units::millis,
 };
@@ -60,6 +61,9 @@ struct Object<'a> {
     code: Option<&'static str>,
 }
 
+/// Longest header that is told back whole.
+const SHOWN: usize = 128;
+
 /// What an answer carries that should be in the log: where it is logged, the request's id is known.
 #[derive(Clone, Debug)]
 pub(crate) struct Failure(pub(crate) String);
@@ -98,13 +102,20 @@ impl ApiError {
     }
 
     pub(crate) fn wrong_content_type(found: &str) -> Self {
-        let message = format!("content-type: `{found}` is not understood: application/json");
+        let (found, offered) = (shown(found), Codec::OFFERED);
+        let message = format!("content-type: `{found}` is not understood: {offered}");
         Self::client(
             StatusCode::UNSUPPORTED_MEDIA_TYPE,
             None,
             Some("unsupported_media_type"),
             message,
         )
+    }
+
+    pub(crate) fn not_acceptable(found: &str) -> Self {
+        let (found, offered) = (shown(found), Codec::OFFERED);
+        let message = format!("accept: `{found}` takes nothing of what is offered: {offered}");
+        Self::client(StatusCode::NOT_ACCEPTABLE, None, Some("not_acceptable"), message)
     }
 
     /// There is more to do than may wait.
@@ -186,9 +197,13 @@ impl From<EmbedError> for ApiError {
 impl ApiError {
     /// The same as the last event of a stream that had begun.
     pub(crate) fn event(&self) -> Bytes {
+        format!("data: {}\n\n", self.json()).into()
+    }
+
+    /// The same as text.
+    pub(crate) fn json(&self) -> String {
         // A struct of strings serializes.
-        let json = serde_json::to_string(&self.body()).unwrap_or_default();
-        format!("data: {json}\n\n").into()
+        serde_json::to_string(&self.body()).unwrap_or_default()
     }
 
     fn body(&self) -> Body<'_> {
@@ -203,6 +218,12 @@ impl ApiError {
             Unavailable::Missing(file) => Self::unavailable(engine::missing(file)),
         }
     }
+}
+
+/// As much of a header as is told back.
+fn shown(header: &str) -> &str {
+    // Headers that are text are ASCII.
+    header.get(..SHOWN).unwrap_or(header)
 }
 
 impl IntoResponse for ApiError {

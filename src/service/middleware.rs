@@ -11,6 +11,7 @@ use std::any::Any;
 use axum::response::Response;
 use tower_http::catch_panic::CatchPanicLayer;
 
+pub use super::codec::Codecs;
 pub use request_id::RequestIds;
 pub(crate) use request_id::{HEADER as REQUEST_ID, RequestId};
 

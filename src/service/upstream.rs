@@ -17,7 +17,6 @@ mod content;
 mod deadline;
 mod document;
 mod endpoint;
-mod events;
 mod exchange;
 mod failure;
 mod headers;

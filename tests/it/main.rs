@@ -3,6 +3,7 @@
 mod cache;
 mod captures;
 mod clinic;
+mod codec;
 mod configuration;
 mod console;
 mod diagnose;

@@ -5,6 +5,7 @@ mod client;
 #[path = "../common/console.rs"]
 pub(crate) mod console;
 pub(crate) mod mock;
+pub(crate) mod python;
 pub(crate) mod redis;
 
 use std::{

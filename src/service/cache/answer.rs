@@ -6,7 +6,7 @@ use axum::{body::Body, response::Response};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use memchr::memmem;
-use serde::{Deserialize, Serialize, de::IgnoredAny};
+use serde::{Deserialize, de::IgnoredAny};
 
 use super::shelf::{Keep, Way, age, now};
 use crate::service::call::Call;
@@ -21,15 +21,6 @@ pub(crate) struct Answer {
     body: Bytes,
     /// When to come again, where it is a refusal.
     retry: Option<Arc<HeaderMap>>,
-}
-
-/// As it stands in Redis; a change of the form is another [`Keep::KIND`].
-#[derive(Deserialize, Serialize)]
-struct Written<'a> {
-    made: u64,
-    #[serde(borrow)]
-    content_type: &'a str,
-    body: Bytes,
 }
 
 /// All of an answer that must be known to judge it.
@@ -123,17 +114,27 @@ impl Keep for Answer {
         self.made
     }
 
+    /// A hash of its body; when it was made and the length of its type, little-endian; its type;
+    /// its body.
     fn encode(&self) -> Vec<u8> {
-        let content_type = self.content_type.to_str().unwrap_or_default();
-        let written = Written { made: self.made, content_type, body: self.body.clone() };
-        // Numbers, text and bytes serialize.
-        rmp_serde::to_vec(&written).unwrap_or_default()
+        let content_type = self.content_type.as_bytes();
+        // A type is shorter than a head of requests may be, which is 64 KiB.
+        let length = content_type.len() as u32;
+        let made = self.made.to_le_bytes();
+        [&hash(&self.body)[..], &made, &length.to_le_bytes(), content_type, &self.body].concat()
     }
 
     fn decode(bytes: &[u8]) -> Option<Self> {
-        let Written { made, content_type, body } = rmp_serde::from_slice(bytes).ok()?;
-        let content_type = HeaderValue::from_str(content_type).ok()?;
-        let (status, etag) = (StatusCode::OK, etag(&body));
+        let (hashed, rest) = bytes.split_first_chunk()?;
+        let (made, rest) = rest.split_first_chunk()?;
+        let (length, rest) = rest.split_first_chunk()?;
+        let (content_type, body) = rest.split_at_checked(u32::from_le_bytes(*length) as usize)?;
+        if hash(body) != *hashed {
+            return None;
+        }
+        let content_type = HeaderValue::from_bytes(content_type).ok()?;
+        let (made, status) = (u64::from_le_bytes(*made), StatusCode::OK);
+        let (etag, body) = (etag(body), Bytes::copy_from_slice(body));
         Some(Self { made, status, content_type, etag, body, retry: None })
     }
 }
@@ -149,9 +150,15 @@ impl Way {
     }
 }
 
+/// Half of it is enough: nobody gains by two bodies of the same hash.
+fn hash(body: &[u8]) -> [u8; 16] {
+    let mut half = [0; 16];
+    half.copy_from_slice(&blake3::hash(body).as_bytes()[..16]);
+    half
+}
+
 /// Weak: another codec says the same in other bytes.
 fn etag(body: &[u8]) -> HeaderValue {
-    let hash = blake3::hash(body).to_hex();
-    let text = format!("W/\"{}\"", &hash[..32]);
+    let text = format!("W/\"{:032x}\"", u128::from_be_bytes(hash(body)));
     HeaderValue::from_str(&text).unwrap_or(HeaderValue::from_static("W/\"\""))
 }

@@ -22,6 +22,7 @@ use crate::service::{
     Service,
     cache::{Refusal, Wish},
     call::Call,
+    codec::{Codec, Vectors},
     cpu::{CpuError, CpuPool},
     error::ApiError,
     middleware::RequestId,
@@ -66,7 +67,6 @@ async fn elsewhere(
     document: &Document,
     call: Call,
 ) -> Result<Response, ApiError> {
-    let endpoint = Endpoint::Embeddings;
     let (shelf, wish) = (service.inner.cache.vectors.as_ref(), Wish::of(headers)?);
     let request = match shelf.filter(|_| wish.keeps()) {
         None => None,
@@ -78,7 +78,7 @@ async fn elsewhere(
         }
     };
     let Some((shelf, request)) = request else {
-        return relayed::answer(service, endpoint, headers, document, call).await;
+        return relay(service, headers, document, call).await;
     };
     let asked = Elsewhere { service, route, headers, request: &request, document, call: &call };
     let had = elsewhere::embed(&asked, shelf, &wish).await;
@@ -86,15 +86,33 @@ async fn elsewhere(
         Ok(had) => had,
         Err(refusal) => return elsewhere::refused(refusal, call),
     };
+    let headers = [(header::CONTENT_TYPE, answer.codec.media_type())];
     let encoded = encode(service.engine().cpu(), answer).await?;
-    let headers = [(header::CONTENT_TYPE, "application/json")];
     let mut response = (headers, encoded).into_response();
     kept::tell(&mut response, Some(hits), request.input.0.len());
     Ok(response)
 }
 
+/// Passes the answer of an upstream on; how the client wants the vectors in it, it carries along.
+async fn relay(
+    service: &Service,
+    headers: &HeaderMap,
+    document: &Document,
+    call: Call,
+) -> Result<Response, ApiError> {
+    let codec = Codec::of_answer(headers).unwrap_or_default();
+    let vectors = relayed_vectors(service, codec, document.bytes().clone()).await?;
+    let endpoint = Endpoint::Embeddings;
+    let mut answer = relayed::answer(service, endpoint, headers, document, call).await?;
+    if let Some(vectors) = vectors {
+        answer.extensions_mut().insert(vectors);
+    }
+    Ok(answer)
+}
+
 /// Embeds on the local engine.
 async fn embed(service: &Service, headers: &HeaderMap, body: Bytes) -> Result<Response, ApiError> {
+    let codec = Codec::of_answer(headers).unwrap_or_default();
     let EmbeddingsRequest { model: name, input, encoding_format, dimensions, .. } =
         input::parse(service, body, |body| request::parse(&body)).await?;
     let model = service.engine().model(&name).map_err(|why| ApiError::no_model(&name, why))?;
@@ -106,15 +124,27 @@ async fn embed(service: &Service, headers: &HeaderMap, body: Bytes) -> Result<Re
     let had = kept::embed(cache.vectors.as_ref(), &wish, tenant, model, input.0).await;
     let Had { embedded, hits } = had.map_err(Refusal::into_error)?;
     let timings = embedded.timings;
-    let answer = Answer { model: name, embedded, dimensions, format: encoding_format };
+    let answer = Answer { model: name, embedded, dimensions, format: encoding_format, codec };
     let encoded = encode(service.engine().cpu(), answer).await?;
     let headers = [
-        (header::CONTENT_TYPE, "application/json".to_owned()),
+        (header::CONTENT_TYPE, codec.media_type().to_owned()),
         (header::HeaderName::from_static("server-timing"), response::server_timing(&timings)),
     ];
     let mut response = (headers, encoded).into_response();
     kept::tell(&mut response, hits, inputs);
     Ok(response)
+}
+
+/// How the client wants vectors that an upstream sends as numbers.
+async fn relayed_vectors(
+    service: &Service,
+    codec: Codec,
+    body: Bytes,
+) -> Result<Option<Vectors>, ApiError> {
+    if codec == Codec::Json {
+        return Ok(None);
+    }
+    input::parse(service, body, |body| Ok(request::vectors(&body))).await
 }
 
 async fn encode(cpu: &CpuPool, answer: Answer) -> Result<Vec<u8>, ApiError> {

@@ -4,10 +4,17 @@ use std::{pin::pin, time::Duration};
 
 use axum::body::Body;
 use bytes::Bytes;
-use http::{HeaderMap, header};
+use bytesize::ByteSize;
+use http::{HeaderMap, HeaderValue, header};
 use tokio::time::{self, Instant};
 
-use crate::service::{Service, body::ReadBody, call::Call, error::ApiError};
+use crate::service::{
+    Service,
+    body::{ReadBody, as_usize},
+    call::Call,
+    codec::{Codec, CodecError},
+    error::ApiError,
+};
 
 /// Bodies longer than this many bytes are parsed off the workers: above, parsing takes more than
 /// a tenth of a millisecond.
@@ -23,6 +30,7 @@ pub(super) async fn enter(
     body: Body,
 ) -> Result<(ReadBody, Call), ApiError> {
     let started = Instant::now();
+    check_accept(headers)?;
     let entrance = &service.inner.entrance;
     let admitted = entrance.admit().await?;
     let mut reading = pin!(service.in_time(started, read(service, headers, body)));
@@ -34,10 +42,22 @@ pub(super) async fn enter(
     Ok((body, Call::new(started, entrance.admit().await?)))
 }
 
-/// Reads a body that claims to be JSON.
+/// Reads a body, whatever it is written in: it is JSON from here on.
 async fn read(service: &Service, headers: &HeaderMap, body: Body) -> Result<ReadBody, ApiError> {
-    check_content_type(headers)?;
-    service.inner.bodies.read(body, declared_length(headers)).await
+    let codec = Codec::of_request(headers)?;
+    let bodies = &service.inner.bodies;
+    let body = bodies.read(body, declared_length(headers)).await?;
+    if codec == Codec::Json {
+        return Ok(body);
+    }
+    let limit = bodies.limit();
+    let translate = move |bytes: Bytes| {
+        codec
+            .transcode(&bytes, Codec::Json, as_usize(limit))
+            .map_err(|error| refused(codec, &error, limit))
+    };
+    let json = parse(service, body.bytes.clone(), translate).await?;
+    bodies.replace(body, json)
 }
 
 /// Parses a body, a large one off the workers.
@@ -52,14 +72,22 @@ pub(super) async fn parse<T: Send + 'static>(
     service.engine().cpu().run(move || parse(bytes)).await?
 }
 
-fn check_content_type(headers: &HeaderMap) -> Result<(), ApiError> {
-    let Some(found) = headers.get(header::CONTENT_TYPE) else { return Ok(()) };
-    let found = found.to_str().unwrap_or_default();
-    let essence = found.split(';').next().unwrap_or_default().trim();
-    if essence.eq_ignore_ascii_case("application/json") {
+/// Whether the client takes an answer in anything that there is.
+fn check_accept(headers: &HeaderMap) -> Result<(), ApiError> {
+    if Codec::of_answer(headers).is_some() {
         return Ok(());
     }
-    Err(ApiError::wrong_content_type(found))
+    let found = headers.get_all(header::ACCEPT).iter().map(HeaderValue::to_str);
+    let found: Vec<_> = found.filter_map(Result::ok).collect();
+    Err(ApiError::not_acceptable(&found.join(", ")))
+}
+
+fn refused(codec: Codec, error: &CodecError, limit: ByteSize) -> ApiError {
+    if error.is_too_large() {
+        return ApiError::too_large(limit);
+    }
+    let message = format!("the body cannot be read as {}: {error}", codec.media_type());
+    ApiError::bad_request(None, message)
 }
 
 fn declared_length(headers: &HeaderMap) -> Option<u64> {

@@ -4,13 +4,12 @@ use std::time::{Duration, SystemTime};
 
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
-use crate::service::middleware::REQUEST_ID;
+use crate::service::{codec::Codec, middleware::REQUEST_ID};
 
 /// What upstreams may be told of a client's request. Cookies, keys and what the connection needs
-/// are not among it; nor is `accept-encoding`, since answers are looked into.
-const REQUEST: [HeaderName; 10] = [
-    header::ACCEPT,
-    header::CONTENT_TYPE,
+/// are not among it; nor is `accept-encoding`, since answers are looked into. What a body is written in
+/// is ours to say: here it is JSON, whatever the client speaks.
+const REQUEST: [HeaderName; 8] = [
     header::USER_AGENT,
     REQUEST_ID,
     HeaderName::from_static("traceparent"),
@@ -48,7 +47,12 @@ pub(super) fn of_request(client: &HeaderMap) -> HeaderMap {
             headers.insert(name, value.clone());
         }
     }
-    headers.entry(header::CONTENT_TYPE).or_insert(HeaderValue::from_static("application/json"));
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    if let Some(accept) = client.get(header::ACCEPT)
+        && Codec::of_answer(client) == Some(Codec::Json)
+    {
+        headers.insert(header::ACCEPT, accept.clone());
+    }
     headers
 }
 
@@ -120,6 +124,19 @@ mod tests {
             ("openai-beta", "x"),
         ]);
         assert_eq!(of_request(&client), expected);
+    }
+
+    #[test]
+    fn an_upstream_is_spoken_to_in_json() {
+        let told = |accept| {
+            let client = map(&[("content-type", "application/cbor"), ("accept", accept)]);
+            let headers = of_request(&client);
+            assert_eq!(headers[header::CONTENT_TYPE], "application/json");
+            headers.get(header::ACCEPT).cloned()
+        };
+        assert_eq!(told("application/msgpack"), None);
+        assert_eq!(told("application/cbor, application/json;q=0.5"), None);
+        assert_eq!(told("text/event-stream"), Some(HeaderValue::from_static("text/event-stream")));
     }
 
     #[test]

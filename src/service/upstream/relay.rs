@@ -17,9 +17,9 @@ use tracing::Span;
 
 use super::{
     Answer, Answered, Endpoint, Exchanged, Route, connections::Received, deadline::Deadline,
-    events::Events, failure::Cause, headers, meters::OperationMeters, one::Busy, usage::Usage,
+    failure::Cause, headers, meters::OperationMeters, one::Busy, usage::Usage,
 };
-use crate::service::{call::Call, error::ApiError, units::micros};
+use crate::service::{call::Call, error::ApiError, events::Events, units::micros};
 
 /// Time of a request until its answer begins, less that of the upstream, in microseconds.
 const OVERHEAD: HeaderName = HeaderName::from_static("x-thermograph-overhead-us");

@@ -19,6 +19,7 @@ use crate::service::{
     Service,
     cache::{self, Refusal, Shelf, Vector, Way, Wish},
     call::Call,
+    codec::Codec,
     engine::{Input, Timings},
     error::ApiError,
     routes::input,
@@ -44,7 +45,8 @@ pub(super) struct Elsewhere<'a> {
 struct Part<'a> {
     model: &'a str,
     input: Vec<&'a Input>,
-    encoding_format: EncodingFormat,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    encoding_format: Option<EncodingFormat>,
     #[serde(skip_serializing_if = "Option::is_none")]
     dimensions: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -89,6 +91,7 @@ pub(super) async fn embed(
         embedded: kept::embedded(&vectors, Timings::default()),
         dimensions,
         format: request.encoding_format,
+        codec: Codec::of_answer(headers).unwrap_or_default(),
     };
     Ok((answer, hits))
 }

@@ -7,7 +7,7 @@ use serde::{
     de::{SeqAccess, Visitor},
 };
 
-use crate::service::{engine::Input, error::ApiError};
+use crate::service::{codec::Vectors, engine::Input, error::ApiError};
 
 /// Most inputs of one request, as OpenAI has it.
 pub(crate) const MAX_INPUTS: usize = 2048;
@@ -18,10 +18,10 @@ pub(crate) const MAX_INPUTS: usize = 2048;
 pub(super) struct EmbeddingsRequest {
     pub(super) model: String,
     pub(super) input: Inputs,
-    /// Absent means numbers, as in OpenAI's reference; its client libraries ask for base64
-    /// themselves where their user names no format.
+    /// Absent means numbers in JSON, as in OpenAI's reference, whose client libraries ask for base64
+    /// themselves where their user names no format; in the other codecs it means bytes.
     #[serde(default)]
-    pub(super) encoding_format: EncodingFormat,
+    pub(super) encoding_format: Option<EncodingFormat>,
     #[serde(default)]
     pub(super) dimensions: Option<u64>,
     /// The client's own user, for the records of upstreams.
@@ -30,11 +30,10 @@ pub(super) struct EmbeddingsRequest {
 }
 
 /// How vectors are written.
-#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum EncodingFormat {
-    /// As JSON numbers.
-    #[default]
+    /// As numbers.
     Float,
     /// As base64 of little-endian 32-bit floats.
     Base64,
@@ -53,6 +52,22 @@ pub(super) fn parse(bytes: &[u8]) -> Result<EmbeddingsRequest, ApiError> {
         .map_err(|error| ApiError::bad_request(None, format!("the body is not JSON: {error}")))?;
     check_inputs(&request.input.0)?;
     Ok(request)
+}
+
+/// How vectors that come as numbers are to be written in a codec that has bytes; none where nothing
+/// is to be done about them. What is wrong with the request, the upstream says.
+pub(super) fn vectors(bytes: &[u8]) -> Option<Vectors> {
+    #[derive(Deserialize)]
+    struct Glance {
+        #[serde(default)]
+        encoding_format: Option<EncodingFormat>,
+    }
+    let glance: Glance = serde_json::from_slice(bytes).ok()?;
+    match glance.encoding_format {
+        None => Some(Vectors::Packed),
+        Some(EncodingFormat::Float) => Some(Vectors::Floats),
+        Some(EncodingFormat::Base64) => None,
+    }
 }
 
 /// The dimensions asked for, or all that the model has.
@@ -239,5 +254,15 @@ mod tests {
         assert!(check_dimensions(Some(385), 384).is_err());
         assert_eq!(check_dimensions(Some(7), 384).expect("allowed"), 7);
         assert_eq!(check_dimensions(None, 384).expect("allowed"), 384);
+    }
+
+    #[test]
+    fn vectors_are_packed_unless_something_else_is_said() {
+        let of = |field: &str| vectors(format!(r#"{{"model":"m"{field}}}"#).as_bytes());
+        assert_eq!(of(""), Some(Vectors::Packed));
+        assert_eq!(of(r#","encoding_format":null"#), Some(Vectors::Packed));
+        assert_eq!(of(r#","encoding_format":"float""#), Some(Vectors::Floats));
+        assert_eq!(of(r#","encoding_format":"base64""#), None);
+        assert_eq!(of(r#","encoding_format":"hex""#), None);
     }
 }

@@ -1,10 +1,8 @@
 //! What a client gets: OpenAI's `CreateEmbeddingResponse`.
 
-use base64::{Engine as _, engine::general_purpose::STANDARD};
-use serde::Serialize;
-
 use super::request::EncodingFormat;
 use crate::service::{
+    codec::{Codec, Embeddings, Form},
     engine::{Embedded, Timings, normalize},
     error::ApiError,
 };
@@ -14,50 +12,27 @@ pub(super) struct Answer {
     pub(super) model: String,
     pub(super) embedded: Embedded,
     pub(super) dimensions: usize,
-    pub(super) format: EncodingFormat,
-}
-
-#[derive(Serialize)]
-struct List<'a> {
-    object: &'static str,
-    data: Vec<Entry<'a>>,
-    model: &'a str,
-    usage: Usage,
-}
-
-#[derive(Serialize)]
-struct Entry<'a> {
-    object: &'static str,
-    index: usize,
-    embedding: Numbers<'a>,
-}
-
-#[derive(Serialize)]
-#[serde(untagged)]
-enum Numbers<'a> {
-    Float(&'a [f32]),
-    Base64(String),
-}
-
-#[derive(Serialize)]
-struct Usage {
-    prompt_tokens: usize,
-    total_tokens: usize,
+    /// None where the client has not said.
+    pub(super) format: Option<EncodingFormat>,
+    pub(super) codec: Codec,
 }
 
 /// The body of the answer.
 #[inline(never)]
 pub(super) fn encode(answer: Answer) -> Result<Vec<u8>, ApiError> {
     let _encode = tracing::debug_span!("encode").entered();
-    let Answer { model, mut embedded, dimensions, format } = answer;
-    let object = |(index, vector)| {
-        let embedding = Numbers::of(shorten(vector, dimensions), format);
-        Entry { object: "embedding", index, embedding }
+    let Answer { model, mut embedded, dimensions, format, codec } = answer;
+    for vector in &mut embedded.vectors {
+        shorten(vector, dimensions);
+    }
+    let form = match format {
+        None => Form::Packed,
+        Some(EncodingFormat::Float) => Form::Floats,
+        Some(EncodingFormat::Base64) => Form::Base64,
     };
-    let data = embedded.vectors.iter_mut().enumerate().map(object).collect();
-    let usage = Usage { prompt_tokens: embedded.tokens, total_tokens: embedded.tokens };
-    let list = List { object: "list", data, model: &model, usage };
-    serde_json::to_vec(&list).map_err(|error| {
+    let Embedded { vectors, tokens, .. } = embedded;
+    let embeddings = Embeddings { model: &model, vectors: &vectors, tokens, form };
+    embeddings.encode(codec).map_err(|error| {
         tracing::error!(%error, "vectors could not be written");
         ApiError::internal("the vectors could not be written")
     })
@@ -75,37 +50,28 @@ pub(super) fn server_timing(timings: &Timings) -> String {
     )
 }
 
-/// The first dimensions, made a vector of length 1 again.
-fn shorten(vector: &mut Box<[f32]>, dimensions: usize) -> &[f32] {
-    let all = vector.len();
-    let shortened = &mut vector[..dimensions.min(all)];
-    if dimensions < all {
-        normalize(shortened);
-    }
-    shortened
-}
-
-impl<'a> Numbers<'a> {
-    fn of(vector: &'a [f32], format: EncodingFormat) -> Self {
-        match format {
-            EncodingFormat::Float => Self::Float(vector),
-            EncodingFormat::Base64 => {
-                let bytes: Vec<_> = vector.iter().flat_map(|value| value.to_le_bytes()).collect();
-                Self::Base64(STANDARD.encode(bytes))
-            }
-        }
+/// Leaves the first dimensions, made a vector of length 1 again.
+fn shorten(vector: &mut Box<[f32]>, dimensions: usize) {
+    if dimensions < vector.len() {
+        let mut shortened: Box<[f32]> = vector[..dimensions].into();
+        normalize(&mut shortened);
+        *vector = shortened;
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use base64::{Engine as _, engine::general_purpose::STANDARD};
+
     use super::*;
 
     fn answer(dimensions: usize, format: EncodingFormat) -> serde_json::Value {
+        let format = Some(format);
         let vectors = vec![vec![0.6, 0.8, 0.0].into(), vec![0.0, 0.0, 1.0].into()];
         let embedded =
             Embedded { vectors, tokens: 7, input_tokens: vec![3, 4], timings: Timings::default() };
-        let answer = Answer { model: "m".to_owned(), embedded, dimensions, format };
+        let (model, codec) = ("m".to_owned(), Codec::Json);
+        let answer = Answer { model, embedded, dimensions, format, codec };
         serde_json::from_slice(&encode(answer).expect("encoded")).expect("JSON")
     }
 

@@ -3,12 +3,14 @@
 //! What is passed on ends with an event, so that a stream that breaks off can be ended with one of
 //! our own, and nobody decodes half a character.
 
+use std::borrow::Cow;
+
 use bytes::{Bytes, BytesMut};
-use memchr::memmem;
+use memchr::{memchr, memmem};
 
 /// Keeps the beginning of an event until its end is there.
 #[derive(Debug, Default)]
-pub(super) struct Events {
+pub(crate) struct Events {
     held: BytesMut,
     /// An event was too long to be kept: bytes are passed on as they come.
     is_raw: bool,
@@ -18,10 +20,10 @@ pub(super) struct Events {
 
 impl Events {
     /// Longest event that is kept back.
-    const LONGEST: usize = 1 << 20;
+    pub(crate) const LONGEST: usize = 1 << 20;
 
     /// Takes in bytes, and gives those that can be passed on; mostly they are the same.
-    pub(super) fn take(&mut self, bytes: Bytes) -> Bytes {
+    pub(crate) fn take(&mut self, bytes: Bytes) -> Bytes {
         if self.is_raw {
             self.is_amid = last_end(&bytes) < bytes.len();
             return bytes;
@@ -45,14 +47,19 @@ impl Events {
     }
 
     /// The rest, where the stream has ended in good order.
-    pub(super) fn rest(&mut self) -> Bytes {
+    pub(crate) fn rest(&mut self) -> Bytes {
         self.held.split().freeze()
     }
 
     /// Whether what was passed on ends in the middle of an event, as far as is known: nothing can be
     /// said to the client then.
-    pub(super) fn is_amid(&self) -> bool {
+    pub(crate) fn is_amid(&self) -> bool {
         self.is_amid
+    }
+
+    /// Whether an event was too long to be kept: what is passed on is no longer whole.
+    pub(crate) fn is_raw(&self) -> bool {
+        self.is_raw
     }
 
     fn bounded(&mut self, whole: Bytes) -> Bytes {
@@ -66,12 +73,45 @@ impl Events {
     }
 }
 
+/// The data of each event in `events`, the lines of one joined. Events without data are passed over.
+pub(crate) fn data(events: &[u8]) -> impl Iterator<Item = Cow<'_, [u8]>> {
+    let mut left = events;
+    std::iter::from_fn(move || next_data(&mut left))
+}
+
+fn next_data<'a>(left: &mut &'a [u8]) -> Option<Cow<'a, [u8]>> {
+    let mut data: Option<Cow<'a, [u8]>> = None;
+    while !left.is_empty() {
+        let end = memchr(b'\n', left).unwrap_or(left.len());
+        let line = &left[..end];
+        *left = left.get(end + 1..).unwrap_or_default();
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        if line.is_empty() && data.is_some() {
+            break;
+        }
+        let value = match line.strip_prefix(b"data") {
+            Some([]) => &[],
+            Some([b':', b' ', value @ ..] | [b':', value @ ..]) => value,
+            _ => continue,
+        };
+        match &mut data {
+            None => data = Some(Cow::Borrowed(value)),
+            Some(before) => {
+                let before = before.to_mut();
+                before.push(b'\n');
+                before.extend_from_slice(value);
+            }
+        }
+    }
+    data
+}
+
 /// Where the last whole event ends; 0 where there is none.
 fn last_end(bytes: &[u8]) -> usize {
     if bytes.ends_with(b"\n\n") {
         return bytes.len();
     }
-    let ends = [&b"\n\n"[..], b"\r\n\r\n"];
+    let ends = [&b"\n\n"[..], b"\n\r\n"];
     let found = ends.iter().filter_map(|end| Some(memmem::rfind(bytes, end)? + end.len()));
     found.max().unwrap_or(0)
 }
@@ -105,6 +145,19 @@ mod tests {
             assert_eq!(passed, STREAM.as_bytes(), "{piece}");
             assert!(events.rest().is_empty());
         }
+    }
+
+    #[test]
+    fn data_is_that_of_each_event() {
+        let of = |events: &'static str| -> Vec<_> {
+            data(events.as_bytes())
+                .map(|data| String::from_utf8(data.into_owned()).expect("text"))
+                .collect()
+        };
+        assert_eq!(of(STREAM), ["{\"x\":\"äöü 🔥 水\"}", "a", "[DONE]"]);
+        assert_eq!(of("event: e\nid: 1\ndata:a\ndata:  b\ndata\n\n\n\n"), ["a\n b\n"]);
+        assert_eq!(of("data: a\r\n\ndata: b\n\r\ndata: c"), ["a", "b", "c"]);
+        assert_eq!(of(": ping\n\ndatabase: x\n\n"), [""; 0]);
     }
 
     #[test]

@@ -1,0 +1,17 @@
+//! A request's body, whatever it is: refused, or JSON that comes back as it was.
+
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use serde_json::value::RawValue;
+use thermograph::service::codec::Codec;
+
+fuzz_target!(|body: &[u8]| {
+    let Ok(json) = Codec::Cbor.transcode(body, Codec::Json, 1 << 20) else { return };
+    let _: &RawValue = serde_json::from_slice(&json).expect("JSON");
+    // Of the deepest, serde_json reads a level less.
+    let Ok(there) = Codec::Json.transcode(&json, Codec::Cbor, usize::MAX) else { return };
+    let back = Codec::Cbor.transcode(&there, Codec::Json, usize::MAX).expect("it came from JSON");
+    let again = Codec::Json.transcode(&back, Codec::Cbor, usize::MAX).expect("it did before");
+    assert_eq!(there, again);
+});
