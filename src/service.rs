@@ -24,6 +24,7 @@ mod error;
 mod middleware;
 mod nice;
 mod routes;
+pub mod store;
 mod units;
 pub mod upstream;
 

@@ -7,6 +7,7 @@ use thiserror::Error;
 
 use super::{
     engine::{self, ModelConfig},
+    store::StoreConfig,
     upstream::{GatewayConfig, RouteConfig, UpstreamConfig},
 };
 
@@ -21,6 +22,8 @@ pub struct Config {
     pub engine: engine::Config,
     /// What stands before all upstreams.
     pub gateway: GatewayConfig,
+    /// Keys and the ledger. Default is none.
+    pub store: StoreConfig,
     /// Upstreams by name. Default is none.
     pub upstreams: BTreeMap<String, UpstreamConfig>,
     /// Models that live upstream, by the name that clients ask for. Default is none but those
@@ -61,6 +64,7 @@ impl Config {
         }
         self.engine.validate()?;
         self.gateway.validate()?;
+        self.store.validate()?;
         if self.upstreams.len() > Self::UPSTREAMS {
             let allowed = format!("at most {}", Self::UPSTREAMS);
             return Err(Invalid::new("upstreams", self.upstreams.len(), allowed));
@@ -89,6 +93,7 @@ impl Default for Config {
             body_limit: ByteSize::mib(8),
             engine: engine::Config::default(),
             gateway: GatewayConfig::default(),
+            store: StoreConfig::default(),
             upstreams: BTreeMap::new(),
             routes: BTreeMap::new(),
             models: BTreeMap::from([(Self::DEFAULT_MODEL.to_owned(), model)]),

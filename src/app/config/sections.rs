@@ -15,6 +15,7 @@ use crate::{
     diagnostics,
     service::{
         self, engine,
+        store::StoreConfig,
         upstream::{GatewayConfig, Key, UpstreamConfig},
     },
 };
@@ -33,6 +34,8 @@ pub struct Config {
     pub engine: engine::Config,
     /// What stands before all upstreams.
     pub gateway: GatewayConfig,
+    /// Keys and the ledger.
+    pub store: StoreConfig,
     /// Models, by the name that clients ask for.
     pub models: Models,
     /// Upstreams, by the name that models and metrics call them.
@@ -97,6 +100,7 @@ impl Config {
             engine: self.engine.clone(),
             models: self.models.local.clone(),
             gateway: self.gateway.clone(),
+            store: self.store.clone(),
             upstreams: self.upstreams.clone(),
             routes: self.models.upstream.clone(),
         }
