@@ -16,6 +16,7 @@
 pub mod badge;
 mod body;
 mod call;
+mod caller;
 mod config;
 mod cpu;
 pub mod engine;
@@ -46,6 +47,7 @@ use self::{
     engine::{Engine, LoadError},
     entrance::Entrance,
     error::ApiError,
+    store::{Store, StoreError},
     upstream::{StartError as UpstreamError, Upstreams},
 };
 
@@ -64,12 +66,17 @@ pub enum StartError {
     /// An upstream cannot be used as it is configured.
     #[error(transparent)]
     Upstream(#[from] UpstreamError),
+    /// The store cannot be opened.
+    #[error(transparent)]
+    Store(#[from] StoreError),
 }
 
 struct Inner {
     config: Config,
     engine: Engine,
     upstreams: Upstreams,
+    /// Keys and the ledger, if there are any.
+    store: Option<Store>,
     entrance: Entrance,
     bodies: Bodies,
     draining: AtomicBool,
@@ -80,11 +87,12 @@ impl Service {
     pub fn start(config: Config) -> Result<Self, StartError> {
         let Config { gateway, upstreams, routes, .. } = &config;
         let upstreams = Upstreams::new(gateway, upstreams, routes)?;
+        let store = Store::start(&config.store)?;
         let entrance = Entrance::new(gateway);
         let engine = Engine::start(&config.engine, &config.models)?;
         let bodies = Bodies::new(config.body_limit);
         let draining = AtomicBool::new(false);
-        let inner = Inner { config, engine, upstreams, entrance, bodies, draining };
+        let inner = Inner { config, engine, upstreams, store, entrance, bodies, draining };
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -125,9 +133,13 @@ impl Service {
         self.inner.draining.store(true, Relaxed);
     }
 
-    /// Ends the engine's threads, and waits for them; blocks while it does.
+    /// Ends the engine's threads and those of the store, which writes what is left of the ledger,
+    /// and waits for them; blocks while it does.
     pub fn stop(&self) {
         self.engine().stop();
+        if let Some(store) = &self.inner.store {
+            store.stop();
+        }
     }
 
     /// Bounds the time of a request that has `started`, work on it included; dropped, the engine

@@ -31,6 +31,12 @@ pub(crate) struct ApiError {
 enum Kind {
     #[serde(rename = "invalid_request_error")]
     InvalidRequest,
+    #[serde(rename = "authentication_error")]
+    Authentication,
+    #[serde(rename = "permission_error")]
+    Permission,
+    #[serde(rename = "insufficient_quota")]
+    Quota,
     #[serde(rename = "server_error")]
     Server,
 }
@@ -80,6 +86,29 @@ impl ApiError {
     pub(crate) fn wrong_kind_of_model(name: &str) -> Self {
         let message = format!("the model `{name}` gives embeddings; it does not answer here");
         Self::bad_request(Some("model"), message)
+    }
+
+    /// There is no key, or one that is not good (any more).
+    pub(crate) fn no_key(message: impl Into<String>) -> Self {
+        let status = StatusCode::UNAUTHORIZED;
+        Self::never(status, Kind::Authentication, Some("invalid_api_key"), message)
+    }
+
+    /// The key is good, and not for this.
+    pub(crate) fn forbidden(message: impl Into<String>) -> Self {
+        let status = StatusCode::FORBIDDEN;
+        Self::never(status, Kind::Permission, Some("insufficient_permissions"), message)
+    }
+
+    /// What the key may use in a month is used up.
+    pub(crate) fn no_quota(message: impl Into<String>) -> Self {
+        let status = StatusCode::TOO_MANY_REQUESTS;
+        Self::never(status, Kind::Quota, Some("insufficient_quota"), message)
+    }
+
+    /// The status of the answer.
+    pub(crate) fn status(&self) -> StatusCode {
+        self.status
     }
 
     pub(crate) fn unknown_path(method: &http::Method, path: &str) -> Self {
@@ -142,6 +171,16 @@ impl ApiError {
         Self::server(StatusCode::INTERNAL_SERVER_ERROR, "internal_error", message)
     }
 
+    /// A refusal that stays one however often it is asked for.
+    fn never(
+        status: StatusCode,
+        kind: Kind,
+        code: Option<&'static str>,
+        message: impl Into<String>,
+    ) -> Self {
+        Self { kind, retry: Retry::Never, ..Self::client(status, None, code, message) }
+    }
+
     fn client(
         status: StatusCode,
         param: Option<&'static str>,
@@ -202,6 +241,9 @@ impl IntoResponse for ApiError {
         let mut response = (self.status, Json(self.body())).into_response();
         let Self { status, message, retry, .. } = self;
         let headers = response.headers_mut();
+        if status == StatusCode::UNAUTHORIZED {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
         match retry {
             Retry::Unsaid => {}
             Retry::After(time) => {

@@ -7,6 +7,7 @@ use super::input;
 use crate::service::{
     Service,
     call::Call,
+    caller::Caller,
     error::ApiError,
     middleware::RequestId,
     upstream::{Document, Endpoint, Exchange},
@@ -21,11 +22,12 @@ use crate::service::{
 )]
 pub(super) async fn chat(
     State(service): State<Service>,
+    caller: Caller,
     Extension(id): Extension<RequestId>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, ApiError> {
-    Box::pin(relay(&service, Endpoint::Chat, &headers, body)).await
+    Box::pin(relay(&service, Endpoint::Chat, &caller, &id, &headers, body)).await
 }
 
 /// `POST /v1/completions`.
@@ -37,11 +39,12 @@ pub(super) async fn chat(
 )]
 pub(super) async fn completions(
     State(service): State<Service>,
+    caller: Caller,
     Extension(id): Extension<RequestId>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, ApiError> {
-    Box::pin(relay(&service, Endpoint::Completions, &headers, body)).await
+    Box::pin(relay(&service, Endpoint::Completions, &caller, &id, &headers, body)).await
 }
 
 /// `POST /v1/rerank`: as Cohere, Jina and vLLM have it.
@@ -53,11 +56,12 @@ pub(super) async fn completions(
 )]
 pub(super) async fn rerank(
     State(service): State<Service>,
+    caller: Caller,
     Extension(id): Extension<RequestId>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, ApiError> {
-    Box::pin(relay(&service, Endpoint::Rerank, &headers, body)).await
+    Box::pin(relay(&service, Endpoint::Rerank, &caller, &id, &headers, body)).await
 }
 
 /// Lets the request in, reads it, and passes it on. Boxed by those who call it: layers move the
@@ -65,12 +69,24 @@ pub(super) async fn rerank(
 async fn relay(
     service: &Service,
     endpoint: Endpoint,
+    caller: &Caller,
+    id: &RequestId,
     headers: &HeaderMap,
     body: Body,
 ) -> Result<Response, ApiError> {
-    let (body, call) = input::enter(service, headers, body).await?;
-    let document = input::parse(service, body.bytes.clone(), Document::read).await?;
-    answer(service, endpoint, headers, &document, call).await
+    let bill = caller.bill(service, endpoint.name(), id);
+    let answer = async {
+        caller.must_be_served()?;
+        let (body, call) = input::enter(service, headers, body).await?;
+        let call = call.of(caller, &bill);
+        let document = input::parse(service, body.bytes.clone(), Document::read).await?;
+        bill.asks(document.model());
+        caller.must_see(document.model())?;
+        answer(service, endpoint, headers, &document, call).await
+    };
+    let answer = answer.await;
+    bill.says(&answer);
+    answer
 }
 
 /// Passes on a request that was read.

@@ -20,7 +20,7 @@ use super::{
     Answer, Answered, Endpoint, Exchanged, Route, connections::Received, deadline::Deadline,
     events::Events, failure::Cause, headers, meters::OperationMeters, one::Busy, usage::Usage,
 };
-use crate::service::{call::Call, error::ApiError, units::micros};
+use crate::service::{call::Call, error::ApiError, store::Streaming, units::micros};
 
 /// Time of a request until its answer begins, less that of the upstream, in microseconds.
 const OVERHEAD: HeaderName = HeaderName::from_static("x-thermograph-overhead-us");
@@ -40,6 +40,7 @@ impl Exchanged {
         let mut response = Response::new(axum::body::Body::empty());
         *response.status_mut() = status;
         *response.headers_mut() = headers;
+        call.bill().answered_by(&upstream);
         let took = call.started().elapsed();
         let meters = route.meters.of(endpoint);
         let overhead = took.saturating_sub(upstream_time);
@@ -53,7 +54,11 @@ impl Exchanged {
         let body = match content {
             Answered::Whole(bytes) => {
                 if status.is_success() {
-                    meters.answered(took, Usage::find(&bytes));
+                    let usage = Usage::find(&bytes);
+                    meters.answered(took, usage);
+                    if let Some(Usage { prompt_tokens, completion_tokens }) = usage {
+                        call.bill().used(prompt_tokens, completion_tokens);
+                    }
                 } else {
                     meters.failed(took, status.as_str());
                 }
@@ -118,6 +123,7 @@ struct Notes {
     pieces: u64,
     request_id: Option<HeaderValue>,
     usage: Option<Usage>,
+    streaming: Streaming,
 }
 
 impl Relay {
@@ -194,7 +200,7 @@ impl Relay {
         self.is_over = true;
         let took = self.notes.call.started().elapsed();
         self.busy.failed(cause, took);
-        self.notes.failed(cause.outcome());
+        self.notes.failed(cause);
         let upstream = self.busy.upstream().name();
         let request_id = headers::text(self.notes.request_id.as_ref());
         tracing::warn!(upstream, %cause, request_id, "an answer broke off");
@@ -258,7 +264,8 @@ impl Notes {
     ) -> Self {
         let first = Instant::now();
         let (last, pieces, usage) = (first, 1, None);
-        Self { route, endpoint, call, first, last, pieces, request_id, usage }
+        let streaming = call.bill().streams();
+        Self { route, endpoint, call, first, last, pieces, request_id, usage, streaming }
     }
 
     fn piece(&mut self, now: Instant) {
@@ -270,6 +277,7 @@ impl Notes {
     fn look_for_usage(&mut self, events: &[u8]) {
         if let Some(usage) = Usage::find(events) {
             self.usage = Some(usage);
+            self.streaming.used(usage.prompt_tokens, usage.completion_tokens);
         }
     }
 
@@ -278,10 +286,12 @@ impl Notes {
         meters.answered(self.call.started().elapsed(), self.usage);
         let tokens = self.usage.map_or(self.pieces, |usage| usage.completion_tokens);
         meters.streamed(self.last - self.first, tokens);
+        self.streaming.ended();
     }
 
-    fn failed(&self, error: &'static str) {
-        self.meters().failed(self.call.started().elapsed(), error);
+    fn failed(&mut self, cause: &Cause) {
+        self.meters().failed(self.call.started().elapsed(), cause.outcome());
+        self.streaming.broke(cause.status());
     }
 
     fn meters(&self) -> &OperationMeters {
