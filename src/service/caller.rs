@@ -78,7 +78,7 @@ impl FromRequestParts<Service> for Caller {
     async fn from_request_parts(parts: &mut Parts, service: &Service) -> Result<Self, ApiError> {
         let Some(store) = &service.inner.store else { return Ok(Self::default()) };
         let presented = match bearer(&parts.headers) {
-            Some(text) => store.present(text).await.map_err(away)?,
+            Some(text) => store.present(text).await.map_err(|error| away(&error))?,
             None if !store.requires_keys() => return Ok(Self::default()),
             None => {
                 return Err(ApiError::no_key("a key is needed: `authorization: Bearer tg-…`"));
@@ -109,7 +109,7 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
 }
 
 /// Nobody can tell now whose key it is; what the database says is not for clients.
-fn away(error: StoreError) -> ApiError {
+fn away(error: &StoreError) -> ApiError {
     tracing::debug!(%error, "a key could not be looked up");
     ApiError::overloaded("keys cannot be looked up at the moment")
 }

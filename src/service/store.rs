@@ -23,6 +23,13 @@ mod usage;
 
 use std::sync::Arc;
 
+use self::{
+    cache::{KeyCache, Seen},
+    database::Database,
+    home::Home,
+    ledger::Ledger,
+    secret::Hash,
+};
 pub use self::{
     config::StoreConfig,
     error::StoreError,
@@ -34,13 +41,6 @@ pub(crate) use self::{
     key::Key,
     ledger::{Bill, Streaming},
     usage::{Span, Sums, Used},
-};
-use self::{
-    cache::{KeyCache, Seen},
-    database::Database,
-    home::Home,
-    ledger::Ledger,
-    secret::Hash,
 };
 use super::middleware::RequestId;
 
@@ -109,7 +109,7 @@ impl Store {
                 Some(key)
             }
             Seen::None => None,
-            Seen::Unknown => home.run(load()).await.ok_or(StoreError::Stopped)??,
+            Seen::Unknown => home.run(load()).await.map_err(|_| StoreError::Stopped)??,
         };
         Ok(key.map_or(Presented::Unknown, Presented::Key))
     }
@@ -125,10 +125,10 @@ impl Store {
     }
 
     /// What was used, at most so many lines of it.
-    pub(crate) async fn used(&self, span: Span, most: i64) -> Result<Vec<Used>, StoreError> {
+    pub(crate) async fn used(&self, span: Span, most: usize) -> Result<Vec<Used>, StoreError> {
         let database = self.inner.database.clone();
         let used = async move { usage::of(&database, &span, most).await };
-        self.inner.home.run(used).await.ok_or(StoreError::Stopped)?
+        self.inner.home.run(used).await.map_err(|_| StoreError::Stopped)?
     }
 
     /// Writes what is left of the ledger, and ends the threads; blocks while it does.

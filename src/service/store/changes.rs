@@ -92,8 +92,7 @@ async fn poll(
             let now: i64 =
                 sqlx::query_scalar("PRAGMA data_version").fetch_one(&mut connection).await?;
             if version != Some(now) {
-                let newest: i64 =
-                    sqlx::query_scalar(GENERATION).fetch_one(&mut connection).await?;
+                let newest: i64 = sqlx::query_scalar(GENERATION).fetch_one(&mut connection).await?;
                 if generation != Some(newest) {
                     cache.doubt();
                 }

@@ -7,7 +7,10 @@ use std::{
     thread::{self, JoinHandle},
 };
 
-use tokio::runtime::{Builder, Handle};
+use tokio::{
+    runtime::{Builder, Handle},
+    task,
+};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 /// A thread on which futures run, until it is stopped or dropped.
@@ -40,12 +43,12 @@ impl Home {
         Self::start(name, |stop| async move { stop.cancelled().await })
     }
 
-    /// Runs a future there; none where it did not come to its end.
-    pub(super) async fn run<T: Send + 'static>(
+    /// Runs a future there: it is large, and so no part of what waits for it.
+    pub(super) fn run<T: Send + 'static>(
         &self,
         future: impl Future<Output = T> + Send + 'static,
-    ) -> Option<T> {
-        self.handle.spawn(future).await.ok()
+    ) -> task::JoinHandle<T> {
+        self.handle.spawn(future)
     }
 
     /// The same for who may block; not for a thread of a runtime.

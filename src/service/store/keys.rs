@@ -106,11 +106,11 @@ impl Scope {
 
 impl NewKey {
     /// Most of any number: what all databases have room for.
-    const MOST: u64 = 1_000_000_000_000_000;
+    pub const MOST: u64 = 1_000_000_000_000_000;
     /// Most models.
     const MODELS: usize = 1000;
     /// Longest that one can be good.
-    const LONGEST: Duration = Duration::from_hours(24 * 365 * 100);
+    pub const LONGEST: Duration = Duration::from_hours(24 * 365 * 100);
 
     /// A key of this name that may ask all models.
     pub fn named(name: &str) -> Self {

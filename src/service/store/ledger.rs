@@ -31,7 +31,6 @@ struct Inner {
     /// Rows in the queue at which the writer is woken.
     many: usize,
     wake: Arc<Notify>,
-    meters: Meters,
     home: Home,
 }
 
@@ -42,19 +41,18 @@ impl Ledger {
         let spool = Spool::open(config, meters.clone())?;
         let (rows, waiting) = crossbeam_channel::bounded(config.queue);
         let wake = Arc::new(Notify::new());
-        let writer =
-            Writer::new(target, config, waiting, Arc::clone(&wake), spool, meters.clone());
+        let writer = Writer::new(target, config, waiting, Arc::clone(&wake), spool, meters);
         let home = Home::start("ledger", |stop| writer.run(stop)).map_err(StoreError::Thread)?;
         let many = config.batch.min(config.queue.div_ceil(2));
-        let inner = Inner { rows, many, wake, meters, home };
+        let inner = Inner { rows, many, wake, home };
         Ok(Self { inner: Arc::new(inner) })
     }
 
     /// Hands a row over; where there is no room, it is counted and gone.
     fn put(&self, row: Row) {
-        let Inner { rows, many, wake, meters, .. } = &*self.inner;
+        let Inner { rows, many, wake, .. } = &*self.inner;
         if rows.try_send(row).is_err() {
-            meters.dropped("queue", 1);
+            Meters::dropped("queue", 1);
             wake.notify_one();
         } else if rows.len().is_multiple_of(*many) {
             // Not for each row: to wake a thread is a system call.

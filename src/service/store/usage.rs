@@ -65,12 +65,12 @@ const TOKENS: &str = "SELECT CAST(COALESCE(SUM(prompt_tokens + completion_tokens
 pub(super) async fn of(
     database: &Database,
     span: &Span,
-    most: i64,
+    most: usize,
 ) -> Result<Vec<Used>, StoreError> {
     let (start, end) = (span.start * DAY, (span.end + 1) * DAY);
     let rows: Vec<Row> = on_connection!(database, connection => {
         let query = sqlx::query_as(if span.key.is_some() { OF_KEY } else { OF_ALL });
-        let query = query.bind(start).bind(end).bind(most);
+        let query = query.bind(start).bind(end).bind(i64::try_from(most).unwrap_or(i64::MAX));
         let query = match &span.key {
             Some(key) => query.bind(key.clone()),
             None => query,

@@ -57,7 +57,7 @@ impl Meters {
     }
 
     /// Counts rows that are lost.
-    pub(super) fn dropped(&self, reason: &'static str, rows: u64) {
+    pub(super) fn dropped(reason: &'static str, rows: u64) {
         counter!(DROPPED, "reason" => reason).increment(rows);
     }
 }

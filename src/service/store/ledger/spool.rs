@@ -80,9 +80,7 @@ impl Spool {
         });
         match opened {
             Ok(()) => Ok(spool),
-            Err(why) => {
-                Err(StoreError::Spool { folder: spool.folder.display().to_string(), why })
-            }
+            Err(why) => Err(StoreError::Spool { folder: spool.folder.display().to_string(), why }),
         }
     }
 
@@ -98,7 +96,8 @@ impl Spool {
             Some(writing) if writing.length < FILE => writing,
             _ => Writing { file: self.create()?.1, length: 0 },
         };
-        let written = writing.file.write_all(line.as_bytes()).and_then(|()| writing.file.sync_data());
+        let written =
+            writing.file.write_all(line.as_bytes()).and_then(|()| writing.file.sync_data());
         if let Err(error) = written {
             // Half a line would spoil the next one; and if that cannot be mended, the next one goes
             // to another file.

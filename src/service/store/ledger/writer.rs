@@ -61,7 +61,6 @@ struct Batch {
 /// Counts rows that are lost, and says so now and then.
 struct Lost {
     said: Option<Instant>,
-    meters: Meters,
 }
 
 /// What came of a batch.
@@ -85,7 +84,7 @@ impl Writer {
         let patience = config.flush_timeout;
         let database = Database { target, connection: None, patience, away: None };
         let queue = Queue { rows, most: config.batch, meters: meters.clone() };
-        let lost = Lost { said: None, meters: meters.clone() };
+        let lost = Lost { said: None };
         Self { database, queue, spool, interval: config.flush_interval, wake, lost, meters }
     }
 
@@ -265,7 +264,7 @@ impl Lost {
     }
 
     fn rows(&mut self, reason: &'static str, rows: u64) {
-        self.meters.dropped(reason, rows);
+        Meters::dropped(reason, rows);
         if self.said.is_none_or(|said| said.elapsed() > QUIET) {
             self.said = Some(Instant::now());
             tracing::error!(reason, rows, "rows of the ledger are lost");
