@@ -192,9 +192,9 @@ bench *args: model
 [group('check')]
 ci: lint halves test
 
-# Install what the tests use: Python, Go, graphviz, tmux, objdump, Chromium, openssl, nginx, tokio-console, promtool
+# Install what the tests use: Python, Go, graphviz, tmux, objdump, Chromium, openssl, nginx, Postgres, tokio-console, promtool
 [group('set up')]
-tools: _python _tokio-console && _promtool _nginx
+tools: _python _tokio-console && _promtool _nginx _postgres
     @missing=''; \
     python3 -c 'import venv, ensurepip' 2>/dev/null || missing="$missing python3-venv"; \
     command -v go >/dev/null || missing="$missing golang-go"; \
@@ -266,6 +266,23 @@ _nginx:
         mkdir -p {{ tools }}/bin; cp unpacked/usr/sbin/nginx {{ tools }}/bin/; \
         {{ tools }}/bin/nginx -v 2>/dev/null || { {{ install }} libcrypt1 libpcre2-8-0 libssl3 zlib1g; }; \
     }
+
+# Out of Debian's packages, which would start a server of their own if they were installed
+_postgres:
+    @for program in {{ tools }}/postgres/usr/lib/postgresql/*/bin/initdb /usr/lib/postgresql/*/bin/initdb; do \
+        if "$program" --version >/dev/null 2>&1; then exit 0; fi; \
+    done; \
+    command -v apt-get >/dev/null || { echo 'install postgresql first' >&2; exit 1; }; \
+    echo 'fetching postgresql' >&2; \
+    dir=$(mktemp -d); trap 'rm -rf "$dir"' EXIT; cd "$dir"; \
+    newest() { apt-cache depends postgresql 2>/dev/null | sed -n 's/.*Depends: \(postgresql-[0-9]*\)$/\1/p'; }; \
+    [ -n "$(newest)" ] && apt-get download -qq "$(newest)" 2>/dev/null || { \
+        sudo=; [ "$(id -u)" = 0 ] || sudo=sudo; $sudo apt-get update -qq; \
+        apt-get download -qq "$(newest)"; }; \
+    mkdir -p {{ tools }}/postgres; \
+    dpkg -x postgresql-*.deb {{ tools }}/postgres; \
+    {{ install }} $(dpkg-deb -f postgresql-*.deb Depends | tr ',' '\n' | sed 's/[|(].*//' \
+        | grep -o 'lib[^ ]*' | grep -v llvm)
 
 _deny:
     @[ -x {{ tools }}/bin/cargo-deny ] || cargo install --quiet --locked --root {{ tools }} cargo-deny@{{ deny_version }}

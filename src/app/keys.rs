@@ -26,14 +26,14 @@ pub enum Args {
 #[derive(Clone, Debug, clap::Args)]
 pub struct Create {
     /// What people call it.
-    #[arg(long)]
+    #[arg(long, value_parser = name)]
     pub name: String,
     /// What it may be used for: inference, or the use of all keys at /v1/usage; may be given
     /// several times [default: inference].
     #[arg(long = "scope", value_name = "SCOPE", value_parser = scope)]
     pub scopes: Vec<Scope>,
     /// A model that it may use; may be given several times [default: all].
-    #[arg(long = "model", value_name = "NAME")]
+    #[arg(long = "model", value_name = "NAME", value_parser = name)]
     pub models: Vec<String>,
     /// Most requests in a minute [default: any].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=MOST))]
@@ -119,6 +119,13 @@ impl Create {
         new.expires_in = self.expires;
         new
     }
+}
+
+fn name(text: &str) -> Result<String, String> {
+    if NewKey::may_be_called(text) {
+        return Ok(text.to_owned());
+    }
+    Err("1 to 128 bytes are wanted, none of which controls a terminal".to_owned())
 }
 
 fn scope(text: &str) -> Result<Scope, String> {

@@ -8,6 +8,6 @@ mod overload;
 mod pool;
 mod reload;
 mod slow;
-mod support;
+pub(crate) mod support;
 mod tls;
 mod visible;

@@ -23,5 +23,6 @@ mod parameters;
 mod perf;
 mod pprof;
 mod service;
+mod store;
 mod support;
 mod tasks;

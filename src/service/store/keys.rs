@@ -125,6 +125,11 @@ impl NewKey {
         }
     }
 
+    /// Whether a key, or a model, may have this name.
+    pub fn may_be_called(name: &str) -> bool {
+        is_name(name)
+    }
+
     fn validate(&self) -> Result<(), Invalid> {
         if !is_name(&self.name) {
             let allowed = "1 to 128 bytes, none of which controls a terminal";
