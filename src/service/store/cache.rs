@@ -232,3 +232,122 @@ impl Meters {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{future::poll_fn, pin::pin, task::Poll};
+
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::service::store::{Created, Keys, NewKey, Secret, Url, database::Pools};
+
+    struct Setup {
+        _folder: TempDir,
+        keys: Keys,
+        cache: KeyCache,
+        created: Created,
+        hash: Hash,
+    }
+
+    /// A cache on this thread's runtime, and a key in the database.
+    fn setup(change: impl FnOnce(&mut StoreConfig)) -> Setup {
+        let folder = tempfile::tempdir().expect("a folder");
+        let url = Url::from(format!("sqlite:{}", folder.path().join("keys.db").display()));
+        let mut config = StoreConfig { url, ..StoreConfig::default() };
+        change(&mut config);
+        let keys = Keys::open(&config).expect("opened");
+        let created = keys.create(&NewKey::named("test")).expect("made");
+        let hash = created.secret.hash();
+        let target = config.url.target().expect("a database").prepared(&config);
+        let cache = KeyCache::new(Database::new(target, &config), &config);
+        Setup { _folder: folder, keys, cache, created, hash }
+    }
+
+    impl Setup {
+        async fn key(&self) -> Arc<Key> {
+            self.cache.load(self.hash).await.expect("an answer").expect("a key")
+        }
+
+        async fn database_goes_away(&self) {
+            let Pools::Sqlite(pool) = &self.cache.database.pools else { panic!("it is SQLite") };
+            pool.close().await;
+        }
+    }
+
+    #[tokio::test]
+    async fn one_asks_for_all_who_want_the_same() {
+        let setup = setup(|_| {});
+        let (first, others) = tokio::join!(setup.key(), async {
+            let mut others = Vec::new();
+            for _ in 0..3 {
+                others.push(tokio::join!(setup.key(), setup.key()));
+            }
+            others
+        });
+        for (one, two) in others {
+            assert!(Arc::ptr_eq(&first, &one) && Arc::ptr_eq(&first, &two));
+        }
+        assert!(matches!(setup.cache.look(setup.hash), Seen::Key(_)));
+    }
+
+    #[tokio::test]
+    async fn what_is_no_key_is_remembered_until_a_key_changes() {
+        let setup = setup(|_| {});
+        let none = Secret::new().expect("random bits").hash();
+        assert!(matches!(setup.cache.look(none), Seen::Unknown));
+        assert!(setup.cache.load(none).await.expect("an answer").is_none());
+        assert!(matches!(setup.cache.look(none), Seen::None));
+        setup.cache.forget(none);
+        assert!(matches!(setup.cache.look(none), Seen::Unknown));
+    }
+
+    #[tokio::test]
+    async fn a_change_is_seen_at_once() {
+        let setup = setup(|_| {});
+        let before = setup.key().await;
+        setup.keys.revoke(&setup.created.info.id).expect("revoked");
+        assert!(before.info.revoked_at.is_none() && setup.key().await.info.revoked_at.is_none());
+        setup.cache.forget(setup.hash);
+        assert!(setup.key().await.info.revoked_at.is_some());
+        setup.cache.doubt();
+        assert!(matches!(setup.cache.look(setup.hash), Seen::Unknown));
+        assert!(setup.key().await.info.revoked_at.is_some());
+    }
+
+    #[tokio::test]
+    async fn what_was_read_before_a_change_is_not_kept() {
+        let setup = setup(|_| {});
+        let mut loading = pin!(setup.cache.load(setup.hash));
+        // It has asked, and was not answered yet.
+        let asked = poll_fn(|context| Poll::Ready(loading.as_mut().poll(context)));
+        assert!(asked.await.is_pending());
+        setup.cache.forget(setup.hash);
+        loading.await.expect("an answer");
+        assert!(matches!(setup.cache.look(setup.hash), Seen::Unknown));
+    }
+
+    #[tokio::test]
+    async fn while_the_database_is_away_a_good_key_is_good_for_a_time_of_grace() {
+        let short = Duration::from_millis(1);
+        let setup = setup(|config| config.key_cache_ttl = short);
+        let before = setup.key().await;
+        setup.database_goes_away().await;
+        setup.cache.doubt();
+        assert!(Arc::ptr_eq(&before, &setup.key().await));
+        // It is not asked for at every request.
+        assert!(matches!(setup.cache.look(setup.hash), Seen::Key(_)));
+        let unknown = Secret::new().expect("random bits").hash();
+        let nobody_can_tell = setup.cache.load(unknown).await.map(|_| ()).expect_err("away");
+        assert!(matches!(nobody_can_tell, StoreError::Away(_)), "{nobody_can_tell}");
+        assert!(matches!(setup.cache.look(unknown), Seen::Unknown));
+    }
+
+    #[tokio::test]
+    async fn a_key_that_is_not_fresh_is_used_and_asked_for_by_one() {
+        let setup = setup(|config| config.key_cache_ttl = Duration::ZERO);
+        setup.key().await;
+        assert!(matches!(setup.cache.look(setup.hash), Seen::Old(_)));
+        assert!(matches!(setup.cache.look(setup.hash), Seen::Key(_)));
+    }
+}

@@ -13,6 +13,8 @@ use super::{Hash, cache::KeyCache, url::Target};
 const CHANNEL: &str = "thermograph_keys";
 /// How often SQLite is asked, and how long is waited before the next try where that fails.
 const INTERVAL: Duration = Duration::from_millis(250);
+/// After this time of silence Postgres is asked whether it is there still, and has as long to answer.
+const SILENCE: Duration = Duration::from_secs(1);
 /// Goes up with every change.
 const GENERATION: &str = "SELECT generation FROM key_changes";
 
@@ -69,7 +71,16 @@ async fn listen(cache: &KeyCache, pool: &Pool<Postgres>, failed: &mut Failed) ->
     failed.is_over();
     cache.doubt();
     loop {
-        match listener.try_recv().await {
+        // Cancel-safe: what was read in part is read on.
+        let Ok(heard) = time::timeout(SILENCE, listener.try_recv()).await else {
+            let ping = sqlx::query("SELECT 1").execute(&mut listener);
+            match time::timeout(SILENCE, ping).await {
+                Ok(Ok(_)) => continue,
+                Ok(Err(error)) => return error,
+                Err(_) => return sqlx::Error::PoolTimedOut,
+            }
+        };
+        match heard {
             Ok(Some(told)) => match Hash::from_hex(told.payload()) {
                 Some(hash) => cache.forget(hash),
                 None => cache.doubt(),

@@ -138,7 +138,7 @@ fn rows_that_find_no_room_on_the_disk_either_are_counted_and_said() {
         dropped() > 0
     });
     drop(lock);
-    wait("the others are written", || store.rows() + dropped() as i64 == asked);
+    wait("the others are written", || store.rows() + dropped().cast_signed() == asked);
     assert!(server.log().contains("rows of the ledger are lost"), "{}", server.log());
 }
 

@@ -16,12 +16,11 @@ fn every_route_under_v1_wants_a_key() {
         let url = server.api(&path.replace("{*id}", "mock"));
         for key in [None, Some("tg-short"), Some("sk-somebody-else-s")] {
             let key = key.map(|key| format!("Bearer {key}")).unwrap_or_default();
-            let answered = match method {
-                "get" => agent().get(&url).header("authorization", key).call(),
-                _ => {
-                    let request = agent().post(&url).content_type("application/json");
-                    request.header("authorization", key).send("{}")
-                }
+            let answered = if method == "get" {
+                agent().get(&url).header("authorization", key).call()
+            } else {
+                let request = agent().post(&url).content_type("application/json");
+                request.header("authorization", key).send("{}")
             };
             let refused = answer(answered.expect("an answer"));
             assert_eq!(

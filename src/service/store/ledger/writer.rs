@@ -39,7 +39,7 @@ struct Database {
     connection: Option<Connection>,
     /// Longest time of a batch.
     patience: Duration,
-    /// Since when it is away, and when it is tried again.
+    /// When it is tried again, where it is away.
     away: Option<Instant>,
 }
 
@@ -149,7 +149,7 @@ impl Writer {
 
     /// Writes what waits in the spool, as long as there is nothing else to do.
     async fn replay(&mut self) {
-        while self.database.away.is_none() && !self.queue.is_filling() {
+        while self.database.may_be_tried() && !self.queue.is_filling() {
             let record = match self.spool.next() {
                 Ok(Some(record)) => record,
                 Ok(None) => return,
@@ -175,7 +175,7 @@ impl Writer {
 
 impl Database {
     async fn write(&mut self, json: &str) -> Outcome {
-        if self.away.is_some_and(|again| Instant::now() < again) {
+        if !self.may_be_tried() {
             return Outcome::Away;
         }
         let patience = self.patience;
@@ -208,6 +208,11 @@ impl Database {
             none => none.insert(Connection::open(&self.target).await?),
         };
         connection.write(json).await
+    }
+
+    /// Whether it is there, or was away for so long that it may be back.
+    fn may_be_tried(&self) -> bool {
+        self.away.is_none_or(|again| Instant::now() >= again)
     }
 
     fn try_again(&mut self) {
