@@ -282,7 +282,7 @@ _postgres:
     mkdir -p {{ tools }}/postgres; \
     dpkg -x postgresql-*.deb {{ tools }}/postgres; \
     {{ install }} $(dpkg-deb -f postgresql-*.deb Depends | tr ',' '\n' | sed 's/[|(].*//' \
-        | grep -o 'lib[^ ]*' | grep -v llvm)
+        | grep -oE '[^ ]*lib[^ ]*|tzdata' | grep -v llvm)
 
 _deny:
     @[ -x {{ tools }}/bin/cargo-deny ] || cargo install --quiet --locked --root {{ tools }} cargo-deny@{{ deny_version }}
