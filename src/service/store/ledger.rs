@@ -4,6 +4,7 @@
 //! queue, without waiting and without a system call. A [writer] on a thread of its own takes
 //! rows out a few times a second, or sooner when the queue fills.
 
+mod batch;
 mod bill;
 mod connection;
 mod meters;
@@ -17,7 +18,7 @@ use crossbeam_channel::Sender;
 use tokio::sync::Notify;
 
 pub(crate) use self::bill::{Bill, Streaming};
-use self::{meters::Meters, row::Row, spool::Spool, writer::Writer};
+use self::{batch::Batch, meters::Meters, row::Row, spool::Spool, writer::Writer};
 use super::{Home, StoreConfig, StoreError, url::Target};
 
 /// Where rows are handed over; cheap to clone, all clones are one.

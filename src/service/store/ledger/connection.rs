@@ -1,14 +1,35 @@
-//! The ledger's own connection: a batch is one text, taken apart in the database, so that one
-//! prepared statement writes any number of rows.
+//! The ledger's own connection.
+//!
+//! A batch is one text, taken apart in the database, so that one prepared statement writes any number
+//! of rows. SQLite takes three times as long for that as for the values one by one, and it is this
+//! machine's time: there, statements have a fixed number of rows, and the last one is filled up with
+//! a row that is there already.
 
-use sqlx::{ConnectOptions as _, PgConnection, SqliteConnection, error::ErrorKind};
+use std::sync::{Arc, LazyLock};
 
+use sqlx::{
+    AssertSqlSafe, ConnectOptions as _, Connection as _, PgConnection, SqliteConnection,
+    error::ErrorKind,
+};
+
+use super::{Batch, Row};
 use crate::service::store::url::Target;
+
+/// Rows of a statement of SQLite.
+const SIZES: [usize; 3] = [64, 8, 1];
 
 /// A connection, by who answers.
 pub(super) enum Connection {
     Sqlite(SqliteConnection),
     Postgres(PgConnection),
+}
+
+/// Rows that are to be written.
+#[derive(Clone, Copy)]
+pub(super) enum Rows<'a> {
+    Fresh(&'a Batch),
+    /// A list of objects in JSON.
+    Spooled(&'a str),
 }
 
 macro_rules! columns {
@@ -26,6 +47,16 @@ const SQLITE: &str = concat!(
      value->>'streamed', value->>'duration_us', value->>'upstream', value->>'request_id' \
      FROM json_each($1) WHERE true ON CONFLICT DO NOTHING"
 );
+
+/// The statements of each size.
+static VALUES: LazyLock<[Arc<str>; SIZES.len()]> = LazyLock::new(|| {
+    SIZES.map(|rows| {
+        let row = "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
+        let rows = vec![row; rows].join(", ");
+        let columns = columns!();
+        format!("INSERT INTO ledger ({columns}) VALUES {rows} ON CONFLICT DO NOTHING").into()
+    })
+});
 
 const POSTGRES: &str = concat!(
     "INSERT INTO ledger (",
@@ -46,9 +77,18 @@ impl Connection {
         })
     }
 
-    /// Writes rows, a list of objects in JSON, all or none; those that are there already stay. How
-    /// many were written.
-    pub(super) async fn write(&mut self, json: &str) -> Result<u64, sqlx::Error> {
+    /// Writes rows, all or none; those that are there already stay. How many were written.
+    pub(super) async fn write(&mut self, rows: Rows<'_>) -> Result<u64, sqlx::Error> {
+        match (self, rows) {
+            (Self::Sqlite(connection), Rows::Fresh(batch)) => {
+                write_values(connection, &batch.rows).await
+            }
+            (this, Rows::Fresh(batch)) => this.write_json(&batch.json()).await,
+            (this, Rows::Spooled(json)) => this.write_json(json).await,
+        }
+    }
+
+    async fn write_json(&mut self, json: &str) -> Result<u64, sqlx::Error> {
         Ok(match self {
             Self::Sqlite(connection) => {
                 sqlx::query(SQLITE).bind(json).execute(connection).await?.rows_affected()
@@ -58,6 +98,41 @@ impl Connection {
             }
         })
     }
+}
+
+async fn write_values(
+    connection: &mut SqliteConnection,
+    mut rows: &[Row],
+) -> Result<u64, sqlx::Error> {
+    let mut written = 0;
+    let mut all = connection.begin().await?;
+    while let Some(last) = rows.last() {
+        // The largest of which at least half is filled.
+        let fits = SIZES.iter().position(|size| *size <= 2 * rows.len()).unwrap_or(0);
+        let (now, later) = rows.split_at(SIZES[fits].min(rows.len()));
+        let filling = std::iter::repeat_n(last, SIZES[fits] - now.len());
+        let mut insert = sqlx::query(AssertSqlSafe(Arc::clone(&VALUES[fits])));
+        for row in now.iter().chain(filling) {
+            insert = insert
+                .bind(row.id.to_string())
+                .bind(row.at)
+                .bind(row.key_id.as_ref().map(|key| key.info.id.clone()))
+                .bind(row.model.to_string())
+                .bind(row.endpoint)
+                .bind(i64::from(row.status))
+                .bind(row.prompt_tokens.cast_signed())
+                .bind(row.completion_tokens.cast_signed())
+                .bind(row.cached)
+                .bind(row.streamed)
+                .bind(row.duration_us.cast_signed())
+                .bind(row.upstream.as_ref().map(|upstream| upstream.name().to_owned()))
+                .bind(row.request_id.as_str().to_owned());
+        }
+        written += insert.execute(&mut *all).await?.rows_affected();
+        rows = later;
+    }
+    all.commit().await?;
+    Ok(written)
 }
 
 /// Whether the rows will be refused whenever they come: what they say is not allowed.

@@ -10,8 +10,8 @@ use tokio::{sync::Notify, time};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Meters, Row, Spool,
-    connection::{Connection, is_refusal},
+    Batch, Meters, Row, Spool,
+    connection::{Connection, Rows, is_refusal},
 };
 use crate::service::store::{StoreConfig, url::Target};
 
@@ -48,14 +48,6 @@ struct Queue {
     rows: Receiver<Row>,
     most: usize,
     meters: Meters,
-}
-
-/// Rows as they are written.
-struct Batch {
-    json: String,
-    rows: u64,
-    /// When the first of their requests ended.
-    oldest: Instant,
 }
 
 /// Counts rows that are lost, and says so now and then.
@@ -116,7 +108,8 @@ impl Writer {
     async fn write_all(&mut self, deadline: Option<Instant>) {
         while let Some(batch) = self.queue.take() {
             let is_too_late = deadline.is_some_and(|deadline| Instant::now() >= deadline);
-            let outcome = if is_too_late { Outcome::Away } else { self.write(&batch.json).await };
+            let outcome =
+                if is_too_late { Outcome::Away } else { self.write(Rows::Fresh(&batch)).await };
             match outcome {
                 Outcome::Written(rows) => {
                     self.meters.rows.increment(rows);
@@ -124,16 +117,16 @@ impl Writer {
                         self.meters.late.increment(rows);
                     }
                 }
-                Outcome::Refused => self.lost.rows("refused", batch.rows),
+                Outcome::Refused => self.lost.rows("refused", batch.count()),
                 Outcome::Away => self.lost.or_kept(&mut self.spool, &batch),
             }
         }
     }
 
     /// Writes a batch. A queue that fills meanwhile is emptied to the spool: the database may hang.
-    async fn write(&mut self, json: &str) -> Outcome {
+    async fn write(&mut self, rows: Rows<'_>) -> Outcome {
         let Self { database, queue, spool, wake, lost, .. } = self;
-        let mut writing = std::pin::pin!(database.write(json));
+        let mut writing = std::pin::pin!(database.write(rows));
         loop {
             tokio::select! {
                 biased;
@@ -159,7 +152,7 @@ impl Writer {
                     return;
                 }
             };
-            match self.write(&record.json).await {
+            match self.write(Rows::Spooled(&record.json)).await {
                 Outcome::Written(rows) => {
                     self.meters.rows.increment(rows);
                     self.meters.late.increment(rows);
@@ -174,12 +167,12 @@ impl Writer {
 }
 
 impl Database {
-    async fn write(&mut self, json: &str) -> Outcome {
+    async fn write(&mut self, rows: Rows<'_>) -> Outcome {
         if !self.may_be_tried() {
             return Outcome::Away;
         }
         let patience = self.patience;
-        let written = time::timeout(patience, self.try_write(json)).await;
+        let written = time::timeout(patience, self.try_write(rows)).await;
         let why = match written {
             Ok(Ok(rows)) => {
                 if self.away.take().is_some() {
@@ -202,12 +195,12 @@ impl Database {
         Outcome::Away
     }
 
-    async fn try_write(&mut self, json: &str) -> Result<u64, sqlx::Error> {
+    async fn try_write(&mut self, rows: Rows<'_>) -> Result<u64, sqlx::Error> {
         let connection = match &mut self.connection {
             Some(connection) => connection,
             none => none.insert(Connection::open(&self.target).await?),
         };
-        connection.write(json).await
+        connection.write(rows).await
     }
 
     /// Whether it is there, or was away for so long that it may be back.
@@ -226,14 +219,7 @@ impl Queue {
     /// As many rows as go together; none where none wait.
     fn take(&self) -> Option<Batch> {
         let first = self.rows.try_recv().ok()?;
-        let mut batch = Batch { json: "[".to_owned(), rows: 0, oldest: first.ended };
-        batch.add(&first);
-        for row in self.rows.try_iter().take(self.most - 1) {
-            batch.oldest = batch.oldest.min(row.ended);
-            batch.json.push(',');
-            batch.add(&row);
-        }
-        batch.json.push(']');
+        let batch = Batch::of(first, self.rows.try_iter().take(self.most - 1));
         self.meters.queue.set(self.rows.len() as f64);
         Some(batch)
     }
@@ -244,22 +230,14 @@ impl Queue {
     }
 }
 
-impl Batch {
-    fn add(&mut self, row: &Row) {
-        // A struct of strings and numbers serializes.
-        self.json += &serde_json::to_string(row).unwrap_or_default();
-        self.rows += 1;
-    }
-}
-
 impl Lost {
     /// Keeps a batch in the spool, or counts it as lost.
     fn or_kept(&mut self, spool: &mut Spool, batch: &Batch) {
-        match spool.append(batch.rows, &batch.json) {
+        match spool.append(batch.count(), &batch.json()) {
             Ok(true) => {}
-            Ok(false) => self.rows("spool_full", batch.rows),
+            Ok(false) => self.rows("spool_full", batch.count()),
             Err(error) => {
-                self.rows("spool_failed", batch.rows);
+                self.rows("spool_failed", batch.count());
                 if self.said.is_none_or(|said| said.elapsed() > QUIET) {
                     let folder = spool.folder().display();
                     tracing::error!(%folder, %error, "the spool of the ledger cannot be written");
