@@ -204,9 +204,9 @@ fuzz seconds="60": _fuzz
 [group('check')]
 ci: lint halves test
 
-# Install what the tests use: Python, Node, Go, graphviz, tmux, objdump, Chromium, openssl, nginx, Redis, tokio-console, promtool
+# Install what the tests use: Python, Node, Go, graphviz, tmux, objdump, Chromium, openssl, nginx, Redis, Postgres, tokio-console, promtool
 [group('set up')]
-tools: _python _tokio-console && _promtool _nginx _redis
+tools: _python _tokio-console && _promtool _nginx _redis _postgres
     @missing=''; \
     python3 -c 'import venv, ensurepip' 2>/dev/null || missing="$missing python3-venv"; \
     command -v node >/dev/null || missing="$missing nodejs"; \
@@ -294,6 +294,23 @@ _redis:
         cp -L unpacked/usr/bin/redis-server unpacked/usr/bin/redis-cli {{ tools }}/bin/; \
         {{ tools }}/bin/redis-server --version >/dev/null 2>&1 || { {{ install }} libatomic1 libjemalloc2 liblzf1 libssl3 libsystemd0; }; \
     }
+
+# Out of Debian's package, which would start a server of its own if it were installed
+_postgres:
+    @for program in {{ tools }}/postgres/usr/lib/postgresql/*/bin/initdb /usr/lib/postgresql/*/bin/initdb; do \
+        if "$program" --version >/dev/null 2>&1; then exit 0; fi; \
+    done; \
+    command -v apt-get >/dev/null || { echo 'install postgresql first' >&2; exit 1; }; \
+    echo 'fetching postgresql' >&2; \
+    dir=$(mktemp -d); trap 'rm -rf "$dir"' EXIT; cd "$dir"; \
+    newest() { apt-cache depends postgresql 2>/dev/null | sed -n 's/.*Depends: \(postgresql-[0-9]*\)$/\1/p'; }; \
+    [ -n "$(newest)" ] && apt-get download -qq "$(newest)" 2>/dev/null || { \
+        sudo=; [ "$(id -u)" = 0 ] || sudo=sudo; $sudo apt-get update -qq; \
+        apt-get download -qq "$(newest)"; }; \
+    mkdir -p {{ tools }}/postgres; \
+    dpkg -x postgresql-*.deb {{ tools }}/postgres; \
+    {{ install }} $(dpkg-deb -f postgresql-*.deb Depends | tr ',' '\n' | sed 's/[|(].*//' \
+        | grep -oE '[^ ]*lib[^ ]*|tzdata' | grep -v llvm)
 
 _deny:
     @[ -x {{ tools }}/bin/cargo-deny ] || cargo install --quiet --locked --root {{ tools }} cargo-deny@{{ deny_version }}

@@ -12,6 +12,7 @@ pub mod doctor;
 mod files;
 pub mod flamegraph;
 pub mod handlers;
+pub mod keys;
 pub mod load;
 pub mod mock;
 pub mod model;
@@ -46,6 +47,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
     match command {
         Command::Serve(args) => serve::run(config.as_deref(), &args),
         Command::Config => config::print(config.as_deref()),
+        Command::Keys(args) => keys::run(config.as_deref(), &args),
         Command::Model(args) => model::run(args),
         Command::Load(args) => load::run(args),
         Command::Mock(args) => mock::run(args),

@@ -18,6 +18,7 @@ mod body;
 mod breaker;
 pub mod cache;
 mod call;
+mod caller;
 mod clock;
 pub mod codec;
 mod config;
@@ -31,6 +32,7 @@ mod middleware;
 mod nice;
 pub mod redis;
 mod routes;
+pub mod store;
 mod units;
 pub mod upstream;
 
@@ -53,7 +55,9 @@ use self::{
     engine::{Engine, LoadError},
     entrance::Entrance,
     error::ApiError,
+    limits::Limits,
     redis::Redis,
+    store::{Store, StoreError},
     upstream::{StartError as UpstreamError, Upstreams},
 };
 
@@ -72,15 +76,21 @@ pub enum StartError {
     /// An upstream cannot be used as it is configured.
     #[error(transparent)]
     Upstream(#[from] UpstreamError),
+    /// The store cannot be opened.
+    #[error(transparent)]
+    Store(#[from] StoreError),
 }
 
 struct Inner {
     config: Config,
     engine: Engine,
     upstreams: Upstreams,
+    /// Keys and the ledger, if there are any.
+    store: Option<Store>,
     entrance: Entrance,
     bodies: Bodies,
     cache: Cache,
+    limits: Limits,
     draining: AtomicBool,
 }
 
@@ -89,13 +99,16 @@ impl Service {
     pub fn start(config: Config) -> Result<Self, StartError> {
         let Config { gateway, upstreams, routes, .. } = &config;
         let upstreams = Upstreams::new(gateway, upstreams, routes)?;
+        let store = Store::start(&config.store)?;
         let entrance = Entrance::new(gateway);
         let engine = Engine::start(&config.engine, &config.models)?;
         let bodies = Bodies::new(config.body_limit);
         let redis = Redis::new(&config.redis);
         let cache = Cache::new(&config.cache, redis.as_ref(), engine.cpu());
+        let limits = Limits::new(redis);
         let draining = AtomicBool::new(false);
-        let inner = Inner { config, engine, upstreams, entrance, bodies, cache, draining };
+        let inner =
+            Inner { config, engine, upstreams, store, entrance, bodies, cache, limits, draining };
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -142,9 +155,13 @@ impl Service {
         self.inner.draining.store(true, Relaxed);
     }
 
-    /// Ends the engine's threads, and waits for them; blocks while it does.
+    /// Ends the engine's threads and those of the store, which writes what is left of the ledger,
+    /// and waits for them; blocks while it does.
     pub fn stop(&self) {
         self.engine().stop();
+        if let Some(store) = &self.inner.store {
+            store.stop();
+        }
     }
 
     /// Bounds the time of a request that has `started`, work on it included; dropped, the engine

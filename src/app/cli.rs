@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand};
 
 use super::{
-    capture, captures, diagnose, diff, doctor, flamegraph, handlers, load, mock, model, perf,
+    capture, captures, diagnose, diff, doctor, flamegraph, handlers, keys, load, mock, model, perf,
     serve, tasks, trace,
 };
 
@@ -28,6 +28,9 @@ pub enum Command {
     Serve(serve::Args),
     /// Print the configuration in effect, each value with where it came from.
     Config,
+    /// Make, list and end keys of the API.
+    #[command(subcommand)]
+    Keys(keys::Args),
     /// Get the weights of the local model.
     #[command(subcommand)]
     Model(model::Args),

@@ -11,11 +11,13 @@ use http_body::{Body, Frame, SizeHint};
 use http_body_util::Full;
 use tokio::time::Instant;
 
-use super::entrance::Admitted;
+use super::{caller::Caller, entrance::Admitted, store::Bill};
 
 /// Kept by the answer's body: dropped, the request is over, however it ended.
 pub(crate) struct Call {
     started: Instant,
+    caller: Caller,
+    bill: Bill,
     _admitted: Admitted,
 }
 
@@ -27,7 +29,23 @@ pub(crate) struct Held {
 
 impl Call {
     pub(crate) fn new(started: Instant, admitted: Admitted) -> Self {
-        Self { started, _admitted: admitted }
+        let (caller, bill) = (Caller::default(), Bill::default());
+        Self { started, caller, bill, _admitted: admitted }
+    }
+
+    /// The same of this caller, with what goes to the ledger.
+    pub(crate) fn of(self, caller: &Caller, bill: &Bill) -> Self {
+        Self { caller: caller.clone(), bill: bill.clone(), ..self }
+    }
+
+    /// Who asks.
+    pub(crate) fn caller(&self) -> &Caller {
+        &self.caller
+    }
+
+    /// What goes to the ledger.
+    pub(crate) fn bill(&self) -> &Bill {
+        &self.bill
     }
 
     /// When its head was there.

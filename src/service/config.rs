@@ -9,6 +9,7 @@ use super::{
     cache,
     engine::{self, ModelConfig},
     redis,
+    store::StoreConfig,
     upstream::{GatewayConfig, RouteConfig, UpstreamConfig},
 };
 
@@ -27,6 +28,8 @@ pub struct Config {
     pub engine: engine::Config,
     /// What stands before all upstreams.
     pub gateway: GatewayConfig,
+    /// Keys and the ledger. Default is none.
+    pub store: StoreConfig,
     /// Upstreams by name. Default is none.
     pub upstreams: BTreeMap<String, UpstreamConfig>,
     /// Models that live upstream, by the name that clients ask for. Default is none but those
@@ -69,6 +72,7 @@ impl Config {
         self.redis.validate()?;
         self.engine.validate()?;
         self.gateway.validate()?;
+        self.store.validate()?;
         if self.upstreams.len() > Self::UPSTREAMS {
             let allowed = format!("at most {}", Self::UPSTREAMS);
             return Err(Invalid::new("upstreams", self.upstreams.len(), allowed));
@@ -99,6 +103,7 @@ impl Default for Config {
             redis: redis::Config::default(),
             engine: engine::Config::default(),
             gateway: GatewayConfig::default(),
+            store: StoreConfig::default(),
             upstreams: BTreeMap::new(),
             routes: BTreeMap::new(),
             models: BTreeMap::from([(Self::DEFAULT_MODEL.to_owned(), model)]),

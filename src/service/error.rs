@@ -13,6 +13,7 @@ use serde::Serialize;
 use super::{
     codec::Codec,
     engine::{self, EmbedError, Unavailable},
+    limits::Kind as Limited,
     units::millis,
 };
 
@@ -32,6 +33,17 @@ pub(crate) struct ApiError {
 enum Kind {
     #[serde(rename = "invalid_request_error")]
     InvalidRequest,
+    #[serde(rename = "authentication_error")]
+    Authentication,
+    #[serde(rename = "permission_error")]
+    Permission,
+    #[serde(rename = "insufficient_quota")]
+    Quota,
+    /// As OpenAI has them, of limits.
+    #[serde(rename = "requests")]
+    Requests,
+    #[serde(rename = "tokens")]
+    Tokens,
     #[serde(rename = "server_error")]
     Server,
 }
@@ -84,6 +96,35 @@ impl ApiError {
     pub(crate) fn wrong_kind_of_model(name: &str) -> Self {
         let message = format!("the model `{name}` gives embeddings; it does not answer here");
         Self::bad_request(Some("model"), message)
+    }
+
+    /// There is no key, or one that is not good (any more).
+    pub(crate) fn no_key(message: impl Into<String>) -> Self {
+        let status = StatusCode::UNAUTHORIZED;
+        Self::never(status, Kind::Authentication, Some("invalid_api_key"), message)
+    }
+
+    /// The key is good, and not for this.
+    pub(crate) fn forbidden(message: impl Into<String>) -> Self {
+        let status = StatusCode::FORBIDDEN;
+        Self::never(status, Kind::Permission, Some("insufficient_permissions"), message)
+    }
+
+    /// What the key may use in a month is used up.
+    pub(crate) fn no_quota(message: impl Into<String>) -> Self {
+        let status = StatusCode::TOO_MANY_REQUESTS;
+        Self::never(status, Kind::Quota, Some("insufficient_quota"), message)
+    }
+
+    /// More than the key may have in a minute; none: it never may.
+    pub(crate) fn limited(of: Limited, after: Option<Duration>, message: String) -> Self {
+        let (status, code) = (StatusCode::TOO_MANY_REQUESTS, Some("rate_limit_exceeded"));
+        let kind = match of {
+            Limited::Requests => Kind::Requests,
+            Limited::Tokens => Kind::Tokens,
+        };
+        let error = Self::never(status, kind, code, message);
+        Self { retry: after.map_or(Retry::Never, Retry::After), ..error }
     }
 
     pub(crate) fn unknown_path(method: &http::Method, path: &str) -> Self {
@@ -161,6 +202,16 @@ impl ApiError {
         Self::server(StatusCode::INTERNAL_SERVER_ERROR, "internal_error", message)
     }
 
+    /// A refusal that stays one however often it is asked for.
+    fn never(
+        status: StatusCode,
+        kind: Kind,
+        code: Option<&'static str>,
+        message: impl Into<String>,
+    ) -> Self {
+        Self { kind, retry: Retry::Never, ..Self::client(status, None, code, message) }
+    }
+
     fn client(
         status: StatusCode,
         param: Option<&'static str>,
@@ -231,6 +282,9 @@ impl IntoResponse for ApiError {
         let mut response = (self.status, Json(self.body())).into_response();
         let Self { status, message, retry, .. } = self;
         let headers = response.headers_mut();
+        if status == StatusCode::UNAUTHORIZED {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
         match retry {
             Retry::Unsaid => {}
             Retry::After(time) => {

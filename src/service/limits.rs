@@ -12,11 +12,13 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
+use http::{HeaderMap, HeaderName, HeaderValue};
 use metrics::{Counter, Unit};
 use moka::sync::Cache;
+use tokio::runtime::Handle;
 
 use self::window::{Window, ends, slot};
-use super::redis::Redis;
+use super::{error::ApiError, redis::Redis};
 use crate::task;
 
 /// What keys have used; cheap to clone, all clones are one.
@@ -162,7 +164,9 @@ impl Reserved {
             Some(more) => drop(windows.tokens.add(now, more)),
             None => windows.tokens.take_back(own, tokens - used),
         });
-        if let (Some(slot), Some(redis)) = (shared, limits.inner.redis.clone()) {
+        // Outside of a runtime the process ends.
+        let redis = limits.inner.redis.clone().filter(|_| Handle::try_current().is_ok());
+        if let (Some(slot), Some(redis)) = (shared, redis) {
             let more =
                 i64::try_from(used).unwrap_or(i64::MAX) - i64::try_from(tokens).unwrap_or(i64::MAX);
             task::spawn("settle limit", async move {
@@ -204,7 +208,52 @@ impl Windows {
     }
 }
 
+impl Refused {
+    /// What its client is told.
+    pub(crate) fn told(self, key: &str, tokens: u64) -> ApiError {
+        let Self { kind, after, standing } = self;
+        let limit = |left: Option<Left>| left.map_or(0, |left| left.limit);
+        match kind {
+            Kind::Requests => {
+                let limit = limit(standing.requests);
+                let message = format!("the key `{key}` may make {limit} requests a minute");
+                ApiError::limited(kind, Some(after), message)
+            }
+            Kind::Tokens => {
+                let limit = limit(standing.tokens);
+                let message = format!(
+                    "the key `{key}` may use {limit} tokens a minute; this asks for {tokens}"
+                );
+                ApiError::limited(kind, (tokens <= limit).then_some(after), message)
+            }
+        }
+    }
+}
+
 impl Standing {
+    /// OpenAI's headers.
+    pub(crate) fn tell(&self, headers: &mut HeaderMap) {
+        const REQUESTS: [HeaderName; 3] = [
+            HeaderName::from_static("x-ratelimit-limit-requests"),
+            HeaderName::from_static("x-ratelimit-remaining-requests"),
+            HeaderName::from_static("x-ratelimit-reset-requests"),
+        ];
+        const TOKENS: [HeaderName; 3] = [
+            HeaderName::from_static("x-ratelimit-limit-tokens"),
+            HeaderName::from_static("x-ratelimit-remaining-tokens"),
+            HeaderName::from_static("x-ratelimit-reset-tokens"),
+        ];
+        for (left, names) in [(self.requests, REQUESTS), (self.tokens, TOKENS)] {
+            let Some(Left { limit, remaining, reset }) = left else { continue };
+            let [of, left, when] = names;
+            headers.insert(of, limit.into());
+            headers.insert(left, remaining.into());
+            // Digits and a letter are ASCII.
+            let reset = HeaderValue::from_str(&format!("{:.3}s", reset.as_secs_f64()));
+            headers.extend(reset.map(|reset| (when, reset)));
+        }
+    }
+
     fn new(rates: Rates, requests: u64, tokens: u64, reset: Duration) -> Self {
         let left = |limit: Option<u64>, used: u64| {
             let limit = limit?;

@@ -5,6 +5,7 @@ mod health;
 mod input;
 mod models;
 mod relayed;
+mod usage;
 
 use axum::{
     Router,
@@ -24,6 +25,7 @@ use super::{Service, error::ApiError};
 /// | `POST /v1/rerank` | documents in the order in which they answer a question, by an upstream |
 /// | `GET /v1/models` | the models that can be used |
 /// | `GET /v1/models/{*id}` | one of them |
+/// | `GET /v1/usage` | what a key has used, by day and model |
 /// | `GET /health/live` | that the process answers |
 /// | `GET /health/ready` | whether it can serve; 503 and why, if not |
 pub(crate) fn router(service: &Service) -> Router {
@@ -34,6 +36,7 @@ pub(crate) fn router(service: &Service) -> Router {
         .route("/v1/rerank", post(relayed::rerank))
         .route("/v1/models", get(models::list))
         .route("/v1/models/{*id}", get(models::one))
+        .route("/v1/usage", get(usage::usage))
         .route("/health/live", get(health::live))
         .route("/health/ready", get(health::ready))
         .fallback(unknown)

@@ -65,6 +65,9 @@ fn a_bad_value_stops_the_start_with_field_value_and_what_is_allowed() {
         ("[upstreams.\"a b\"]\nurl = \"http://a\"\n", &[], ["upstreams.a b", "1 to 64 letters"]),
         ("[models.gpt-4.1]\nupstreams = []\n", &[], ["models.gpt-4 = ", "\"gpt-4.1\""]),
         ("[models.m]\nupstreams = [\"a\"]\n", &[], ["models.m.upstreams", "there are none"]),
+        ("[store]\nurl = \"mysql://a:hush@b/c\"\n", &[], ["store.url = \"(set)\"", "sqlite:FILE"]),
+        ("[store]\nspool = \"\"\n", &[], ["store.spool", "the path of a folder"]),
+        ("[store]\nrequire_keys = true\n", &[], ["store.require_keys = true", "no `store.url`"]),
         ("[gateway]\nretires = 1\n", &[], ["gateway.retires = 1", "`retries`"]),
     ];
     for (file, variables, said) in cases {
@@ -80,7 +83,8 @@ fn a_bad_value_stops_the_start_with_field_value_and_what_is_allowed() {
 #[test]
 fn every_key_refuses_what_is_out_of_its_bounds() {
     // A number, a time or a size that no key allows, or a word that is none of its words.
-    let unbounded = ["log.filter", "diagnostics.token", "diagnostics.folder"];
+    let unbounded =
+        ["log.filter", "diagnostics.token", "diagnostics.folder", "store.url", "store.spool"];
     let printed = text(&run(&["config"], &[], "").stdout);
     let mut section = String::new();
     let mut tried = 0;

@@ -25,5 +25,6 @@ mod parameters;
 mod perf;
 mod pprof;
 mod service;
+mod store;
 mod support;
 mod tasks;

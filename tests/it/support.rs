@@ -4,7 +4,9 @@
 mod client;
 #[path = "../common/console.rs"]
 pub(crate) mod console;
+pub(crate) mod database;
 pub(crate) mod mock;
+pub(crate) mod postgres;
 pub(crate) mod python;
 pub(crate) mod redis;
 

@@ -30,7 +30,7 @@ pub(super) const UPSTREAMS: &str = "upstreams";
 /// Tables whose keys are the user's: what is below them has no variable.
 const NAMED: [&str; 2] = [MODELS, UPSTREAMS];
 /// Values that are never printed; keys of upstreams are not either.
-const SECRETS: [&str; 1] = ["diagnostics.token"];
+const SECRETS: [&str; 2] = ["diagnostics.token", "store.url"];
 /// Addresses that are not printed where a password may be in them.
 const ADDRESSES: [&str; 1] = ["redis.url"];
 /// What stands for a secret.

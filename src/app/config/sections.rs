@@ -15,6 +15,7 @@ use crate::{
     diagnostics,
     service::{
         self, cache, engine, redis,
+        store::StoreConfig,
         upstream::{GatewayConfig, Key, UpstreamConfig},
     },
 };
@@ -35,6 +36,8 @@ pub struct Config {
     pub engine: engine::Config,
     /// What stands before all upstreams.
     pub gateway: GatewayConfig,
+    /// Keys and the ledger.
+    pub store: StoreConfig,
     /// Models, by the name that clients ask for.
     pub models: Models,
     /// Redis, for all instances.
@@ -103,6 +106,7 @@ impl Config {
             engine: self.engine.clone(),
             models: self.models.local.clone(),
             gateway: self.gateway.clone(),
+            store: self.store.clone(),
             upstreams: self.upstreams.clone(),
             routes: self.models.upstream.clone(),
         }

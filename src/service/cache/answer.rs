@@ -9,7 +9,7 @@ use memchr::memmem;
 use serde::{Deserialize, de::IgnoredAny};
 
 use super::shelf::{Keep, Way, age, now};
-use crate::service::call::Call;
+use crate::service::{call::Call, upstream::Usage};
 
 /// An answer as it was given.
 #[derive(Clone, Debug)]
@@ -57,6 +57,12 @@ impl Answer {
 
     pub(crate) fn status(&self) -> StatusCode {
         self.status
+    }
+
+    /// Tokens that it had used, of the prompt and of the answer.
+    pub(crate) fn used(&self) -> Option<(u64, u64)> {
+        let Usage { prompt_tokens, completion_tokens } = Usage::find(&self.body)?;
+        Some((prompt_tokens, completion_tokens))
     }
 
     /// Whether it is whole, and is one: some upstreams say with 200 what went wrong.

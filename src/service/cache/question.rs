@@ -6,6 +6,7 @@ use serde_json::{Map, Value};
 
 use super::{Cache, Key, KeyBuilder, Scope, Wish, semantic::Meaning};
 use crate::service::{
+    caller::Caller,
     error::ApiError,
     upstream::{Document, Endpoint},
 };
@@ -35,6 +36,7 @@ impl Cache {
     pub(crate) fn unread(
         &self,
         endpoint: Endpoint,
+        caller: &Caller,
         headers: &HeaderMap,
         document: &Document,
         is_personal: bool,
@@ -46,7 +48,7 @@ impl Cache {
         Ok(may_be.then(|| Unread {
             endpoint,
             model: document.model().to_owned(),
-            tenant: self.tenant(headers, is_personal).to_owned(),
+            tenant: self.tenant(caller, headers, is_personal).to_owned(),
             wish,
             compares: self.semantic.is_some() && endpoint == Endpoint::Chat && wish.reads(),
         }))
@@ -54,9 +56,18 @@ impl Cache {
 
     /// Whose answers a client may be given: all of one name share theirs. What an upstream
     /// answers to the client's own key is `is_personal`.
-    pub(crate) fn tenant<'a>(&self, headers: &'a HeaderMap, is_personal: bool) -> &'a [u8] {
+    pub(crate) fn tenant<'a>(
+        &self,
+        caller: &'a Caller,
+        headers: &'a HeaderMap,
+        is_personal: bool,
+    ) -> &'a [u8] {
         if self.scope == Scope::Shared && !is_personal {
             return b"";
+        }
+        // Which is never sent to an upstream.
+        if let Some(key) = caller.key() {
+            return key.info.id.as_bytes();
         }
         headers.get(header::AUTHORIZATION).map_or(b"", |value| value.as_bytes())
     }
@@ -117,7 +128,9 @@ mod tests {
         };
         let headers = headers.iter().map(pair).collect();
         let document = Document::read(Bytes::copy_from_slice(body.as_bytes())).expect("a request");
-        let unread = cache.unread(endpoint, &headers, &document, false).expect("allowed");
+        let unread = cache
+            .unread(endpoint, &Caller::default(), &headers, &document, false)
+            .expect("allowed");
         Some(unread?.read(body.as_bytes())?.key.to_string())
     }
 

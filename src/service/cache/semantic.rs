@@ -144,7 +144,7 @@ impl Semantic {
 
 impl Compared {
     /// The answer to this question is kept by this key: it can be given to those who mean the same.
-    pub(super) fn is_kept(self, key: Key) {
+    pub(super) fn keep(self, key: Key) {
         let Self { semantic, group, vector, numbers } = self;
         let entries = semantic.inner.groups.get_with(group, Arc::default);
         let mut entries = entries.lock().unwrap_or_else(PoisonError::into_inner);

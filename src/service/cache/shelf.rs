@@ -319,7 +319,7 @@ impl<V: Keep> Question<V> {
     pub(crate) fn answer(self, values: Vec<V>) {
         let Self { shelf, parts, lock, compared } = self;
         if let (Some(compared), [part]) = (compared, &*parts) {
-            compared.is_kept(part.key);
+            compared.keep(part.key);
         }
         let mut to_write = Vec::new();
         for (part, value) in parts.into_iter().zip(values) {

@@ -22,10 +22,12 @@ use crate::service::{
     Service,
     cache::{Refusal, Wish},
     call::Call,
+    caller::Caller,
     codec::{Codec, Vectors},
     cpu::{CpuError, CpuPool},
     error::ApiError,
     middleware::RequestId,
+    store::Bill,
     upstream::{Document, Endpoint, Route},
 };
 
@@ -42,21 +44,41 @@ const SMALL_ANSWER: usize = 4096;
 )]
 pub(super) async fn embeddings(
     State(service): State<Service>,
+    caller: Caller,
     Extension(id): Extension<RequestId>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, ApiError> {
-    let (body, call) = input::enter(&service, &headers, body).await?;
+    let bill = caller.bill(&service, Endpoint::Embeddings.name(), &id);
+    let answer = answer(&service, &caller, &bill, &headers, body).await;
+    Ok(bill.told(answer))
+}
+
+/// Lets the request in, and answers it here or passes it on.
+async fn answer(
+    service: &Service,
+    caller: &Caller,
+    bill: &Bill,
+    headers: &HeaderMap,
+    body: Body,
+) -> Result<Response, ApiError> {
+    caller.must_be_served()?;
+    let (body, call) = input::enter(service, headers, body).await?;
+    let call = call.of(caller, bill);
+    // Of text a quarter of its bytes, as English has it.
+    caller.reserve(service, bill, body.bytes.len().div_ceil(4) as u64).await?;
     // Whose model it is, is looked for only where it may be somebody else's.
     if !service.inner.upstreams.is_empty() {
-        let document = input::parse(&service, body.bytes.clone(), Document::read).await?;
+        let document = input::parse(service, body.bytes.clone(), Document::read).await?;
+        bill.asks(document.model());
+        caller.must_see(document.model())?;
         let is_here = service.engine().model(document.model()).is_ok();
         let route = service.inner.upstreams.route(document.model()).filter(|_| !is_here);
         if let Some(route) = route {
-            return Box::pin(elsewhere(&service, &route, &headers, &document, call)).await;
+            return Box::pin(elsewhere(service, &route, headers, &document, call)).await;
         }
     }
-    service.in_time(call.started(), embed(&service, &headers, body.bytes)).await
+    service.in_time(call.started(), embed(service, headers, &call, body.bytes)).await
 }
 
 /// Has an upstream embed, what is not kept.
@@ -86,6 +108,10 @@ async fn elsewhere(
         Ok(had) => had,
         Err(refusal) => return elsewhere::refused(refusal, call),
     };
+    if hits == request.input.0.len() {
+        call.bill().is_cached(|| None);
+    }
+    call.bill().used(answer.embedded.tokens as u64, 0);
     let headers = [(header::CONTENT_TYPE, answer.codec.media_type())];
     let encoded = encode(service.engine().cpu(), answer).await?;
     let mut response = (headers, encoded).into_response();
@@ -111,19 +137,30 @@ async fn relay(
 }
 
 /// Embeds on the local engine.
-async fn embed(service: &Service, headers: &HeaderMap, body: Bytes) -> Result<Response, ApiError> {
+async fn embed(
+    service: &Service,
+    headers: &HeaderMap,
+    call: &Call,
+    body: Bytes,
+) -> Result<Response, ApiError> {
     let codec = Codec::of_answer(headers).unwrap_or_default();
     let EmbeddingsRequest { model: name, input, encoding_format, dimensions, .. } =
         input::parse(service, body, |body| request::parse(&body)).await?;
+    call.bill().asks(&name);
+    call.caller().must_see(&name)?;
     let model = service.engine().model(&name).map_err(|why| ApiError::no_model(&name, why))?;
     let dimensions = request::check_dimensions(dimensions, model.dimensions())?;
 
     let (inputs, wish) = (input.0.len(), Wish::of(headers)?);
     let cache = &service.inner.cache;
-    let tenant = cache.tenant(headers, false);
+    let tenant = cache.tenant(call.caller(), headers, false);
     let had = kept::embed(cache.vectors.as_ref(), &wish, tenant, model, input.0).await;
     let Had { embedded, hits } = had.map_err(Refusal::into_error)?;
     let timings = embedded.timings;
+    if hits == Some(inputs) {
+        call.bill().is_cached(|| None);
+    }
+    call.bill().used(embedded.tokens as u64, 0);
     let answer = Answer { model: name, embedded, dimensions, format: encoding_format, codec };
     let encoded = encode(service.engine().cpu(), answer).await?;
     let headers = [

@@ -8,7 +8,9 @@ use axum::{
 };
 use serde::Serialize;
 
-use crate::service::{Service, engine::Model, error::ApiError, upstream::Listed};
+use crate::service::{
+    Service, caller::Caller, engine::Model, error::ApiError, store::Scope, upstream::Listed,
+};
 
 /// OpenAI's list object.
 #[derive(Serialize)]
@@ -18,20 +20,28 @@ pub(super) struct List {
 }
 
 /// `GET /v1/models`: local ones, then those that are upstream.
-pub(super) async fn list(State(service): State<Service>) -> Json<List> {
+pub(super) async fn list(
+    State(service): State<Service>,
+    caller: Caller,
+) -> Result<Json<List>, ApiError> {
+    caller.must_be_allowed(Scope::Inference)?;
     let mut data: Vec<_> = service.engine().models().map(listed).collect();
     let mut others = service.inner.upstreams.models();
     // What is here is not asked of others.
     others.retain(|other| service.engine().model(&other.id).is_err());
     data.append(&mut others);
-    Json(List { object: "list", data })
+    data.retain(|model| caller.may_use(&model.id));
+    Ok(Json(List { object: "list", data }))
 }
 
 /// `GET /v1/models/{id}`; the name may have slashes in it, as those of model hubs do.
 pub(super) async fn one(
     State(service): State<Service>,
+    caller: Caller,
     Path(id): Path<String>,
 ) -> Result<Json<Listed>, ApiError> {
+    caller.must_be_allowed(Scope::Inference)?;
+    caller.must_see(&id)?;
     let why = match service.engine().model(&id) {
         Ok(model) => return Ok(Json(listed(model))),
         Err(why) => why,

@@ -10,6 +10,7 @@ use crate::service::{
         self, Alike, Answer, Asked, Meaning, One, Question, Refusal, Semantic, Shelf, Way, Wish,
     },
     call::Call,
+    caller::Caller,
     error::ApiError,
     middleware::RequestId,
     upstream::{Document, Endpoint, Exchange, Route},
@@ -24,11 +25,12 @@ use crate::service::{
 )]
 pub(super) async fn chat(
     State(service): State<Service>,
+    caller: Caller,
     Extension(id): Extension<RequestId>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, ApiError> {
-    Box::pin(relay(&service, Endpoint::Chat, &headers, body)).await
+    Box::pin(relay(&service, Endpoint::Chat, &caller, &id, &headers, body)).await
 }
 
 /// `POST /v1/completions`.
@@ -40,11 +42,12 @@ pub(super) async fn chat(
 )]
 pub(super) async fn completions(
     State(service): State<Service>,
+    caller: Caller,
     Extension(id): Extension<RequestId>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, ApiError> {
-    Box::pin(relay(&service, Endpoint::Completions, &headers, body)).await
+    Box::pin(relay(&service, Endpoint::Completions, &caller, &id, &headers, body)).await
 }
 
 /// `POST /v1/rerank`: as Cohere, Jina and vLLM have it.
@@ -56,11 +59,12 @@ pub(super) async fn completions(
 )]
 pub(super) async fn rerank(
     State(service): State<Service>,
+    caller: Caller,
     Extension(id): Extension<RequestId>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, ApiError> {
-    Box::pin(relay(&service, Endpoint::Rerank, &headers, body)).await
+    Box::pin(relay(&service, Endpoint::Rerank, &caller, &id, &headers, body)).await
 }
 
 /// Lets the request in, reads it, and passes it on. Boxed by those who call it: layers move the
@@ -68,12 +72,24 @@ pub(super) async fn rerank(
 async fn relay(
     service: &Service,
     endpoint: Endpoint,
+    caller: &Caller,
+    id: &RequestId,
     headers: &HeaderMap,
     body: Body,
 ) -> Result<Response, ApiError> {
-    let (body, call) = input::enter(service, headers, body).await?;
-    let document = input::parse(service, body.bytes.clone(), Document::read).await?;
-    answer(service, endpoint, headers, &document, call).await
+    let bill = caller.bill(service, endpoint.name(), id);
+    let answer = async {
+        caller.must_be_served()?;
+        let (body, call) = input::enter(service, headers, body).await?;
+        let call = call.of(caller, &bill);
+        let document = input::parse(service, body.bytes.clone(), Document::read).await?;
+        bill.asks(document.model());
+        caller.must_see(document.model())?;
+        caller.reserve(service, &bill, document.tokens()).await?;
+        answer(service, endpoint, headers, &document, call).await
+    };
+    let answer = answer.await;
+    Ok(bill.told(answer))
 }
 
 /// Passes on a request that was read.
@@ -92,10 +108,13 @@ pub(super) async fn answer(
             Err(why) => ApiError::no_model(model, why),
         });
     };
-    let question = match kept(service, endpoint, headers, document, &route).await? {
+    let question = match kept(service, endpoint, call.caller(), headers, document, &route).await? {
         None => None,
         Some(One::Missing(question)) => Some(question),
-        Some(One::Had(answer, way)) => return Ok(answer.give(way, call)),
+        Some(One::Had(answer, way)) => {
+            call.bill().is_cached(|| answer.used());
+            return Ok(answer.give(way, call));
+        }
     };
     let exchange = Exchange { route: &route, endpoint, headers, document, call: &call };
     let exchanged = match (upstreams.exchange(exchange).await, question) {
@@ -117,13 +136,14 @@ pub(super) async fn answer(
 async fn kept(
     service: &Service,
     endpoint: Endpoint,
+    caller: &Caller,
     headers: &HeaderMap,
     document: &Document,
     route: &Route,
 ) -> Result<Option<One<Answer>>, ApiError> {
     let cache = &service.inner.cache;
     let Some(answers) = &cache.answers else { return Ok(None) };
-    let unread = cache.unread(endpoint, headers, document, route.is_personal())?;
+    let unread = cache.unread(endpoint, caller, headers, document, route.is_personal())?;
     let Some(unread) = unread else { return Ok(None) };
     let bytes = document.bytes().clone();
     let asked = input::parse(service, bytes, |bytes| Ok(unread.read(&bytes))).await?;

@@ -31,7 +31,8 @@ pub struct UpstreamConfig {
     /// Variable of the environment that holds the key. Default is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key_env: Option<String>,
-    /// Whether clients' own `authorization` is passed on where there is no key. Default is false.
+    /// Whether clients' own `authorization` is passed on where there is no key; keys of ours never
+    /// are. Default is false.
     #[serde(default)]
     pub forward_authorization: bool,
     /// Whether to speak HTTP/2 without TLS; with TLS both sides agree by themselves. Default is

@@ -3,6 +3,7 @@
 use std::{borrow::Cow, ops::Range};
 
 use bytes::Bytes;
+use memchr::memmem;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -16,6 +17,8 @@ pub(crate) struct Document {
     name: Range<usize>,
     model: String,
     store: bool,
+    /// Tokens that it may use, as far as that can be told beforehand.
+    tokens: u64,
     /// Where the prompt, the messages or the inputs stand.
     prompt: Range<usize>,
 }
@@ -27,6 +30,12 @@ struct Glance<'a> {
     model: Option<&'a RawValue>,
     #[serde(default)]
     store: Option<bool>,
+    #[serde(borrow, default)]
+    max_tokens: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    max_completion_tokens: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    n: Option<&'a RawValue>,
     #[serde(borrow, default)]
     messages: Option<&'a RawValue>,
     #[serde(borrow, default)]
@@ -54,7 +63,12 @@ impl Document {
         })?;
         let Glance { messages, prompt, input, query, .. } = glance;
         let prompt = messages.or(prompt).or(input).or(query);
+        let number = |value: Option<&RawValue>| value?.get().parse::<u64>().ok();
+        let answer = number(glance.max_completion_tokens).or(number(glance.max_tokens));
+        let answers = number(glance.n).unwrap_or(1).saturating_mul(answer.unwrap_or_default());
+        let asked = prompt.map_or(0, |prompt| tokens(prompt.get().as_bytes()));
         let document = Self {
+            tokens: asked.saturating_add(answers),
             name: place(&bytes, name),
             model: model.into_owned(),
             store: glance.store.unwrap_or_default(),
@@ -72,6 +86,12 @@ impl Document {
     /// As the client wrote it.
     pub(crate) fn bytes(&self) -> &Bytes {
         &self.bytes
+    }
+
+    /// Tokens that it may use: of the prompt a quarter of its bytes, as English has it, and as many
+    /// as it allows for the answer.
+    pub(crate) fn tokens(&self) -> u64 {
+        self.tokens
     }
 
     /// Whether sending it twice would leave something behind twice.
@@ -96,6 +116,14 @@ impl Document {
             ],
         }
     }
+}
+
+/// Tokens of a prompt, pictures and sounds in it left out.
+fn tokens(prompt: &[u8]) -> u64 {
+    let data = memmem::find_iter(prompt, b";base64,");
+    let length = |at: usize| memchr::memchr(b'"', &prompt[at..]).unwrap_or_default();
+    let left_out: usize = data.map(length).sum();
+    (prompt.len().saturating_sub(left_out) as u64).div_ceil(4)
 }
 
 /// Where a value that was borrowed from `bytes` stands in them.
@@ -136,6 +164,17 @@ mod tests {
         let document = read(r#"{"model":"m","store":null}"#);
         assert!(!document.is_stored());
         assert_eq!(document.prefix(9), b"");
+    }
+
+    #[test]
+    fn tokens_are_guessed() {
+        let tokens = |text| read(text).tokens();
+        assert_eq!(tokens(r#"{"model":"m","prompt":"12345678"}"#), 3);
+        assert_eq!(tokens(r#"{"model":"m","prompt":"12","max_tokens":7,"n":2}"#), 15);
+        assert_eq!(tokens(r#"{"model":"m","max_completion_tokens":7,"max_tokens":9}"#), 7);
+        assert_eq!(tokens(r#"{"model":"m","max_tokens":"lots"}"#), 0);
+        let picture = r#"{"model":"m","prompt":"data:image/png;base64,iVBORw0KGgoAAAANSUhEUg=="}"#;
+        assert_eq!(tokens(picture), 4);
     }
 
     #[test]

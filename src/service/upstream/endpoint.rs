@@ -23,6 +23,16 @@ impl Endpoint {
         }
     }
 
+    /// Its name in the ledger.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Chat => "chat",
+            Self::Completions => "completions",
+            Self::Embeddings => "embeddings",
+            Self::Rerank => "rerank",
+        }
+    }
+
     /// `gen_ai.operation.name` of OpenTelemetry's conventions; it has none for reranking.
     pub(crate) fn operation(self) -> &'static str {
         match self {

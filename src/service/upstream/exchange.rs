@@ -51,7 +51,9 @@ impl Upstreams {
         let settings = self.settings();
         settings.budget.deposit();
         let key = route.key(headers, document);
+        // A key of ours is nobody else's.
         let authorization = headers.get(header::AUTHORIZATION);
+        let authorization = authorization.filter(|_| call.caller().is_anonymous());
         let headers = &headers::of_request(headers);
         let task = Task { endpoint, headers, authorization, document, started };
         let (asked, upstream_time) = (Asked::default(), Duration::ZERO);

@@ -19,7 +19,13 @@ use super::{
     Answer, Answered, Endpoint, Exchanged, Route, connections::Received, deadline::Deadline,
     failure::Cause, headers, meters::OperationMeters, one::Busy, usage::Usage,
 };
-use crate::service::{call::Call, error::ApiError, events::Events, units::micros};
+use crate::service::{
+    call::Call,
+    error::ApiError,
+    events::Events,
+    store::{Bill, Streaming},
+    units::micros,
+};
 
 /// Time of a request until its answer begins, less that of the upstream, in microseconds.
 const OVERHEAD: HeaderName = HeaderName::from_static("x-thermograph-overhead-us");
@@ -34,7 +40,8 @@ impl Exchanged {
         endpoint: Endpoint,
         call: Call,
     ) -> Response<axum::body::Body> {
-        self.begin(route, endpoint, call.started(), Some(call))
+        let bill = call.bill().clone();
+        self.begin(route, endpoint, call.started(), &bill, Some(call))
     }
 
     /// The answer whole, up to `most` bytes, for who makes another of it.
@@ -45,7 +52,8 @@ impl Exchanged {
         call: &Call,
         most: usize,
     ) -> Result<Response<Bytes>, ApiError> {
-        let (head, body) = self.begin(route, endpoint, call.started(), None).into_parts();
+        let (head, body) =
+            self.begin(route, endpoint, call.started(), call.bill(), None).into_parts();
         let body = Limited::new(body, most).collect().await.map_err(|error| {
             let status = StatusCode::BAD_GATEWAY;
             ApiError::upstream(status, "broken", &format!("the upstream: {error}"))
@@ -58,6 +66,7 @@ impl Exchanged {
         route: Arc<Route>,
         endpoint: Endpoint,
         started: Instant,
+        bill: &Bill,
         call: Option<Call>,
     ) -> Response<axum::body::Body> {
         let Self { answer, upstream_time, request_id } = self;
@@ -65,6 +74,7 @@ impl Exchanged {
         let mut response = Response::new(axum::body::Body::empty());
         *response.status_mut() = status;
         *response.headers_mut() = headers;
+        bill.answered_by(&upstream);
         let took = started.elapsed();
         let meters = route.meters.of(endpoint);
         let overhead = took.saturating_sub(upstream_time);
@@ -78,7 +88,11 @@ impl Exchanged {
         let body = match content {
             Answered::Whole(bytes) => {
                 if status.is_success() {
-                    meters.answered(took, Usage::find(&bytes));
+                    let usage = Usage::find(&bytes);
+                    meters.answered(took, usage);
+                    if let Some(Usage { prompt_tokens, completion_tokens }) = usage {
+                        bill.used(prompt_tokens, completion_tokens);
+                    }
                 } else {
                     meters.failed(took, status.as_str());
                 }
@@ -94,7 +108,8 @@ impl Exchanged {
                     // nginx would keep events back until a buffer of it is full.
                     told.insert("x-accel-buffering", HeaderValue::from_static("no"));
                 }
-                let notes = Notes::begin(route, endpoint, started, call, request_id);
+                let notes =
+                    Notes::begin(route, endpoint, started, call, request_id, bill.streams());
                 axum::body::Body::new(Relay::new(first, rest, is_events, busy, notes))
             }
         };
@@ -142,6 +157,7 @@ struct Notes {
     pieces: u64,
     request_id: Option<HeaderValue>,
     usage: Option<Usage>,
+    streaming: Streaming,
 }
 
 impl Relay {
@@ -218,7 +234,7 @@ impl Relay {
         self.is_over = true;
         let took = self.notes.started.elapsed();
         self.busy.failed(cause, took);
-        self.notes.failed(cause.outcome());
+        self.notes.failed(cause);
         let upstream = self.busy.upstream().name();
         let request_id = headers::text(self.notes.request_id.as_ref());
         tracing::warn!(upstream, %cause, request_id, "an answer broke off");
@@ -280,10 +296,22 @@ impl Notes {
         started: Instant,
         call: Option<Call>,
         request_id: Option<HeaderValue>,
+        streaming: Streaming,
     ) -> Self {
         let first = Instant::now();
         let (last, pieces, usage) = (first, 1, None);
-        Self { route, endpoint, started, _call: call, first, last, pieces, request_id, usage }
+        Self {
+            route,
+            endpoint,
+            started,
+            _call: call,
+            first,
+            last,
+            pieces,
+            request_id,
+            usage,
+            streaming,
+        }
     }
 
     fn piece(&mut self, now: Instant) {
@@ -295,6 +323,7 @@ impl Notes {
     fn look_for_usage(&mut self, events: &[u8]) {
         if let Some(usage) = Usage::find(events) {
             self.usage = Some(usage);
+            self.streaming.used(usage.prompt_tokens, usage.completion_tokens);
         }
     }
 
@@ -303,10 +332,12 @@ impl Notes {
         meters.answered(self.started.elapsed(), self.usage);
         let tokens = self.usage.map_or(self.pieces, |usage| usage.completion_tokens);
         meters.streamed(self.last - self.first, tokens);
+        self.streaming.ended();
     }
 
-    fn failed(&self, error: &'static str) {
-        self.meters().failed(self.started.elapsed(), error);
+    fn failed(&mut self, cause: &Cause) {
+        self.meters().failed(self.started.elapsed(), cause.outcome());
+        self.streaming.broke(cause.status());
     }
 
     fn meters(&self) -> &OperationMeters {

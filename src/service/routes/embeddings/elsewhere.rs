@@ -77,8 +77,8 @@ pub(super) async fn embed(
     shelf: &Shelf<Vector>,
     wish: &Wish,
 ) -> Result<(Answer, usize), Refusal> {
-    let Elsewhere { service, route, headers, request, .. } = elsewhere;
-    let tenant = service.inner.cache.tenant(headers, route.is_personal());
+    let Elsewhere { service, route, headers, request, call, .. } = elsewhere;
+    let tenant = service.inner.cache.tenant(call.caller(), headers, route.is_personal());
     let model = format!("upstream {:?} {}", request.dimensions, request.model);
     let inputs = &request.input.0;
     let keys: Vec<_> =

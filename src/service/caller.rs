@@ -1,0 +1,141 @@
+//! Who asks: the key of a request, or nobody in particular.
+//!
+//! An extractor of every handler under `/v1`. Without a store everybody is anonymous, at no cost.
+
+use std::sync::Arc;
+
+use axum::extract::FromRequestParts;
+use http::{HeaderMap, header, request::Parts};
+use jiff::Timestamp;
+
+use super::{
+    Service,
+    error::ApiError,
+    limits::Rates,
+    middleware::RequestId,
+    store::{Bill, Key, KeyInfo, Presented, Scope, StoreError},
+};
+
+/// Who asks; cheap to clone.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Caller(Option<Arc<Key>>);
+
+impl Caller {
+    /// Whether nobody knows who it is.
+    pub(crate) fn is_anonymous(&self) -> bool {
+        self.0.is_none()
+    }
+
+    /// The key, if it has one.
+    pub(crate) fn key(&self) -> Option<&Arc<Key>> {
+        self.0.as_ref()
+    }
+
+    /// Refuses who may not do this.
+    pub(crate) fn must_be_allowed(&self, scope: Scope) -> Result<(), ApiError> {
+        match &self.0 {
+            Some(key) if !key.info.may(scope) => {
+                let (id, scope) = (&key.info.id, scope.name());
+                let message = format!("the key `{id}` has not the scope `{scope}`");
+                Err(ApiError::forbidden(message))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Refuses who may not ask models, or has used up what they may.
+    pub(crate) fn must_be_served(&self) -> Result<(), ApiError> {
+        self.must_be_allowed(Scope::Inference)?;
+        match &self.0 {
+            Some(key) if key.has_spent_all(Timestamp::now()) => {
+                let id = &key.info.id;
+                let message = format!("the key `{id}` has used up its tokens of this month");
+                Err(ApiError::no_quota(message))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether it may use a model; others do not exist for it.
+    pub(crate) fn may_use(&self, model: &str) -> bool {
+        self.0.as_ref().is_none_or(|key| key.info.may_use(model))
+    }
+
+    /// Refuses who may not use this model, as if it were not there.
+    pub(crate) fn must_see(&self, model: &str) -> Result<(), ApiError> {
+        if self.may_use(model) { Ok(()) } else { Err(ApiError::unknown_model(model)) }
+    }
+
+    /// Counts a request of so many tokens, unless that is more than its key may have in a minute.
+    pub(crate) async fn reserve(
+        &self,
+        service: &Service,
+        bill: &Bill,
+        tokens: u64,
+    ) -> Result<(), ApiError> {
+        let Some(key) = &self.0 else { return Ok(()) };
+        let KeyInfo { id, requests_per_minute, tokens_per_minute, .. } = &key.info;
+        let rates = Rates { requests: *requests_per_minute, tokens: *tokens_per_minute };
+        if rates == Rates::default() {
+            return Ok(());
+        }
+        match service.inner.limits.reserve(id, rates, tokens).await {
+            Ok(reserved) => {
+                bill.reserves(reserved);
+                Ok(())
+            }
+            Err(refused) => {
+                bill.stands(refused.standing);
+                Err(refused.told(id, tokens))
+            }
+        }
+    }
+
+    /// A bill for what is asked for.
+    pub(crate) fn bill(&self, service: &Service, endpoint: &'static str, id: &RequestId) -> Bill {
+        let store = service.inner.store.as_ref();
+        store.map(|store| store.bill(self.0.clone(), endpoint, id)).unwrap_or_default()
+    }
+}
+
+impl FromRequestParts<Service> for Caller {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, service: &Service) -> Result<Self, ApiError> {
+        let Some(store) = &service.inner.store else { return Ok(Self::default()) };
+        let presented = match bearer(&parts.headers) {
+            Some(text) => store.present(text).await.map_err(|error| away(&error))?,
+            None if !store.requires_keys() => return Ok(Self::default()),
+            None => {
+                return Err(ApiError::no_key("a key is needed: `authorization: Bearer tg-…`"));
+            }
+        };
+        match presented {
+            Presented::Key(key) => {
+                let now = Timestamp::now().as_millisecond();
+                if key.info.is_good_at(now) {
+                    return Ok(Self(Some(key)));
+                }
+                let id = &key.info.id;
+                Err(ApiError::no_key(format!("the key `{id}` is revoked, or has expired")))
+            }
+            Presented::Foreign if !store.requires_keys() => Ok(Self::default()),
+            Presented::Foreign | Presented::Unknown => {
+                Err(ApiError::no_key("the key is none that is known here"))
+            }
+        }
+    }
+}
+
+/// What is presented as a key; the word before it is written as anybody likes.
+fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let text = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
+    let (scheme, key) = text.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| key.trim())
+}
+
+/// Nobody can tell now whose key it is; what the database says is not for clients.
+fn away(error: &StoreError) -> ApiError {
+    tracing::debug!(%error, "a key could not be looked up");
+    ApiError::overloaded("keys cannot be looked up at the moment")
+}

@@ -1,0 +1,241 @@
+//! What goes with a request until its answer is over, and becomes a row then.
+
+use std::{
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering::Relaxed},
+    },
+    time::Instant,
+};
+
+use axum::response::{IntoResponse as _, Response};
+use http::{HeaderMap, StatusCode};
+use jiff::Timestamp;
+use uuid::Builder;
+
+use super::{Ledger, Row, row};
+use crate::service::{
+    error::ApiError,
+    limits::{Reserved, Standing},
+    middleware::RequestId,
+    store::Key,
+    units::micros,
+    upstream::Upstream,
+};
+
+/// The status of requests whose clients left before they had their answers; nginx's.
+const LEFT: u16 = 499;
+
+/// A request's bill; clones are one. Where there is no ledger it is empty, and costs nothing.
+#[derive(Clone, Default)]
+pub(crate) struct Bill(Option<Arc<Open>>);
+
+/// A bill whose request is on its way.
+struct Open {
+    ledger: Ledger,
+    key: Option<Arc<Key>>,
+    endpoint: &'static str,
+    request_id: RequestId,
+    at: Timestamp,
+    began: Instant,
+    model: OnceLock<Box<str>>,
+    upstream: OnceLock<Arc<Upstream>>,
+    /// 0: it is not known how it ends.
+    status: AtomicU16,
+    prompt_tokens: AtomicU64,
+    completion_tokens: AtomicU64,
+    streamed: AtomicBool,
+    /// The answer was kept: nobody was asked.
+    cached: AtomicBool,
+    /// What was reserved of its key's limits, and how the key stands.
+    reserved: OnceLock<Reserved>,
+    standing: OnceLock<Standing>,
+}
+
+impl Bill {
+    pub(in crate::service::store) fn open(
+        ledger: &Ledger,
+        key: Option<Arc<Key>>,
+        endpoint: &'static str,
+        request_id: &RequestId,
+    ) -> Self {
+        Self(Some(Arc::new(Open {
+            ledger: ledger.clone(),
+            key,
+            endpoint,
+            request_id: request_id.clone(),
+            at: Timestamp::now(),
+            began: Instant::now(),
+            model: OnceLock::new(),
+            upstream: OnceLock::new(),
+            status: AtomicU16::new(0),
+            prompt_tokens: AtomicU64::new(0),
+            completion_tokens: AtomicU64::new(0),
+            streamed: AtomicBool::new(false),
+            cached: AtomicBool::new(false),
+            reserved: OnceLock::new(),
+            standing: OnceLock::new(),
+        })))
+    }
+
+    /// The model that was asked for.
+    pub(crate) fn asks(&self, model: &str) {
+        if let Some(open) = &self.0 {
+            // The first one is the client's.
+            let _ = open.model.set(row::model(model));
+        }
+    }
+
+    /// The upstream that answers.
+    pub(crate) fn answered_by(&self, upstream: &Arc<Upstream>) {
+        if let Some(open) = &self.0 {
+            // One answers.
+            let _ = open.upstream.set(Arc::clone(upstream));
+        }
+    }
+
+    /// The tokens that were used.
+    pub(crate) fn used(&self, prompt_tokens: u64, completion_tokens: u64) {
+        if let Some(open) = &self.0 {
+            open.prompt_tokens.store(prompt_tokens, Relaxed);
+            open.completion_tokens.store(completion_tokens, Relaxed);
+        }
+    }
+
+    /// It was answered with what is kept, which had used so many tokens: none of them is its key's.
+    pub(crate) fn is_cached(&self, used: impl FnOnce() -> Option<(u64, u64)>) {
+        if let Some(open) = &self.0 {
+            open.cached.store(true, Relaxed);
+            if let Some((prompt_tokens, completion_tokens)) = used() {
+                self.used(prompt_tokens, completion_tokens);
+            }
+        }
+    }
+
+    /// Keeps what was reserved for it, to be settled when it is over.
+    pub(crate) fn reserves(&self, reserved: Reserved) {
+        self.stands(reserved.standing);
+        if let Some(open) = &self.0 {
+            // A request reserves once.
+            let _ = open.reserved.set(reserved);
+        }
+    }
+
+    /// How its key stands.
+    pub(crate) fn stands(&self, standing: Standing) {
+        if let Some(open) = &self.0 {
+            // A request is judged once.
+            let _ = open.standing.set(standing);
+        }
+    }
+
+    /// Says how its key stands, where it has limits.
+    fn tell(&self, headers: &mut HeaderMap) {
+        if let Some(standing) = self.0.as_ref().and_then(|open| open.standing.get()) {
+            standing.tell(headers);
+        }
+    }
+
+    /// What its client is told; of a stream, at its beginning. How its key stands is said, too.
+    pub(crate) fn told(&self, answer: Result<Response, ApiError>) -> Response {
+        let mut response = answer.into_response();
+        self.ends(response.status());
+        self.tell(response.headers_mut());
+        response
+    }
+
+    /// How it ends.
+    fn ends(&self, status: StatusCode) {
+        if let Some(open) = &self.0 {
+            open.status.store(status.as_u16(), Relaxed);
+        }
+    }
+
+    /// It is passed on piece by piece, and nobody knows yet how that ends.
+    pub(crate) fn streams(&self) -> Streaming {
+        if let Some(open) = &self.0 {
+            open.streamed.store(true, Relaxed);
+        }
+        Streaming { bill: self.clone(), is_over: false }
+    }
+}
+
+/// A stream on its way; dropped before its end, its client has left.
+pub(crate) struct Streaming {
+    bill: Bill,
+    is_over: bool,
+}
+
+impl Streaming {
+    /// It came to its end.
+    pub(crate) fn ended(&mut self) {
+        self.is_over = true;
+    }
+
+    /// It broke off; `status` is what would have been answered, had it done so at once.
+    pub(crate) fn broke(&mut self, status: StatusCode) {
+        self.is_over = true;
+        self.bill.ends(status);
+    }
+
+    pub(crate) fn used(&self, prompt_tokens: u64, completion_tokens: u64) {
+        self.bill.used(prompt_tokens, completion_tokens);
+    }
+}
+
+impl Drop for Streaming {
+    fn drop(&mut self) {
+        if let (false, Some(open)) = (self.is_over, &self.bill.0) {
+            open.status.store(LEFT, Relaxed);
+        }
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        let [prompt_tokens, completion_tokens] =
+            [&self.prompt_tokens, &self.completion_tokens].map(|tokens| tokens.load(Relaxed));
+        let status = match self.status.load(Relaxed) {
+            0 => LEFT,
+            status => status,
+        };
+        let cached = self.cached.load(Relaxed);
+        let used = if cached { 0 } else { prompt_tokens.saturating_add(completion_tokens) };
+        if let Some(key) = &self.key {
+            key.spend(self.at, used);
+        }
+        let refused = status >= 400 && status != LEFT;
+        if let Some(reserved) = self.reserved.take() {
+            // Where nobody says what was used, what was reserved counts.
+            if used > 0 || cached || refused {
+                reserved.settle(used);
+            }
+        }
+        let ended = Instant::now();
+        let row = Row {
+            id: id(self.at),
+            at: self.at.as_millisecond(),
+            key_id: self.key.take(),
+            model: self.model.take().unwrap_or_default(),
+            endpoint: self.endpoint,
+            status,
+            prompt_tokens,
+            completion_tokens,
+            cached,
+            streamed: self.streamed.load(Relaxed),
+            duration_us: micros(ended - self.began),
+            upstream: self.upstream.take(),
+            request_id: self.request_id.clone(),
+            ended,
+        };
+        self.ledger.put(row);
+    }
+}
+
+/// Ordered by time, so that rows which are written together stand together; the rest is by chance.
+fn id(at: Timestamp) -> uuid::fmt::Hyphenated {
+    let millis = u64::try_from(at.as_millisecond()).unwrap_or_default();
+    let mut chance = [0; 10];
+    fastrand::fill(&mut chance);
+    Builder::from_unix_timestamp_millis(millis, &chance).into_uuid().hyphenated()
+}

@@ -1,0 +1,140 @@
+//! Keys as their owners have them, and what is kept of one: its hash.
+//!
+//! A key is 256 random bits, so one round of SHA-256 is enough: there is nothing to guess. A key
+//! that is presented is hashed first and looked up by its hash, so how long that takes tells nothing
+//! of how much of a wrong key is right.
+
+use std::fmt;
+
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use sha2::{Digest as _, Sha256};
+
+use super::StoreError;
+
+/// What every key begins with.
+const BEGINNING: &str = "tg-";
+/// Characters after that.
+const LENGTH: usize = 43;
+/// Characters that are shown, so that people tell keys apart: 24 bits of 256.
+const SHOWN: usize = BEGINNING.len() + 4;
+
+/// A key, shown once to who made it.
+pub struct Secret(String);
+
+/// SHA-256 of a key.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub(super) struct Hash([u8; 32]);
+
+impl Secret {
+    /// Random bits of the system.
+    pub(super) fn new() -> Result<Self, StoreError> {
+        let mut bits = [0; 32];
+        fill(&mut bits)?;
+        Ok(Self(format!("{BEGINNING}{}", URL_SAFE_NO_PAD.encode(bits))))
+    }
+
+    /// The key itself, for who made it.
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+
+    /// Its first characters.
+    pub(super) fn prefix(&self) -> &str {
+        &self.0[..SHOWN]
+    }
+
+    pub(super) fn hash(&self) -> Hash {
+        Hash::of(&self.0)
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("(set)")
+    }
+}
+
+impl Hash {
+    /// Of what was presented; none where it does not even look like a key of ours.
+    pub(super) fn of_presented(text: &str) -> Option<Self> {
+        let rest = text.strip_prefix(BEGINNING)?;
+        let is_digit = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+        (rest.len() == LENGTH && rest.bytes().all(is_digit)).then(|| Self::of(text))
+    }
+
+    /// From what [`Hash::hex`] gives.
+    pub(super) fn from_hex(text: &str) -> Option<Self> {
+        let mut bytes = [0; 32];
+        if text.len() != 64 || !text.is_ascii() {
+            return None;
+        }
+        for (place, byte) in bytes.iter_mut().enumerate() {
+            *byte = u8::from_str_radix(&text[2 * place..2 * place + 2], 16).ok()?;
+        }
+        Some(Self(bytes))
+    }
+
+    pub(super) fn hex(&self) -> String {
+        hex(&self.0)
+    }
+
+    /// One of `count` places that it always has.
+    pub(super) fn place(&self, count: usize) -> usize {
+        usize::from(self.0[0]) % count
+    }
+
+    fn of(text: &str) -> Self {
+        Self(Sha256::digest(text).into())
+    }
+}
+
+/// A name for a key that is no secret.
+pub(super) fn id() -> Result<String, StoreError> {
+    let mut bits = [0; 8];
+    fill(&mut bits)?;
+    Ok(format!("key_{}", hex(&bits)))
+}
+
+fn fill(bytes: &mut [u8]) -> Result<(), StoreError> {
+    let random = rustls::crypto::ring::default_provider().secure_random;
+    random.fill(bytes).map_err(|_| StoreError::NoRandomness)
+}
+
+fn hex(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let digits = bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]);
+    digits.map(|digit| char::from(DIGITS[usize::from(digit)])).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_known_by_its_hash_and_not_shown() {
+        let secret = Secret::new().expect("random bits");
+        let hash = Hash::of_presented(secret.reveal()).expect("it looks like one");
+        assert_eq!(hash, secret.hash());
+        assert_eq!(Hash::from_hex(&hash.hex()), Some(hash));
+        assert!(secret.reveal().starts_with(secret.prefix()) && secret.prefix().len() == 7);
+        assert!(!format!("{secret:?} {}", hash.hex()).contains(&secret.reveal()[3..]));
+        assert_ne!(Secret::new().expect("random bits").reveal(), secret.reveal());
+    }
+
+    #[test]
+    fn what_does_not_look_like_a_key_is_not_hashed() {
+        let almost = format!("tg-{}", "a".repeat(42));
+        for other in ["", "none", "sk-proj-1", "tg-", &almost, &format!("{almost}ä")] {
+            assert_eq!(Hash::of_presented(other), None, "{other}");
+        }
+        assert!(Hash::of_presented(&format!("{almost}b")).is_some());
+        assert_eq!(Hash::from_hex("00"), None);
+        assert_eq!(Hash::from_hex(&"ä".repeat(32)), None);
+    }
+
+    #[test]
+    fn the_hash_is_sha_256() {
+        let empty = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+        assert_eq!(Hash::of("").hex(), empty);
+    }
+}

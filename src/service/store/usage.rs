@@ -1,0 +1,107 @@
+//! What was used, by day of UTC and by model, out of the ledger.
+
+use serde::Serialize;
+
+use super::{Database, StoreError, database::on_connection};
+
+/// What was used on a day of a model.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub(crate) struct Used {
+    /// Days since 1970.
+    #[serde(skip)]
+    pub(crate) day: i64,
+    pub(crate) model: String,
+    #[serde(flatten)]
+    pub(crate) sums: Sums,
+}
+
+/// Sums of requests.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub(crate) struct Sums {
+    pub(crate) requests: i64,
+    /// Those of a status of 400 or more.
+    pub(crate) errors: i64,
+    pub(crate) cached: i64,
+    pub(crate) prompt_tokens: i64,
+    pub(crate) completion_tokens: i64,
+}
+
+/// Whose use, and when.
+#[derive(Clone, Debug)]
+pub(crate) struct Span {
+    /// The key; none: all.
+    pub(crate) key: Option<String>,
+    /// The first day, in days since 1970.
+    pub(crate) start: i64,
+    /// The last day.
+    pub(crate) end: i64,
+}
+
+/// Milliseconds of a day.
+const DAY: i64 = 24 * 60 * 60 * 1000;
+
+type Row = (i64, String, i64, i64, i64, i64, i64);
+
+macro_rules! used {
+    ($of_key:literal) => {
+        concat!(
+            "SELECT at / 86400000 AS day, model, COUNT(*), \
+             CAST(SUM(CASE WHEN status >= 400 THEN 1 ELSE 0 END) AS BIGINT), \
+             CAST(SUM(CASE WHEN cached THEN 1 ELSE 0 END) AS BIGINT), \
+             CAST(SUM(prompt_tokens) AS BIGINT), CAST(SUM(completion_tokens) AS BIGINT) \
+             FROM ledger WHERE at >= $1 AND at < $2",
+            $of_key,
+            " GROUP BY 1, 2 ORDER BY 1, 2 LIMIT $3"
+        )
+    };
+}
+
+const OF_KEY: &str = used!(" AND key_id = $4");
+const OF_ALL: &str = used!("");
+const TOKENS: &str = "SELECT CAST(COALESCE(SUM(prompt_tokens + completion_tokens), 0) AS BIGINT) \
+                      FROM ledger WHERE key_id = $1 AND at >= $2";
+
+/// What was used, at most so many lines of it.
+pub(super) async fn of(
+    database: &Database,
+    span: &Span,
+    most: usize,
+) -> Result<Vec<Used>, StoreError> {
+    let (start, end) = (span.start * DAY, (span.end + 1) * DAY);
+    let rows: Vec<Row> = on_connection!(database, connection => {
+        let query = sqlx::query_as(if span.key.is_some() { OF_KEY } else { OF_ALL });
+        let query = query.bind(start).bind(end).bind(i64::try_from(most).unwrap_or(i64::MAX));
+        let query = match &span.key {
+            Some(key) => query.bind(key.clone()),
+            None => query,
+        };
+        query.fetch_all(&mut *connection).await?
+    });
+    let used = |(day, model, requests, errors, cached, prompt_tokens, completion_tokens)| {
+        let sums = Sums { requests, errors, cached, prompt_tokens, completion_tokens };
+        Used { day, model, sums }
+    };
+    Ok(rows.into_iter().map(used).collect())
+}
+
+/// The tokens of a key since then, in milliseconds since 1970.
+pub(super) async fn tokens_since(
+    database: &Database,
+    key: &str,
+    since: i64,
+) -> Result<u64, StoreError> {
+    let tokens: i64 = on_connection!(database, connection => {
+        sqlx::query_scalar(TOKENS).bind(key).bind(since).fetch_one(&mut *connection).await?
+    });
+    Ok(u64::try_from(tokens).unwrap_or_default())
+}
+
+impl std::ops::AddAssign for Sums {
+    fn add_assign(&mut self, other: Self) {
+        self.requests += other.requests;
+        self.errors += other.errors;
+        self.cached += other.cached;
+        self.prompt_tokens += other.prompt_tokens;
+        self.completion_tokens += other.completion_tokens;
+    }
+}
