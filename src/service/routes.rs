@@ -4,6 +4,7 @@ mod embeddings;
 mod health;
 mod input;
 mod models;
+mod openapi;
 mod relayed;
 mod usage;
 
@@ -26,6 +27,7 @@ use super::{Service, error::ApiError};
 /// | `GET /v1/models` | the models that can be used |
 /// | `GET /v1/models/{*id}` | one of them |
 /// | `GET /v1/usage` | what a key has used, by day and model |
+/// | `GET /openapi.json` | all of these in OpenAPI's words |
 /// | `GET /health/live` | that the process answers |
 /// | `GET /health/ready` | whether it can serve; 503 and why, if not |
 pub(crate) fn router(service: &Service) -> Router {
@@ -37,6 +39,7 @@ pub(crate) fn router(service: &Service) -> Router {
         .route("/v1/models", get(models::list))
         .route("/v1/models/{*id}", get(models::one))
         .route("/v1/usage", get(usage::usage))
+        .route("/openapi.json", get(openapi::openapi))
         .route("/health/live", get(health::live))
         .route("/health/ready", get(health::ready))
         .fallback(unknown)

@@ -2,6 +2,7 @@
 
 mod keys;
 mod ledger;
+mod limits;
 mod refusals;
 mod secrets;
 mod support;

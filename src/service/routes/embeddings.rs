@@ -17,7 +17,7 @@ use bytes::Bytes;
 use http::{HeaderMap, header};
 
 use self::{elsewhere::Elsewhere, kept::Had, request::EmbeddingsRequest, response::Answer};
-use super::{input, relayed};
+use super::{input, openapi, relayed};
 use crate::service::{
     Service,
     cache::{Refusal, Wish},
@@ -37,6 +37,17 @@ pub(crate) use request::MAX_INPUTS;
 const SMALL_ANSWER: usize = 4096;
 
 /// Embeds what the body says: OpenAI's `CreateEmbeddingRequest`.
+#[utoipa::path(
+    post, path = "/v1/embeddings", tag = "models", request_body = openapi::EmbeddingsBody,
+    responses(
+        (status = 200, description = "vectors", body = openapi::EmbeddingsAnswer),
+        (status = 400, description = "what is not allowed, and what is", body = openapi::Error),
+        (status = 401, description = "a key is needed", body = openapi::Error),
+        (status = 404, description = "no such model", body = openapi::Error),
+        (status = 429, description = "more than the key may have", body = openapi::Error),
+        (status = 503, description = "more than can be done now", body = openapi::Error),
+    ),
+)]
 #[tracing::instrument(
     name = "POST /v1/embeddings",
     skip_all,

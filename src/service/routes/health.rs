@@ -2,14 +2,26 @@
 
 use axum::extract::State;
 
+use super::openapi;
 use crate::service::{Service, engine, error::ApiError};
 
 /// `GET /health/live`: the process answers.
+#[utoipa::path(
+    get, path = "/health/live", tag = "about",
+    responses((status = 200, description = "the process answers", content_type = "text/plain")),
+)]
 pub(super) async fn live() -> &'static str {
     "ok\n"
 }
 
 /// `GET /health/ready`: it can serve, or 503 and why not.
+#[utoipa::path(
+    get, path = "/health/ready", tag = "about",
+    responses(
+        (status = 200, description = "it can serve", content_type = "text/plain"),
+        (status = 503, description = "why it cannot", body = openapi::Error),
+    ),
+)]
 pub(super) async fn ready(State(service): State<Service>) -> Result<&'static str, ApiError> {
     if service.is_draining() {
         return Err(ApiError::unavailable("the server is stopping"));

@@ -8,6 +8,7 @@ use axum::{
 };
 use serde::Serialize;
 
+use super::openapi;
 use crate::service::{
     Service, caller::Caller, engine::Model, error::ApiError, store::Scope, upstream::Listed,
 };
@@ -20,6 +21,10 @@ pub(super) struct List {
 }
 
 /// `GET /v1/models`: local ones, then those that are upstream.
+#[utoipa::path(
+    get, path = "/v1/models", tag = "models",
+    responses((status = 200, description = "those that can be used", body = openapi::Models)),
+)]
 pub(super) async fn list(
     State(service): State<Service>,
     caller: Caller,
@@ -35,6 +40,14 @@ pub(super) async fn list(
 }
 
 /// `GET /v1/models/{id}`; the name may have slashes in it, as those of model hubs do.
+#[utoipa::path(
+    get, path = "/v1/models/{id}", tag = "models",
+    params(("id" = String, Path, description = "its name, which may have slashes in it")),
+    responses(
+        (status = 200, description = "it", body = openapi::Model),
+        (status = 404, description = "no such model", body = openapi::Error),
+    ),
+)]
 pub(super) async fn one(
     State(service): State<Service>,
     caller: Caller,

@@ -3,7 +3,7 @@
 use axum::{Extension, body::Body, extract::State, response::Response};
 use http::HeaderMap;
 
-use super::input;
+use super::{input, openapi};
 use crate::service::{
     Service,
     cache::{
@@ -17,6 +17,17 @@ use crate::service::{
 };
 
 /// `POST /v1/chat/completions`.
+#[utoipa::path(
+    post, path = "/v1/chat/completions", tag = "models", request_body = openapi::ChatRequest,
+    responses(
+        (status = 200, description = "an answer, whole or as a stream", body = openapi::ChatAnswer),
+        (status = 400, description = "what is not allowed, and what is", body = openapi::Error),
+        (status = 401, description = "a key is needed", body = openapi::Error),
+        (status = 404, description = "no such model", body = openapi::Error),
+        (status = 429, description = "more than the key may have", body = openapi::Error),
+        (status = 503, description = "more than can be done now", body = openapi::Error),
+    ),
+)]
 #[tracing::instrument(
     level = "debug",
     name = "POST /v1/chat/completions",
@@ -34,6 +45,17 @@ pub(super) async fn chat(
 }
 
 /// `POST /v1/completions`.
+#[utoipa::path(
+    post, path = "/v1/completions", tag = "models", request_body = openapi::CompletionRequest,
+    responses(
+        (status = 200, description = "a continuation, whole or as a stream", body = openapi::ChatAnswer),
+        (status = 400, description = "what is not allowed, and what is", body = openapi::Error),
+        (status = 401, description = "a key is needed", body = openapi::Error),
+        (status = 404, description = "no such model", body = openapi::Error),
+        (status = 429, description = "more than the key may have", body = openapi::Error),
+        (status = 503, description = "more than can be done now", body = openapi::Error),
+    ),
+)]
 #[tracing::instrument(
     level = "debug",
     name = "POST /v1/completions",
@@ -51,6 +73,17 @@ pub(super) async fn completions(
 }
 
 /// `POST /v1/rerank`: as Cohere, Jina and vLLM have it.
+#[utoipa::path(
+    post, path = "/v1/rerank", tag = "models", request_body = openapi::RerankRequest,
+    responses(
+        (status = 200, description = "documents, best first", body = openapi::RerankAnswer),
+        (status = 400, description = "what is not allowed, and what is", body = openapi::Error),
+        (status = 401, description = "a key is needed", body = openapi::Error),
+        (status = 404, description = "no such model", body = openapi::Error),
+        (status = 429, description = "more than the key may have", body = openapi::Error),
+        (status = 503, description = "more than can be done now", body = openapi::Error),
+    ),
+)]
 #[tracing::instrument(
     level = "debug",
     name = "POST /v1/rerank",

@@ -12,6 +12,7 @@ use http::{HeaderMap, header};
 use jiff::{Timestamp, civil::Date, tz::TimeZone};
 use serde::Serialize;
 
+use super::openapi;
 use crate::service::{
     Service,
     caller::Caller,
@@ -60,6 +61,19 @@ struct Line {
 }
 
 /// The caller's own use; `key=all`, or another's id, is for who has the scope `usage`.
+#[utoipa::path(
+    get, path = "/v1/usage", tag = "about",
+    params(
+        ("start" = Option<String>, Query, description = "the first day of UTC, such as 2026-11-01; the first of the month where it is missing"),
+        ("end" = Option<String>, Query, description = "the last day; today where it is missing"),
+        ("format" = Option<String>, Query, description = "`json` or `csv`"),
+        ("key" = Option<String>, Query, description = "another key's id, or `all`: for keys with the scope `usage`"),
+    ),
+    responses(
+        (status = 200, description = "by day and model; also as text/csv", body = openapi::Used),
+        (status = 401, description = "a key is needed", body = openapi::Error),
+    ),
+)]
 pub(super) async fn usage(
     State(service): State<Service>,
     caller: Caller,

@@ -1,0 +1,188 @@
+//! Bodies as they are described. Those of upstreams are passed on: what is named here is what
+//! matters here, and the rest is the upstream's.
+#![expect(dead_code, clippy::struct_field_names, reason = "they are described, and never made")]
+
+use serde_json::Value;
+use utoipa::ToSchema;
+
+/// OpenAI's error object.
+#[derive(ToSchema)]
+pub(crate) struct Error {
+    error: ErrorObject,
+}
+
+/// What went wrong.
+#[derive(ToSchema)]
+struct ErrorObject {
+    message: String,
+    /// Such as `invalid_request_error`, `server_error` or `requests`.
+    r#type: String,
+    /// The field that it is about.
+    param: Option<String>,
+    /// Such as `model_not_found` or `rate_limit_exceeded`.
+    code: Option<String>,
+}
+
+/// OpenAI's `CreateChatCompletionRequest`; all other fields are passed on.
+#[derive(ToSchema)]
+pub(crate) struct ChatRequest {
+    /// One of `GET /v1/models`.
+    #[schema(example = "mock")]
+    model: String,
+    messages: Vec<Message>,
+    /// Answered as server-sent events, or as frames in MessagePack and CBOR.
+    stream: Option<bool>,
+    /// With 0 the answer may be one that is kept.
+    temperature: Option<f64>,
+    /// Counts for the limit of tokens.
+    max_completion_tokens: Option<u64>,
+}
+
+/// What somebody says.
+#[derive(ToSchema)]
+struct Message {
+    #[schema(example = "user")]
+    role: String,
+    /// Text, or parts of it.
+    content: Value,
+}
+
+/// OpenAI's `CreateChatCompletionResponse`.
+#[derive(ToSchema)]
+pub(crate) struct ChatAnswer {
+    id: String,
+    object: String,
+    created: u64,
+    model: String,
+    choices: Vec<Value>,
+    usage: Option<Usage>,
+}
+
+/// Tokens.
+#[derive(ToSchema)]
+struct Usage {
+    prompt_tokens: u64,
+    completion_tokens: Option<u64>,
+    total_tokens: u64,
+}
+
+/// OpenAI's `CreateCompletionRequest`; all other fields are passed on.
+#[derive(ToSchema)]
+pub(crate) struct CompletionRequest {
+    /// One of `GET /v1/models`.
+    #[schema(example = "mock")]
+    model: String,
+    /// Text, texts, token ids, or lists of these.
+    prompt: Value,
+    stream: Option<bool>,
+    temperature: Option<f64>,
+    max_tokens: Option<u64>,
+}
+
+/// OpenAI's `CreateEmbeddingRequest`.
+#[derive(ToSchema)]
+pub(crate) struct EmbeddingsBody {
+    /// One of `GET /v1/models`.
+    #[schema(example = "all-MiniLM-L6-v2")]
+    model: String,
+    /// A text, texts, token ids, or lists of these: at most 2048, none of them empty.
+    input: Value,
+    /// `float` or `base64`; where it is missing, numbers in JSON and bytes in MessagePack and CBOR.
+    encoding_format: Option<String>,
+    /// The first so many, made a vector of length 1 again.
+    dimensions: Option<u64>,
+    user: Option<String>,
+}
+
+/// OpenAI's `CreateEmbeddingResponse`.
+#[derive(ToSchema)]
+pub(crate) struct EmbeddingsAnswer {
+    object: String,
+    data: Vec<Embedding>,
+    model: String,
+    usage: Usage,
+}
+
+/// The vector of an input.
+#[derive(ToSchema)]
+struct Embedding {
+    object: String,
+    index: u64,
+    /// Numbers, base64 text, or packed little-endian 32-bit floats.
+    embedding: Value,
+}
+
+/// As Cohere, Jina and vLLM have it; all other fields are passed on.
+#[derive(ToSchema)]
+pub(crate) struct RerankRequest {
+    /// One of `GET /v1/models`.
+    model: String,
+    query: String,
+    documents: Vec<Value>,
+    top_n: Option<u64>,
+}
+
+/// Documents, best first.
+#[derive(ToSchema)]
+pub(crate) struct RerankAnswer {
+    model: Option<String>,
+    results: Vec<Ranked>,
+}
+
+/// A document by its place in the request.
+#[derive(ToSchema)]
+struct Ranked {
+    index: u64,
+    relevance_score: f64,
+}
+
+/// OpenAI's list of models.
+#[derive(ToSchema)]
+pub(crate) struct Models {
+    object: String,
+    data: Vec<Model>,
+}
+
+/// OpenAI's model object.
+#[derive(ToSchema)]
+pub(crate) struct Model {
+    id: String,
+    object: String,
+    /// Seconds since 1970.
+    created: u64,
+    owned_by: String,
+}
+
+/// What was used.
+#[derive(ToSchema)]
+pub(crate) struct Used {
+    object: String,
+    /// The first day, of UTC.
+    start: String,
+    /// The last day.
+    end: String,
+    data: Vec<UsedLine>,
+    totals: Sums,
+}
+
+/// What was used of a model on a day.
+#[derive(ToSchema)]
+struct UsedLine {
+    day: String,
+    model: String,
+    requests: u64,
+    errors: u64,
+    cached: u64,
+    prompt_tokens: u64,
+    completion_tokens: u64,
+}
+
+/// Sums of requests.
+#[derive(ToSchema)]
+struct Sums {
+    requests: u64,
+    errors: u64,
+    cached: u64,
+    prompt_tokens: u64,
+    completion_tokens: u64,
+}
