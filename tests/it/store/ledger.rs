@@ -9,7 +9,11 @@ use std::{
 use rustix::process::Signal;
 use serde_json::json;
 
-use super::support::{Mock, Postgres, Server, Store, ask, database::Lock, files, request};
+use super::support::{
+    Mock, Postgres, Server, Store, ask,
+    database::{self, Lock},
+    files, request,
+};
 use crate::{
     gateway::support::{CHAT, Client, Reply, stream, whole},
     support::{give_way, post, wait},
@@ -81,6 +85,22 @@ fn a_database_that_is_killed_under_load_fails_no_request_and_loses_no_row() {
     assert_eq!(store.number("SELECT COUNT(*) FROM ledger WHERE status <> 200"), 0);
     let tokens = "SELECT CAST(MIN(completion_tokens) AS BIGINT) FROM ledger WHERE NOT streamed";
     assert!(store.number(tokens) > 0);
+}
+
+#[test]
+fn each_request_is_one_row_of_sqlite_whole_at_the_end() {
+    let (store, mock) = (Store::sqlite(), Mock::start(&[]));
+    // Batches of every length.
+    let server = store.gateway(&mock, "flush_interval = \"30ms\"");
+    let (id, key) = store.create(&[]);
+    let asked = under_load(&server, &key, |answered| {
+        wait("many were answered", || answered.load(Relaxed) > 1000);
+    });
+    assert_eq!(server.metric("thermograph_ledger_dropped_total"), 0);
+    stop(server);
+    assert_eq!((store.rows(), files(&store.spool())), (asked, 0));
+    let ids = database::texts(&store.url, "SELECT DISTINCT key_id FROM ledger");
+    assert_eq!(ids, [id]);
 }
 
 #[test]

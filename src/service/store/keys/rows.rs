@@ -6,7 +6,7 @@ use sqlx::Connection as _;
 use super::{Hash, KeyInfo, Scope};
 use crate::service::store::{Database, StoreError, database::on_connection};
 
-/// A row, by the columns of [`columns!`].
+/// A row, by the columns of `columns!`.
 type Row = (
     String,
     String,
@@ -45,7 +45,7 @@ const REVOKE: &str = concat!(
 const END: &str = "UPDATE api_keys SET expires_at = CASE WHEN expires_at < $2 THEN expires_at \
                    ELSE $2 END WHERE id = $1 AND revoked_at IS NULL";
 
-/// A new row, with what is bound to it in the order of [`columns!`].
+/// A new row, with what is bound to it in the order of `columns!`.
 macro_rules! insert {
     ($key:expr, $hash:expr) => {
         sqlx::query(INSERT)

@@ -104,7 +104,7 @@ impl Writer {
         self.write_all(Some(Instant::now() + self.database.patience)).await;
     }
 
-    /// Writes all rows that wait in memory; to the spool after the deadline.
+    /// Writes the rows that wait in memory: with a deadline all, and after it to the spool.
     async fn write_all(&mut self, deadline: Option<Instant>) {
         while let Some(batch) = self.queue.take() {
             let is_too_late = deadline.is_some_and(|deadline| Instant::now() >= deadline);
@@ -119,6 +119,10 @@ impl Writer {
                 }
                 Outcome::Refused => self.lost.rows("refused", batch.count()),
                 Outcome::Away => self.lost.or_kept(&mut self.spool, &batch),
+            }
+            // What came meanwhile waits for others: a commit costs the same for one row.
+            if deadline.is_none() && !self.queue.has_many() {
+                return;
             }
         }
     }
@@ -161,7 +165,9 @@ impl Writer {
                 Outcome::Away => return,
             }
             self.spool.done();
-            self.write_all(None).await;
+            if self.queue.has_many() {
+                self.write_all(None).await;
+            }
         }
     }
 }
@@ -222,6 +228,11 @@ impl Queue {
         let batch = Batch::of(first, self.rows.try_iter().take(self.most - 1));
         self.meters.queue.set(self.rows.len() as f64);
         Some(batch)
+    }
+
+    /// Whether there are as many rows as go together.
+    fn has_many(&self) -> bool {
+        self.rows.len() >= self.most
     }
 
     /// Whether it is half full.
