@@ -120,7 +120,7 @@ struct Table {
 
 const NO_TIME: &str = "a time, 0 or more, in quotes and with its unit";
 
-const TABLES: [Table; 5] = [
+const TABLES: [Table; 7] = [
     Table {
         file: "[upstreams.a]\nurl = \"http://a\"\nKEY\n",
         path: "upstreams.a",

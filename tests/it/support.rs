@@ -12,6 +12,7 @@ pub(crate) mod redis;
 
 use std::{
     fs::File,
+    net::{Ipv4Addr, SocketAddr, TcpListener},
     panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
     path::PathBuf,
     process::{Child, Command, ExitStatus, Stdio},
@@ -207,6 +208,16 @@ pub(crate) fn thermograph() -> Command {
 /// the service, so that others wait for it.
 pub(crate) fn give_way() {
     rustix::process::setpriority_process(None, 10).expect("anybody may");
+}
+
+/// An address for a program that takes no port 0: below the ports that the system gives to whoever
+/// connects, so that it stays free.
+pub(crate) fn free_address() -> SocketAddr {
+    let first = 20_000 + std::process::id() % 5000;
+    let ports = (0..5000).map(|more| 20_000 + (first + more) % 10_000);
+    let addresses = ports.map(|port| SocketAddr::from((Ipv4Addr::LOCALHOST, port as u16)));
+    let mut free = addresses.filter(|address| TcpListener::bind(address).is_ok());
+    free.next().expect("a port that is free")
 }
 
 /// What a server answered.

@@ -2,7 +2,6 @@
 
 use std::{
     fs::{self, File},
-    net::TcpListener,
     os::unix::{fs::chown, process::CommandExt as _},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
@@ -12,7 +11,7 @@ use std::{
 use rustix::process::{Pid, Signal, geteuid, kill_process_group};
 use tempfile::TempDir;
 
-use super::{database, ended, send, wait};
+use super::{database, ended, free_address, send, wait};
 
 /// The password of its user: a word that must not be seen anywhere.
 pub(crate) const PASSWORD: &str = "planted-password-7c1d";
@@ -44,9 +43,7 @@ impl Postgres {
             .status();
         assert!(made.expect("it runs").success(), "initdb: {}", log(folder.path()));
         for _ in 0..TRIES {
-            let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-            let port = listener.local_addr().expect("an address").port();
-            drop(listener);
+            let port = free_address().port();
             if let Some(child) = run(folder.path(), port) {
                 return Self { child, folder, port };
             }

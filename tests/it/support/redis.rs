@@ -2,7 +2,7 @@
 
 use std::{
     fs::File,
-    net::{Ipv4Addr, SocketAddr, TcpListener},
+    net::SocketAddr,
     process::{Child, Command, Stdio},
     thread,
 };
@@ -10,7 +10,7 @@ use std::{
 use rustix::process::Signal;
 use tempfile::TempDir;
 
-use super::{give_way, send, tool, wait};
+use super::{free_address, give_way, send, tool, wait};
 
 /// A running Redis with nothing in it; killed when dropped.
 pub(crate) struct Redis {
@@ -56,16 +56,6 @@ impl Redis {
     pub(crate) fn ask(&self, command: &[&str]) -> String {
         ask(self.address, command)
     }
-}
-
-/// An address for a program that takes no port 0: below the ports that the system gives to whoever
-/// connects, so that it stays free.
-fn free_address() -> SocketAddr {
-    let first = 20_000 + std::process::id() % 5000;
-    let ports = (0..5000).map(|more| 20_000 + (first + more) % 10_000);
-    let addresses = ports.map(|port| SocketAddr::from((Ipv4Addr::LOCALHOST, port as u16)));
-    let mut free = addresses.filter(|address| TcpListener::bind(address).is_ok());
-    free.next().expect("a port that is free")
 }
 
 fn run(address: SocketAddr, dir: &TempDir) -> Child {
