@@ -28,7 +28,7 @@ mod entrance;
 mod error;
 mod events;
 mod limits;
-mod middleware;
+pub mod middleware;
 mod nice;
 pub mod redis;
 mod routes;
@@ -44,18 +44,19 @@ use std::sync::{
 use axum::Router;
 use thiserror::Error;
 use tokio::time::{self, Instant};
-use tower::ServiceBuilder;
+use tower::layer::util::Identity;
 
 pub use config::{Config, Invalid};
-pub use middleware::{CatchPanics, Codecs, RequestIds, catch_panics};
 
 use self::{
     body::Bodies,
     cache::Cache,
+    codec::Codecs,
     engine::{Engine, LoadError},
     entrance::Entrance,
     error::ApiError,
     limits::Limits,
+    middleware::Whole,
     redis::Redis,
     store::{Store, StoreError},
     upstream::{StartError as UpstreamError, Upstreams},
@@ -128,20 +129,19 @@ impl Service {
 
     /// The routes, with the middleware that belongs to them.
     pub fn router(&self) -> Router {
-        let layers =
-            ServiceBuilder::new().layer(RequestIds).layer(self.codecs()).layer(catch_panics());
-        self.routes().layer(layers)
+        self.routes().layer(self.middleware(Identity::new()))
     }
 
-    /// The routes alone, for whoever puts on layers of their own: those that look at requests go
-    /// between [`RequestIds`] and [`Service::codecs`], inside of which goes [`catch_panics`].
+    /// The routes alone.
     pub fn routes(&self) -> Router {
         routes::router(self)
     }
 
-    /// Answers in the codec that each client asks for: a layer for [`Service::routes`].
-    pub fn codecs(&self) -> Codecs {
-        Codecs::new(self.engine().cpu().clone())
+    /// The middleware for [`Service::routes`], with the layer of whoever watches requests from outside
+    /// in its place.
+    pub fn middleware<W>(&self, watch: W) -> Whole<W> {
+        let codecs = Codecs::new(self.engine().cpu().clone());
+        middleware::stack(&self.inner.config.middleware, codecs, watch)
     }
 
     /// The local engine.

@@ -19,6 +19,8 @@
 //! | `codec` | encoding 1, 32 and 256 vectors in JSON : in MessagePack, in CBOR | ≥ 10 |
 //! | `codec` | bytes of the same in MessagePack, in CBOR : in JSON | ≤ 0.4 |
 //! | `hits` | a chat whose answer is kept : a handler of Axum that has one at hand | ≥ 0.80 |
+//! | `middleware` | what each layer adds to a request, in nanoseconds | shown |
+//! | `ledger` | chats with the ledger on : off | ≥ 0.97 |
 //! | `soak` | longest poll on a runtime worker under 64 clients, and no error | < 10 ms |
 //!
 //! ```text
@@ -38,6 +40,8 @@ mod hello;
 mod hits;
 mod http;
 mod layer;
+mod ledger;
+mod middleware;
 mod pin;
 mod poll;
 mod process;
@@ -92,6 +96,8 @@ enum What {
     Gateway,
     Codec,
     Hits,
+    Ledger,
+    Middleware,
     Soak,
 }
 
@@ -109,6 +115,8 @@ impl What {
             Self::Python => python::measure(rounds(python::ROUNDS)),
             Self::Gateway => gateway::measure(if quick { gateway::QUICK } else { gateway::ROUNDS }),
             Self::Codec => codec::measure(rounds(codec::ROUNDS)),
+            Self::Ledger => ledger::measure(rounds(ledger::ROUNDS)),
+            Self::Middleware => middleware::measure(rounds(middleware::ROUNDS)),
             Self::Hits => hits::measure(rounds(hits::ROUNDS)),
             Self::Soak => soak::measure(if quick { soak::QUICK } else { soak::LENGTH }),
         }

@@ -13,7 +13,6 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use serde::{Deserialize, Serialize};
 use tokio::{net::TcpListener, runtime, time};
 use tokio_util::sync::CancellationToken;
-use tower::ServiceBuilder;
 
 use super::{
     addresses,
@@ -24,7 +23,7 @@ use super::{
 };
 use crate::{
     diagnostics::{Door, Thermograph, doctor, label},
-    service::{RequestIds, Service, badge, catch_panics},
+    service::{Service, badge},
 };
 
 /// Serve the AI API, and the diagnostics beside it.
@@ -172,13 +171,7 @@ async fn serve(
         stopped.cancelled().await;
         draining.drain();
     });
-    // Request ids outside of the layer: what it shows of a request carries the id.
-    let layers = ServiceBuilder::new()
-        .layer(RequestIds)
-        .layer(thermograph.layer())
-        .layer(service.codecs())
-        .layer(catch_panics());
-    let app = service.routes().layer(layers);
+    let app = service.routes().layer(service.middleware(thermograph.layer()));
     server::run(listener, app, &config.api, stop).await;
     Ok(())
 }

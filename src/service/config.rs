@@ -8,7 +8,7 @@ use thiserror::Error;
 use super::{
     cache,
     engine::{self, ModelConfig},
-    redis,
+    middleware, redis,
     store::StoreConfig,
     upstream::{GatewayConfig, RouteConfig, UpstreamConfig},
 };
@@ -22,6 +22,8 @@ pub struct Config {
     pub body_limit: ByteSize,
     /// What is kept of answers. Default is nothing.
     pub cache: cache::Config,
+    /// Which layers are on.
+    pub middleware: middleware::Config,
     /// Redis, for all instances. Default is none.
     pub redis: redis::Config,
     /// The local engine.
@@ -69,6 +71,7 @@ impl Config {
             return Err(Invalid::new("body_limit", self.body_limit, "1 KiB to 1 GiB"));
         }
         self.cache.validate(&self.models)?;
+        self.middleware.validate()?;
         self.redis.validate()?;
         self.engine.validate()?;
         self.gateway.validate()?;
@@ -100,6 +103,7 @@ impl Default for Config {
             request_timeout: Duration::from_mins(1),
             body_limit: ByteSize::mib(8),
             cache: cache::Config::default(),
+            middleware: middleware::Config::default(),
             redis: redis::Config::default(),
             engine: engine::Config::default(),
             gateway: GatewayConfig::default(),

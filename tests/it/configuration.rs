@@ -83,8 +83,14 @@ fn a_bad_value_stops_the_start_with_field_value_and_what_is_allowed() {
 #[test]
 fn every_key_refuses_what_is_out_of_its_bounds() {
     // A number, a time or a size that no key allows, or a word that is none of its words.
-    let unbounded =
-        ["log.filter", "diagnostics.token", "diagnostics.folder", "store.url", "store.spool"];
+    let unbounded = [
+        "log.filter",
+        "diagnostics.token",
+        "diagnostics.folder",
+        "store.url",
+        "store.spool",
+        "cache.semantic_model",
+    ];
     let printed = text(&run(&["config"], &[], "").stdout);
     let mut section = String::new();
     let mut tried = 0;
@@ -120,7 +126,7 @@ struct Table {
 
 const NO_TIME: &str = "a time, 0 or more, in quotes and with its unit";
 
-const TABLES: [Table; 7] = [
+const TABLES: [Table; 8] = [
     Table {
         file: "[upstreams.a]\nurl = \"http://a\"\nKEY\n",
         path: "upstreams.a",
@@ -218,6 +224,18 @@ const TABLES: [Table; 7] = [
             ("longest_wait", "\"2h\"", "0ns to 3600s"),
             ("semantic_threshold", "0.2", "0 for none, or 0.5 to 1"),
             ("semantic_model", "\"m\"\nsemantic_threshold = 0.9", "a local model, which are: "),
+        ],
+    },
+    Table {
+        file: "[middleware]\nKEY\n",
+        path: "middleware",
+        keys: &[
+            ("request_ids", "1", "true or false, without quotes"),
+            ("watch", "\"yes\"", "true or false, without quotes"),
+            ("compression", "[\"lzma\"]", "expected one of `zstd`, `br`, `gzip`"),
+            ("compression", "[\"br\", \"br\"]", "each of zstd, br and gzip once"),
+            ("codecs", "0", "true or false, without quotes"),
+            ("catch_panics", "\"no\"", "true or false, without quotes"),
         ],
     },
     Table {

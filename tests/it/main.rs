@@ -16,6 +16,7 @@ mod flamegraph;
 mod gateway;
 mod lifecycle;
 mod load;
+mod middleware;
 mod mock;
 mod model;
 mod mount;

@@ -235,7 +235,7 @@ impl Layers {
         let mut config: Config = serde_path_to_error::deserialize(value.into_deserializer())
             .map_err(|error| {
                 let allowed = super::allowed::of(error.inner().message());
-                invalid(error.path().to_string(), allowed)
+                invalid(of_the_list(&error.path().to_string()), allowed)
             })?;
         config.validate().map_err(|(field, allowed)| invalid(field, allowed))?;
         config.take_keys(&environment).map_err(|(field, allowed)| invalid(field, allowed))?;
@@ -259,6 +259,13 @@ fn read(file: Option<&Path>) -> Result<Option<(PathBuf, Table)>, ConfigError> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound && !named => Ok(None),
         Err(source) => Err(ConfigError::Unreadable { file, source }),
     }
+}
+
+/// The path of a list, of that of one of its entries: a list is set as a whole.
+fn of_the_list(path: &str) -> String {
+    let entry = path.strip_suffix(']').and_then(|path| path.rsplit_once('['));
+    let list = entry.filter(|(_, place)| place.bytes().all(|byte| byte.is_ascii_digit()));
+    list.map_or(path, |(list, _)| list).to_owned()
 }
 
 /// Paths of the values of a table of sections.

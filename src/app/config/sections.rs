@@ -14,7 +14,7 @@ use super::Models;
 use crate::{
     diagnostics,
     service::{
-        self, cache, engine, redis,
+        self, cache, engine, middleware, redis,
         store::StoreConfig,
         upstream::{GatewayConfig, Key, UpstreamConfig},
     },
@@ -40,6 +40,8 @@ pub struct Config {
     pub store: StoreConfig,
     /// Models, by the name that clients ask for.
     pub models: Models,
+    /// Which layers are on.
+    pub middleware: middleware::Config,
     /// Redis, for all instances.
     pub redis: redis::Config,
     /// Upstreams, by the name that models and metrics call them.
@@ -102,6 +104,7 @@ impl Config {
             request_timeout: self.api.request_timeout,
             body_limit: self.api.body_limit,
             cache: self.cache.clone(),
+            middleware: self.middleware.clone(),
             redis: self.redis.clone(),
             engine: self.engine.clone(),
             models: self.models.local.clone(),

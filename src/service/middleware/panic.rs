@@ -3,10 +3,25 @@
 use std::any::Any;
 
 use axum::response::{IntoResponse as _, Response};
+use tower_http::catch_panic::{CatchPanic, CatchPanicLayer};
+use tower_layer::Layer;
 
 use crate::service::error::ApiError;
 
-/// The answer of a handler that panicked. The panic's own words stay in the log.
-pub(super) fn answer(_: Box<dyn Any + Send>) -> Response {
+/// Makes a handler that panicked a 500. The panic's own words stay in the log.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct CatchPanics;
+
+type Answer = fn(Box<dyn Any + Send>) -> Response;
+
+impl<S> Layer<S> for CatchPanics {
+    type Service = CatchPanic<S, Answer>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        CatchPanicLayer::custom(answer as Answer).layer(inner)
+    }
+}
+
+fn answer(_: Box<dyn Any + Send>) -> Response {
     ApiError::internal("the handler panicked").into_response()
 }

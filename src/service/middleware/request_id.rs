@@ -1,13 +1,17 @@
 //! An id for every request, in its answer and its log line: the client's own, or a new one.
 
 use std::{
+    convert::Infallible,
     pin::Pin,
     task::{Context, Poll, ready},
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use axum::{extract::Request, response::Response};
-use http::{HeaderName, HeaderValue};
+use axum::{
+    extract::{FromRequestParts, Request},
+    response::Response,
+};
+use http::{HeaderName, HeaderValue, request::Parts};
 use pin_project_lite::pin_project;
 use tower_layer::Layer;
 use tower_service::Service;
@@ -84,6 +88,16 @@ impl<F: Future<Output = Result<Response<B>, E>>, B, E> Future for Answered<F> {
         }
         response.headers_mut().insert(HEADER, this.id.clone());
         Poll::Ready(Ok(response))
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for RequestId {
+    type Rejection = Infallible;
+
+    /// Where the layer is off, it is empty.
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        let id = parts.extensions.get().cloned();
+        Ok(id.unwrap_or(Self(HeaderValue::from_static(""))))
     }
 }
 

@@ -8,7 +8,6 @@ mod response;
 use std::sync::Arc;
 
 use axum::{
-    Extension,
     body::Body,
     extract::State,
     response::{IntoResponse as _, Response},
@@ -56,7 +55,7 @@ const SMALL_ANSWER: usize = 4096;
 pub(super) async fn embeddings(
     State(service): State<Service>,
     caller: Caller,
-    Extension(id): Extension<RequestId>,
+    id: RequestId,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, ApiError> {

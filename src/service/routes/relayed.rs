@@ -1,6 +1,6 @@
 //! Requests that an upstream answers: OpenAI's endpoints for models that are not here.
 
-use axum::{Extension, body::Body, extract::State, response::Response};
+use axum::{body::Body, extract::State, response::Response};
 use http::HeaderMap;
 
 use super::{input, openapi};
@@ -37,7 +37,7 @@ use crate::service::{
 pub(super) async fn chat(
     State(service): State<Service>,
     caller: Caller,
-    Extension(id): Extension<RequestId>,
+    id: RequestId,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, ApiError> {
@@ -65,7 +65,7 @@ pub(super) async fn chat(
 pub(super) async fn completions(
     State(service): State<Service>,
     caller: Caller,
-    Extension(id): Extension<RequestId>,
+    id: RequestId,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, ApiError> {
@@ -93,7 +93,7 @@ pub(super) async fn completions(
 pub(super) async fn rerank(
     State(service): State<Service>,
     caller: Caller,
-    Extension(id): Extension<RequestId>,
+    id: RequestId,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, ApiError> {

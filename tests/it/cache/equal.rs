@@ -58,9 +58,9 @@ fn who_leaves_is_not_waited_for() {
         let ask =
             |body: serde_json::Value| async move { Client::new(address).post(CHAT, &body).await };
         let first = tokio::spawn(ask(body.clone()));
-        wait_for(|| mock.counts().in_flight == 1).await;
+        wait_for(|| mock.counts().in_flight == 1);
         let others: JoinSet<_> = (0..10).map(|_| ask(body.clone())).collect();
-        wait_for(|| server.metric("thermograph_gateway_in_flight") == 11).await;
+        wait_for(|| server.metric("thermograph_gateway_in_flight") == 11);
         mock.change(&json!({ "latency": "0s" }));
         first.abort();
         let replies = others.join_all().await;
@@ -81,7 +81,7 @@ fn nobody_waits_longer_than_may_be() {
             let body = body.clone();
             async move { Client::new(address).post(CHAT, &body).await }
         });
-        wait_for(|| mock.counts().in_flight == 1).await;
+        wait_for(|| mock.counts().in_flight == 1);
         mock.change(&json!({ "latency": "0s" }));
         let second = Client::new(address).post(CHAT, &body).await;
         assert_eq!((second.end(), second.header("x-cache")), (End::Answered, "miss"));
@@ -89,6 +89,7 @@ fn nobody_waits_longer_than_may_be() {
     });
 }
 
-async fn wait_for(mut is_so: impl FnMut() -> bool) {
-    tokio::task::block_in_place(|| wait("it is so", &mut is_so));
+/// Lets others have the thread meanwhile.
+fn wait_for(is_so: impl FnMut() -> bool) {
+    tokio::task::block_in_place(|| wait("it is so", is_so));
 }
