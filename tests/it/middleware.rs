@@ -40,7 +40,10 @@ fn answers_are_compressed_where_that_is_wanted() {
         let small = accepting(&server, encoding, &body);
         assert_eq!((small.status, small.header("content-encoding")), (200, encoding));
         let vary: Vec<_> = small.headers.get_all("vary").iter().collect();
-        assert!(vary.contains(&"accept") && vary.contains(&"accept-encoding"), "{small:?}");
+        assert!(
+            ["accept", "accept-encoding"].iter().all(|name| vary.iter().any(|value| value == name)),
+            "{small:?}"
+        );
         assert!(small.body.len() < plain.body.len() / 2, "{} bytes", small.body.len());
         if encoding == "gzip" {
             let mut text = Vec::new();
