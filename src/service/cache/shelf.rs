@@ -17,7 +17,7 @@ use super::{
     semantic::Compared,
 };
 use crate::{
-    service::{cpu::CpuPool, redis::Redis, units::millis},
+    service::{cpu::CpuPool, error::ApiError, redis::Redis, units::millis},
     task,
 };
 
@@ -179,6 +179,9 @@ impl<V: Keep> Shelf<V> {
             for (place, value) in left.iter().zip(found) {
                 had += usize::from(value.is_some());
                 all[*place] = value;
+            }
+            if wish.only_kept && (question.is_some() || !others.is_empty()) {
+                return Err(ApiError::not_kept().into());
             }
             // What we ask for first: others may wait for it, and we for what they ask for.
             if let Some(question) = question {

@@ -40,11 +40,7 @@ const SMALL_ANSWER: usize = 4096;
     post, path = "/v1/embeddings", tag = "models", request_body = openapi::EmbeddingsBody,
     responses(
         (status = 200, description = "vectors", body = openapi::EmbeddingsAnswer),
-        (status = 400, description = "what is not allowed, and what is", body = openapi::Error),
-        (status = 401, description = "a key is needed", body = openapi::Error),
-        (status = 404, description = "no such model", body = openapi::Error),
-        (status = 429, description = "more than the key may have", body = openapi::Error),
-        (status = 503, description = "more than can be done now", body = openapi::Error),
+        openapi::Refused,
     ),
 )]
 #[tracing::instrument(

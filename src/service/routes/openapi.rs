@@ -14,7 +14,7 @@ use utoipa::{
 
 pub(super) use self::bodies::{
     ChatAnswer, ChatRequest, CompletionRequest, EmbeddingsAnswer, EmbeddingsBody, Error, Model,
-    Models, RerankAnswer, RerankRequest, Used,
+    Models, Refused, RerankAnswer, RerankRequest, Used,
 };
 use super::{embeddings, health, models, relayed, usage};
 

@@ -21,11 +21,7 @@ use crate::service::{
     post, path = "/v1/chat/completions", tag = "models", request_body = openapi::ChatRequest,
     responses(
         (status = 200, description = "an answer, whole or as a stream", body = openapi::ChatAnswer),
-        (status = 400, description = "what is not allowed, and what is", body = openapi::Error),
-        (status = 401, description = "a key is needed", body = openapi::Error),
-        (status = 404, description = "no such model", body = openapi::Error),
-        (status = 429, description = "more than the key may have", body = openapi::Error),
-        (status = 503, description = "more than can be done now", body = openapi::Error),
+        openapi::Refused,
     ),
 )]
 #[tracing::instrument(
@@ -49,11 +45,7 @@ pub(super) async fn chat(
     post, path = "/v1/completions", tag = "models", request_body = openapi::CompletionRequest,
     responses(
         (status = 200, description = "a continuation, whole or as a stream", body = openapi::ChatAnswer),
-        (status = 400, description = "what is not allowed, and what is", body = openapi::Error),
-        (status = 401, description = "a key is needed", body = openapi::Error),
-        (status = 404, description = "no such model", body = openapi::Error),
-        (status = 429, description = "more than the key may have", body = openapi::Error),
-        (status = 503, description = "more than can be done now", body = openapi::Error),
+        openapi::Refused,
     ),
 )]
 #[tracing::instrument(
@@ -77,11 +69,7 @@ pub(super) async fn completions(
     post, path = "/v1/rerank", tag = "models", request_body = openapi::RerankRequest,
     responses(
         (status = 200, description = "documents, best first", body = openapi::RerankAnswer),
-        (status = 400, description = "what is not allowed, and what is", body = openapi::Error),
-        (status = 401, description = "a key is needed", body = openapi::Error),
-        (status = 404, description = "no such model", body = openapi::Error),
-        (status = 429, description = "more than the key may have", body = openapi::Error),
-        (status = 503, description = "more than can be done now", body = openapi::Error),
+        openapi::Refused,
     ),
 )]
 #[tracing::instrument(

@@ -45,6 +45,9 @@ fn of_a_batch_only_what_is_new_is_computed() {
     assert_eq!((from(&skipped), hits(&skipped)), ("", ""));
     assert_eq!(skipped.json()["usage"], second["usage"]);
     assert_eq!(inputs(), 7);
+    let only = [("cache-control", "only-if-cached")];
+    let body = json!({ "model": MODEL, "input": ["one", "never"] });
+    assert_eq!(ask(&server, EMBEDDINGS, &only, &body).status, 504);
     // Another form of what is kept.
     let short = embed(&server, MODEL, &json!("one"), &json!({ "dimensions": 8 }));
     assert_eq!((from(&short), hits(&short)), ("hit", "1"));

@@ -3,7 +3,7 @@
 #![expect(dead_code, clippy::struct_field_names, reason = "they are described, and never made")]
 
 use serde_json::Value;
-use utoipa::ToSchema;
+use utoipa::{IntoResponses, ToSchema};
 
 /// OpenAI's error object.
 #[derive(ToSchema)]
@@ -21,6 +21,26 @@ struct ErrorObject {
     param: Option<String>,
     /// Such as `model_not_found` or `rate_limit_exceeded`.
     code: Option<String>,
+}
+
+/// How requests to models are refused.
+#[derive(IntoResponses)]
+pub(crate) enum Refused {
+    /// What is not allowed, and what is.
+    #[response(status = 400)]
+    NotAllowed(#[to_schema] Error),
+    /// A key is needed.
+    #[response(status = 401)]
+    NoKey(#[to_schema] Error),
+    /// No such model.
+    #[response(status = 404)]
+    NoModel(#[to_schema] Error),
+    /// More than the key may have.
+    #[response(status = 429)]
+    TooMuch(#[to_schema] Error),
+    /// More than can be done now.
+    #[response(status = 503)]
+    Overloaded(#[to_schema] Error),
 }
 
 /// OpenAI's `CreateChatCompletionRequest`; all other fields are passed on.
