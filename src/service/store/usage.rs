@@ -59,7 +59,7 @@ macro_rules! used {
 const OF_KEY: &str = used!(" AND key_id = $4");
 const OF_ALL: &str = used!("");
 const TOKENS: &str = "SELECT CAST(COALESCE(SUM(prompt_tokens + completion_tokens), 0) AS BIGINT) \
-                      FROM ledger WHERE key_id = $1 AND at >= $2";
+                      FROM ledger WHERE key_id = $1 AND at >= $2 AND NOT cached";
 
 /// What was used, at most so many lines of it.
 pub(super) async fn of(
@@ -84,7 +84,7 @@ pub(super) async fn of(
     Ok(rows.into_iter().map(used).collect())
 }
 
-/// The tokens of a key since then, in milliseconds since 1970.
+/// The tokens of a key since then, in milliseconds since 1970; what was kept has cost none.
 pub(super) async fn tokens_since(
     database: &Database,
     key: &str,

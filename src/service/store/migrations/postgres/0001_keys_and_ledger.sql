@@ -49,5 +49,5 @@ CREATE TABLE ledger (
     upstream TEXT,
     request_id TEXT NOT NULL
 );
-CREATE INDEX ledger_key_at ON ledger (key_id, at);
+CREATE INDEX ledger_key_at ON ledger (key_id, at) WHERE key_id IS NOT NULL;
 CREATE INDEX ledger_at ON ledger (at);

@@ -33,9 +33,10 @@ BEGIN UPDATE key_changes SET generation = generation + 1; END;
 CREATE TRIGGER api_keys_deleted AFTER DELETE ON api_keys
 BEGIN UPDATE key_changes SET generation = generation + 1; END;
 
--- A row for each request. The id is made with it: a row that is written twice is there once.
+-- A row for each request, in the order of time. The id is made with it: a row that is written twice
+-- is there once.
 CREATE TABLE ledger (
-    id TEXT NOT NULL PRIMARY KEY,
+    id TEXT NOT NULL,
     at INTEGER NOT NULL,
     key_id TEXT,
     model TEXT NOT NULL,
@@ -47,7 +48,7 @@ CREATE TABLE ledger (
     streamed INTEGER NOT NULL,
     duration_us INTEGER NOT NULL,
     upstream TEXT,
-    request_id TEXT NOT NULL
+    request_id TEXT NOT NULL,
+    PRIMARY KEY (at, id)
 ) STRICT, WITHOUT ROWID;
-CREATE INDEX ledger_key_at ON ledger (key_id, at);
-CREATE INDEX ledger_at ON ledger (at);
+CREATE INDEX ledger_key_at ON ledger (key_id, at) WHERE key_id IS NOT NULL;
