@@ -31,6 +31,8 @@ pub(crate) use self::{
     vector::Vector,
     wish::Wish,
 };
+use moka::sync::Cache as Memory;
+
 use super::{cpu::CpuPool, engine::EmbedError, error::ApiError, redis::Redis};
 
 /// What is kept; of each kind none where none is to be.
@@ -39,6 +41,8 @@ pub(crate) struct Cache {
     pub(crate) vectors: Option<Shelf<Vector>>,
     /// None where questions are not compared by what they mean.
     pub(crate) semantic: Option<Semantic>,
+    /// Questions that were read over, by their bytes: the same bytes are the same question.
+    known: Memory<Key, Key>,
     scope: Scope,
 }
 
@@ -52,6 +56,9 @@ pub(crate) enum Refusal {
 }
 
 impl Cache {
+    /// Most questions that are known by their bytes.
+    const KNOWN: u64 = 16 * 1024;
+
     /// What takes long is done on `cpu`.
     pub(crate) fn new(config: &Config, redis: Option<&Redis>, cpu: &CpuPool) -> Self {
         let redis = redis.filter(|_| config.redis);
@@ -62,6 +69,7 @@ impl Cache {
             vectors: (vectors > 0)
                 .then(|| Shelf::new(vectors, config, redis.cloned(), cpu.clone())),
             semantic: Semantic::new(config, cpu),
+            known: Memory::builder().max_capacity(Self::KNOWN).time_to_live(config.ttl).build(),
             scope: config.scope,
         }
     }

@@ -16,7 +16,7 @@ pub(crate) struct KeyBuilder(Hasher);
 impl KeyBuilder {
     /// Of this kind, which is part of the key: what is kept of one form is not read in another.
     pub(crate) fn new(kind: &str) -> Self {
-        Self(Hasher::new_derive_key(&format!("thermograph cache, {kind}")))
+        Self(Hasher::new()).part(kind.as_bytes())
     }
 
     pub(crate) fn part(mut self, part: &[u8]) -> Self {

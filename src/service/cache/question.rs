@@ -4,7 +4,7 @@ use http::{HeaderMap, header};
 use memchr::memmem;
 use serde_json::{Map, Value};
 
-use super::{Cache, Key, KeyBuilder, Scope, Wish, semantic::Meaning};
+use super::{Answer, Cache, Key, KeyBuilder, Scope, Wish, semantic::Meaning};
 use crate::service::{
     caller::Caller,
     error::ApiError,
@@ -54,6 +54,19 @@ impl Cache {
         }))
     }
 
+    /// The answer to a question whose very bytes were asked before: it need not be read over.
+    pub(crate) fn at_hand(&self, unread: &Unread, body: &[u8]) -> Option<Answer> {
+        let key = self.known.get(&unread.as_it_is(body)?)?;
+        self.answers.as_ref()?.at_hand(&key, &unread.wish)
+    }
+
+    /// Remembers what a question is called, by its bytes.
+    pub(crate) fn knows(&self, bytes: Option<Key>, key: Key) {
+        if let Some(bytes) = bytes {
+            self.known.insert(bytes, key);
+        }
+    }
+
     /// Whose answers a client may be given: all of one name share theirs. What an upstream
     /// answers to the client's own key is `is_personal`.
     pub(crate) fn tenant<'a>(
@@ -74,6 +87,23 @@ impl Cache {
 }
 
 impl Unread {
+    /// Longer bodies are not hashed on a worker.
+    const SMALL: usize = 32 << 10;
+
+    /// What it is called by its bytes; none where these are many.
+    pub(crate) fn as_it_is(&self, body: &[u8]) -> Option<Key> {
+        if body.len() > Self::SMALL {
+            return None;
+        }
+        let builder = KeyBuilder::new("bytes")
+            .part(self.endpoint.operation().as_bytes())
+            .part(&self.tenant)
+            .part(self.model.as_bytes())
+            .part(&[u8::from(self.wish.asked)])
+            .part(body);
+        Some(builder.finish())
+    }
+
     /// Reads the body; none where the answer may be another each time.
     pub(crate) fn read(self, body: &[u8]) -> Option<Asked> {
         let Self { endpoint, model, tenant, wish, compares } = self;

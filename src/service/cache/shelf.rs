@@ -211,6 +211,9 @@ impl<V: Keep> Shelf<V> {
     /// Of one key what is kept or what an equal question is answered; else it is to be asked for.
     pub(crate) async fn one(&self, key: Key, wish: &Wish) -> Result<One<V>, Refusal> {
         loop {
+            if let Some(value) = self.at_hand(&key, wish) {
+                return Ok(One::Had(value, Way::Hit));
+            }
             let Looked { found, question, others } = self.look(&[key], wish).await;
             if let Some(value) = found.into_iter().flatten().next() {
                 return Ok(One::Had(value, Way::Hit));
@@ -232,6 +235,13 @@ impl<V: Keep> Shelf<V> {
                 }
             }
         }
+    }
+
+    /// What is in memory of one key, if it may be given.
+    pub(crate) fn at_hand(&self, key: &Key, wish: &Wish) -> Option<V> {
+        let value = if wish.reads() { self.remembered(key, wish) } else { None };
+        self.inner.meters.memory.increment(u64::from(value.is_some()));
+        value
     }
 
     /// What is kept by this key, in memory or in Redis; nobody is asked for it.

@@ -166,9 +166,13 @@ async fn kept(
     let Some(answers) = &cache.answers else { return Ok(None) };
     let unread = cache.unread(endpoint, caller, headers, document, route.is_personal())?;
     let Some(unread) = unread else { return Ok(None) };
-    let bytes = document.bytes().clone();
+    if let Some(answer) = cache.at_hand(&unread, document.bytes()) {
+        return Ok(Some(One::Had(answer, Way::Hit)));
+    }
+    let (bytes, as_it_is) = (document.bytes().clone(), unread.as_it_is(document.bytes()));
     let asked = input::parse(service, bytes, |bytes| Ok(unread.read(&bytes))).await?;
     let Some(Asked { key, wish, meaning }) = asked else { return Ok(None) };
+    cache.knows(as_it_is, key);
     match answers.one(key, &wish).await {
         Ok(One::Missing(question)) => {
             let one = match (&cache.semantic, meaning) {
