@@ -21,6 +21,7 @@ mod mock;
 mod model;
 mod mount;
 mod openai;
+mod openapi;
 mod page;
 mod parameters;
 mod perf;

@@ -28,19 +28,19 @@ struct ErrorObject {
 pub(crate) enum Refused {
     /// What is not allowed, and what is.
     #[response(status = 400)]
-    NotAllowed(#[to_schema] Error),
+    NotAllowed(Error),
     /// A key is needed.
     #[response(status = 401)]
-    NoKey(#[to_schema] Error),
+    NoKey(Error),
     /// No such model.
     #[response(status = 404)]
-    NoModel(#[to_schema] Error),
+    NoModel(Error),
     /// More than the key may have.
     #[response(status = 429)]
-    TooMuch(#[to_schema] Error),
+    TooMuch(Error),
     /// More than can be done now.
     #[response(status = 503)]
-    Overloaded(#[to_schema] Error),
+    Overloaded(Error),
 }
 
 /// OpenAI's `CreateChatCompletionRequest`; all other fields are passed on.
