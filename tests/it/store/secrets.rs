@@ -5,7 +5,7 @@ use serde_json::json;
 use super::support::{Mock, Postgres, Store, ask, database, get};
 use crate::{
     gateway::support::whole,
-    support::{self, Server, postgres::PASSWORD, thermograph, wait},
+    support::{self, Server, postgres::PASSWORD, redis::Redis, thermograph, wait},
 };
 
 const SHOWN: [&str; 8] = [
@@ -27,9 +27,14 @@ fn what_is_planted_is_found_nowhere() {
     let toml = store
         .toml(&mock, "require_keys = true")
         .replace("[upstreams.a]\n", "[upstreams.a]\nforward_authorization = true\n");
-    let server =
-        Server::configured("127.0.0.1:0", &format!("[log]\nfilter = \"trace\"\n{toml}"), &[]);
-    let (id, key) = store.create(&[]);
+    // Redis says no to a password, and may say it back.
+    let redis = Redis::start();
+    let url = redis.url().replace("redis://", "redis://:planted-redis-password@");
+    let toml = format!(
+        "[log]\nfilter = \"trace\"\n[redis]\nurl = \"{url}\"\n[cache]\nanswers = \"1MiB\"\n{toml}"
+    );
+    let server = Server::configured("127.0.0.1:0", &toml, &[]);
+    let (id, key) = store.create(&["--requests-per-minute=1000"]);
     let wrong = format!("tg-{}", "planted_wrong_key_".repeat(3)[..43].to_owned());
     let mut texts = Vec::new();
     for key in [&*key, &wrong, "planted-foreign-key"] {
@@ -43,6 +48,8 @@ fn what_is_planted_is_found_nowhere() {
     assert!(store.keys(&["revoke", &id]).status.success());
     wait("it is good no more", || ask(&server, &key, &whole()).status == 401);
     wait("the rows are written", || store.rows() > 0);
+    let failed = server.metric(r#"thermograph_redis_requests_total{outcome="failed"}"#);
+    assert!(failed > 0, "Redis was asked");
 
     texts.extend(SHOWN.map(|path| support::get(&server.diagnostics(path)).text));
     let rows = "SELECT CAST(row_to_json(ledger) AS TEXT) FROM ledger";
@@ -58,6 +65,7 @@ fn what_is_planted_is_found_nowhere() {
         "planted_wrong_key",
         "planted-foreign-key",
         "planted-upstream-key",
+        "planted-redis-password",
         PASSWORD,
     ];
     for text in &texts {
