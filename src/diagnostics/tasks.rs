@@ -152,7 +152,7 @@ impl Tasks {
     /// To put names to stacks takes time: not for a worker, nor for the door's thread.
     pub(crate) fn of(thermograph: &Thermograph, route: Option<&str>) -> Self {
         #[cfg(tokio_unstable)]
-        return seen::look(thermograph, route, None);
+        return seen::look(thermograph, route, &seen::Alive::now(thermograph), None);
         #[cfg(not(tokio_unstable))]
         {
             let _ = (thermograph, route);

@@ -8,7 +8,7 @@ use std::{
 
 use super::{
     Tasks,
-    seen::{self, Answers},
+    seen::{self, Alive, Answers},
     waits,
 };
 use crate::diagnostics::{
@@ -50,6 +50,8 @@ pub(super) fn ask(
             break;
         }
     }
+    // Before names are looked up, which takes longer than many a request lasts.
+    let alive = Alive::now(thermograph);
     let (waited, dropped) = (began.elapsed(), round.asking.dropped());
     let Round { unwinder, stacks, .. } = round;
     let mut names = Names::new(unwinder.modules());
@@ -60,7 +62,7 @@ pub(super) fn ask(
     let mut asked: Vec<_> = asked.into_iter().collect();
     asked.sort_unstable();
     let answers = Answers { stacks, asked, waited, dropped };
-    Ok(seen::look(thermograph, route, Some(&answers)))
+    Ok(seen::look(thermograph, route, &alive, Some(&answers)))
 }
 
 /// What is known so far.

@@ -27,16 +27,28 @@ pub(super) struct Answers {
     pub(super) dropped: u64,
 }
 
-/// The tasks of this app's runtimes; those of one route only.
+/// The tasks of this app's runtimes at a moment.
+pub(super) struct Alive {
+    now: Moment,
+    tasks: Vec<Task>,
+}
+
+impl Alive {
+    pub(super) fn now(thermograph: &Thermograph) -> Self {
+        Self { now: Moment::now(), tasks: own(thermograph) }
+    }
+}
+
+/// What is told of them; of those of one route only.
 pub(super) fn look(
     thermograph: &Thermograph,
     route: Option<&str>,
+    alive: &Alive,
     answers: Option<&Answers>,
 ) -> Tasks {
     let stalls = lasting(thermograph);
-    let now = Moment::now();
-    let look = Look { now, stalls: &stalls, answers };
-    let mut seen: Vec<_> = own(thermograph).iter().map(|task| look.row(task)).collect();
+    let look = Look { now: alive.now, stalls: &stalls, answers };
+    let mut seen: Vec<_> = alive.tasks.iter().map(|task| look.row(task)).collect();
     if let Some(route) = route {
         seen.retain(|(row, _)| row.route == route);
     }

@@ -275,7 +275,7 @@ impl<V: Keep> Shelf<V> {
 
     fn is_fresh(&self, value: &V, wish: &Wish) -> bool {
         let age = age(value.made());
-        age < self.inner.ttl && wish.max_age.is_none_or(|most| age <= most)
+        age < self.inner.ttl && wish.max_age.is_none_or(|most| age < most)
     }
 }
 
