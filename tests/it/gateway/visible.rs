@@ -16,7 +16,8 @@ fn spans_say_where_a_request_was() {
         let url = server.diagnostics("/debug/spans?seconds=2&format=folded");
         let captured = scope.spawn(move || get(&url).text);
         let mut large = whole();
-        large["images"] = "x".repeat(4 << 20).into();
+        // More than the buffers of a socket grow to, so that sending it takes more than one poll.
+        large["images"] = "x".repeat(7 << 20).into();
         while !captured.is_finished() {
             assert_eq!(post(&server.api(CHAT), &large.to_string()).status, 200);
         }
