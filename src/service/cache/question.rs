@@ -55,8 +55,8 @@ impl Cache {
     }
 
     /// The answer to a question whose very bytes were asked before: it need not be read over.
-    pub(crate) fn at_hand(&self, unread: &Unread, body: &[u8]) -> Option<Answer> {
-        let key = self.known.get(&unread.as_it_is(body)?)?;
+    pub(crate) fn at_hand(&self, bytes: Option<Key>, unread: &Unread) -> Option<Answer> {
+        let key = self.known.get(&bytes?)?;
         self.answers.as_ref()?.at_hand(&key, &unread.wish)
     }
 

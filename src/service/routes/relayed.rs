@@ -166,10 +166,11 @@ async fn kept(
     let Some(answers) = &cache.answers else { return Ok(None) };
     let unread = cache.unread(endpoint, caller, headers, document, route.is_personal())?;
     let Some(unread) = unread else { return Ok(None) };
-    if let Some(answer) = cache.at_hand(&unread, document.bytes()) {
+    let as_it_is = unread.as_it_is(document.bytes());
+    if let Some(answer) = cache.at_hand(as_it_is, &unread) {
         return Ok(Some(One::Had(answer, Way::Hit)));
     }
-    let (bytes, as_it_is) = (document.bytes().clone(), unread.as_it_is(document.bytes()));
+    let bytes = document.bytes().clone();
     let asked = input::parse(service, bytes, |bytes| Ok(unread.read(&bytes))).await?;
     let Some(Asked { key, wish, meaning }) = asked else { return Ok(None) };
     cache.knows(as_it_is, key);
