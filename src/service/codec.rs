@@ -47,7 +47,7 @@ pub use self::{
     embeddings::{Embeddings, Form},
     error::CodecError,
     frames::{Framed, frames, frames_of},
-    layer::{Codecs, TranslatedBody, Translating, WithCodecs},
+    layer::{Codecs, Translating, WithCodecs},
 };
 pub(crate) use vectors::Vectors;
 use {error::Problem, sink::Sink, vectors::Gather};

@@ -120,14 +120,13 @@ impl<B> Frames<B> {
     pub(super) fn new(inner: B, codec: Codec, cpu: CpuPool) -> Self {
         Self { inner: Some(inner), events: Events::default(), codec, cpu, work: None }
     }
-
-    pub(super) fn is_over(&self) -> bool {
-        self.inner.is_none() && self.work.is_none()
-    }
 }
 
-impl<B: Body<Data = Bytes, Error: Into<BoxError>>> Frames<B> {
-    pub(super) fn poll(
+impl<B: Body<Data = Bytes, Error: Into<BoxError>>> Body for Frames<B> {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
         self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
@@ -170,6 +169,10 @@ impl<B: Body<Data = Bytes, Error: Into<BoxError>>> Frames<B> {
                 return Poll::Ready(Some(Ok(Frame::data(framed.bytes.into()))));
             }
         }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_none() && self.work.is_none()
     }
 }
 

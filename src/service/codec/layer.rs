@@ -5,11 +5,15 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use axum::{BoxError, extract::Request, response::IntoResponse as _};
+use axum::{
+    BoxError,
+    body::{Body, HttpBody},
+    extract::Request,
+    response::{IntoResponse as _, Response},
+};
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
-use http_body::{Body, Frame, SizeHint};
-use http_body_util::{BodyExt as _, Full};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use http_body_util::BodyExt as _;
 use pin_project_lite::pin_project;
 use tower_layer::Layer;
 use tower_service::Service;
@@ -45,12 +49,12 @@ pub struct WithCodecs<S> {
 
 pin_project! {
     /// The answer of a [`WithCodecs`].
-    pub struct Translating<F, B> {
+    pub struct Translating<F> {
         #[pin]
         inner: F,
         wanted: Wanted,
         // An answer that is translated whole.
-        work: Option<Work<B>>,
+        work: Option<Work>,
     }
 }
 
@@ -62,24 +66,7 @@ struct Wanted {
     is_head: bool,
 }
 
-type Work<B> = Pin<Box<dyn Future<Output = Response<TranslatedBody<B>>> + Send>>;
-
-pin_project! {
-    /// The body of an answer that went through [`Codecs`].
-    pub struct TranslatedBody<B> {
-        #[pin]
-        kind: Kind<B>,
-    }
-}
-
-pin_project! {
-    #[project = KindProjection]
-    enum Kind<B> {
-        AsItIs { #[pin] inner: B },
-        Whole { #[pin] whole: Full<Bytes> },
-        Stream { #[pin] frames: Frames<B> },
-    }
-}
+type Work = Pin<Box<dyn Future<Output = Response> + Send>>;
 
 /// What an answer is.
 #[derive(Clone, Copy, Eq, PartialEq)]
@@ -102,11 +89,11 @@ impl Codecs {
     }
 
     /// The answer as the client wants it.
-    async fn translate<B: Body<Data = Bytes, Error: Into<BoxError>>>(
+    async fn translate<B: HttpBody<Data = Bytes, Error: Into<BoxError>>>(
         self,
-        response: Response<B>,
+        response: http::Response<B>,
         codec: Codec,
-    ) -> Response<TranslatedBody<B>> {
+    ) -> Response {
         let (mut head, body) = response.into_parts();
         let vectors = head.extensions.remove::<Vectors>();
         let translated = async {
@@ -119,14 +106,14 @@ impl Codecs {
         match translated.await {
             Ok(bytes) => {
                 declare(&mut head.headers, codec, Some(bytes.len()));
-                Response::from_parts(head, TranslatedBody::whole(bytes))
+                Response::from_parts(head, bytes.into())
             }
             Err(error) => refuse(error, codec),
         }
     }
 
     /// The whole body, and its place in memory.
-    async fn collect<B: Body<Data = Bytes, Error: Into<BoxError>>>(
+    async fn collect<B: HttpBody<Data = Bytes, Error: Into<BoxError>>>(
         &self,
         body: B,
     ) -> Result<(Bytes, Reservation), ApiError> {
@@ -181,13 +168,13 @@ fn no_memory() -> ApiError {
 }
 
 /// An answer in place of one that cannot be given.
-fn refuse<B>(error: ApiError, codec: Codec) -> Response<TranslatedBody<B>> {
+fn refuse(error: ApiError, codec: Codec) -> Response {
     let mut out = Vec::new();
     // An error object has a form in every codec.
     let _ = Codec::Json.append(error.json().as_bytes(), codec, None, usize::MAX, &mut out);
     let (mut head, _) = error.into_response().into_parts();
     declare(&mut head.headers, codec, Some(out.len()));
-    Response::from_parts(head, TranslatedBody::whole(out.into()))
+    Response::from_parts(head, out.into())
 }
 
 /// Says what the body is.
@@ -215,12 +202,12 @@ impl<S> Layer<S> for Codecs {
 
 impl<S, B> Service<Request> for WithCodecs<S>
 where
-    S: Service<Request, Response = Response<B>>,
-    B: Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
+    S: Service<Request, Response = http::Response<B>>,
+    B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
 {
-    type Response = Response<TranslatedBody<B>>;
+    type Response = Response;
     type Error = S::Error;
-    type Future = Translating<S::Future, B>;
+    type Future = Translating<S::Future>;
 
     fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         self.inner.poll_ready(context)
@@ -236,12 +223,12 @@ where
     }
 }
 
-impl<F, B, E> Future for Translating<F, B>
+impl<F, B, E> Future for Translating<F>
 where
-    F: Future<Output = Result<Response<B>, E>>,
-    B: Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
+    F: Future<Output = Result<http::Response<B>, E>>,
+    B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
 {
-    type Output = Result<Response<TranslatedBody<B>>, E>;
+    type Output = Result<Response, E>;
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
@@ -255,19 +242,19 @@ where
             if sort != Sort::Else {
                 vary(response.headers_mut());
             }
-            return Poll::Ready(Ok(response.map(TranslatedBody::as_it_is)));
+            return Poll::Ready(Ok(response.map(Body::new)));
         };
         if sort == Sort::Events {
             let headers = response.headers_mut();
             declare(headers, *codec, None);
             let media_type = HeaderValue::from_static(codec.stream_media_type());
             headers.insert(header::CONTENT_TYPE, media_type);
-            let (codec, cpu) = (*codec, codecs.cpu);
-            return Poll::Ready(Ok(response.map(|body| TranslatedBody::stream(body, codec, cpu))));
+            let frames = |body| Body::new(Frames::new(body, *codec, codecs.cpu));
+            return Poll::Ready(Ok(response.map(frames)));
         }
         if *is_head {
             declare(response.headers_mut(), *codec, None);
-            return Poll::Ready(Ok(response.map(TranslatedBody::as_it_is)));
+            return Poll::Ready(Ok(response.map(Body::new)));
         }
         let work = this.work.insert(Box::pin(codecs.translate(response, *codec)));
         work.as_mut().poll(context).map(Ok)
@@ -289,55 +276,5 @@ impl Sort {
 
     fn is_to_be_translated(self) -> bool {
         matches!(self, Self::Json | Self::Events)
-    }
-}
-
-impl<B> TranslatedBody<B> {
-    fn as_it_is(inner: B) -> Self {
-        Self { kind: Kind::AsItIs { inner } }
-    }
-
-    fn whole(bytes: Bytes) -> Self {
-        Self { kind: Kind::Whole { whole: Full::new(bytes) } }
-    }
-
-    fn stream(inner: B, codec: Codec, cpu: CpuPool) -> Self {
-        Self { kind: Kind::Stream { frames: Frames::new(inner, codec, cpu) } }
-    }
-}
-
-impl<B: Body<Data = Bytes, Error: Into<BoxError>>> Body for TranslatedBody<B> {
-    type Data = Bytes;
-    type Error = BoxError;
-
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        match self.project().kind.project() {
-            KindProjection::AsItIs { inner } => {
-                inner.poll_frame(context).map(|frame| Some(frame?.map_err(Into::into)))
-            }
-            KindProjection::Whole { whole } => {
-                whole.poll_frame(context).map(|frame| Some(frame?.map_err(Into::into)))
-            }
-            KindProjection::Stream { frames } => frames.poll(context),
-        }
-    }
-
-    fn is_end_stream(&self) -> bool {
-        match &self.kind {
-            Kind::AsItIs { inner } => inner.is_end_stream(),
-            Kind::Whole { whole } => whole.is_end_stream(),
-            Kind::Stream { frames } => frames.is_over(),
-        }
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        match &self.kind {
-            Kind::AsItIs { inner } => inner.size_hint(),
-            Kind::Whole { whole } => whole.size_hint(),
-            Kind::Stream { .. } => SizeHint::default(),
-        }
     }
 }

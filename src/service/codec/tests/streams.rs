@@ -64,7 +64,7 @@ impl Body for Polled {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        self.0.as_mut().poll(context)
+        self.0.as_mut().poll_frame(context)
     }
 }
 
