@@ -68,9 +68,8 @@ impl<S: Service<Request, Response = Response<B>>, B> Service<Request> for WithId
     fn call(&mut self, mut request: Request) -> Answered<S::Future> {
         let given = request.headers().get(HEADER).filter(|id| is_acceptable(id));
         let id = given.cloned().unwrap_or_else(new);
-        // For layers that know nothing of the service, and in place of one that was not taken.
+        // For whoever is inside, and in place of one that was not taken.
         request.headers_mut().insert(HEADER, id.clone());
-        request.extensions_mut().insert(RequestId(id.clone()));
         Answered { inner: self.inner.call(request), id }
     }
 }
@@ -94,10 +93,10 @@ impl<F: Future<Output = Result<Response<B>, E>>, B, E> Future for Answered<F> {
 impl<S: Sync> FromRequestParts<S> for RequestId {
     type Rejection = Infallible;
 
-    /// Where the layer is off, it is empty.
+    /// Where the layer is off, it is the client's own, or else empty.
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
-        let id = parts.extensions.get().cloned();
-        Ok(id.unwrap_or(Self(HeaderValue::from_static(""))))
+        let id = parts.headers.get(HEADER).filter(|id| is_acceptable(id)).cloned();
+        Ok(Self(id.unwrap_or(HeaderValue::from_static(""))))
     }
 }
 
