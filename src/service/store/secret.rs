@@ -132,6 +132,23 @@ mod tests {
         assert_eq!(Hash::from_hex(&"ä".repeat(32)), None);
     }
 
+    /// Whatever compares hashes, here or in a database, may stop at the first byte that differs: where
+    /// that is must not depend on how much of a key is right.
+    #[test]
+    fn how_much_of_a_wrong_key_is_right_is_not_seen_in_its_hash() {
+        let right = format!("tg-{}", "aB3_".repeat(11).split_at(LENGTH).0);
+        let hash = Hash::of_presented(&right).expect("it looks like one");
+        let alike = (BEGINNING.len()..right.len()).map(|wrong_from| {
+            let wrong = right[..wrong_from].to_owned() + &"-".repeat(right.len() - wrong_from);
+            let wrong = Hash::of_presented(&wrong).expect("it looks like one");
+            hash.0.iter().zip(wrong.0).take_while(|(right, wrong)| *right == wrong).count()
+        });
+        let alike: Vec<_> = alike.collect();
+        assert_eq!(alike.len(), LENGTH);
+        // Two hashes begin with the same byte once in 256 times, and with the same two once in 65,536.
+        assert!(alike.iter().all(|bytes| *bytes <= 1), "{alike:?}");
+    }
+
     #[test]
     fn the_hash_is_sha_256() {
         let empty = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
