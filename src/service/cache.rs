@@ -24,7 +24,7 @@ pub use self::config::{Config, Scope};
 pub(crate) use self::{
     answer::{Answer, CACHE},
     key::{Key, KeyBuilder},
-    question::Asked,
+    question::{Asked, Unread},
     recorder::record,
     semantic::{Alike, Meaning, Semantic},
     shelf::{One, Question, Shelf, Way},
@@ -69,7 +69,7 @@ impl Cache {
             vectors: (vectors > 0)
                 .then(|| Shelf::new(vectors, config, redis.cloned(), cpu.clone())),
             semantic: Semantic::new(config, cpu),
-            known: Memory::builder().max_capacity(Self::KNOWN).time_to_live(config.ttl).build(),
+            known: Memory::new(Self::KNOWN),
             scope: config.scope,
         }
     }

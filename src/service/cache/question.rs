@@ -1,5 +1,7 @@
 //! Which questions have an answer that can be kept, and what they are called.
 
+use std::sync::LazyLock;
+
 use http::{HeaderMap, header};
 use memchr::memmem;
 use serde_json::{Map, Value};
@@ -95,7 +97,8 @@ impl Unread {
         if body.len() > Self::SMALL {
             return None;
         }
-        let builder = KeyBuilder::new("bytes")
+        let mut builder = KeyBuilder::new("bytes");
+        builder
             .part(self.endpoint.operation().as_bytes())
             .part(&self.tenant)
             .part(self.model.as_bytes())
@@ -120,10 +123,8 @@ impl Unread {
         }
         body.retain(|name, value| !WITHOUT.contains(&name.as_str()) && !value.is_null());
         body.remove("model");
-        let builder = KeyBuilder::new("answer-1")
-            .part(endpoint.operation().as_bytes())
-            .part(&tenant)
-            .part(model.as_bytes());
+        let mut builder = KeyBuilder::new("answer-1");
+        builder.part(endpoint.operation().as_bytes()).part(&tenant).part(model.as_bytes());
         let meaning = if compares { Meaning::of(builder.clone(), &body) } else { None };
         let key = builder.value(&Value::Object(body)).finish();
         Some(Asked { key, wish, meaning })
@@ -132,7 +133,9 @@ impl Unread {
 
 /// Whether a body may say how much is left to chance.
 fn names_temperature(body: &[u8]) -> bool {
-    memmem::find(body, b"\"temperature\"").is_some()
+    static NAME: LazyLock<memmem::Finder<'_>> =
+        LazyLock::new(|| memmem::Finder::new(b"\"temperature\""));
+    NAME.find(body).is_some()
 }
 
 #[cfg(test)]

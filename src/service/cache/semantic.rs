@@ -68,7 +68,10 @@ pub(crate) struct Alike {
 impl Meaning {
     /// Of a chat, whose body is without what does not matter; none where the last message is not
     /// the text of a user.
-    pub(super) fn of(builder: KeyBuilder, body: &serde_json::Map<String, Value>) -> Option<Self> {
+    pub(super) fn of(
+        mut builder: KeyBuilder,
+        body: &serde_json::Map<String, Value>,
+    ) -> Option<Self> {
         let mut rest = body.clone();
         let last = rest.get_mut("messages")?.as_array_mut()?.pop()?;
         if last.get("role")? != "user" {
