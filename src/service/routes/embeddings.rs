@@ -16,7 +16,10 @@ use bytes::Bytes;
 use http::{HeaderMap, header};
 
 use self::{elsewhere::Elsewhere, kept::Had, request::EmbeddingsRequest, response::Answer};
-use super::{input, openapi, relayed};
+use super::{
+    input::{self, Headers},
+    openapi, relayed,
+};
 use crate::service::{
     Service,
     cache::{Refusal, Wish},
@@ -52,7 +55,7 @@ pub(super) async fn embeddings(
     State(service): State<Service>,
     caller: Caller,
     id: RequestId,
-    headers: HeaderMap,
+    Headers(headers): Headers,
     body: Body,
 ) -> Result<Response, ApiError> {
     let bill = caller.bill(&service, Endpoint::Embeddings.name(), &id);

@@ -1,11 +1,11 @@
 //! The bodies of requests, as all routes take them.
 
-use std::{pin::pin, time::Duration};
+use std::{convert::Infallible, future::poll_fn, mem, pin::pin, task::Poll, time::Duration};
 
-use axum::body::Body;
+use axum::{body::Body, extract::FromRequestParts};
 use bytes::Bytes;
 use bytesize::ByteSize;
-use http::{HeaderMap, HeaderValue, header};
+use http::{HeaderMap, HeaderValue, header, request::Parts};
 use tokio::time::{self, Instant};
 
 use crate::service::{
@@ -23,6 +23,18 @@ const SMALL_BODY: usize = 32 << 10;
 /// Who has not sent a body within this time gives the place of its request back until it is there.
 const PROMPT: Duration = Duration::from_secs(1);
 
+/// The headers of a request, taken out of it and not copied: an extractor that looks at headers
+/// has to come before this one.
+pub(super) struct Headers(pub(super) HeaderMap);
+
+impl<S: Sync> FromRequestParts<S> for Headers {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        Ok(Self(mem::take(&mut parts.headers)))
+    }
+}
+
 /// Lets a request in, and reads it. Who sends slowly holds no place meanwhile.
 pub(super) async fn enter(
     service: &Service,
@@ -33,7 +45,13 @@ pub(super) async fn enter(
     check_accept(headers)?;
     let entrance = &service.inner.entrance;
     let admitted = entrance.admit().await?;
-    let mut reading = pin!(service.in_time(started, read(service, headers, body)));
+    let mut reading = pin!(read(service, headers, body));
+    // As a rule it has come with the head: no timers for it then.
+    let read = poll_fn(|context| Poll::Ready(reading.as_mut().poll(context))).await;
+    if let Poll::Ready(body) = read {
+        return Ok((body?, Call::new(started, admitted)));
+    }
+    let mut reading = pin!(service.in_time(started, reading));
     if let Ok(body) = time::timeout(PROMPT, &mut reading).await {
         return Ok((body?, Call::new(started, admitted)));
     }

@@ -1,13 +1,18 @@
 //! Requests that an upstream answers: OpenAI's endpoints for models that are not here.
 
 use axum::{body::Body, extract::State, response::Response};
+use bytes::Bytes;
 use http::HeaderMap;
 
-use super::{input, openapi};
+use super::{
+    input::{self, Headers},
+    openapi,
+};
 use crate::service::{
     Service,
     cache::{
-        self, Alike, Answer, Asked, Meaning, One, Question, Refusal, Semantic, Shelf, Way, Wish,
+        self, Alike, Answer, Asked, Key, Meaning, One, Question, Refusal, Semantic, Shelf, Unread,
+        Way, Wish,
     },
     call::Call,
     caller::Caller,
@@ -34,7 +39,7 @@ pub(super) async fn chat(
     State(service): State<Service>,
     caller: Caller,
     id: RequestId,
-    headers: HeaderMap,
+    Headers(headers): Headers,
     body: Body,
 ) -> Result<Response, ApiError> {
     Box::pin(relay(&service, Endpoint::Chat, &caller, &id, &headers, body)).await
@@ -58,7 +63,7 @@ pub(super) async fn completions(
     State(service): State<Service>,
     caller: Caller,
     id: RequestId,
-    headers: HeaderMap,
+    Headers(headers): Headers,
     body: Body,
 ) -> Result<Response, ApiError> {
     Box::pin(relay(&service, Endpoint::Completions, &caller, &id, &headers, body)).await
@@ -82,7 +87,7 @@ pub(super) async fn rerank(
     State(service): State<Service>,
     caller: Caller,
     id: RequestId,
-    headers: HeaderMap,
+    Headers(headers): Headers,
     body: Body,
 ) -> Result<Response, ApiError> {
     Box::pin(relay(&service, Endpoint::Rerank, &caller, &id, &headers, body)).await
@@ -138,7 +143,8 @@ pub(super) async fn answer(
         }
     };
     let exchange = Exchange { route: &route, endpoint, headers, document, call: &call };
-    let exchanged = match (upstreams.exchange(exchange).await, question) {
+    // Boxed: it is most of this future, which is moved as a whole, also where it is not come to.
+    let exchanged = match (Box::pin(upstreams.exchange(exchange)).await, question) {
         (Ok(exchanged), Some(question)) => {
             return Ok(cache::record(question, exchanged.pass_on(route, endpoint, call)));
         }
@@ -170,7 +176,20 @@ async fn kept(
     if let Some(answer) = cache.at_hand(as_it_is, &unread) {
         return Ok(Some(One::Had(answer, Way::Hit)));
     }
-    let bytes = document.bytes().clone();
+    let looking = look(service, answers, document.bytes().clone(), as_it_is, unread);
+    // Boxed for the same reason.
+    Box::pin(looking).await
+}
+
+/// What is kept of the answer to a question that is not at hand.
+async fn look(
+    service: &Service,
+    answers: &Shelf<Answer>,
+    bytes: Bytes,
+    as_it_is: Option<Key>,
+    unread: Unread,
+) -> Result<Option<One<Answer>>, ApiError> {
+    let cache = &service.inner.cache;
     let asked = input::parse(service, bytes, |bytes| Ok(unread.read(&bytes))).await?;
     let Some(Asked { key, wish, meaning }) = asked else { return Ok(None) };
     cache.knows(as_it_is, key);
