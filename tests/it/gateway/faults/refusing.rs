@@ -47,6 +47,7 @@ fn where_all_answer_500_that_is_what_the_client_sees() {
     assert!(!reply.header("retry-after").is_empty(), "{reply:?}");
     assert!(!reply.header("retry-after-ms").is_empty(), "{reply:?}");
     assert_eq!(mock.counts().requests_total, 5);
+    assert_eq!(of_upstream(&server, "breaker_opened_total", "a"), 1);
 }
 
 #[test]
