@@ -100,8 +100,10 @@ fn round(runtime: &Runtime, server: &Server) -> (String, bool) {
 #[test]
 fn four_times_the_capacity_leaves_the_capacity_and_refuses_the_rest_at_once() {
     let mock = Mock::start(&["--latency=200ms"]);
+    // To name a stall's stack takes a hundred megabytes for a moment.
     let rest = format!(
-        "[gateway]\nmax_in_flight = {PLACES}\nmax_waiting = {PLACES}\nqueue_timeout = \"10s\""
+        "[gateway]\nmax_in_flight = {PLACES}\nmax_waiting = {PLACES}\nqueue_timeout = \"10s\"\n\
+         [diagnostics]\nstacks = \"off\""
     );
     let server = Setup { rest: &rest, ..Setup::of(&[&mock]) }.start();
     let runtime = crowd();
