@@ -5,6 +5,7 @@
 //! `GracefulShutdown`: it cuts off a connection whose first request is still on its way.
 
 mod again;
+mod last;
 mod lingering;
 mod patience;
 mod stream;
@@ -45,6 +46,8 @@ use super::{
 
 /// How long a connection that was taken before the drain has for its first request.
 const FIRST_REQUEST: Duration = Duration::from_secs(2);
+/// How long who had begun to connect before the drain has to come to the end of it: a round trip.
+const HANDSHAKE: Duration = Duration::from_millis(100);
 /// Largest head of a request; hyper's own bound is 400 KiB, and there may be thousands.
 const HEAD: usize = 64 << 10;
 
@@ -71,7 +74,9 @@ pub(crate) async fn run_counted(
     connections.closing.store(true, Relaxed);
     // A client that connects now finds somebody: its balancer may not know yet.
     let _passed = time::timeout(api.shutdown_grace, connections.accept(&listener)).await;
-    connections.accept_waiting(&listener).await;
+    // Closing it resets who is connected and not accepted: first nobody begins any more.
+    last::refuse_new(&listener);
+    let _passed = time::timeout(HANDSHAKE, connections.accept(&listener)).await;
     drop(listener);
     connections.drain(api.drain_timeout).await;
 }
@@ -135,15 +140,6 @@ impl Connections {
                     time::sleep(Duration::from_millis(50)).await;
                 }
             }
-        }
-    }
-
-    /// Accepts what the kernel has already connected: closing the listener would reset it.
-    async fn accept_waiting(&mut self, listener: &TcpListener) {
-        while let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() {
-            let accepted = time::timeout(Duration::ZERO, listener.accept()).await;
-            let Ok(Ok((stream, _))) = accepted else { return };
-            self.serve(stream, permit);
         }
     }
 
