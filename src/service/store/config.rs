@@ -39,7 +39,8 @@ pub struct StoreConfig {
     pub key_grace: Duration,
     /// Most rows of the ledger that wait in memory. Default is 16384.
     pub queue: usize,
-    /// Most rows that are written at a time. Default is 500.
+    /// Most rows that are written at a time: a commit costs as much for one as for many. Default is
+    /// 4096.
     pub batch: usize,
     /// Longest time that a row waits for others. Default is 200 ms.
     #[serde(with = "duration")]
@@ -115,7 +116,7 @@ impl Default for StoreConfig {
             key_cache_ttl: Duration::from_mins(1),
             key_grace: Duration::from_hours(1),
             queue: 16_384,
-            batch: 500,
+            batch: 4096,
             flush_interval: Duration::from_millis(200),
             flush_timeout: Duration::from_secs(5),
             spool: PathBuf::from("spool"),

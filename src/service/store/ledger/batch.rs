@@ -4,6 +4,9 @@ use std::time::Instant;
 
 use super::Row;
 
+/// Most rows of a record of the spool: those of a record find room together, or none does.
+const RECORD: usize = 500;
+
 /// Rows that are written together: one or more.
 pub(super) struct Batch {
     pub(super) rows: Vec<Row>,
@@ -12,11 +15,10 @@ pub(super) struct Batch {
 }
 
 impl Batch {
-    pub(super) fn of(first: Row, others: impl Iterator<Item = Row>) -> Self {
-        let oldest = first.ended;
-        let rows: Vec<_> = std::iter::once(first).chain(others).collect();
-        let oldest = rows.iter().map(|row| row.ended).fold(oldest, Instant::min);
-        Self { rows, oldest }
+    /// None of no rows.
+    pub(super) fn of(rows: Vec<Row>) -> Option<Self> {
+        let oldest = rows.iter().map(|row| row.ended).min()?;
+        Some(Self { rows, oldest })
     }
 
     pub(super) fn count(&self) -> u64 {
@@ -25,7 +27,16 @@ impl Batch {
 
     /// A list of objects in JSON.
     pub(super) fn json(&self) -> String {
-        // Structs of strings and numbers serialize.
-        serde_json::to_string(&self.rows).unwrap_or_default()
+        json(&self.rows)
     }
+
+    /// The same in records of the spool, each with how many rows it has.
+    pub(super) fn records(&self) -> impl Iterator<Item = (u64, String)> {
+        self.rows.chunks(RECORD).map(|rows| (rows.len() as u64, json(rows)))
+    }
+}
+
+fn json(rows: &[Row]) -> String {
+    // Structs of strings and numbers serialize.
+    serde_json::to_string(rows).unwrap_or_default()
 }

@@ -8,15 +8,21 @@
 use std::sync::{Arc, LazyLock};
 
 use sqlx::{
-    AssertSqlSafe, ConnectOptions as _, Connection as _, PgConnection, SqliteConnection,
-    error::ErrorKind,
+    Arguments as _, AssertSqlSafe, ConnectOptions as _, Connection as _, PgConnection,
+    SqliteConnection,
+    error::{BoxDynError, ErrorKind},
+    sqlite::SqliteArguments,
 };
+use uuid::fmt::Hyphenated;
 
 use super::{Batch, Row};
 use crate::service::store::url::Target;
 
-/// Rows of a statement of SQLite.
-const SIZES: [usize; 3] = [64, 8, 1];
+/// Rows of a statement of SQLite. Each takes two switches between threads, so that few large ones
+/// are cheaper; past a few hundred rows nothing is won.
+const SIZES: [usize; 4] = [256, 32, 4, 1];
+/// Columns of a row.
+const COLUMNS: usize = 13;
 
 /// A connection, by who answers.
 pub(super) enum Connection {
@@ -51,7 +57,7 @@ const SQLITE: &str = concat!(
 /// The statements of each size.
 static VALUES: LazyLock<[Arc<str>; SIZES.len()]> = LazyLock::new(|| {
     SIZES.map(|rows| {
-        let row = "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
+        let row = format!("({})", ["?"; COLUMNS].join(", "));
         let rows = vec![row; rows].join(", ");
         let columns = columns!();
         format!("INSERT INTO ledger ({columns}) VALUES {rows} ON CONFLICT DO NOTHING").into()
@@ -105,34 +111,65 @@ async fn write_values(
     mut rows: &[Row],
 ) -> Result<u64, sqlx::Error> {
     let mut written = 0;
+    let mut texts = Texts::default();
     let mut all = connection.begin().await?;
     while let Some(last) = rows.last() {
         // The largest of which at least half is filled.
         let fits = SIZES.iter().position(|size| *size <= 2 * rows.len()).unwrap_or(0);
         let (now, later) = rows.split_at(SIZES[fits].min(rows.len()));
         let filling = std::iter::repeat_n(last, SIZES[fits] - now.len());
-        let mut insert = sqlx::query(AssertSqlSafe(Arc::clone(&VALUES[fits])));
+        let mut values = SqliteArguments::default();
+        values.reserve(SIZES[fits] * COLUMNS, 0);
         for row in now.iter().chain(filling) {
-            insert = insert
-                .bind(row.id.to_string())
-                .bind(row.at)
-                .bind(row.key_id.as_ref().map(|key| key.info.id.clone()))
-                .bind(row.model.to_string())
-                .bind(row.endpoint)
-                .bind(i64::from(row.status))
-                .bind(row.prompt_tokens.cast_signed())
-                .bind(row.completion_tokens.cast_signed())
-                .bind(row.cached)
-                .bind(row.streamed)
-                .bind(row.duration_us.cast_signed())
-                .bind(row.upstream.as_ref().map(|upstream| upstream.name().to_owned()))
-                .bind(row.request_id.as_str().to_owned());
+            texts.add(&mut values, row).map_err(sqlx::Error::Encode)?;
         }
+        let insert = sqlx::query_with(AssertSqlSafe(Arc::clone(&VALUES[fits])), values);
         written += insert.execute(&mut *all).await?.rows_affected();
         rows = later;
     }
     all.commit().await?;
     Ok(written)
+}
+
+/// Texts of the row before: one after the other mostly says the same, and holds the same text then.
+#[derive(Default)]
+struct Texts {
+    key_id: Option<Arc<str>>,
+    model: Option<Arc<str>>,
+    endpoint: Option<Arc<str>>,
+    upstream: Option<Arc<str>>,
+}
+
+impl Texts {
+    /// Adds the columns of a row.
+    fn add(&mut self, values: &mut SqliteArguments, row: &Row) -> Result<(), BoxDynError> {
+        let key_id = row.key_id.as_ref().map(|key| shared(&mut self.key_id, &key.info.id));
+        let upstream =
+            row.upstream.as_ref().map(|upstream| shared(&mut self.upstream, upstream.name()));
+        let id: Arc<str> = (&*row.id.encode_lower(&mut [0; Hyphenated::LENGTH])).into();
+        let request_id: Arc<str> = row.request_id.as_str().into();
+        values.add(id)?;
+        values.add(row.at)?;
+        values.add(key_id)?;
+        values.add(shared(&mut self.model, &row.model))?;
+        values.add(shared(&mut self.endpoint, row.endpoint))?;
+        values.add(i64::from(row.status))?;
+        values.add(row.prompt_tokens.cast_signed())?;
+        values.add(row.completion_tokens.cast_signed())?;
+        values.add(row.cached)?;
+        values.add(row.streamed)?;
+        values.add(row.duration_us.cast_signed())?;
+        values.add(upstream)?;
+        values.add(request_id)
+    }
+}
+
+/// This text: the one before, where that is the same.
+fn shared(before: &mut Option<Arc<str>>, text: &str) -> Arc<str> {
+    match before {
+        Some(before) if **before == *text => Arc::clone(before),
+        other => Arc::clone(other.insert(text.into())),
+    }
 }
 
 /// Whether the rows will be refused whenever they come: what they say is not allowed.

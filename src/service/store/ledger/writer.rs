@@ -224,10 +224,10 @@ impl Database {
 impl Queue {
     /// As many rows as go together; none where none wait.
     fn take(&self) -> Option<Batch> {
-        let first = self.rows.try_recv().ok()?;
-        let batch = Batch::of(first, self.rows.try_iter().take(self.most - 1));
+        let mut rows = Vec::with_capacity(self.rows.len().min(self.most));
+        rows.extend(self.rows.try_iter().take(self.most));
         self.meters.queue.set(self.rows.len() as f64);
-        Some(batch)
+        Batch::of(rows)
     }
 
     /// Whether there are as many rows as go together.
@@ -242,16 +242,18 @@ impl Queue {
 }
 
 impl Lost {
-    /// Keeps a batch in the spool, or counts it as lost.
+    /// Keeps a batch in the spool, or counts what finds no room there as lost.
     fn or_kept(&mut self, spool: &mut Spool, batch: &Batch) {
-        match spool.append(batch.count(), &batch.json()) {
-            Ok(true) => {}
-            Ok(false) => self.rows("spool_full", batch.count()),
-            Err(error) => {
-                self.rows("spool_failed", batch.count());
-                if self.said.is_none_or(|said| said.elapsed() > QUIET) {
-                    let folder = spool.folder().display();
-                    tracing::error!(%folder, %error, "the spool of the ledger cannot be written");
+        for (rows, json) in batch.records() {
+            match spool.append(rows, &json) {
+                Ok(true) => {}
+                Ok(false) => self.rows("spool_full", rows),
+                Err(error) => {
+                    self.rows("spool_failed", rows);
+                    if self.said.is_none_or(|said| said.elapsed() > QUIET) {
+                        let folder = spool.folder().display();
+                        tracing::error!(%folder, %error, "the spool of the ledger cannot be written");
+                    }
                 }
             }
         }
