@@ -20,6 +20,11 @@ use tokio::sync::Notify;
 pub(crate) use self::bill::{Bill, Streaming};
 use self::{batch::Batch, meters::Meters, row::Row, spool::Spool, writer::Writer};
 use super::{Home, StoreConfig, StoreError, url::Target};
+use crate::service::nice;
+
+/// The writer gives way to who answers requests: it has 200 ms, and they wait for none of it. A
+/// core that others want all of still leaves it a quarter.
+const NICE: u8 = 5;
 
 /// Where rows are handed over; cheap to clone, all clones are one.
 #[derive(Clone)]
@@ -43,7 +48,12 @@ impl Ledger {
         let (rows, waiting) = crossbeam_channel::bounded(config.queue);
         let wake = Arc::new(Notify::new());
         let writer = Writer::new(target, config, waiting, Arc::clone(&wake), spool, meters);
-        let home = Home::start("ledger", |stop| writer.run(stop)).map_err(StoreError::Thread)?;
+        let write = |stop| {
+            // SQLite's thread, which this one starts, is as nice.
+            nice::lower(NICE);
+            writer.run(stop)
+        };
+        let home = Home::start("ledger", write).map_err(StoreError::Thread)?;
         let many = config.batch.min(config.queue.div_ceil(2));
         let inner = Inner { rows, many, wake, home };
         Ok(Self { inner: Arc::new(inner) })
