@@ -47,8 +47,8 @@ pub(super) async fn enter(
     let admitted = entrance.admit().await?;
     let mut reading = pin!(read(service, headers, body));
     // As a rule it has come with the head: no timers for it then.
-    let read = poll_fn(|context| Poll::Ready(reading.as_mut().poll(context))).await;
-    if let Poll::Ready(body) = read {
+    let at_once = poll_fn(|context| Poll::Ready(reading.as_mut().poll(context))).await;
+    if let Poll::Ready(body) = at_once {
         return Ok((body?, Call::new(started, admitted)));
     }
     let mut reading = pin!(service.in_time(started, reading));
