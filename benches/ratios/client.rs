@@ -42,6 +42,8 @@ struct Connection {
     stream: TcpStream,
     /// The answer; grows to the longest.
     buffer: Vec<u8>,
+    /// What a good answer begins with.
+    good: &'static str,
 }
 
 impl Clients {
@@ -55,6 +57,14 @@ impl Clients {
             anyhow::Ok(connections)
         })?;
         Ok(Self { runtime, connections, next: Arc::default() })
+    }
+
+    /// Answers that begin like this are good, and no others.
+    pub(crate) fn expecting(mut self, good: &'static str) -> Self {
+        for connection in &mut self.connections {
+            connection.good = good;
+        }
+        self
     }
 
     /// Drives all connections for a time: how many requests were answered, and how long it took
@@ -109,7 +119,7 @@ impl Connection {
     async fn open(address: SocketAddr) -> io::Result<Self> {
         let stream = TcpStream::connect(address).await?;
         stream.set_nodelay(true)?;
-        Ok(Self { stream, buffer: vec![0; 16 << 10] })
+        Ok(Self { stream, buffer: vec![0; 16 << 10], good: "HTTP/1.1 200" })
     }
 
     async fn work(
@@ -138,7 +148,7 @@ impl Connection {
         loop {
             filled += self.read(filled).await?;
             if body.is_none() {
-                body = body_of(&self.buffer[..filled])?;
+                body = body_of(&self.buffer[..filled], self.good)?;
             }
             match body {
                 Some(body) if filled >= body.end => return Ok(body),
@@ -165,12 +175,12 @@ impl Connection {
 }
 
 /// Where the body of an answer is, once its head is there.
-fn body_of(answer: &[u8]) -> anyhow::Result<Option<Range<usize>>> {
+fn body_of(answer: &[u8], good: &str) -> anyhow::Result<Option<Range<usize>>> {
     let Some(end) = answer.windows(4).position(|four| four == b"\r\n\r\n") else {
         return Ok(None);
     };
     let head = str::from_utf8(&answer[..end])?;
-    ensure!(head.starts_with("HTTP/1.1 200"), "not a good answer: {head}");
+    ensure!(head.starts_with(good), "not a good answer: {head}");
     let length = head.lines().filter_map(|line| line.split_once(": "));
     let mut length = length.filter(|(name, _)| name.eq_ignore_ascii_case("content-length"));
     let (_, length) = length.next().context("an answer without its length")?;

@@ -21,10 +21,11 @@
 //! | `hits` | a chat whose answer is kept : a handler of Axum that has one at hand | ≥ 0.80 |
 //! | `middleware` | what each layer adds to a request, in nanoseconds | shown |
 //! | `ledger` | chats with the ledger on : off | ≥ 0.97 |
+//! | `keys` | wrong keys, whose beginning is right : of which nothing is, the longer : the shorter | ≤ 1.02 |
 //! | `soak` | longest poll on a runtime worker under 64 clients, and no error | < 10 ms |
 //!
 //! ```text
-//! cargo bench --profile profiling --bench ratios                   # all, about 21 minutes
+//! cargo bench --profile profiling --bench ratios                   # all, about 23 minutes
 //! cargo bench --profile profiling --bench ratios -- layer poll     # some
 //! cargo bench --profile profiling --bench ratios -- --quick --strict
 //! ```
@@ -39,6 +40,7 @@ mod gateway;
 mod hello;
 mod hits;
 mod http;
+mod keys;
 mod layer;
 mod ledger;
 mod middleware;
@@ -97,6 +99,7 @@ enum What {
     Codec,
     Hits,
     Ledger,
+    Keys,
     Middleware,
     Soak,
 }
@@ -116,6 +119,7 @@ impl What {
             Self::Gateway => gateway::measure(if quick { gateway::QUICK } else { gateway::ROUNDS }),
             Self::Codec => codec::measure(rounds(codec::ROUNDS)),
             Self::Ledger => ledger::measure(rounds(ledger::ROUNDS)),
+            Self::Keys => keys::measure(rounds(keys::ROUNDS)),
             Self::Middleware => middleware::measure(rounds(middleware::ROUNDS)),
             Self::Hits => hits::measure(rounds(hits::ROUNDS)),
             Self::Soak => soak::measure(if quick { soak::QUICK } else { soak::LENGTH }),
