@@ -4,6 +4,7 @@
 use std::{fs, path::Path, process::Command, time::Duration};
 
 use anyhow::ensure;
+use base64::alphabet;
 use bytes::Bytes;
 
 use crate::{
@@ -20,8 +21,6 @@ const NAME: &str = "keys";
 const BEGINNING: &str = "tg-";
 /// Characters that are wrong in all: fewer make too few keys for each to be a new one.
 const WRONG: usize = 4;
-/// What follows the beginning is made of these.
-const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 
 pub(crate) fn measure(rounds: Rounds) -> anyhow::Result<Vec<Figure>> {
     let cases = [
@@ -44,12 +43,8 @@ struct Case {
 fn measure_one(rounds: Rounds, case: &Case) -> anyhow::Result<Figure> {
     let Case { what, remembered, keys } = *case;
     let dir = tempfile::tempdir()?;
-    let path = |name| dir.path().join(name).display().to_string();
-    let config = format!(
-        "[store]\nurl = \"sqlite:{}\"\nspool = \"{}\"\nrequire_keys = true\nkey_cache = {remembered}\n",
-        path("store.db"),
-        path("spool")
-    );
+    let store = service::store(dir.path());
+    let config = format!("{store}require_keys = true\nkey_cache = {remembered}\n");
     let key = make(dir.path(), &config)?;
     let service = Service::with(&config)?;
     let right = key.len() - BEGINNING.len() - WRONG;
@@ -88,8 +83,9 @@ fn make(dir: &Path, config: &str) -> anyhow::Result<String> {
 /// Requests with keys that begin as this one does, and have no further character of it.
 fn wrong(key: &str, right: usize, keys: usize) -> Requests {
     let (right, rest) = key.as_bytes().split_at(BEGINNING.len() + right);
+    let digits = alphabet::URL_SAFE.as_str().as_bytes();
     let other = |than: &u8| loop {
-        let digit = DIGITS[fastrand::usize(..DIGITS.len())];
+        let digit = digits[fastrand::usize(..digits.len())];
         if digit != *than {
             return digit;
         }

@@ -47,16 +47,11 @@ pub(crate) fn measure(rounds: Rounds) -> anyhow::Result<Vec<Figure>> {
 /// Two services, one that writes and one that does not, in turns.
 fn measure_two(mock: &Mock, rounds: Rounds) -> anyhow::Result<Vec<Pair>> {
     let dir = tempfile::tempdir()?;
-    let [database, spool] = ["store.db", "spool"].map(|name| dir.path().join(name));
     let upstream = format!(
         "[upstreams.mock]\nurl = \"http://{}\"\n[models.\"{MODEL}\"]\nupstreams = [\"mock\"]\n",
         mock.address
     );
-    let store = format!(
-        "[store]\nurl = \"sqlite:{}\"\nspool = \"{}\"\n",
-        database.display(),
-        spool.display()
-    );
+    let store = service::store(dir.path());
     let services = [Service::with(&upstream)?, Service::with(&(store + &upstream))?];
     let body = serde_json::json!({
         "model": MODEL,

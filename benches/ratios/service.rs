@@ -2,6 +2,7 @@
 
 use std::{
     fs::{self, File},
+    path::Path,
     time::Duration,
 };
 
@@ -59,6 +60,13 @@ impl Service {
     pub(crate) fn clients(&self, connections: usize) -> anyhow::Result<Clients> {
         Clients::connect(self.addresses.api, connections)
     }
+}
+
+/// The configuration of a store in SQLite, in a folder.
+pub(crate) fn store(dir: &Path) -> String {
+    let [database, spool] = ["store.db", "spool"].map(|name| dir.join(name));
+    let (database, spool) = (database.display(), spool.display());
+    format!("[store]\nurl = \"sqlite:{database}\"\nspool = \"{spool}\"\n")
 }
 
 /// One round of requests, with the processor time of whoever answers them.
