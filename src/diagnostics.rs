@@ -42,6 +42,7 @@ pub mod hooks;
 mod http;
 pub mod label;
 mod live;
+mod log;
 mod metrics;
 pub(crate) mod plumbing;
 pub(crate) mod pprof;
@@ -94,6 +95,8 @@ struct Inner {
     /// Taken apart once: the layer by `tracing_layer`, the server by `serve`.
     console: Mutex<Console>,
     exposition: Vec<metrics::Exposition>,
+    /// A permit each while the app's metrics are rendered.
+    rendering: Arc<tokio::sync::Semaphore>,
     timeline: timeline::Timeline,
     /// Who asks tasks where they wait.
     #[cfg(all(sampler, tokio_unstable))]

@@ -15,6 +15,9 @@ use super::{
     stall,
 };
 
+/// Scrapes at a time that have the app's own metrics rendered.
+const RENDERINGS: usize = 4;
+
 /// Builds a [`Thermograph`]; every setter has a default that suits a laptop.
 #[derive(Debug, Default)]
 #[must_use]
@@ -116,7 +119,8 @@ impl Builder {
     }
 
     /// Adds metrics of the app to `/metrics`: a function that renders them in Prometheus' text
-    /// format. It is called on the door's thread.
+    /// format. It runs on a blocking thread of the diagnostics; while it
+    /// takes longer than a second, its metrics are left out.
     pub fn metrics(mut self, render: impl Fn() -> String + Send + Sync + 'static) -> Self {
         self.exposition.push(Exposition::new(render));
         self
@@ -139,6 +143,7 @@ impl Builder {
             folder: Arc::new(Folder::new(&config.folder, config.max_captures)),
             console: Mutex::new(Console::new(config.console, ledger.budget())),
             exposition,
+            rendering: Arc::new(tokio::sync::Semaphore::new(RENDERINGS)),
             timeline: super::timeline::Timeline::default(),
             #[cfg(all(sampler, tokio_unstable))]
             asking: super::capture::Turns::default(),

@@ -24,7 +24,7 @@ use console_subscriber::{ConsoleLayer, ServerParts};
 use http_body_util::BodyExt as _;
 use tokio::{runtime, task};
 use tokio_util::sync::CancellationToken;
-use tracing::{Subscriber, subscriber::NoSubscriber};
+use tracing::Subscriber;
 use tracing_subscriber::{Layer, registry::LookupSpan};
 
 use self::valve::Valve;
@@ -32,6 +32,7 @@ use super::{
     build_info::BuildInfo,
     config::ConsoleMode,
     gate::Hold,
+    log,
     watch::{Attached, Budget},
 };
 
@@ -132,7 +133,7 @@ impl Server {
         listener.set_nonblocking(true)?;
         let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
         thread::Builder::new().name("thermograph-console".to_owned()).spawn(move || {
-            let _unwatched = tracing::subscriber::set_default(NoSubscriber::default());
+            log::detach();
             runtime.block_on(self.serve(listener, stop));
         })
     }

@@ -12,7 +12,7 @@ use thiserror::Error;
 use tokio::runtime;
 use tokio_util::sync::CancellationToken;
 
-use super::Thermograph;
+use super::{Thermograph, log};
 
 /// Serves the diagnostics until dropped.
 #[derive(Debug)]
@@ -103,8 +103,10 @@ fn spawn(
     let runtime = runtime::Builder::new_current_thread()
         .enable_all()
         .thread_name("thermograph-blocking")
+        .on_thread_start(log::detach)
         .build()?;
     thread::Builder::new().name("thermograph".to_owned()).spawn(move || {
+        log::detach();
         runtime.block_on(async {
             match tokio::net::TcpListener::from_std(listener) {
                 Ok(listener) => tokio::select! {
@@ -112,7 +114,9 @@ fn spawn(
                     _ = axum::serve(listener, app) => {}
                     () = stop.cancelled() => {}
                 },
-                Err(error) => tracing::error!(%error, "the diagnostics door stays closed"),
+                Err(error) => log::submit(move || {
+                    tracing::error!(%error, "failed to start the diagnostics server");
+                }),
             }
         });
         // A capture's naming may still run on a blocking thread: nobody waits for it any more.

@@ -27,7 +27,7 @@ use tokio::{
 use tokio_stream::wrappers::BroadcastStream;
 
 use self::{figures::Figures, lanes::Lanes};
-use super::{Thermograph, stall::Record};
+use super::{Thermograph, log, stall::Record};
 
 /// What is told live, by one runtime.
 #[derive(Clone, Debug)]
@@ -142,7 +142,11 @@ async fn produce(shared: Arc<Shared>) {
                 let news;
                 (look, news) = match looked.await {
                     Ok(looked) => looked,
-                    Err(error) => return tracing::error!(%error, "nothing is told live any more"),
+                    Err(error) => {
+                        return log::submit(move || {
+                            tracing::error!(%error, "live event stream stopped");
+                        });
+                    }
                 };
                 for news in news {
                     shared.tell(news);

@@ -6,8 +6,8 @@ use std::{
 };
 
 use super::{
-    Class, Thermograph,
-    stall::Totals,
+    Class, Thermograph, log,
+    stall::{NoStack, Totals},
     watch::{Handler, HandlerRow, Slot},
 };
 
@@ -109,10 +109,20 @@ pub(crate) fn render(thermograph: &Thermograph) -> String {
         head(&mut text, name, "counter", "Tasks past the bound, not listed nor named by handler.");
         line(&mut text, format_args!("{name} {}", super::tasks::table::TASKS.unlisted()));
     }
-    for Exposition(render) in &thermograph.inner.exposition {
-        text.push_str(&render());
-    }
+    let name = "thermograph_dropped_log_lines_total";
+    head(
+        &mut text,
+        name,
+        "counter",
+        "Log lines of the diagnostics dropped because the log blocked.",
+    );
+    line(&mut text, format_args!("{name} {}", log::dropped()));
     text
+}
+
+/// What the app's own functions render. They run the app's code, and may block.
+pub(crate) fn render_of_app(thermograph: &Thermograph) -> String {
+    thermograph.inner.exposition.iter().map(|Exposition(render)| render()).collect()
 }
 
 fn handlers(rows: &[HandlerRow]) -> String {
@@ -165,12 +175,12 @@ fn stalls(text: &mut String, totals: &Totals) {
         line(text, format_args!("{name}_sum{{{labels}}} {}", lengths.sum.as_secs_f64()));
         line(text, format_args!("{name}_count{{{labels}}} {}", lengths.count));
     }
+    let name = "thermograph_stalls_without_stack_total";
+    head(text, name, "counter", "Stalls for which no stack could be taken, by reason.");
+    for (reason, count) in NoStack::ALL.iter().zip(totals.without_stack) {
+        line(text, format_args!("{name}{{reason=\"{}\"}} {count}", reason.name()));
+    }
     for (name, help, value) in [
-        (
-            "thermograph_stalls_without_stack_total",
-            "Stalls that a stack was wanted of and not taken.",
-            totals.without_stack,
-        ),
         (
             "thermograph_stalls_dropped_total",
             "Stalls that were not written down, for want of room.",

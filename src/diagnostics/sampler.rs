@@ -25,6 +25,9 @@
 
 #[cfg(tokio_unstable)]
 mod awaits;
+mod current_task;
+#[cfg(target_arch = "x86_64")]
+mod frame_pointer;
 mod handler;
 #[cfg(heap)]
 mod heap;
@@ -37,26 +40,34 @@ mod shot;
 mod signal;
 mod timer;
 mod unwind;
+mod waiting;
 
 #[cfg(tokio_unstable)]
 pub(crate) use self::awaits::{Asking, traced};
 #[cfg(heap)]
 pub(crate) use self::heap::{HeapEvent, HeapSession};
 pub(crate) use self::{
+    current_task::{TaskPlace, places_of, storage, task_at},
     handler::now as monotonic,
     modules::Module,
     names::{Names, give_back, truncated, used},
     procfs::Thread,
     prompt::be_prompt,
-    session::{Reason, Session, SessionError},
+    session::{NotAsked, Reason, Session, SessionError},
     shot::Shot,
     timer::CpuTimer,
-    unwind::{Stack, Unwinder},
+    unwind::{Stack, Unwinder, WaitingStack},
+    waiting::NotCopied,
 };
+
+use super::log;
 
 /// The code of the process, as far as it can be read.
 pub(crate) fn modules() -> Vec<Module> {
     Module::all()
-        .inspect_err(|error| tracing::warn!(%error, "stacks have no names"))
+        .inspect_err(|error| {
+            let error = error.to_string();
+            log::submit(move || tracing::warn!(error, "stacks have no names"));
+        })
         .unwrap_or_default()
 }

@@ -25,7 +25,7 @@ pub(crate) use self::{
     histogram::Durations,
     namer::name,
     record::Record,
-    store::{Store, Sums, Totals},
+    store::{NoStack, Store, Sums, Totals},
     watchdog::Watch,
 };
 pub use self::{

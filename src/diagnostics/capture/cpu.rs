@@ -19,6 +19,7 @@ use super::{
 use crate::diagnostics::profile::Profile;
 #[cfg(sampler)]
 use crate::diagnostics::{
+    log,
     profile::ValueType,
     sampler::{CpuTimer, Reason, Session, SessionError, Thread, Unwinder},
     watch::{ByPlace, handler_at},
@@ -44,7 +45,9 @@ impl Cpu {
             }
             // Some sandboxes forbid what it takes.
             Err(SessionError::Signal(error)) => {
-                tracing::warn!(%error, "the pprof crate samples CPU time instead");
+                log::submit(move || {
+                    tracing::warn!(%error, "the pprof crate samples CPU time instead");
+                });
             }
             Err(error @ SessionError::Taken) => return Err(error.into()),
         }
@@ -78,7 +81,9 @@ fn sample(session: &Session, frequency: u32, turn: &Turn) -> Result<Profile, Cap
     drop(timers);
     fetch(session, &mut unwinder, &mut tally);
     if unwatched > 0 {
-        tracing::warn!(threads = unwatched, "the system has no timer left for these threads");
+        log::submit(move || {
+            tracing::warn!(threads = unwatched, "the system has no timer left for these threads");
+        });
     }
     let cpu = ValueType { kind: "cpu", unit: "nanoseconds" };
     Ok(tally.profile(&unwinder, cpu, session.dropped()))

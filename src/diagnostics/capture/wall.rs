@@ -1,8 +1,8 @@
 //! Wall-clock time by stack, of threads while they poll: on a processor and off it.
 //!
-//! Once a period every thread that runs is asked for its stack, and every one that waits inside of
-//! a poll. A thread that has not run since it was last asked is not disturbed again: it stands
-//! where it stood.
+//! Once a period the stack of every thread that waits inside of a poll is copied, which the thread
+//! does not notice, and every one that runs is asked for its stack by a timer on its CPU clock. A
+//! thread that has not run since its stack was copied stands where it stood.
 
 use std::{collections::HashMap, time::Duration};
 
@@ -13,7 +13,7 @@ use super::{
 };
 use crate::diagnostics::{
     profile::{Profile, ValueType},
-    sampler::{Reason, Session, SessionError, Thread, Unwinder},
+    sampler::{NotCopied, Reason, Session, SessionError, Thread, Unwinder, WaitingStack},
     watch::{Activity, ByPlace, Polling, Slot, handler_at},
 };
 
@@ -46,6 +46,7 @@ fn sample(session: &Session, frequency: u32, turn: &Turn) -> Result<Profile, Cap
         tally: Tally::new(period),
         asked: HashMap::new(),
         stands: HashMap::new(),
+        missed: 0,
     };
     let pace = Pace::of(turn);
     let mut ticks = 0;
@@ -58,7 +59,7 @@ fn sample(session: &Session, frequency: u32, turn: &Turn) -> Result<Profile, Cap
     }
     look.fetch();
     let wall = ValueType { kind: "wall", unit: "nanoseconds" };
-    let dropped = session.dropped() + look.unanswered();
+    let dropped = session.dropped() + look.missed;
     Ok(look.tally.profile(&look.unwinder, wall, dropped))
 }
 
@@ -67,21 +68,19 @@ struct Look<'a> {
     session: &'a Session,
     unwinder: Unwinder,
     tally: Tally,
-    /// Threads whose stack is on its way.
-    asked: HashMap<Thread, Asked>,
-    /// Threads that were asked while they waited, and what came of it.
+    /// Periods of threads that ran and whose stack has not come yet.
+    asked: HashMap<Thread, u64>,
+    /// Threads that waited when their stack was copied.
     stands: HashMap<Thread, Stands>,
-}
-
-/// A stack that was asked for.
-struct Asked {
-    periods: u64,
-    activity: Activity,
+    /// Periods of threads inside of a poll whose stack could not be taken.
+    missed: u64,
 }
 
 /// A thread that waits.
 struct Stands {
     slices: u64,
+    /// When the poll began.
+    start: u64,
     seen: Seen,
 }
 
@@ -90,71 +89,71 @@ impl Look<'_> {
         for slot in Slot::used() {
             let Some(thread) = slot.thread().map(Thread::new) else { continue };
             let polling = slot.polling();
-            // Where the kernel does not say, who polls is taken to run.
+            // Where the kernel does not say, a thread in a poll is taken to run.
             match thread.activity().unwrap_or(Activity::Running) {
                 // A thread of the blocking pool, which only has a name.
                 Activity::Running if polling.is_none() && slot.handler().is_some() => {}
                 // Between two polls it may be in one when the signal comes: the handler will say.
-                Activity::Running => self.ask(thread, Activity::Running, periods),
+                Activity::Running => self.ask(thread, polling.is_some(), periods),
                 // Parked threads are left alone.
-                waiting @ Activity::Waiting(_) if let Some(polling) = polling => {
-                    self.waits(thread, &polling, waiting, periods);
+                Activity::Waiting(_) if let Some(polling) = polling => {
+                    self.waits(thread, &polling, periods);
                 }
                 Activity::Waiting(_) => {}
             }
         }
     }
 
-    fn waits(&mut self, thread: Thread, polling: &Polling, waiting: Activity, periods: u64) {
+    fn waits(&mut self, thread: Thread, polling: &Polling, periods: u64) {
         let stands = self.stands.get(&thread).filter(|stands| {
-            stands.seen.handler == Some(ByPlace(polling.handler))
-                && thread.slices() == Some(stands.slices)
+            stands.start == polling.start.raw() && thread.slices() == Some(stands.slices)
         });
-        match stands {
-            Some(stands) => self.tally.add(stands.seen.clone(), periods),
-            None => self.ask(thread, waiting, periods),
+        if let Some(stands) = stands {
+            return self.tally.add(stands.seen.clone(), periods);
+        }
+        match self.unwinder.waiting(thread) {
+            // Outside of a poll it waits for work.
+            Ok(taken) if taken.seen.start == 0 => {}
+            Ok(WaitingStack { stack, syscall, slices, seen, .. }) => {
+                let start = seen.start;
+                let handler = handler_at(seen.handler).map(ByPlace);
+                let seen = Seen { stack, thread, handler, state: Some(OFF_CPU), syscall };
+                self.tally.add(seen.clone(), periods);
+                self.stands.insert(thread, Stands { slices, start, seen });
+            }
+            // Awake again, it runs.
+            Err(NotCopied::Running | NotCopied::Moved) => self.ask(thread, true, periods),
+            Err(NotCopied::Unknown) => self.missed += periods,
         }
     }
 
-    fn ask(&mut self, thread: Thread, activity: Activity, periods: u64) {
-        // One that was asked and has not come is still on its way: the thread is not scheduled.
-        let before = self.asked.remove(&thread);
-        let periods = periods + before.as_ref().map_or(0, |before| before.periods);
-        if before.is_some() || self.session.ask(thread.number()).is_ok() {
-            self.asked.insert(thread, Asked { periods, activity });
+    fn ask(&mut self, thread: Thread, is_polling: bool, periods: u64) {
+        // A stack that has not come yet still may: the thread is not scheduled.
+        let asked = self.asked.get_mut(&thread);
+        if let Some(asked) = asked {
+            *asked += periods;
+        } else if self.session.ask(thread.number()).is_ok() {
+            self.asked.insert(thread, periods);
+        } else if is_polling {
+            self.missed += periods;
         }
-    }
-
-    /// Periods of threads that wait inside of a poll and block the signal.
-    fn unanswered(&self) -> u64 {
-        let waiting = |asked: &&Asked| asked.activity != Activity::Running;
-        self.asked.values().filter(waiting).map(|asked| asked.periods).sum()
     }
 
     fn fetch(&mut self) {
         while let Some(shot) = self.session.next() {
             let thread = Thread::new(shot.ticket().thread());
-            let Some(Asked { periods, activity }) = self.asked.remove(&thread) else { continue };
+            let Some(periods) = self.asked.remove(&thread) else { continue };
             if shot.seen().start == 0 {
                 // It was between polls.
                 continue;
             }
-            let (state, syscall) = match activity {
-                Activity::Running => (ON_CPU, None),
-                Activity::Waiting(syscall) => (OFF_CPU, syscall),
-            };
             let seen = Seen {
                 stack: self.unwinder.unwind(&shot),
                 thread,
                 handler: handler_at(shot.seen().handler).map(ByPlace),
-                state: Some(state),
-                syscall,
+                state: Some(ON_CPU),
+                syscall: None,
             };
-            if state == OFF_CPU
-                && let Some(slices) = thread.slices()
-            {
-                self.stands.insert(thread, Stands { slices, seen: seen.clone() });
-            }
             self.tally.add(seen, periods);
         }
     }

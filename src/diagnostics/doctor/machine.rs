@@ -21,14 +21,70 @@ pub(super) fn findings() -> Vec<Finding> {
 
 #[cfg(sampler)]
 fn stacks() -> Finding {
-    use crate::diagnostics::sampler::{Reason, Session};
-    match Session::open(Reason::Stall) {
-        Ok(_) => Finding::good("stacks", "a signal to one thread takes its stack"),
-        Err(error) => Finding::bad(
-            "stacks",
-            format!("{error}: stalls have no stacks, and the pprof crate samples CPU time"),
-            "in the container's seccomp profile, allow process_vm_readv; leave a real-time signal free",
-        ),
+    use crate::diagnostics::{
+        sampler::{NotAsked, Reason, Session},
+        watch::{Slot, thread_name_or_number},
+    };
+    let what = "stacks";
+    let session = match Session::open(Reason::Stall) {
+        Ok(session) => session,
+        Err(error) => {
+            return Finding::bad(
+                what,
+                format!(
+                    "{error}: threads that compute have no stacks, and the pprof crate samples CPU time"
+                ),
+                "in the container's seccomp profile, allow process_vm_readv; leave a real-time signal free",
+            );
+        }
+    };
+    let threads = Slot::used().filter_map(Slot::thread);
+    let unreachable =
+        threads.filter_map(|thread| Some((thread, session.deliverable(thread).err()?)));
+    let unreachable: Vec<_> = unreachable.collect();
+    if unreachable.iter().any(|(_, why)| *why == NotAsked::Replaced) {
+        return Finding::bad(
+            what,
+            format!(
+                "{}, number {}: threads that compute have no stacks",
+                NotAsked::Replaced,
+                session.signal()
+            ),
+            "use another real-time signal: SIGRTMIN() and the next ones are left to the app",
+        );
+    }
+    let blocking = unreachable.iter().filter(|(_, why)| *why == NotAsked::Blocked);
+    let names: Vec<_> = blocking.map(|(thread, _)| thread_name_or_number(*thread)).collect();
+    if let Some(first) = names.first() {
+        return Finding::warning(
+            what,
+            format!(
+                "{} threads block the signal, such as {first}: no stacks while they compute",
+                names.len()
+            ),
+            "leave real-time signals out of the set for pthread_sigmask",
+        );
+    }
+    if !timers_spare_system_calls(read("/proc/sys/kernel/osrelease").as_deref()) {
+        return Finding::warning(
+            what,
+            "this kernel may deliver a timer's signal while the thread enters a system call, which \
+             then fails with EINTR",
+            "Linux 5.11 or newer, or diagnostics.stacks = \"off\"",
+        );
+    }
+    Finding::good(what, "waiting threads are read, and computing ones asked by a timer of theirs")
+}
+
+/// Whether the kernel sends the signals of CPU timers on the way back to user mode: since 5.11 on
+/// x86-64 and ARM64 (`CONFIG_POSIX_CPU_TIMERS_TASK_WORK`).
+#[cfg(sampler)]
+fn timers_spare_system_calls(release: Option<&str>) -> bool {
+    let mut numbers = release.unwrap_or_default().split(['.', '-']).map(str::parse::<u32>);
+    match (numbers.next(), numbers.next()) {
+        (Some(Ok(major)), Some(Ok(minor))) => (major, minor) >= (5, 11),
+        // Not known: nothing is claimed.
+        _ => true,
     }
 }
 
@@ -146,6 +202,20 @@ fn read(path: &str) -> Option<String> {
 #[cfg(all(test, target_os = "linux"))]
 mod tests {
     use super::{super::State, *};
+
+    #[cfg(sampler)]
+    #[test]
+    fn kernels_before_task_work_are_told_apart() {
+        for (release, spares) in [
+            ("6.18.44-fc-v657", true),
+            ("5.11.0", true),
+            ("5.10.0-28-amd64", false),
+            ("4.19", false),
+            ("unknown", true),
+        ] {
+            assert_eq!(timers_spare_system_calls(Some(release)), spares, "{release}");
+        }
+    }
 
     #[test]
     fn a_slow_tick_is_told_with_its_frequency() {

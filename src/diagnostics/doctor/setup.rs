@@ -70,7 +70,10 @@ fn hooks(are_told: bool, tokio_unstable: bool) -> Finding {
 fn stall_stacks(stacks: Stacks) -> Finding {
     let what = "stall_stacks";
     match stacks {
-        Stacks::Signal => Finding::good(what, "on: a thread that stalls gets one signal"),
+        Stacks::Signal => Finding::good(
+            what,
+            "on: of a thread that waits without a signal, of one that computes by one",
+        ),
         Stacks::Off => Finding::warning(
             what,
             "off, as configured: stalls have no stacks",

@@ -73,6 +73,7 @@ async fn over(thermograph: &Thermograph, window: Window) -> Result<Diagnosis, Ht
         let mut diagnosis = Diagnosis::of(&exhibits);
         let missing = missing.map(|error| format!("CPU time was not captured: {error}"));
         diagnosis.notes.extend(missing);
+        diagnosis.notes.extend(after.stalls.without_stack_since(&before.stalls));
         diagnosis
     };
     judged(judge).await
@@ -84,13 +85,15 @@ async fn of_the_past(thermograph: &Thermograph) -> Result<Diagnosis, HttpError> 
     let (now, before) = (history.now(), history.before(Back::FiveMinutes));
     let nothing = thermograph.inner.stalls.store().nothing();
     let judge = move || {
-        let (ledger, stalls) = match before.as_deref() {
-            Some(Then { ledger, stalls }) => {
-                (now.ledger.since(ledger).report(), now.stalls.since(stalls))
-            }
-            None => (now.ledger.report(), now.stalls.since(&nothing)),
+        let (ledger, before) = match before.as_deref() {
+            Some(Then { ledger, stalls }) => (now.ledger.since(ledger).report(), stalls),
+            None => (now.ledger.report(), &nothing),
         };
-        Diagnosis::of(&Exhibits { ledger: &ledger, stalls: &stalls, cpu: None })
+        let stalls = now.stalls.since(before);
+        let mut diagnosis =
+            Diagnosis::of(&Exhibits { ledger: &ledger, stalls: &stalls, cpu: None });
+        diagnosis.notes.extend(now.stalls.without_stack_since(before));
+        diagnosis
     };
     judged(judge).await
 }

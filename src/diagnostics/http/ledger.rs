@@ -1,6 +1,6 @@
 //! The ledger over HTTP.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use axum::{
     Json,
@@ -57,8 +57,33 @@ pub(crate) async fn handlers(
     Ok(Json::<LedgerReport>(report).into_response())
 }
 
+/// How long the app's own metrics are waited for.
+const RENDERING: Duration = Duration::from_secs(1);
+
 /// `/metrics`, in Prometheus' text format.
+///
+/// The app's own metrics are rendered on another thread: one that waits for a lock of the app's must
+/// not keep the rest from being told. While they take longer than a second, they are left out.
 pub(crate) async fn metrics(State(thermograph): State<Thermograph>) -> impl IntoResponse {
     let content_type = [(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")];
-    (content_type, metrics::render(&thermograph))
+    let mut text = metrics::render(&thermograph);
+    text.push_str(&of_app(thermograph).await);
+    (content_type, text)
+}
+
+/// The app's own metrics, or a comment that says why they are missing.
+async fn of_app(thermograph: Thermograph) -> String {
+    let Ok(permit) = Arc::clone(&thermograph.inner.rendering).try_acquire_owned() else {
+        return "# the app's own metrics are missing: they are still being rendered\n".to_owned();
+    };
+    let rendered = tokio::task::spawn_blocking(move || {
+        let text = metrics::render_of_app(&thermograph);
+        drop(permit);
+        text
+    });
+    match tokio::time::timeout(RENDERING, rendered).await {
+        Ok(Ok(text)) => text,
+        Ok(Err(_)) => "# the app's own metrics are missing: rendering them panicked\n".to_owned(),
+        Err(_) => "# the app's own metrics are missing: rendering them takes too long\n".to_owned(),
+    }
 }

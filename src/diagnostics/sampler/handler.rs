@@ -35,12 +35,11 @@ pub(super) extern "C" fn thermograph_on_signal(
 
 #[inline(always)]
 fn take(info: &Info, registers: Registers) {
+    if info.code != libc::SI_TIMER {
+        return;
+    }
     let (process, ticket) = (session::process(), Ticket::from_raw(info.value));
-    let extra = match info.code {
-        libc::SI_TIMER => info.overrun.max(0),
-        libc::SI_QUEUE if info.sender == process => 0,
-        _ => return,
-    };
+    let extra = info.overrun.max(0);
     let (Some(reason), true) = (ticket.reason(), ticket.is_open()) else { return };
     let thread = thread();
     if thread != ticket.thread() {
@@ -146,7 +145,7 @@ pub(crate) fn now() -> u64 {
 
 #[cfg(target_arch = "x86_64")]
 #[inline(always)]
-fn thread_pointer() -> u64 {
+pub(super) fn thread_pointer() -> u64 {
     let pointer;
     // SAFETY: reads the thread pointer that the ABI keeps at `fs:0`; touches nothing else.
     unsafe {
@@ -157,7 +156,7 @@ fn thread_pointer() -> u64 {
 
 #[cfg(target_arch = "aarch64")]
 #[inline(always)]
-fn thread_pointer() -> u64 {
+pub(super) fn thread_pointer() -> u64 {
     let pointer;
     // SAFETY: reads the register that holds the thread pointer.
     unsafe {

@@ -24,7 +24,10 @@ use crossbeam_queue::ArrayQueue;
 use tikv_jemalloc_ctl::{Access as _, AsName as _, raw};
 
 use super::{Stack, Thread};
-use crate::diagnostics::watch::{ByPlace, handler_at, seen_by};
+use crate::diagnostics::{
+    log,
+    watch::{ByPlace, handler_at, seen_by},
+};
 
 /// Most frames of a stack.
 const MAX_FRAMES: usize = 256;
@@ -160,7 +163,7 @@ impl Drop for HeapSession {
         let off = if self.was_active { Ok(true) } else { ACTIVE.name().update(false) };
         let hooks = set_hooks(None, None);
         if off.is_err() || hooks.is_err() {
-            tracing::warn!("jemalloc goes on sampling: it cannot be turned off");
+            log::submit(|| tracing::warn!("jemalloc goes on sampling: it cannot be turned off"));
         }
         TAKEN.store(false, Release);
     }

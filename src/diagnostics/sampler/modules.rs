@@ -49,6 +49,16 @@ pub(super) struct Section {
     range: Range<usize>,
 }
 
+/// Unwind information of a module; addresses are relative to its base.
+#[cfg(target_arch = "x86_64")]
+pub(super) struct UnwindTables<'a> {
+    pub(super) text_address: u64,
+    pub(super) eh_frame_address: u64,
+    pub(super) eh_frame: &'a [u8],
+    pub(super) eh_frame_hdr_address: u64,
+    pub(super) eh_frame_hdr: &'a [u8],
+}
+
 /// A line of `/proc/self/maps`, of code.
 struct Line<'a> {
     start: u64,
@@ -110,6 +120,29 @@ impl Module {
         };
         let Mapping { start, limit, file, .. } = &*self.mapping;
         framehop::Module::new(file.clone(), *start..*limit, self.base, sections)
+    }
+
+    /// Machine code from an address on, at most so many bytes; `None` outside of `.text`.
+    #[cfg(target_arch = "x86_64")]
+    pub(super) fn code(&self, address: u64, length: usize) -> Option<&[u8]> {
+        let text = self.text.as_ref()?;
+        let relative = address.wrapping_sub(self.base).checked_sub(text.address.start)?;
+        let code = self.image.get(text.file.clone())?.get(usize::try_from(relative).ok()?..)?;
+        Some(&code[..length.min(code.len())]).filter(|code| !code.is_empty())
+    }
+
+    /// The tables that say how frames of this code are unwound.
+    #[cfg(target_arch = "x86_64")]
+    pub(super) fn unwind_tables(&self) -> Option<UnwindTables<'_>> {
+        let (text, frame, header) =
+            (self.text.as_ref()?, self.eh_frame.as_ref()?, self.eh_frame_hdr.as_ref()?);
+        Some(UnwindTables {
+            text_address: text.address.start,
+            eh_frame_address: frame.address.start,
+            eh_frame: self.image.get(frame.file.clone())?,
+            eh_frame_hdr_address: header.address.start,
+            eh_frame_hdr: self.image.get(header.file.clone())?,
+        })
     }
 
     fn section(&self, range: Range<usize>) -> Section {

@@ -9,6 +9,20 @@ use crate::diagnostics::watch::{Activity, Times, voluntary_waits, waited};
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub(crate) struct Thread(i32);
 
+/// What a thread does, and where.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Standing {
+    /// It runs, or waits for a processor.
+    Running,
+    /// It waits in the kernel, with these registers outside of it.
+    Waiting {
+        /// `None` if it waits in no system call.
+        syscall: Option<&'static str>,
+        sp: u64,
+        ip: u64,
+    },
+}
+
 impl Thread {
     pub(crate) fn new(number: i32) -> Self {
         Self(number)
@@ -37,18 +51,45 @@ impl Thread {
 
     /// What it does now; none where the kernel does not say.
     pub(crate) fn activity(self) -> Option<Activity> {
+        Some(match self.standing()? {
+            Standing::Running => Activity::Running,
+            Standing::Waiting { syscall, .. } => Activity::Waiting(syscall),
+        })
+    }
+
+    /// What it does now, and where it stands if it waits; `None` if the kernel does not tell.
+    ///
+    /// The file is described in proc_pid_syscall(5): `running`, or the number of the system call, its
+    /// six arguments, the stack pointer and the program counter; of a thread that waits in no system
+    /// call, as in a page fault, -1 and the last two.
+    pub(super) fn standing(self) -> Option<Standing> {
         let text = self.read("syscall")?;
-        let number = text.split_ascii_whitespace().next()?;
-        // -1 is what the kernel writes where it waits in no system call: in a page fault, say.
-        match number {
-            "running" => Some(Activity::Running),
-            number => Some(match name_of(number.parse().ok()?) {
-                // Our signal handler reads the stack: it may wait for the lock of the memory's map,
-                // and what it interrupted waits for nothing.
-                Some("process_vm_readv") => Activity::Running,
-                syscall => Activity::Waiting(syscall),
-            }),
+        let mut fields = text.split_ascii_whitespace();
+        let number = match fields.next()? {
+            "running" => return Some(Standing::Running),
+            number => number.parse().ok()?,
+        };
+        let syscall = name_of(number);
+        if syscall == Some("process_vm_readv") {
+            // Our signal handler reads the stack: it may wait for the lock of the memory's map,
+            // and what it interrupted waits for nothing.
+            return Some(Standing::Running);
         }
+        let mut address = || u64::from_str_radix(fields.next()?.strip_prefix("0x")?, 16).ok();
+        if number >= 0 {
+            for _argument in 0..6 {
+                address()?;
+            }
+        }
+        Some(Standing::Waiting { syscall, sp: address()?, ip: address()? })
+    }
+
+    /// Whether it blocks a signal; `None` if it has ended.
+    pub(super) fn blocks(self, signal: i32) -> Option<bool> {
+        let status = self.read("status")?;
+        let mask = status.lines().find_map(|line| line.strip_prefix("SigBlk:"))?;
+        let mask = u64::from_str_radix(mask.trim(), 16).ok()?;
+        Some(mask >> (signal - 1) & 1 == 1)
     }
 
     /// How often it was given a processor: as long as this stays, it has not run.

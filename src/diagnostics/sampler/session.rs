@@ -1,18 +1,25 @@
 //! Who takes stacks now: as long as a session lasts, the signal's handler is there.
 
-use std::sync::{
-    Mutex, MutexGuard, PoisonError,
-    atomic::{
-        AtomicI32, AtomicU32,
-        Ordering::{Relaxed, Release},
+use std::{
+    cell::RefCell,
+    collections::HashMap,
+    io,
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{
+            AtomicI32, AtomicU32,
+            Ordering::{Relaxed, Release},
+        },
     },
 };
 
 use thiserror::Error;
 
 use super::{
+    procfs::Thread,
     shot::{self, Shot},
     signal::{self, Installed},
+    timer::CpuTimer,
 };
 
 /// Why a stack is taken.
@@ -46,7 +53,27 @@ pub(crate) struct Session {
     reason: Reason,
     number: u32,
     dropped_before: u64,
+    /// Timers of threads that were asked for their stack. Dropped before the handler is: by default
+    /// the signal ends the process.
+    timers: RefCell<HashMap<i32, CpuTimer>>,
     installed: Installed,
+}
+
+/// Why a thread that runs is not asked for its stack.
+#[derive(Clone, Copy, Debug, Eq, Error, PartialEq)]
+pub(crate) enum NotAsked {
+    /// The app has installed a handler of its own for the signal.
+    #[error("the app replaced the signal's handler")]
+    Replaced,
+    /// The thread blocks the signal.
+    #[error("the thread blocks the signal")]
+    Blocked,
+    /// The process has as many timers as it may (`RLIMIT_SIGPENDING`).
+    #[error("no timer is available (RLIMIT_SIGPENDING)")]
+    NoTimer,
+    /// The thread has ended.
+    #[error("the thread has ended")]
+    Ended,
 }
 
 /// Why no stacks can be taken.
@@ -58,6 +85,18 @@ pub(crate) enum SessionError {
     /// No real-time signal is free, or the kernel refuses.
     #[error("cannot take stacks: {0}")]
     Signal(#[from] std::io::Error),
+}
+
+/// Timers that a session keeps; one more, and all are made again when they are needed.
+const TIMERS: usize = 256;
+
+impl NotAsked {
+    fn of(error: &io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::WouldBlock => Self::NoTimer,
+            _ => Self::Ended,
+        }
+    }
 }
 
 impl Reason {
@@ -84,7 +123,8 @@ impl Session {
         let number = (NEXT.fetch_add(1, Relaxed) & 0xff_ffff) | (1 << 23);
         numbers.push(number);
         reason.open().fetch_add(1, Release);
-        Ok(Self { reason, number, dropped_before: shot::dropped(reason), installed })
+        let dropped_before = shot::dropped(reason);
+        Ok(Self { reason, number, dropped_before, installed, timers: RefCell::default() })
     }
 
     /// What a signal to this thread carries.
@@ -94,14 +134,49 @@ impl Session {
     }
 
     /// The signal's number.
-    pub(super) fn signal(&self) -> i32 {
+    pub(crate) fn signal(&self) -> i32 {
         self.installed.signal()
     }
 
-    /// Asks a thread for its stack. It is there some 50 µs later, and for a thread that is not
-    /// scheduled, once it is.
-    pub(crate) fn ask(&self, thread: i32) -> std::io::Result<()> {
-        signal::send(self.signal(), thread, self.ticket(thread))
+    /// Asks a thread that runs for its stack: it comes at the kernel's next tick at which the thread
+    /// runs. Nothing that the thread does in between is interrupted.
+    pub(crate) fn ask(&self, thread: i32) -> Result<(), NotAsked> {
+        self.deliverable(thread)?;
+        let mut timers = self.timers.borrow_mut();
+        // The timer of an earlier thread of this number is of no use to this one.
+        if timers.get(&thread).is_some_and(|timer| timer.expire_next().is_ok()) {
+            return Ok(());
+        }
+        if timers.len() >= TIMERS {
+            timers.clear();
+        }
+        let timer = CpuTimer::stopped(self, thread).map_err(|error| NotAsked::of(&error))?;
+        timer.expire_next().map_err(|error| NotAsked::of(&error))?;
+        timers.insert(thread, timer);
+        Ok(())
+    }
+
+    /// Withdraws the request for a thread's stack, unless it was answered.
+    pub(crate) fn withdraw(&self, thread: i32) {
+        if let Some(timer) = self.timers.borrow().get(&thread) {
+            // A thread that has ended answers nothing.
+            let _ = timer.stop();
+        }
+    }
+
+    /// Whether a signal to this thread would reach the sampler's handler.
+    ///
+    /// A blocked signal would stay pending, and count against the process' limit; one whose handler
+    /// was replaced would run the app's code.
+    pub(crate) fn deliverable(&self, thread: i32) -> Result<(), NotAsked> {
+        if !self.installed.is_in_place() {
+            return Err(NotAsked::Replaced);
+        }
+        match Thread::new(thread).blocks(self.signal()) {
+            Some(false) => Ok(()),
+            Some(true) => Err(NotAsked::Blocked),
+            None => Err(NotAsked::Ended),
+        }
     }
 
     /// The next stack that was taken.

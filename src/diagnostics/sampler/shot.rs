@@ -208,10 +208,14 @@ impl Shot {
     /// What the client calls the request, as far as it is printable ASCII.
     pub(crate) fn request_id(&self) -> Option<String> {
         let Content { request_id, request_id_length, .. } = self.content();
-        let id = request_id.get(..*request_id_length)?;
-        let printable = id.iter().filter(|byte| byte.is_ascii_graphic()).map(|b| char::from(*b));
-        Some(printable.collect()).filter(|id: &String| !id.is_empty())
+        printable(request_id.get(..*request_id_length)?)
     }
+}
+
+/// A request id, as far as it is printable ASCII; `None` if nothing of it is.
+pub(super) fn printable(id: &[u8]) -> Option<String> {
+    let printable = id.iter().filter(|byte| byte.is_ascii_graphic()).map(|b| char::from(*b));
+    Some(printable.collect()).filter(|id: &String| !id.is_empty())
 }
 
 impl Drop for Shot {

@@ -1,11 +1,12 @@
-//! The signal: which one, its disposition, and how it is sent.
+//! The signal: which one, and its disposition. CPU timers send it.
 
 use std::{
     io, mem, ptr,
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
-use super::{handler, session::Ticket};
+use super::handler;
+use crate::diagnostics::log;
 
 static STATE: Mutex<State> = Mutex::new(State { users: 0, signal: 0, previous: None });
 
@@ -29,9 +30,9 @@ pub(super) struct Info {
     errno: i32,
     pub(super) code: i32,
     pad: i32,
-    /// Who sent it; of a timer, its number.
-    pub(super) sender: i32,
-    /// The sender's user; of a timer, how often it expired besides.
+    /// The number of the timer.
+    timer: i32,
+    /// How often the timer expired besides.
     pub(super) overrun: i32,
     pub(super) value: u64,
     rest: [u64; 12],
@@ -42,6 +43,11 @@ const _: () = assert!(mem::size_of::<Info>() == mem::size_of::<libc::siginfo_t>(
 impl Installed {
     pub(super) fn signal(&self) -> i32 {
         self.signal
+    }
+
+    /// Whether the signal still has our handler: the app may have installed its own since.
+    pub(super) fn is_in_place(&self) -> bool {
+        get(self.signal).is_ok_and(|current| is_ours(&current))
     }
 }
 
@@ -72,24 +78,13 @@ impl Drop for Installed {
             let restored = set(self.signal, &disposition(libc::SIG_IGN))
                 .and_then(|()| set(self.signal, &previous));
             if let Err(error) = restored {
-                tracing::error!(%error, signal = self.signal, "cannot restore the disposition");
+                let signal = self.signal;
+                log::submit(move || {
+                    tracing::error!(%error, signal, "cannot restore the signal's disposition");
+                });
             }
         }
     }
-}
-
-/// Sends the signal to one thread of this process.
-pub(super) fn send(signal: i32, thread: i32, ticket: Ticket) -> io::Result<()> {
-    let process = rustix::process::getpid().as_raw_nonzero().get();
-    let (code, value) = (libc::SI_QUEUE, ticket.raw());
-    let info =
-        Info { signal, errno: 0, code, pad: 0, sender: process, overrun: 0, value, rest: [0; 12] };
-    // SAFETY: the kernel reads `info`, which has the size and the layout of a `siginfo_t`, and
-    // keeps nothing of it. A thread that is gone is an error.
-    let sent = unsafe {
-        libc::syscall(libc::SYS_rt_tgsigqueueinfo, process, thread, signal, &raw const info)
-    };
-    if sent == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
 /// A real-time signal that nobody uses, the highest first: few programs begin there.
@@ -102,10 +97,14 @@ fn free_signal() -> io::Result<(i32, libc::sigaction)> {
     free.next().ok_or_else(|| io::Error::other("every real-time signal is in use"))
 }
 
-/// Restarts what it interrupts, knows where it came from, runs on the alternate stack.
+/// Restarts what it interrupts, knows where it came from, runs on the alternate stack, and is itself
+/// not interrupted: handlers of the app that were installed without `SA_ONSTACK` count on the thread's
+/// own stack, and would run on the alternate one, of 8 KiB, on top of ours.
 fn ours() -> libc::sigaction {
     let mut action = disposition(handler::thermograph_on_signal as *const () as usize);
     action.sa_flags = libc::SA_RESTART | libc::SA_SIGINFO | libc::SA_ONSTACK;
+    // SAFETY: writes to a set of ours; it cannot fail.
+    unsafe { libc::sigfillset(&raw mut action.sa_mask) };
     action
 }
 

@@ -14,6 +14,7 @@ use std::{
 };
 
 use super::{Store, record::Record, warning::Warnings};
+use crate::diagnostics::log;
 #[cfg(sampler)]
 use crate::diagnostics::{
     profile::Location,
@@ -91,6 +92,7 @@ struct Book;
 
 impl Worker {
     fn run(mut self, stalls: &Receiver<Arc<Record>>) {
+        log::detach();
         let mut book = Book::default();
         loop {
             let pause = book.pause(&self.waiting).unwrap_or(TIDY).min(TIDY);

@@ -30,8 +30,8 @@ pub(crate) struct Store {
     books: Mutex<Books>,
     news: broadcast::Sender<Arc<Record>>,
     next: AtomicU64,
-    /// Stalls whose stack was not taken, though it was wanted.
-    without_stack: AtomicU64,
+    /// Stalls whose stack was not taken, though it was wanted, by reason.
+    without_stack: [AtomicU64; NoStack::ALL.len()],
     /// Stalls whose stack found no room among those that are summed: their time is under the
     /// handler alone.
     without_place: AtomicU64,
@@ -45,6 +45,19 @@ struct Books {
     newest: VecDeque<Arc<Record>>,
     lengths: HashMap<(ByPlace, Class), Durations>,
     stacks: HashMap<Place, Sum>,
+}
+
+/// Why a stall has no stack.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum NoStack {
+    /// The app has installed its own handler for the signal.
+    Replaced,
+    /// The thread blocks the signal.
+    Blocked,
+    /// The process has as many timers as it may.
+    NoTimer,
+    /// The poll ended before the stack was taken.
+    Late,
 }
 
 /// Where stalls of one kind happened.
@@ -70,13 +83,15 @@ pub(crate) struct Sums {
     at: SystemTime,
     stacks: HashMap<Place, Sum>,
     without_place: u64,
+    without_stack: [u64; NoStack::ALL.len()],
 }
 
 /// What a scrape asks for.
 #[derive(Clone, Debug)]
 pub(crate) struct Totals {
     pub(crate) lengths: Vec<(&'static Handler, Class, Durations)>,
-    pub(crate) without_stack: u64,
+    /// By reason.
+    pub(crate) without_stack: [u64; NoStack::ALL.len()],
     pub(crate) dropped: u64,
     pub(crate) without_place: u64,
     pub(crate) untold: u64,
@@ -95,7 +110,7 @@ impl Store {
             books: Mutex::default(),
             news: broadcast::Sender::new(Self::NEWS),
             next: AtomicU64::new(1),
-            without_stack: AtomicU64::new(0),
+            without_stack: [const { AtomicU64::new(0) }; NoStack::ALL.len()],
             without_place: AtomicU64::new(0),
             untold: AtomicU64::new(0),
             began: SystemTime::now(),
@@ -142,8 +157,12 @@ impl Store {
     }
 
     /// A stack was wanted, and not taken.
-    pub(crate) fn count_without_stack(&self) {
-        self.without_stack.fetch_add(1, Relaxed);
+    pub(crate) fn count_without_stack(&self, reason: NoStack) {
+        self.without_stack[reason as usize].fetch_add(1, Relaxed);
+    }
+
+    fn without_stack(&self) -> [u64; NoStack::ALL.len()] {
+        self.without_stack.each_ref().map(|count| count.load(Relaxed))
     }
 
     /// A stall is in the books only.
@@ -170,7 +189,7 @@ impl Store {
         lengths.sort_by_key(|(handler, class, _)| (handler.route.clone(), class.name()));
         Totals {
             lengths,
-            without_stack: self.without_stack.load(Relaxed),
+            without_stack: self.without_stack(),
             dropped: self.overruns.dropped(),
             without_place: self.without_place.load(Relaxed),
             untold: self.untold.load(Relaxed),
@@ -180,12 +199,18 @@ impl Store {
     /// All that has happened so far.
     pub(crate) fn sums(&self) -> Sums {
         let stacks = self.books().stacks.clone();
-        Sums { at: SystemTime::now(), stacks, without_place: self.without_place.load(Relaxed) }
+        Sums {
+            at: SystemTime::now(),
+            stacks,
+            without_place: self.without_place.load(Relaxed),
+            without_stack: self.without_stack(),
+        }
     }
 
     /// Nothing, as it was at the start.
     pub(crate) fn nothing(&self) -> Sums {
-        Sums { at: self.began, stacks: HashMap::new(), without_place: 0 }
+        let without_stack = [0; NoStack::ALL.len()];
+        Sums { at: self.began, stacks: HashMap::new(), without_place: 0, without_stack }
     }
 
     fn books(&self) -> MutexGuard<'_, Books> {
@@ -193,7 +218,42 @@ impl Store {
     }
 }
 
+impl NoStack {
+    pub(crate) const ALL: [Self; 4] = [Self::Replaced, Self::Blocked, Self::NoTimer, Self::Late];
+
+    /// As a label of a metric.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Replaced => "signal_replaced",
+            Self::Blocked => "signal_blocked",
+            Self::NoTimer => "no_timer",
+            Self::Late => "late",
+        }
+    }
+
+    fn says(self) -> &'static str {
+        match self {
+            Self::Replaced => "the app replaced the signal's handler",
+            Self::Blocked => "the thread blocks the signal",
+            Self::NoTimer => "the process has as many timers as it may (`ulimit -i`)",
+            Self::Late => "the poll ended before its stack was taken",
+        }
+    }
+}
+
 impl Sums {
+    /// A sentence for each reason why stalls since an earlier moment have no stack.
+    pub(crate) fn without_stack_since(&self, earlier: &Self) -> Vec<String> {
+        let counts = self.without_stack.iter().zip(&earlier.without_stack);
+        let counts = counts.map(|(now, before)| now.saturating_sub(*before));
+        let reasons = NoStack::ALL.iter().zip(counts).filter(|(_, count)| *count > 0);
+        let told = reasons.map(|(reason, count)| {
+            let stalls = if count == 1 { "1 stall has" } else { &format!("{count} stalls have") };
+            format!("{stalls} no stack: {}", reason.says())
+        });
+        told.collect()
+    }
+
     /// What was added since an earlier moment, as a profile: stalls and their time.
     pub(crate) fn since(&self, earlier: &Self) -> Profile {
         let added = self.stacks.iter().filter_map(|(place, sum)| {

@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::record::{Class, Record, Stall, StallFrame};
-use crate::diagnostics::plumbing;
+use crate::diagnostics::{log, plumbing};
 
 /// Says which stalls are worth a line.
 #[derive(Debug, Default)]
@@ -41,21 +41,23 @@ impl Warnings {
         let stall = record.stall();
         let place = place(&stall);
         let Some(left_out) = self.allow(Kind::of(&stall, &place), Instant::now()) else { return };
-        tracing::warn!(
-            method = stall.method,
-            route = stall.route,
-            class = stall.class.name(),
-            syscall = stall.syscall,
-            elapsed_ms = (stall.elapsed_ms * 10.0).round() / 10.0,
-            ended = stall.ended,
-            at = place,
-            request_id = stall.request_id,
-            thread = stall.thread,
-            stall = stall.id,
-            left_out,
-            "{}",
-            sentence(stall.class)
-        );
+        log::submit(move || {
+            tracing::warn!(
+                method = stall.method,
+                route = stall.route,
+                class = stall.class.name(),
+                syscall = stall.syscall,
+                elapsed_ms = (stall.elapsed_ms * 10.0).round() / 10.0,
+                ended = stall.ended,
+                at = place,
+                request_id = stall.request_id,
+                thread = stall.thread,
+                stall = stall.id,
+                left_out,
+                "{}",
+                sentence(stall.class)
+            );
+        });
     }
 
     /// Whether to say it, and how many of the kind were left out since it was said last.

@@ -10,6 +10,7 @@ mod kernel;
 #[cfg(not(sampler))]
 #[path = "watchdog/no_kernel.rs"]
 mod kernel;
+mod stacks;
 mod watched;
 
 use std::{
@@ -33,7 +34,10 @@ use super::{
     namer::Namer,
     record::Record,
 };
-use crate::diagnostics::watch::{Activity, Ended, Ledger, Moment, Overruns, PollId, Polling, Slot};
+use crate::diagnostics::{
+    log,
+    watch::{Activity, Ended, Ledger, Moment, Overruns, PollId, Polling, Slot},
+};
 
 /// The watchdog of a ledger's handlers, until dropped.
 #[derive(Debug)]
@@ -133,6 +137,7 @@ const GIVE_UP: Duration = Duration::from_mins(1);
 
 impl Watchdog {
     fn run(mut self, shared: &Shared) {
+        log::detach();
         Kernel::be_prompt();
         while !shared.stop.load(Acquire) {
             shared.rounds.fetch_add(1, Release);
@@ -220,16 +225,25 @@ impl Watchdog {
             return self.first_look().saturating_sub(age);
         }
         let id = PollId::new(polling.slot, polling.start);
+        // The thread tells of the end before it clears its slot, and may lose its processor in between.
+        let is_over = || self.ended.iter().rev().any(|(ended, _)| *ended == id);
+        if !self.watched.contains_key(&id) && is_over() {
+            return self.first_look();
+        }
         let habit = self.habits.of(polling.thread);
         let watched = self.watched.entry(id).or_insert_with(|| Watched::new(polling, now));
+        let before = watched.age();
         watched.look(polling, now, habit, age >= self.threshold);
+        // Also of one that is not a stall yet: the signal of a thread that runs comes with the next
+        // tick of the kernel.
+        let since = watched.age().saturating_sub(before);
+        let pause = self.kernel.sample(watched, since, self.threshold);
         if age < self.threshold {
             return self.threshold.saturating_sub(age);
         }
-        let watched_for = self.kernel.ask_for_stack(watched, self.threshold);
         self.kernel.fetch_stacks(&mut self.watched, self.threshold);
         self.show(id, age);
-        watched_for
+        pause
     }
 
     /// Makes a stall of a poll that is too old, as soon as it is known to be the handler's fault.
@@ -247,7 +261,9 @@ impl Watchdog {
         if is_new {
             self.store.open(&record);
         }
-        if is_new || watched.is_long_now(age) {
+        // One after the other: each notes what it has seen.
+        let is_long_now = watched.is_long_now(age);
+        if watched.has_new_stack(&record) || is_new || is_long_now {
             self.namer.send(&record, &self.store);
         }
     }
@@ -271,20 +287,23 @@ impl Watchdog {
         };
         let watched = self.watched.remove(&ended.poll);
         let mut watched = watched.unwrap_or_else(|| Watched::new(polling, ended.end));
+        if watched.is_asked {
+            self.kernel.withdraw(&mut watched);
+        }
         let habit = self.habits.of(polling.thread);
         watched.close(ended.elapsed, ended.times, habit);
         let is_new = watched.record.is_none();
         let record = watched.record(&self.store, ended.elapsed, self.threshold);
-        let class = {
+        let (class, has_stack) = {
             let mut facts = record.facts();
             facts.ended = true;
-            facts.class
+            (facts.class, facts.stack.is_some())
         };
         if is_new {
             self.store.open(&record);
         }
-        if class != Class::Preempted && self.kernel.takes_stacks() && !watched.has_stack() {
-            self.store.count_without_stack();
+        if class != Class::Preempted && self.kernel.takes_stacks() && !has_stack {
+            self.store.count_without_stack(watched.no_stack());
         }
         if class != Class::Preempted {
             let Ended { handler, end, elapsed, .. } = *ended;

@@ -1,37 +1,51 @@
 //! What the kernel says of a thread, and the thread's stack.
+//!
+//! A thread that waits is never signalled: its stack is copied where it stands. One that runs is
+//! asked by a timer on its own CPU clock, whose signal interrupts no system call.
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use super::watched::{Taken, Watched};
+use super::{
+    stacks::{Run, Wait},
+    watched::Watched,
+};
 use crate::diagnostics::{
-    sampler::{Reason, Session, Shot, Thread, Unwinder, be_prompt, monotonic},
-    stall::Class,
+    log,
+    sampler::{NotAsked, NotCopied, Reason, Session, Shot, Thread, Unwinder, be_prompt, monotonic},
+    stall::{Class, NoStack},
     watch::{Activity, Moment, PollId, Times},
 };
 
 /// What can be asked of the kernel.
 #[derive(Debug)]
 pub(super) struct Kernel {
-    /// None where no stacks are taken.
+    takes_stacks: bool,
+    /// `None` if threads that run are not asked for their stacks.
     session: Option<Session>,
-    /// Made when the first stack comes.
+    /// Made when the first stack is taken.
     unwinder: Option<Unwinder>,
 }
 
-/// How long a stall is not shown, since its stack is on its way.
-const PATIENCE: Duration = Duration::from_millis(3);
-/// Time between two looks at a stall whose stack is on its way.
-const SOON: Duration = Duration::from_micros(100);
+/// How long a stall is not shown while its stack may still come.
+const PATIENCE: Duration = Duration::from_millis(5);
+/// Time between two looks at a stall whose stack may come any moment.
+const SOON: Duration = Duration::from_micros(200);
 /// Time between two looks at a stall of which everything is known, at least.
 const LATER: Duration = Duration::from_millis(5);
+/// Time between two stacks of a poll that goes on running.
+const AGAIN: Duration = Duration::from_secs(1);
+/// Stacks of one poll that are asked for within its first second: it may run on after the first only
+/// waited for a processor.
+const TRIES: u32 = 2;
 
 impl Kernel {
-    pub(super) fn new(signals: bool) -> Self {
-        let opened = signals.then(|| Session::open(Reason::Stall));
+    pub(super) fn new(takes_stacks: bool) -> Self {
+        let opened = takes_stacks.then(|| Session::open(Reason::Stall));
         let session = opened.and_then(|opened| {
-            opened.inspect_err(|error| tracing::warn!(%error, "stalls have no stacks")).ok()
+            let warn = |error: &_| tracing::warn!(%error, "stalls that compute have no stacks");
+            opened.inspect_err(warn).ok()
         });
-        Self { session, unwinder: None }
+        Self { takes_stacks, session, unwinder: None }
     }
 
     /// The watchdog is worth little when it comes late.
@@ -48,38 +62,112 @@ impl Kernel {
     }
 
     pub(super) fn takes_stacks(&self) -> bool {
-        self.session.is_some()
+        self.takes_stacks
     }
 
-    /// Asks for the stack of a poll that is too old, if that was not done: how long until the next
-    /// look at it.
-    ///
-    /// Once as a rule. Where the thread was only waiting for a processor then, and the handler
-    /// turns out to be at fault later, once more: the first stack does not show how.
-    pub(super) fn ask_for_stack(&self, watched: &mut Watched, threshold: Duration) -> Duration {
+    /// Takes the stack of a poll that lasts, or asks for it, unless that was done: how long until
+    /// the next look at it. `since` is the time since the look before.
+    pub(super) fn sample(
+        &mut self,
+        watched: &mut Watched,
+        since: Duration,
+        threshold: Duration,
+    ) -> Duration {
         let age = watched.age();
-        // Ever less often: whoever is stuck for minutes is not looked at a thousand times a second.
+        // Ever less often: a poll that is stuck for minutes is not looked at a thousand times a
+        // second.
         let later = (age / 4).max(LATER).min(Duration::from_millis(250));
-        let Some(session) = &self.session else { return later };
-        let is_telling = watched.class(age, threshold) != Class::Preempted;
-        let is_stale = watched.stack.as_ref().is_some_and(|taken| !taken.is_telling);
-        let is_wanted = watched.asked == 0 || (watched.asked == 1 && is_stale && is_telling);
-        if is_wanted && session.ask(watched.polling.thread).is_ok() {
-            watched.asked += 1;
-            return SOON;
+        if !self.takes_stacks {
+            return later;
         }
-        if watched.stack.is_none() && age < threshold + LATER {
-            SOON * 2
+        let is_tried_again = match watched.activity {
+            Some(Activity::Waiting(_)) => self.copy(watched, since, threshold),
+            _ => self.ask(watched, threshold),
+        };
+        if is_tried_again && age < threshold + LATER {
+            SOON
         } else if watched.wants_syscall(threshold) {
-            SOON * 10
+            SOON * 5
         } else {
             later
         }
     }
 
+    /// Copies the stack of a thread that waits: whether to try again soon.
+    fn copy(&mut self, watched: &mut Watched, since: Duration, threshold: Duration) -> bool {
+        let thread = Thread::new(watched.polling.thread);
+        if watched.is_asked {
+            // It was about to wait when it was asked.
+            self.withdraw(watched);
+        }
+        if watched.stacks.waits_on(thread.slices(), since) {
+            return false;
+        }
+        let age = watched.age();
+        let Some(unwinder) = self.unwinder() else { return false };
+        match unwinder.waiting(thread) {
+            Ok(taken) if taken.seen.start == watched.polling.start.raw() => {
+                watched.request_id = taken.request_id.or_else(|| watched.request_id.take());
+                watched.stacks.waited(Wait {
+                    stack: Arc::new(taken.stack),
+                    syscall: taken.syscall,
+                    slices: taken.slices,
+                    time: since,
+                    after: age.saturating_sub(threshold),
+                });
+                false
+            }
+            // The poll is over, or the thread is.
+            Ok(_) | Err(NotCopied::Unknown) => false,
+            Err(NotCopied::Running | NotCopied::Moved) => watched.stacks.is_empty(),
+        }
+    }
+
+    /// Asks a thread that runs for its stack: whether it may come soon.
+    fn ask(&mut self, watched: &mut Watched, threshold: Duration) -> bool {
+        watched.stacks.runs();
+        let Some(session) = &self.session else { return false };
+        let age = watched.age();
+        if watched.is_asked {
+            return true;
+        }
+        let is_wanted = match watched.stacks.run() {
+            None => watched.asked < TRIES || age >= AGAIN,
+            Some(run) if age >= run.age + AGAIN => true,
+            // The thread only waited for a processor then: that stack does not show how the handler
+            // came to be at fault.
+            Some(run) => {
+                !run.is_telling
+                    && watched.asked < TRIES
+                    && watched.class(age, threshold) != Class::Preempted
+            }
+        };
+        if !is_wanted || watched.not_asked.is_some() {
+            return false;
+        }
+        match session.ask(watched.polling.thread) {
+            Ok(()) => {
+                watched.asked += 1;
+                watched.is_asked = true;
+            }
+            // Once: to look at a thread's mask at each look would cost more than it tells.
+            Err(not_asked) => watched.not_asked = NoStack::of(not_asked),
+        }
+        watched.is_asked
+    }
+
+    /// Withdraws the request for the stack of a poll, which has ended or waits.
+    pub(super) fn withdraw(&self, watched: &mut Watched) {
+        watched.is_asked = false;
+        if let Some(session) = &self.session {
+            session.withdraw(watched.polling.thread);
+        }
+    }
+
     /// Whether a stall should not be shown yet.
     pub(super) fn is_stack_awaited(&self, watched: &Watched, overdue: Duration) -> bool {
-        self.session.is_some() && watched.stack.is_none() && overdue < PATIENCE
+        let may_come = watched.is_asked || matches!(watched.activity, Some(Activity::Waiting(_)));
+        self.takes_stacks && may_come && watched.stacks.is_empty() && overdue < PATIENCE
     }
 
     /// Takes the stacks that have come.
@@ -90,7 +178,7 @@ impl Kernel {
     ) {
         while let Some(shot) = self.session.as_ref().and_then(Session::next) {
             let thread = shot.ticket().thread();
-            // One of a poll that had ended before the signal came is nobody's.
+            // One of a poll that had ended before the signal came belongs to no poll.
             let poll = watched.values_mut().find(|watched| {
                 let polling = watched.polling;
                 polling.thread == thread && polling.start.raw() == shot.seen().start
@@ -102,24 +190,44 @@ impl Kernel {
     }
 
     fn take(&mut self, shot: &Shot, watched: &mut Watched, threshold: Duration) {
-        let unwinder = match &mut self.unwinder {
-            Some(unwinder) => unwinder,
-            none => match Unwinder::new() {
-                Ok(new) => none.insert(new),
-                Err(error) => {
-                    tracing::warn!(%error, "a stall has no stack: /proc/self/maps is not readable");
-                    return;
-                }
-            },
-        };
+        let Some(unwinder) = self.unwinder() else { return };
         let age = watched.polling.age(Moment::now());
         let since_taken = Duration::from_nanos(monotonic().saturating_sub(shot.at()));
         let age_then = age.saturating_sub(since_taken);
         watched.request_id = shot.request_id();
-        watched.stack = Some(Taken {
+        watched.is_asked = false;
+        watched.stacks.ran(Run {
             stack: Arc::new(unwinder.unwind(shot)),
             after: age_then.saturating_sub(threshold),
             is_telling: watched.class(age_then, threshold) != Class::Preempted,
+            age: age_then,
         });
+    }
+
+    fn unwinder(&mut self) -> Option<&mut Unwinder> {
+        if self.unwinder.is_none() {
+            match Unwinder::new() {
+                Ok(new) => self.unwinder = Some(new),
+                Err(error) => {
+                    log::submit(move || {
+                        tracing::warn!(%error, "stalls have no stacks: cannot read /proc/self/maps");
+                    });
+                    self.takes_stacks = false;
+                }
+            }
+        }
+        self.unwinder.as_mut()
+    }
+}
+
+impl NoStack {
+    /// `None` for a thread that has ended: so has its poll.
+    fn of(not_asked: NotAsked) -> Option<Self> {
+        match not_asked {
+            NotAsked::Replaced => Some(Self::Replaced),
+            NotAsked::Blocked => Some(Self::Blocked),
+            NotAsked::NoTimer => Some(Self::NoTimer),
+            NotAsked::Ended => None,
+        }
     }
 }

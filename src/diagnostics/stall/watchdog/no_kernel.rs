@@ -10,7 +10,7 @@ use crate::diagnostics::watch::{Activity, PollId, Times};
 pub(super) struct Kernel;
 
 impl Kernel {
-    pub(super) fn new(_signals: bool) -> Self {
+    pub(super) fn new(_takes_stacks: bool) -> Self {
         Self
     }
 
@@ -28,9 +28,11 @@ impl Kernel {
         false
     }
 
-    pub(super) fn ask_for_stack(&self, _: &mut Watched, threshold: Duration) -> Duration {
+    pub(super) fn sample(&mut self, _: &mut Watched, _: Duration, threshold: Duration) -> Duration {
         threshold / 2
     }
+
+    pub(super) fn withdraw(&self, _: &mut Watched) {}
 
     pub(super) fn is_stack_awaited(&self, _: &Watched, _: Duration) -> bool {
         false

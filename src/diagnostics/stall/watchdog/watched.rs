@@ -7,12 +7,13 @@ use std::{
 
 use super::{
     super::{
-        Class, Store,
+        Class, NoStack, Store,
         namer::LONG,
         record::{Facts, RawStack, Record},
         verdict::{Account, Spent},
     },
     kernel::Kernel,
+    stacks::Stacks,
 };
 use crate::diagnostics::watch::{Activity, Moment, Polling, Times, thread_name};
 
@@ -28,21 +29,20 @@ pub(super) struct Watched {
     /// The first that it was seen waiting in afterwards: when its stack was taken, as a rule.
     syscall: Option<&'static str>,
     pub(super) request_id: Option<String>,
-    pub(super) stack: Option<Taken>,
-    /// How often its thread was asked for its stack.
+    pub(super) stacks: Stacks,
+    /// What the thread did at the last look.
+    pub(super) activity: Option<Activity>,
+    /// How often its thread was asked for its stack by a signal.
     pub(super) asked: u32,
+    /// Whether a stack that was asked for has not come yet.
+    pub(super) is_asked: bool,
+    /// Why its thread was not asked.
+    pub(super) not_asked: Option<NoStack>,
+    /// The stack that was last sent to be named.
+    sent: Option<Arc<RawStack>>,
     was_long: bool,
+    has_ended: bool,
     pub(super) record: Option<Arc<Record>>,
-}
-
-/// A stack that was taken.
-#[derive(Debug)]
-pub(super) struct Taken {
-    pub(super) stack: Arc<RawStack>,
-    /// How long after the poll was too old.
-    pub(super) after: Duration,
-    /// Whether the handler was at fault then, so that the stack shows how.
-    pub(super) is_telling: bool,
 }
 
 impl Watched {
@@ -55,9 +55,14 @@ impl Watched {
             early_syscall: None,
             syscall: None,
             request_id: None,
-            stack: None,
+            stacks: Stacks::default(),
+            activity: None,
             asked: 0,
+            is_asked: false,
+            not_asked: None,
+            sent: None,
             was_long: false,
+            has_ended: false,
             record: None,
         }
     }
@@ -76,7 +81,7 @@ impl Watched {
         if self.polling.slot.polling().is_none_or(|now| now.start != self.polling.start) {
             return;
         }
-        (self.seen, self.polling) = (now, polling);
+        (self.seen, self.polling, self.activity) = (now, polling, activity);
         let age = polling.age(now);
         let is_blocked = matches!(activity, Some(Activity::Waiting(_)));
         if let Some(Activity::Waiting(Some(syscall))) = activity {
@@ -90,6 +95,7 @@ impl Watched {
 
     /// The poll has ended; `times` are its thread's at the end.
     pub(super) fn close(&mut self, length: Duration, times: Option<Times>, habit: Option<Times>) {
+        self.has_ended = true;
         let Some(times) = times else { return };
         self.spent = match (&self.account, habit) {
             (Some(account), _) => Some(account.close(length, times, self.asked)),
@@ -133,19 +139,22 @@ impl Watched {
     fn facts(&self, length: Duration, threshold: Duration) -> Facts {
         let class = self.class(length, threshold);
         let spent = self.spent.unwrap_or_default();
+        let shown = self.stacks.shown(class, self.has_ended);
+        // Of the same moment as the stack, if that has one.
+        let syscall = shown.as_ref().and_then(|shown| shown.syscall);
+        let seen = || self.syscall.or(self.early_syscall);
         Facts {
             class,
-            syscall: self
-                .syscall
-                .or(self.early_syscall)
+            syscall: syscall
+                .or_else(seen)
                 .filter(|_| matches!(class, Class::Blocked | Class::Unknown)),
             request_id: self.request_id.clone(),
             elapsed: length,
             ended: false,
             run: spent.run,
             queued: spent.queued,
-            captured_after: self.stack.as_ref().map(|taken| taken.after),
-            stack: self.stack.as_ref().map(|taken| Arc::clone(&taken.stack)),
+            captured_after: shown.as_ref().map(|shown| shown.after),
+            stack: shown.map(|shown| shown.stack),
             named: None,
         }
     }
@@ -163,8 +172,19 @@ impl Watched {
             && self.class(age, threshold) == Class::Blocked
     }
 
-    pub(super) fn has_stack(&self) -> bool {
-        self.stack.is_some()
+    /// Why it has no stack, if it has none.
+    pub(super) fn no_stack(&self) -> NoStack {
+        self.not_asked.unwrap_or(NoStack::Late)
+    }
+
+    /// Whether its record has a stack that was not sent to be named yet.
+    pub(super) fn has_new_stack(&mut self, record: &Record) -> bool {
+        let stack = record.facts().stack.clone();
+        let is_new = stack.is_some() && stack != self.sent;
+        if is_new {
+            self.sent = stack;
+        }
+        is_new
     }
 
     /// Whether it has just become so long that it is warned of before it ends.

@@ -1,0 +1,141 @@
+//! The stack of a thread that waits in a system call, copied without disturbing the thread.
+//!
+//! A signal would interrupt the call, and many calls then return early or fail with `EINTR`,
+//! whatever `SA_RESTART` says (signal(7), "Interruption of system calls"). It is not needed: the
+//! kernel tells where a waiting thread stands (`/proc/self/task/TID/syscall` has the call, the stack
+//! pointer and the program counter), and every thread of the process can read the stack.
+//!
+//! The copy is of one moment: a thread that was given no processor between two readings of its
+//! count of time slices cannot have changed its stack. A copy that fails this check is discarded.
+
+use std::{mem::MaybeUninit, ptr, slice};
+
+use http::HeaderValue;
+
+use super::{
+    procfs::{Standing, Thread},
+    shot::{REQUEST_ID, STACK},
+};
+use crate::diagnostics::watch::{Seen, seen_by};
+
+/// The stack of a waiting thread, as it is in memory.
+#[derive(Debug)]
+pub(super) struct Copied {
+    /// Program counter.
+    pub(super) ip: u64,
+    /// Stack pointer, which is the address of the first byte.
+    pub(super) sp: u64,
+    pub(super) bytes: Vec<u8>,
+    /// The system call that the thread waits in; `None` if it waits in none, as in a page fault.
+    pub(super) syscall: Option<&'static str>,
+    /// Number of time slices that the thread was given before the wait.
+    pub(super) slices: u64,
+    pub(super) seen: Seen,
+    pub(super) request_id: Option<String>,
+}
+
+/// Why a stack was not copied.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum NotCopied {
+    /// The thread runs or is ready to run.
+    Running,
+    /// The thread ran while its stack was copied.
+    Moved,
+    /// The thread has ended, or the kernel does not tell where it stands.
+    Unknown,
+}
+
+/// Copies at most `room` bytes of the stack of a thread that waits, from the stack pointer upwards.
+pub(super) fn copy(thread: Thread, room: usize) -> Result<Copied, NotCopied> {
+    let slices = thread.slices().ok_or(NotCopied::Unknown)?;
+    let (syscall, sp, ip) = match thread.standing().ok_or(NotCopied::Unknown)? {
+        Standing::Running => return Err(NotCopied::Running),
+        Standing::Waiting { syscall, sp, ip } => (syscall, sp, ip),
+    };
+    let is_unmoved = || thread.slices() == Some(slices);
+    let bytes = read(sp, room.min(STACK));
+    let seen = seen_by(thread.number());
+    let request = read_value(seen.request);
+    if !is_unmoved() {
+        return Err(NotCopied::Moved);
+    }
+    let mut copied = Copied { ip, sp, bytes, syscall, slices, seen, request_id: None };
+    if let Some(request) = request
+        && seen.start != 0
+    {
+        // SAFETY: the bytes are a copy of the header value that the thread's poll refers to: the
+        // thread wrote the address and was given no processor until after the copy, so the value was
+        // alive and nobody wrote to it. Not dropped, the copy owns nothing.
+        let value = unsafe { request.assume_init_ref() };
+        let text = value.as_bytes();
+        let text = read(text.as_ptr().addr() as u64, text.len().min(REQUEST_ID));
+        if is_unmoved() {
+            copied.request_id = super::shot::printable(&text);
+        }
+    }
+    Ok(copied)
+}
+
+/// Reads memory of this process through the kernel, up to the first page that is not mapped.
+pub(super) fn read(from: u64, length: usize) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(length);
+    let copied = read_into(from, bytes.spare_capacity_mut());
+    // SAFETY: the kernel has written so many bytes from the start.
+    unsafe { bytes.set_len(copied) };
+    bytes
+}
+
+/// A word of this process' memory; `None` if it is not mapped.
+#[cfg(target_arch = "x86_64")]
+pub(super) fn word(at: u64) -> Option<u64> {
+    let mut word = [MaybeUninit::uninit(); 8];
+    // SAFETY: the kernel has written all of them.
+    (read_into(at, &mut word) == 8)
+        .then(|| u64::from_ne_bytes(word.map(|byte| unsafe { byte.assume_init() })))
+}
+
+/// The bytes of a value that may be gone.
+fn read_value(at: *const HeaderValue) -> Option<MaybeUninit<HeaderValue>> {
+    let mut value = MaybeUninit::<HeaderValue>::uninit();
+    let start = value.as_mut_ptr().cast::<MaybeUninit<u8>>();
+    // SAFETY: the bytes of `value`, which is not used otherwise meanwhile; they may hold anything.
+    let bytes = unsafe { slice::from_raw_parts_mut(start, size_of::<HeaderValue>()) };
+    (!at.is_null() && read_into(at.addr() as u64, bytes) == bytes.len()).then_some(value)
+}
+
+/// The number of bytes that were read: all, or up to the first page that is not mapped.
+fn read_into(from: u64, to: &mut [MaybeUninit<u8>]) -> usize {
+    const PAGE: u64 = 4096;
+    let process = rustix::process::getpid().as_raw_nonzero().get();
+    let mut done = 0;
+    while done < to.len() {
+        // The kernel stops before the first piece that it cannot read as a whole.
+        let mut pieces = [libc::iovec { iov_base: ptr::null_mut(), iov_len: 0 }; 16];
+        let mut planned = done;
+        let mut count = 0;
+        for piece in &mut pieces {
+            if planned == to.len() {
+                break;
+            }
+            let at = from.wrapping_add(planned as u64);
+            let length = ((PAGE - at % PAGE) as usize).min(to.len() - planned);
+            *piece =
+                libc::iovec { iov_base: ptr::without_provenance_mut(at as usize), iov_len: length };
+            planned += length;
+            count += 1;
+        }
+        let local =
+            libc::iovec { iov_base: to[done..].as_mut_ptr().cast(), iov_len: planned - done };
+        // SAFETY: writes at most as many bytes as `local` has room for, which is ours; the other side
+        // is only read, by the kernel, which does not fault where nothing is mapped.
+        let copied = unsafe {
+            libc::process_vm_readv(process, &raw const local, 1, pieces.as_ptr(), count, 0)
+        };
+        let copied = usize::try_from(copied).unwrap_or(0);
+        done += copied;
+        if copied == 0 || done < planned {
+            break;
+        }
+    }
+    done
+}
