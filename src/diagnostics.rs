@@ -53,6 +53,8 @@ pub mod stall;
 pub mod tasks;
 pub(crate) mod timeline;
 pub mod watch;
+#[cfg(sampler)]
+pub(crate) mod workers;
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -118,6 +120,7 @@ impl Thermograph {
     /// matched path, and its poll times cover all that runs for a request.
     #[track_caller]
     pub fn layer(&self) -> WatchLayer {
+        self.note_runtime();
         WatchLayer::new(self.inner.ledger)
     }
 
@@ -153,6 +156,7 @@ impl Thermograph {
 
     /// Binds the door and the console now, and serves them from threads of their own.
     pub fn serve(&self) -> Result<Door, ServeError> {
+        self.note_runtime();
         door::open(self)
     }
 
@@ -186,12 +190,19 @@ impl Thermograph {
     /// drop(guard); // panics with handler, class and stack
     /// ```
     pub fn assert_no_stall(&self) -> NoStall {
+        self.note_runtime();
         NoStall::new(self)
     }
 
     /// What each handler has cost so far.
     pub fn ledger(&self) -> &'static Ledger {
         self.inner.ledger
+    }
+
+    /// Has the workers of the runtime that this is called in watched outside of polls.
+    fn note_runtime(&self) {
+        #[cfg(sampler)]
+        workers::note(self.inner.ledger.overruns());
     }
 
     fn console(&self) -> std::sync::MutexGuard<'_, Console> {

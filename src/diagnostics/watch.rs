@@ -33,7 +33,7 @@ mod waits;
 pub(crate) use budget::{Attached, Budget};
 pub(crate) use clock::Moment;
 pub use future::WatchFuture;
-#[cfg(tokio_unstable)]
+#[cfg(any(tokio_unstable, sampler))]
 pub(crate) use handler::TASK;
 pub(crate) use handler::{ByPlace, Handler};
 pub use layer::{Watch, WatchLayer};

@@ -13,6 +13,7 @@ mod handler;
 mod hogs;
 mod memory;
 mod neighbors;
+mod outside;
 mod pprof_crate;
 mod specimens;
 mod stalls;

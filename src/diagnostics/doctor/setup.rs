@@ -18,6 +18,7 @@ pub(super) fn findings(thermograph: &Thermograph) -> Vec<Finding> {
         layer(requests, report.seconds),
         tracing_layer(inner.captures.spans().has_layer()),
         hooks(inner.ledger.waits().is_told(), BuildInfo::CURRENT.tokio_unstable),
+        workers(inner.stalls.workers(), inner.ledger.waits().is_told()),
         stall_stacks(inner.config.stacks),
         memory(inner.config.heap, allocator::lacks()),
         door(&inner.config),
@@ -65,6 +66,35 @@ fn hooks(are_told: bool, tokio_unstable: bool) -> Finding {
         format!("build with --cfg tokio_unstable, and {install}")
     };
     Finding::warning(what, says, mend)
+}
+
+/// Whether work outside of handlers' polls is seen, such as spawned tasks without the hooks.
+fn workers([seen, all, knows_tasks]: [u64; 3], is_hooked: bool) -> Finding {
+    let what = "workers";
+    match (seen, all) {
+        _ if is_hooked => Finding::good(what, "the hooks tell of every task"),
+        (0, 0) => Finding::warning(
+            what,
+            "no runtime is known: a task that blocks outside of handlers is not seen",
+            "call thermograph.serve() or thermograph.layer() within the runtime, or install the hooks",
+        ),
+        (seen, all) if seen < all => Finding::warning(
+            what,
+            format!("{seen} of {all} workers are watched outside of handlers"),
+            "they are found as they take work; a worker that is busy all the time stays unknown",
+        ),
+        (_, all) if knows_tasks == 0 => Finding::warning(
+            what,
+            format!(
+                "{all} workers are watched outside of handlers: tasks that wait are found, and not those that compute"
+            ),
+            "link Tokio into the program itself, or install the hooks",
+        ),
+        (_, all) => Finding::good(
+            what,
+            format!("{all} workers are watched outside of handlers, without names of tasks"),
+        ),
+    }
 }
 
 fn stall_stacks(stacks: Stacks) -> Finding {

@@ -39,6 +39,7 @@ pub(super) fn begin(task: u64, unlisted: impl FnOnce() -> &'static Handler) {
         let depth = outermost.depth.get();
         outermost.depth.set(depth + 1);
         let (slot, place) = (Slot::current(), TASKS.find(task));
+        slot.set_hooked();
         let line = place.map(|place| TASKS.line(place));
         if depth > 0 || slot.is_polling() {
             if let Some(line) = line {

@@ -10,6 +10,8 @@ mod kernel;
 #[cfg(not(sampler))]
 #[path = "watchdog/no_kernel.rs"]
 mod kernel;
+#[cfg(sampler)]
+mod outside;
 mod stacks;
 mod watched;
 
@@ -20,13 +22,15 @@ use std::{
         Arc,
         atomic::{
             AtomicBool, AtomicU64,
-            Ordering::{Acquire, Release},
+            Ordering::{Acquire, Relaxed, Release},
         },
     },
     thread::{self, JoinHandle},
     time::Duration,
 };
 
+#[cfg(sampler)]
+use self::outside::Outside;
 use self::{habits::Habits, kernel::Kernel, watched::Watched};
 use super::{
     Class, Store,
@@ -52,6 +56,8 @@ struct Shared {
     stop: AtomicBool,
     /// Rounds that have begun: to wait for one.
     rounds: AtomicU64,
+    /// Workers that are looked at outside of polls, all that are known, and whether their tasks are.
+    workers: [AtomicU64; 3],
 }
 
 impl Watch {
@@ -73,6 +79,8 @@ impl Watch {
             habits: Habits::new(),
             harm: Harm::new(ledger),
             glanced_at: Moment::now(),
+            #[cfg(sampler)]
+            outside: Outside::new(ledger),
         };
         let run = move || watchdog.run(&of_thread);
         let thread = thread::Builder::new().name("thermo-watch".to_owned()).spawn(run)?;
@@ -81,6 +89,12 @@ impl Watch {
 
     pub(crate) fn store(&self) -> &Arc<Store> {
         &self.store
+    }
+
+    /// How many workers are looked at outside of instrumented polls, how many are known, and whether
+    /// it is known which tasks they poll (1) or not (0).
+    pub(crate) fn workers(&self) -> [u64; 3] {
+        self.shared.workers.each_ref().map(|workers| workers.load(Relaxed))
     }
 
     /// Waits until every poll that has ended is in the books.
@@ -124,6 +138,9 @@ struct Watchdog {
     harm: Harm,
     /// When it was last seen what the threads do whose polls are not long.
     glanced_at: Moment,
+    /// Workers that are kept outside of polls.
+    #[cfg(sampler)]
+    outside: Outside,
 }
 
 /// How often it is seen whether handlers run or are blocked.
@@ -144,6 +161,8 @@ impl Watchdog {
             self.take_ended();
             self.take_names();
             let pause = self.look_at_all();
+            #[cfg(sampler)]
+            let pause = pause.min(self.look_outside(shared));
             self.charge_harm();
             thread::park_timeout(pause);
         }
@@ -249,7 +268,10 @@ impl Watchdog {
     /// Makes a stall of a poll that is too old, as soon as it is known to be the handler's fault.
     fn show(&mut self, id: PollId, age: Duration) {
         let Some(watched) = self.watched.get_mut(&id) else { return };
-        if watched.class(age, self.threshold) == Class::Preempted {
+        let class = watched.class(age, self.threshold);
+        // Work outside of polls is known by signs alone: without a class it is not blamed.
+        let is_doubtful = class == Class::Unknown && !watched.polling.slot.is_of_thread();
+        if class == Class::Preempted || is_doubtful {
             return;
         }
         let is_new = watched.record.is_none();

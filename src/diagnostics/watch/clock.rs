@@ -10,7 +10,7 @@ use quanta::Clock;
 static CLOCK: LazyLock<Clock> = LazyLock::new(Clock::new);
 
 /// A moment, in units of the clock's own.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub(crate) struct Moment(u64);
 
 impl Moment {

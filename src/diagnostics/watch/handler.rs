@@ -65,7 +65,14 @@ impl Handler {
     /// Where a thread with this slot counts.
     #[inline]
     pub(crate) fn shard(&self, slot: Slot) -> &Shard {
-        self.shards[slot.index()].get_or_init(|| Box::new(Shard::new(slot)))
+        self.shards[slot.index()].get_or_init(|| self.new_shard(slot))
+    }
+
+    #[cold]
+    fn new_shard(&self, slot: Slot) -> Box<Shard> {
+        #[cfg(sampler)]
+        crate::diagnostics::workers::note(self.overruns);
+        Box::new(Shard::new(slot))
     }
 
     /// What the thread with this slot has counted; none where it never polled the handler.

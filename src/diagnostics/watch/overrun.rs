@@ -12,6 +12,8 @@ use crossbeam_queue::ArrayQueue;
 use http::HeaderValue;
 
 use super::{clock::Moment, handler::Handler, slot::Slot, times::Times};
+#[cfg(sampler)]
+use crate::diagnostics::workers::Found;
 
 /// Where threads put them, and the watchdog takes them from.
 #[derive(Debug)]
@@ -20,6 +22,9 @@ pub(crate) struct Overruns {
     ended: ArrayQueue<Ended>,
     named: ArrayQueue<(PollId, HeaderValue)>,
     dropped: AtomicU64,
+    /// Threads of runtimes. What finds no room is noted again by another thread.
+    #[cfg(sampler)]
+    found: ArrayQueue<Found>,
 }
 
 /// Which poll it was: a thread begins one at a time.
@@ -54,7 +59,20 @@ impl Overruns {
             ended: ArrayQueue::new(Self::ROOM),
             named: ArrayQueue::new(Self::ROOM),
             dropped: AtomicU64::new(0),
+            #[cfg(sampler)]
+            found: ArrayQueue::new(Self::ROOM),
         }
+    }
+
+    /// A thread of a runtime was found.
+    #[cfg(sampler)]
+    pub(crate) fn found(&self, found: Found) {
+        let _ = self.found.push(found);
+    }
+
+    #[cfg(sampler)]
+    pub(crate) fn next_found(&self) -> Option<Found> {
+        self.found.pop()
     }
 
     /// The length from which a poll is a stall.

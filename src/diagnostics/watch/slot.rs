@@ -62,6 +62,8 @@ struct Place {
     task: AtomicU64,
     /// Where that is listed, and one; 0 where it is not.
     listed: AtomicU32,
+    /// Whether the runtime's hooks tell of every task that this thread polls.
+    hooked: AtomicBool,
 }
 
 /// What a thread polled before it began something else inside of it.
@@ -185,6 +187,33 @@ impl Slot {
         PLACES.get(self.0).is_some_and(|place| place.start.load(Relaxed) != 0)
     }
 
+    /// A slot that stands for no thread's polls, but for something else that keeps a worker.
+    pub(crate) fn apart(number: usize) -> Self {
+        Self(SLOTS + number)
+    }
+
+    /// Whether it is the slot of a thread, which tells what the thread polls.
+    pub(crate) fn is_of_thread(self) -> bool {
+        self.0 < SLOTS
+    }
+
+    /// Whether the runtime's hooks tell of every task that this thread polls.
+    #[cfg(sampler)]
+    pub(crate) fn is_hooked(self) -> bool {
+        PLACES.get(self.0).is_some_and(|place| place.hooked.load(Relaxed))
+    }
+
+    /// The runtime's hooks tell of every task that this thread polls.
+    #[cfg(tokio_unstable)]
+    #[inline]
+    pub(crate) fn set_hooked(self) {
+        if let Some(place) = PLACES.get(self.0)
+            && !place.hooked.load(Relaxed)
+        {
+            place.hooked.store(true, Relaxed);
+        }
+    }
+
     /// Sets the Tokio task that this thread polls, and where it is listed.
     #[cfg(tokio_unstable)]
     #[inline]
@@ -288,6 +317,7 @@ impl Place {
             request: AtomicPtr::new(ptr::null_mut()),
             task: AtomicU64::new(0),
             listed: AtomicU32::new(0),
+            hooked: AtomicBool::new(false),
         }
     }
 
@@ -323,6 +353,7 @@ impl Drop for Claim {
             place.set(ptr::null_mut(), ptr::null_mut(), 0, 0);
             place.task.store(0, Release);
             place.listed.store(0, Release);
+            place.hooked.store(false, Release);
             place.thread.store(0, Release);
             place.taken.store(false, Release);
         } else {

@@ -106,7 +106,7 @@ impl Kernel {
         let age = watched.age();
         let Some(unwinder) = self.unwinder() else { return false };
         match unwinder.waiting(thread) {
-            Ok(taken) if taken.seen.start == watched.polling.start.raw() => {
+            Ok(taken) if taken.seen.start == watched.start() => {
                 watched.request_id = taken.request_id.or_else(|| watched.request_id.take());
                 watched.stacks.waited(Wait {
                     stack: Arc::new(taken.stack),
@@ -180,8 +180,7 @@ impl Kernel {
             let thread = shot.ticket().thread();
             // One of a poll that had ended before the signal came belongs to no poll.
             let poll = watched.values_mut().find(|watched| {
-                let polling = watched.polling;
-                polling.thread == thread && polling.start.raw() == shot.seen().start
+                watched.polling.thread == thread && watched.start() == shot.seen().start
             });
             if let Some(poll) = poll {
                 self.take(&shot, poll, threshold);

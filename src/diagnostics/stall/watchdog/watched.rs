@@ -78,7 +78,8 @@ impl Watched {
         let Some(times) = Kernel::times(self.polling.thread) else { return };
         let activity = Kernel::activity(self.polling.thread);
         // Over meanwhile, what was read is of whatever came next: the thread tells the rest itself.
-        if self.polling.slot.polling().is_none_or(|now| now.start != self.polling.start) {
+        let Polling { slot, start, .. } = self.polling;
+        if slot.is_of_thread() && slot.polling().is_none_or(|now| now.start != start) {
             return;
         }
         (self.seen, self.polling, self.activity) = (now, polling, activity);
@@ -102,6 +103,12 @@ impl Watched {
             (None, Some(habit)) => Some(Spent::unseen(length, habit, times)),
             (None, None) => None,
         };
+    }
+
+    /// It has ended, and nothing more is known than what was seen.
+    #[cfg(sampler)]
+    pub(super) fn over(&mut self) {
+        self.has_ended = true;
     }
 
     /// Its class, as far as it is known.
@@ -170,6 +177,12 @@ impl Watched {
         self.syscall.is_none()
             && age < threshold * 10
             && self.class(age, threshold) == Class::Blocked
+    }
+
+    /// When the poll began that a stack must be of; 0 if it is work outside of polls that are known.
+    #[cfg(sampler)]
+    pub(super) fn start(&self) -> u64 {
+        if self.polling.slot.is_of_thread() { self.polling.start.raw() } else { 0 }
     }
 
     /// Why it has no stack, if it has none.

@@ -1,0 +1,360 @@
+//! Workers of the app's runtimes that are busy outside of every poll that is instrumented.
+//!
+//! Without the runtime's hooks a spawned task, a middleware outside of the layer, or a WebSocket may
+//! block a worker, and no poll of it is known. Tokio's stable metrics tell which workers are parked, and
+//! change at each park and every 61 ticks of a worker. A worker that is not parked and whose metrics
+//! stay the same keeps to one piece of work if
+//!
+//! - it waits in the kernel and was given no time slice meanwhile, or
+//! - it polls the same task at every look, by Tokio's own memory ([`TaskPlace`]).
+//!
+//! A task that yields and is polled again at once looks the same. So it is said that the worker was kept,
+//! not that one poll was long.
+//!
+//! Threads of workers are known as soon as they poll a handler; the others are found by a census: a few
+//! short tasks that note the thread which they run on.
+//!
+//! It cannot see the future that `Runtime::block_on` polls on a thread that is no worker, and it follows
+//! a worker that `block_in_place` moves to another thread only when that thread polls a handler.
+
+use std::{
+    collections::HashMap,
+    hint,
+    time::{Duration, Instant},
+};
+
+use tokio::{
+    runtime::{self, Handle, RuntimeMetrics},
+    task,
+};
+
+use super::{
+    sampler::{TaskPlace, Thread, places_of, storage, task_at},
+    watch::{Activity, Moment, Overruns, Slot},
+};
+
+/// A thread of a runtime, noted by itself; or a runtime alone.
+#[derive(Debug)]
+pub(crate) struct Found {
+    handle: Handle,
+    /// `None` if the thread is no worker of it.
+    seat: Option<(usize, Seat)>,
+    /// Where the number of the noting task stands; `None` if no task noted it.
+    places: Option<Vec<TaskPlace>>,
+}
+
+/// The thread of a worker.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+struct Seat {
+    thread: i32,
+    /// Its thread-local storage.
+    storage: u64,
+}
+
+/// The workers of the runtimes that are known.
+#[derive(Debug, Default)]
+pub(super) struct Workers {
+    runtimes: HashMap<runtime::Id, Runtime>,
+    place: Place,
+}
+
+/// Where Tokio keeps the number of the task that a thread polls.
+#[derive(Debug)]
+enum Place {
+    /// Places that had the number in all of so many tasks.
+    Searched(Option<Vec<TaskPlace>>, u32),
+    Known(TaskPlace),
+    /// Not in the program's own storage.
+    Nowhere,
+}
+
+#[derive(Debug)]
+struct Runtime {
+    handle: Handle,
+    metrics: RuntimeMetrics,
+    workers: Vec<Worker>,
+    known_since: Instant,
+    /// When its tasks last counted the workers, and how often they did.
+    counted: Option<Instant>,
+    counts: u32,
+}
+
+/// A worker from look to look.
+#[derive(Debug, Default)]
+struct Worker {
+    seat: Option<Seat>,
+    /// Since when its metrics are the same, it is not parked, and it polls nothing that is instrumented.
+    busy: Option<Busy>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Busy {
+    since: Moment,
+    metrics: (u64, Duration),
+    task: Option<(u64, Moment)>,
+    /// The time slices of a thread that waits in the kernel.
+    waits: Option<(u64, Moment)>,
+    /// Since when it is kept, as soon as that is known.
+    kept: Option<Moment>,
+}
+
+/// A worker that is kept by one piece of work.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Kept {
+    /// Unique among workers.
+    pub(super) worker: usize,
+    pub(super) thread: i32,
+    pub(super) since: Moment,
+    /// Number of the task; 0 if it is not known.
+    pub(super) task: u64,
+}
+
+/// Runtimes that are looked at; further ones are left out.
+const RUNTIMES: usize = 16;
+/// Workers of a runtime that are looked at.
+const WORKERS: usize = 256;
+/// A runtime's hooks make a census needless: so long it is waited for a sign of them.
+const GRACE: Duration = Duration::from_millis(50);
+/// Tasks that have to agree on a place.
+const AGREEING: u32 = 32;
+/// Censuses in a row, and the time between later ones while a worker is not known.
+const CENSUSES: u32 = 16;
+const LATER: Duration = Duration::from_secs(5);
+
+/// Notes the runtime of the calling thread, for the watchdog of these polls; not on a hot path.
+pub(crate) fn note(overruns: &Overruns) {
+    let is_ours = std::thread::current().name().is_some_and(|name| name.starts_with("thermo"));
+    if let (Ok(handle), false) = (Handle::try_current(), is_ours) {
+        overruns.found(Found { handle, seat: own_seat(), places: None });
+    }
+}
+
+/// The worker that the calling thread is.
+fn own_seat() -> Option<(usize, Seat)> {
+    let thread = rustix::thread::gettid().as_raw_nonzero().get();
+    Some((runtime::worker_index()?, Seat { thread, storage: storage() }))
+}
+
+/// A task of a census: long enough for other workers to take one as well.
+async fn count(overruns: &'static Overruns) {
+    const LENGTH: Duration = Duration::from_micros(50);
+    let start = Instant::now();
+    while start.elapsed() < LENGTH {
+        hint::spin_loop();
+    }
+    let number = task::try_id().and_then(|id| id.to_string().parse().ok());
+    let places = number.map(places_of);
+    if let Ok(handle) = Handle::try_current() {
+        overruns.found(Found { handle, seat: own_seat(), places });
+    }
+}
+
+impl Default for Place {
+    fn default() -> Self {
+        Self::Searched(None, 0)
+    }
+}
+
+impl Place {
+    fn known(&self) -> Option<TaskPlace> {
+        match self {
+            Self::Known(place) => Some(*place),
+            Self::Searched(..) | Self::Nowhere => None,
+        }
+    }
+
+    /// A further task has its number at these places.
+    fn narrow(&mut self, found: Vec<TaskPlace>) {
+        let Self::Searched(before, tasks) = self else { return };
+        let left = match before.take() {
+            None => found,
+            Some(before) => before.into_iter().filter(|place| found.contains(place)).collect(),
+        };
+        let tasks = *tasks + 1;
+        *self = match &left[..] {
+            [] => Self::Nowhere,
+            [place] if tasks >= AGREEING => Self::Known(*place),
+            _ if tasks >= 4 * AGREEING => Self::Nowhere,
+            _ => Self::Searched(Some(left), tasks),
+        };
+    }
+
+    fn is_searched(&self) -> bool {
+        matches!(self, Self::Searched(..))
+    }
+}
+
+impl Workers {
+    /// Takes what threads have noted, and counts workers that are not known.
+    pub(super) fn keep_up(&mut self, overruns: &'static Overruns) {
+        while let Some(found) = overruns.next_found() {
+            self.take(found);
+        }
+        let is_searched = self.place.is_searched();
+        for runtime in self.runtimes.values_mut() {
+            runtime.census(is_searched, overruns);
+        }
+    }
+
+    fn take(&mut self, Found { handle, seat, places }: Found) {
+        if let Some(places) = places {
+            self.place.narrow(places);
+        }
+        let id = handle.id();
+        if !self.runtimes.contains_key(&id) {
+            if self.runtimes.len() >= RUNTIMES {
+                self.runtimes.retain(|_, runtime| runtime.lives());
+            }
+            if self.runtimes.len() >= RUNTIMES {
+                return;
+            }
+            self.runtimes.insert(id, Runtime::new(handle));
+        }
+        let worker = seat.and_then(|(worker, seat)| {
+            Some((self.runtimes.get_mut(&id)?.workers.get_mut(worker)?, seat))
+        });
+        if let Some((worker, seat)) = worker
+            && worker.seat != Some(seat)
+        {
+            *worker = Worker { seat: Some(seat), busy: None };
+        }
+    }
+
+    /// Workers that are kept for longer than the threshold now, and whether one may be in a moment.
+    pub(super) fn kept(&mut self, threshold: Duration) -> (Vec<Kept>, bool) {
+        let place = self.place.known();
+        let mut kept = Vec::new();
+        let mut is_soon = false;
+        let mut number = 0;
+        for Runtime { metrics, workers, .. } in self.runtimes.values_mut() {
+            for (index, worker) in workers.iter_mut().enumerate() {
+                let metrics = (
+                    metrics.worker_park_unpark_count(index),
+                    metrics.worker_total_busy_duration(index),
+                );
+                is_soon |= worker.look(metrics, place, threshold);
+                kept.extend(worker.kept(number + index));
+            }
+            number += WORKERS;
+        }
+        (kept, is_soon)
+    }
+
+    /// How many workers are looked at, how many there are, and whether it is known which task a
+    /// worker polls (1) or not (0).
+    pub(super) fn counts(&self) -> [u64; 3] {
+        let workers = || self.runtimes.values().flat_map(|runtime| &runtime.workers);
+        let seen = workers().filter(|worker| worker.seat.is_some()).count();
+        let knows_tasks = self.place.known().is_some();
+        [seen as u64, workers().count() as u64, u64::from(knows_tasks)]
+    }
+}
+
+impl Runtime {
+    fn new(handle: Handle) -> Self {
+        let metrics = handle.metrics();
+        let workers = (0..metrics.num_workers().min(WORKERS)).map(|_| Worker::default()).collect();
+        let known_since = Instant::now();
+        Self { handle, metrics, workers, known_since, counted: None, counts: 0 }
+    }
+
+    /// Whether a worker of it may still run.
+    fn lives(&self) -> bool {
+        let seats = self.workers.iter().filter_map(|worker| worker.seat);
+        let mut seats = seats.peekable();
+        seats.peek().is_none() || seats.any(|seat| Thread::new(seat.thread).slices().is_some())
+    }
+
+    /// Whether its hooks tell of every task.
+    fn is_hooked(&self) -> bool {
+        let is_worker = |thread: i32| {
+            self.workers.iter().any(|worker| worker.seat.is_some_and(|seat| seat.thread == thread))
+        };
+        Slot::used().any(|slot| slot.is_hooked() && slot.thread().is_some_and(is_worker))
+    }
+
+    fn census(&mut self, is_place_searched: bool, overruns: &'static Overruns) {
+        let is_known = self.workers.iter().all(|worker| worker.seat.is_some());
+        let pause = if self.counts < CENSUSES { Duration::from_millis(1) } else { LATER };
+        let is_due = self.counted.is_none_or(|counted| counted.elapsed() >= pause);
+        if (is_known && !is_place_searched) || !is_due || self.known_since.elapsed() < GRACE {
+            return;
+        }
+        self.counted = Some(Instant::now());
+        self.counts += 1;
+        if self.is_hooked() {
+            return;
+        }
+        // As many as make it likely that each worker has one.
+        for _ in 0..(2 * self.workers.len()).clamp(4, 64) {
+            drop(self.handle.spawn(count(overruns)));
+        }
+    }
+}
+
+impl Worker {
+    /// Whether it has to be looked at again soon: the more looks find the same, the surer it is.
+    fn look(
+        &mut self,
+        metrics: (u64, Duration),
+        place: Option<TaskPlace>,
+        threshold: Duration,
+    ) -> bool {
+        let Some(seat) = self.seat else { return false };
+        let is_parked = metrics.0 % 2 == 1;
+        let mut slots = Slot::used().filter(|slot| slot.thread() == Some(seat.thread));
+        let is_instrumented =
+            slots.next().is_some_and(|slot| slot.is_hooked() || slot.is_polling());
+        let now = Moment::now();
+        let Some(busy) = &mut self.busy else {
+            if !is_parked && !is_instrumented {
+                let (since, task, waits, kept) = (now, None, None, None);
+                self.busy = Some(Busy { since, metrics, task, waits, kept });
+            }
+            return false;
+        };
+        if is_parked || is_instrumented || busy.metrics != metrics {
+            self.busy = None;
+            return false;
+        }
+        let age = Duration::from_nanos(now.since(busy.since));
+        if age < threshold / 2 {
+            return false;
+        }
+        let task = place.and_then(|place| task_at(seat.storage, place)).filter(|task| *task != 0);
+        busy.task = match (busy.task, task) {
+            (Some((before, since)), Some(task)) if before == task => Some((task, since)),
+            (_, task) => task.map(|task| (task, now)),
+        };
+        let thread = Thread::new(seat.thread);
+        let waits = match thread.activity() {
+            Some(Activity::Waiting(_)) => thread.slices(),
+            _ => None,
+        };
+        busy.waits = match (busy.waits, waits) {
+            (Some((before, since)), Some(slices)) if before == slices => Some((slices, since)),
+            (_, slices) => slices.map(|slices| (slices, now)),
+        };
+        let first = [busy.task, busy.waits].into_iter().flatten().map(|(_, since)| since).min();
+        let is_kept = |since: &Moment| {
+            age >= threshold && Duration::from_nanos(now.since(*since)) >= threshold / 2
+        };
+        // Over, or another one.
+        let is_same = busy.kept.is_none_or(|kept| first.is_some_and(|first| first <= kept));
+        if !is_same {
+            self.busy = None;
+            return false;
+        }
+        if let Some(first) = first.filter(is_kept) {
+            busy.kept.get_or_insert(first);
+        }
+        busy.kept.is_none()
+    }
+
+    fn kept(&self, worker: usize) -> Option<Kept> {
+        let (seat, busy) = (self.seat?, self.busy?);
+        busy.kept?;
+        let task = busy.task.map_or(0, |(task, _)| task);
+        Some(Kept { worker, thread: seat.thread, since: busy.since, task })
+    }
+}
