@@ -124,7 +124,8 @@ pub struct Cause {
 /// A function that threads stood in themselves.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub struct Leaf {
-    /// Demangled name, without the hash; of a function that is inlined, the one it is inlined into.
+    /// Demangled name, without the hash; of functions that are inlined, the innermost of the app's
+    /// own.
     pub function: String,
     /// Share of the cause's time, 0 to 1.
     pub share: f64,

@@ -5,7 +5,14 @@
 //! What is captured keeps them; what is drawn leaves them out, but for the leaf: time is spent
 //! there, whoever's it is.
 
-use std::borrow::Cow;
+mod source;
+
+use std::{borrow::Cow, path::Path, sync::Arc};
+
+use super::profile::Frame;
+pub(crate) use source::is_dependency;
+#[cfg(sampler)]
+pub(crate) use source::path_of;
 
 /// Crates whose frames are machinery.
 const CRATES: [&str; 23] = [
@@ -87,14 +94,40 @@ pub(crate) fn standpoint<'a, T>(
     stack: &'a [T],
     of: impl Fn(&'a T) -> (&'a str, &'a str),
 ) -> Option<&'a T> {
-    let chosen = || stack.iter().filter(|frame| is_chosen(of(frame).0));
-    let own = chosen().find(|frame| !is_dependency(of(frame).1));
-    own.or_else(|| chosen().next()).or_else(|| stack.first())
+    own_or_chosen(stack, of).or_else(|| stack.first())
+}
+
+/// The function that a thread stood in, of those at one address, the innermost of inlined ones
+/// first: the first of the app's own, or else of a library that works for it, or else the one that
+/// the others are inlined into.
+pub(crate) fn function_at(frames: &[Arc<Frame>]) -> Option<&Arc<Frame>> {
+    own_or_chosen(frames, |frame| (&frame.name, &frame.file)).or_else(|| frames.last())
+}
+
+fn own_or_chosen<'a, T>(
+    frames: &'a [T],
+    of: impl Fn(&'a T) -> (&'a str, &'a str),
+) -> Option<&'a T> {
+    let first = |is: fn(&str, &str) -> bool| {
+        frames.iter().find(|frame| {
+            let (name, file) = of(frame);
+            is(name, file)
+        })
+    };
+    first(is_own).or_else(|| first(is_chosen))
 }
 
 /// Whether a function is one that somebody chose: of the app, or of a library that works for it.
-pub(crate) fn is_chosen(name: &str) -> bool {
-    name.contains("::") && !is_plumbing(name)
+///
+/// Debug information with lines only (`debug = "line-tables-only"`) has names without the path of
+/// their crate: there the source file decides.
+pub(crate) fn is_chosen(name: &str, file: &str) -> bool {
+    if has_path(name) { !is_plumbing(name) } else { is_own_source(file) }
+}
+
+/// Whether a function is the app's own code, and no library's.
+pub(crate) fn is_own(name: &str, file: &str) -> bool {
+    is_chosen(name, file) && !is_dependency(file)
 }
 
 /// Whether a function is what polls a handler, or a task: what it calls is theirs.
@@ -102,10 +135,19 @@ pub(crate) fn polls(name: &str) -> bool {
     name.trim_start_matches('<').starts_with(OURS) || name.contains("tokio::runtime::task::")
 }
 
-/// Whether a source file is one of a dependency, as cargo keeps them, or not known.
-pub(crate) fn is_dependency(file: &str) -> bool {
-    file.is_empty()
-        || ["/registry/src/", "/git/checkouts/", "/rustc/"].iter().any(|at| file.contains(at))
+/// Whether a demangled name has the path of its crate; paths in generic arguments do not count.
+pub(crate) fn has_path(name: &str) -> bool {
+    // `<T as a::B>::c`, and `<impl a::B for T>::c`.
+    if name.starts_with('<') {
+        return name.contains("::");
+    }
+    name.split(['<', '(', ' ']).next().is_some_and(|path| path.contains("::"))
+}
+
+/// Whether a source file is Rust code of the app's own.
+fn is_own_source(file: &str) -> bool {
+    let is_rust = Path::new(file).extension().is_some_and(|extension| extension == "rs");
+    is_rust && !is_dependency(file) && !source::is_of_the_diagnostics(file)
 }
 
 /// Whether a function is machinery, by its demangled name.
@@ -116,7 +158,7 @@ pub(crate) fn is_plumbing(name: &str) -> bool {
     }
     // What is in a crate has a path: the thread `tokio-runtime-worker` and a span `h2` have none.
     let of = crate_of(name);
-    let of_a_crate = name.contains("::") && (CRATES.contains(&of) || PRIMITIVES.contains(&of));
+    let of_a_crate = has_path(name) && (CRATES.contains(&of) || PRIMITIVES.contains(&of));
     of_a_crate
         || STARTS.contains(&name)
         || name.starts_with(JEMALLOC)
@@ -225,10 +267,10 @@ mod tests {
     #[test]
     fn what_somebody_chose_has_a_path_and_is_no_machinery() {
         let chosen = ["app::hot::{{closure}}", "serde_json::from_str", "<app::A as core::B>::c"];
-        assert!(chosen.into_iter().all(is_chosen));
+        assert!(chosen.into_iter().all(|name| is_chosen(name, "")));
         let others =
             ["clock_nanosleep", "<u64>::wrapping_mul", "std::thread::sleep", "[libc.so.6]"];
-        assert!(!others.into_iter().any(is_chosen));
+        assert!(!others.into_iter().any(|name| is_chosen(name, "")));
         let of = |stack: &[(&'static str, &'static str)]| {
             standpoint(stack, |(name, file)| (name, file)).map(|(name, _)| *name)
         };
@@ -239,6 +281,52 @@ mod tests {
         assert_eq!(of(&[leaf, library]), Some("serde_json::to_vec"));
         assert_eq!(of(&[leaf]), Some("memcpy"));
         assert_eq!(of(&[]), None);
+    }
+
+    #[test]
+    fn name_without_a_path_is_own_by_its_file() {
+        let ours = concat!(env!("CARGO_MANIFEST_DIR"), "/src/diagnostics/watch/future.rs");
+        for (name, file, own) in [
+            ("burn", "/srv/app/src/main.rs", true),
+            ("{async_fn#0}", "/srv/app/src/main.rs", true),
+            ("poll<core::pin::Pin<alloc::boxed::Box<T>>>", "/srv/app/src/future.rs", true),
+            ("poll", ours, false),
+            ("poll", "/root/.cargo/registry/src/index-1/tokio-1.54.1/src/park.rs", false),
+            ("poll", "/root/.cargo/git/checkouts/tokio-af01/8be/tokio/src/park.rs", false),
+            ("spin_loop", "/rustc/5980/library/core/src/hint.rs", false),
+            ("burn", "", false),
+            // The C library has lines where its debug information is installed.
+            ("futex_wait", "./nptl/../sysdeps/nptl/futex-internal.h", false),
+            ("app::burn", "/srv/app/src/main.rs", true),
+            ("std::thread::sleep", "/srv/app/src/main.rs", false),
+        ] {
+            assert_eq!(is_own(name, file), own, "{name} {file}");
+        }
+    }
+
+    #[test]
+    fn function_at_an_address_is_the_innermost_inlined_one_of_the_app() {
+        const APP: &str = "/srv/app/src/main.rs";
+        const AXUM: &str = "/root/.cargo/registry/src/index-1/axum-0.8.9/src/handler/mod.rs";
+        const SERDE: &str = "/root/.cargo/registry/src/index-1/serde_json-1.0.0/src/de.rs";
+        let handler = "<F as axum::handler::Handler<((),),S>>::call";
+        let at = |frames: &[(&str, &str)]| {
+            let frame = |(name, file): &(&str, &str)| {
+                Arc::new(Frame { file: (*file).to_owned(), ..Frame::named(name) })
+            };
+            let frames: Vec<_> = frames.iter().map(frame).collect();
+            function_at(&frames).map(|frame| frame.name.clone())
+        };
+        let std = ("core::num::<impl u64>::rotate_left", "/rustc/1/library/core/src/num/mod.rs");
+        let burn = ("clinic::burn", APP);
+        let route = ("clinic::cpu_burn::{{closure}}", APP);
+        assert_eq!(at(&[std, burn, route, (handler, AXUM)]).as_deref(), Some("clinic::burn"));
+        assert_eq!(at(&[std, ("serde_json::from_str", SERDE), burn]).as_deref(), Some(burn.0));
+        let parse = ("serde_json::from_str", SERDE);
+        assert_eq!(at(&[std, parse, (handler, AXUM)]).as_deref(), Some(parse.0));
+        // All of it is machinery: the function that the linker knows.
+        assert_eq!(at(&[std, (handler, AXUM)]).as_deref(), Some(handler));
+        assert_eq!(at(&[]), None);
     }
 
     #[test]

@@ -6,8 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Cause, Leaf, causes::Rule};
 use crate::diagnostics::{
-    Class, Profile, folded,
-    plumbing::{self, is_dependency},
+    Class, Profile, folded, plumbing,
     profile::{Frame, Sample},
 };
 
@@ -143,16 +142,16 @@ impl<'a> Kind<'a> {
 
 impl StackFrame {
     fn of(Frame { name, file, line, .. }: &Frame) -> Self {
-        let own = plumbing::is_chosen(name) && !is_dependency(file);
+        let own = plumbing::is_own(name, file);
         Self { function: name.clone(), file: file.clone(), line: *line, own }
     }
 }
 
-/// The function that the thread stood in: of inlined ones, the one that they are inlined into.
+/// The function that the thread stood in: of inlined ones, the innermost of the app's own.
 fn leaf(sample: &Sample) -> Option<&str> {
     // The kernel's page of code (vdso) has no names.
-    let outermost = sample.stack.iter().find_map(|location| location.frames.last());
-    outermost.map(|frame| frame.name.as_str())
+    let mut functions = sample.stack.iter().map(|location| plumbing::function_at(&location.frames));
+    functions.find_map(|function| function).map(|frame| frame.name.as_str())
 }
 
 /// Whether a worker of the runtime did it, in a poll.

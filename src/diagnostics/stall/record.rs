@@ -194,7 +194,7 @@ pub(crate) fn syscall_at(_: Class, _: &[Arc<Location>]) -> Option<&'static str> 
 impl StallFrame {
     pub(crate) fn of(frame: &Arc<Frame>) -> Self {
         let Frame { name, file, line, .. } = &**frame;
-        let own = plumbing::is_chosen(name) && !plumbing::is_dependency(file);
+        let own = plumbing::is_own(name, file);
         Self { function: name.clone(), file: file.clone(), line: *line, own }
     }
 }

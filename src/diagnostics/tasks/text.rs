@@ -106,9 +106,7 @@ impl fmt::Display for TaskRow {
             writeln!(f, "    waits for {waits_for}")?;
         }
         // What libraries, runtime and system do in between is in JSON.
-        let own = self.stack.iter().filter(|frame| {
-            plumbing::is_chosen(&frame.function) && !plumbing::is_dependency(&frame.file)
-        });
+        let own = self.stack.iter().filter(|frame| plumbing::is_own(&frame.function, &frame.file));
         let own: Vec<_> = own.take(FRAMES).collect();
         for frame in &own {
             writeln!(f, "        {} ({}:{})", frame.function, frame.file, frame.line)?;

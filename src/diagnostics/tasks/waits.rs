@@ -38,7 +38,7 @@ pub(super) fn told(stack: &[Arc<Location>]) -> String {
     let at = plumbing::standpoint(&frames, |frame| (&frame.name, &frame.file));
     match at.map(|frame| &***frame) {
         // Where nothing is the app's own, the leaf says nothing that `what` does not.
-        Some(Frame { name, file, line, .. }) if plumbing::is_chosen(name) => {
+        Some(Frame { name, file, line, .. }) if plumbing::is_chosen(name, file) => {
             let name = name.trim_end_matches("::{{closure}}");
             if file.is_empty() {
                 format!("{what}, in {name}")
@@ -63,8 +63,8 @@ pub(super) fn without_waker(stack: &mut Vec<Arc<Location>>) {
 
 fn what(frames: &[&Arc<Frame>]) -> Option<&'static str> {
     // Only as far as nobody has chosen: the app's own functions await what they like.
-    let near = frames.iter().take(NEAR).take_while(|frame| !plumbing::is_chosen(&frame.name));
-    let near: Vec<_> = near.collect();
+    let is_chosen = |frame: &&&Arc<Frame>| plumbing::is_chosen(&frame.name, &frame.file);
+    let near: Vec<_> = frames.iter().take(NEAR).take_while(|frame| !is_chosen(frame)).collect();
     // The outermost that fits is what the app asked for: a mutex waits by a semaphore.
     near.iter().rev().find_map(|frame| {
         let fits = |(part, _): &&(&str, &str)| frame.name.contains(part);

@@ -287,7 +287,7 @@ fn stalled(record: &Record) -> Args {
     let facts = record.facts();
     let frames = facts.named.iter().flat_map(|stack| stack.iter());
     let frames = frames.flat_map(|location| &location.frames);
-    let chosen = frames.filter(|frame| plumbing::is_chosen(&frame.name)).take(FRAMES);
+    let chosen = frames.filter(|frame| plumbing::is_chosen(&frame.name, &frame.file)).take(FRAMES);
     Args {
         request_id: facts.request_id.clone(),
         task: (record.task != 0).then_some(record.task),
