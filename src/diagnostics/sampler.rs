@@ -26,6 +26,7 @@
 #[cfg(tokio_unstable)]
 mod awaits;
 mod current_task;
+mod debug_files;
 #[cfg(target_arch = "x86_64")]
 mod frame_pointer;
 mod handler;
@@ -48,6 +49,7 @@ pub(crate) use self::awaits::{Asking, traced};
 pub(crate) use self::heap::{HeapEvent, HeapSession};
 pub(crate) use self::{
     current_task::{TaskPlace, places_of, storage, task_at},
+    debug_files::DebugInfo,
     handler::now as monotonic,
     modules::Module,
     names::{Names, give_back, truncated, used},

@@ -13,9 +13,14 @@ use std::{
 
 use addr2line::Loader;
 
-use super::{handler::now as monotonic, modules::Module, unwind::Stack};
+use super::{
+    debug_files::{DebugFiles, DebugInfo},
+    handler::now as monotonic,
+    modules::Module,
+    unwind::Stack,
+};
 use crate::diagnostics::{
-    allocator,
+    allocator, plumbing,
     profile::{Frame, Location},
     watch::Slot,
 };
@@ -24,7 +29,7 @@ use crate::diagnostics::{
 pub(crate) struct Names<'a> {
     modules: &'a [Module],
     /// Debug information by the place of the module, once it was looked for.
-    loaders: HashMap<usize, Option<Loader>>,
+    debug_files: HashMap<usize, DebugFiles>,
     known: HashMap<u64, Arc<Location>>,
 }
 
@@ -37,7 +42,7 @@ pub(crate) fn truncated() -> Arc<Location> {
 
 impl<'a> Names<'a> {
     pub(crate) fn new(modules: &'a [Module]) -> Self {
-        Self { modules, loaders: HashMap::new(), known: HashMap::new() }
+        Self { modules, debug_files: HashMap::new(), known: HashMap::new() }
     }
 
     /// The places of a stack, the leaf first.
@@ -47,11 +52,32 @@ impl<'a> Names<'a> {
     }
 
     pub(crate) fn location(&mut self, address: u64) -> Arc<Location> {
-        let Self { modules, loaders, known, .. } = self;
+        let Self { modules, debug_files, known, .. } = self;
         Arc::clone(match known.entry(address) {
             Entry::Occupied(known) => known.into_mut(),
-            Entry::Vacant(new) => new.insert(Arc::new(locate(modules, loaders, address))),
+            Entry::Vacant(new) => new.insert(Arc::new(locate(modules, debug_files, address))),
         })
+    }
+}
+
+impl Names<'_> {
+    /// Where the debug information of an address is; `None` where no file is mapped there.
+    pub(crate) fn debug_info(&mut self, address: u64) -> Option<DebugInfo> {
+        let place = self.modules.iter().position(|module| module.contains(address))?;
+        let module = &self.modules[place];
+        let files = self.debug_files.entry(place).or_insert_with(|| DebugFiles::of(module));
+        Some(files.found())
+    }
+
+    /// Whether the debug information of an address has files and lines, and names without paths.
+    pub(crate) fn has_lines_only(&mut self, address: u64) -> bool {
+        let Some(place) = self.modules.iter().position(|module| module.contains(address)) else {
+            return false;
+        };
+        let module = &self.modules[place];
+        let files = self.debug_files.entry(place).or_insert_with(|| DebugFiles::of(module));
+        let inside = address.wrapping_sub(module.base);
+        files.loaders().iter().any(|loader| has_lines_only(loader, inside))
     }
 }
 
@@ -106,41 +132,80 @@ fn is_time(now: u64, used: u64, given_back: u64) -> bool {
 
 fn locate(
     modules: &[Module],
-    loaders: &mut HashMap<usize, Option<Loader>>,
+    debug_files: &mut HashMap<usize, DebugFiles>,
     address: u64,
 ) -> Location {
     let Some(place) = modules.iter().position(|module| module.contains(address)) else {
         return Location { address, mapping: None, frames: Vec::new() };
     };
     let module = &modules[place];
-    let loader = loaders
-        .entry(place)
-        .or_insert_with(|| module.path.as_ref().and_then(|path| Loader::new(path).ok()));
+    let files = debug_files.entry(place).or_insert_with(|| DebugFiles::of(module));
     let inside = address.wrapping_sub(module.base);
-    let frames = loader.as_ref().map_or(Vec::new(), |loader| frames(loader, inside));
+    let frames = frames(files, inside);
     Location { address, mapping: Some(Arc::clone(&module.mapping)), frames }
 }
 
 /// The functions at an address, the innermost of inlined ones first.
-fn frames(loader: &Loader, address: u64) -> Vec<Arc<Frame>> {
-    let mut frames = Vec::new();
-    if let Ok(mut found) = loader.find_frames(address) {
-        // What cannot be read of it ends the list.
-        while let Ok(Some(frame)) = found.next() {
-            let name = frame.function.as_ref().and_then(|function| function.raw_name().ok());
-            let Some(linkage) = name else { continue };
-            let place = frame.location;
-            let file = place.as_ref().and_then(|place| place.file).unwrap_or_default().to_owned();
-            let line = place.and_then(|place| place.line).unwrap_or(0);
-            frames.push(named(&linkage, file, line));
-        }
-    }
-    if frames.is_empty()
-        && let Some(symbol) = loader.find_symbol(address)
-    {
-        frames.push(named(symbol, String::new(), 0));
+pub(super) fn frames(files: &DebugFiles, address: u64) -> Vec<Arc<Frame>> {
+    let symbol = files.loaders().iter().find_map(|loader| loader.find_symbol(address));
+    let found = files.loaders().iter().map(|loader| described(loader, address, symbol));
+    let mut frames = found.into_iter().find(|frames| !frames.is_empty()).unwrap_or_default();
+    if frames.is_empty() {
+        frames.extend(symbol.map(|symbol| named(symbol, String::new(), 0)));
     }
     frames.into_iter().map(Arc::new).collect()
+}
+
+/// The functions at an address that the debug information describes. The linker knows the outermost
+/// one as `symbol`.
+fn described(loader: &Loader, address: u64, symbol: Option<&str>) -> Vec<Frame> {
+    let mut frames: Vec<Frame> = Vec::new();
+    let Ok(mut found) = loader.find_frames(address) else { return frames };
+    // What cannot be read of it ends the list.
+    while let Ok(Some(frame)) = found.next() {
+        let place = frame.location;
+        let file = place.as_ref().and_then(|place| place.file).unwrap_or_default().to_owned();
+        let line = place.and_then(|place| place.line).unwrap_or(0);
+        match frame.function.as_ref().and_then(|function| function.raw_name().ok()) {
+            Some(name) => frames.push(named(&name, file, line)),
+            // Of split DWARF that is not there, the lines are in the program.
+            None if frames.is_empty() => {
+                frames.extend(symbol.map(|symbol| named(symbol, file, line)));
+            }
+            None => {}
+        }
+    }
+    // With lines only, names have no path: the linker knows that of the outermost, and the files of
+    // dependencies tell those of functions that are inlined.
+    let linked = symbol.map(|symbol| named(symbol, String::new(), 0));
+    if let (Some(outermost), Some(linked)) = (frames.last_mut(), linked)
+        && !plumbing::has_path(&outermost.name)
+        && plumbing::has_path(&linked.name)
+    {
+        (outermost.name, outermost.linkage) = (linked.name, linked.linkage);
+    }
+    for frame in &mut frames {
+        if !plumbing::has_path(&frame.name)
+            && let Some(path) = plumbing::path_of(&frame.file)
+        {
+            // Without generic arguments, as the linker's names are shown.
+            let name = frame.name.split('<').next().unwrap_or_default();
+            frame.name = format!("{path}::{name}");
+        }
+    }
+    frames
+}
+
+fn has_lines_only(loader: &Loader, address: u64) -> bool {
+    let Ok(mut found) = loader.find_frames(address) else { return false };
+    let mut has = false;
+    while let Ok(Some(frame)) = found.next() {
+        let name = frame.function.as_ref().and_then(|function| function.raw_name().ok());
+        has = name.is_some_and(|name| {
+            !plumbing::has_path(&format!("{:#}", rustc_demangle::demangle(&name)))
+        });
+    }
+    has
 }
 
 fn named(linkage: &str, file: String, line: u32) -> Frame {
