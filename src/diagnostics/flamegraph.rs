@@ -30,7 +30,7 @@ pub fn draw_difference(
     caption: &Caption,
 ) -> std::io::Result<Vec<u8>> {
     let options = differential::Options { normalize: true, ..differential::Options::default() };
-    let [first, second] = [before, after].map(folded::fold_without_plumbing);
+    let [first, second] = folded::fold_pair_without_plumbing(before, after);
     let mut both = Vec::new();
     differential::from_readers(options, first.as_bytes(), second.as_bytes(), &mut both)?;
     let mut caption = caption.told(&[before, after]);

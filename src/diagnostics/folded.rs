@@ -1,4 +1,7 @@
 //! A profile as folded stacks: a line a stack, root first, frames joined by `;`, then its value.
+//!
+//! The first frame is the handler, such as `GET /hello`, and the second the pool of threads; work
+//! that belongs to no handler begins with the pool.
 
 use std::{borrow::Cow, collections::BTreeMap, fmt::Write as _, path::Path};
 
@@ -7,7 +10,7 @@ use super::{
     profile::{Location, Profile, Sample},
 };
 
-/// Folds; each stack stands once, under the name of its thread.
+/// Folds; each stack stands once, under the names of its handler and its pool of threads.
 pub(crate) fn fold(profile: &Profile) -> String {
     fold_names(profile, |_| ())
 }
@@ -35,10 +38,39 @@ fn fold_names(profile: &Profile, strip: impl Fn(&mut Vec<Cow<'_, str>>)) -> Stri
 }
 
 fn stack(sample: &Sample, names: &[Cow<'_, str>]) -> String {
-    let thread = sample.label("thread").map(pool);
+    let handler = sample.handler();
+    let roots = [handler.as_deref(), sample.label("thread").map(pool)];
     let names = names.iter().rev().map(AsRef::as_ref);
-    let names: Vec<_> = thread.into_iter().chain(names).map(plain).collect();
+    let names: Vec<_> = roots.into_iter().flatten().chain(names).map(plain).collect();
     names.join(";")
+}
+
+/// Folds two profiles so that their stacks can be compared. Where one of them knows no handlers, as
+/// those of `perf` and folded text of earlier versions, the other's are left out, too.
+pub(crate) fn fold_pair_without_plumbing(before: &Profile, after: &Profile) -> [String; 2] {
+    let folded = [before, after].map(fold_without_plumbing);
+    let [first, second] = folded.each_ref().map(|text| text.lines().any(begins_with_handler));
+    if first == second { folded } else { folded.map(|text| without_handlers(&text)) }
+}
+
+/// Whether the first frame of a folded stack is a handler: a method, a space and a route.
+fn begins_with_handler(stack: &str) -> bool {
+    let Some((root, _)) = stack.split_once(';') else { return false };
+    let Some((method, route)) = root.split_once(' ') else { return false };
+    let is_method = |byte: u8| byte.is_ascii_uppercase() || b"*_-".contains(&byte);
+    !route.is_empty() && !method.is_empty() && method.bytes().all(is_method)
+}
+
+fn without_handlers(folded: &str) -> String {
+    let stack = |line| {
+        let rest = line_without_root(line).filter(|_| begins_with_handler(line));
+        rest.unwrap_or(line)
+    };
+    folded.lines().flat_map(|line| [stack(line), "\n"]).collect()
+}
+
+fn line_without_root(line: &str) -> Option<&str> {
+    line.split_once(';').map(|(_root, rest)| rest)
 }
 
 /// What stands at a location, the innermost first; the file's name where nothing has one.
@@ -102,6 +134,49 @@ mod tests {
         };
         let profile = profile(vec![sample("engine-cpu-0"), sample("engine-cpu-1")]);
         assert_eq!(fold(&profile), "engine-cpu;root;<[u8: 4]>::leaf 20\n");
+    }
+
+    fn labelled(labels: &[(&'static str, &str)]) -> Sample {
+        let labels = labels.iter().map(|(name, value)| (*name, (*value).to_owned()));
+        let stack = vec![named("app::hot"), named("app::main")];
+        Sample { stack, values: vec![1], labels: labels.collect() }
+    }
+
+    #[test]
+    fn handler_is_the_first_frame_and_its_pool_of_threads_the_second() {
+        let thread = ("thread", "tokio-rt-worker-1");
+        let profile = profile(vec![
+            labelled(&[thread, ("route", "/hot"), ("method", "GET")]),
+            labelled(&[thread, ("route", "/hot"), ("method", "POST")]),
+            labelled(&[thread, ("route", "src/main.rs:7"), ("method", "TASK")]),
+            labelled(&[thread]),
+            labelled(&[("route", "/a;b")]),
+        ]);
+        let expected = "/a:b;app::main;app::hot 1\n\
+                        GET /hot;tokio-rt-worker;app::main;app::hot 1\n\
+                        POST /hot;tokio-rt-worker;app::main;app::hot 1\n\
+                        TASK src/main.rs:7;tokio-rt-worker;app::main;app::hot 1\n\
+                        tokio-rt-worker;app::main;app::hot 1\n";
+        assert_eq!(fold(&profile), expected);
+        assert_eq!(fold_without_plumbing(&profile), expected);
+    }
+
+    #[test]
+    fn profile_without_handlers_is_compared_by_threads() {
+        let worker = ("thread", "worker-1");
+        let after = profile(vec![labelled(&[worker, ("route", "/hot"), ("method", "GET")])]);
+        let old = "worker;app::main;app::hot 1\n".to_owned();
+        let mut before = profile(vec![labelled(&[])]);
+        before.samples[0].stack.push(named("worker"));
+        assert_eq!(fold_pair_without_plumbing(&before, &after), [old.clone(), old.clone()]);
+        assert_eq!(fold_pair_without_plumbing(&after, &before), [old.clone(), old.clone()]);
+        // Folded text of this version is read back with its handlers.
+        before.samples[0].stack.push(named("GET /hot"));
+        let new = format!("GET /hot;{old}");
+        assert_eq!(fold_pair_without_plumbing(&before, &after), [new.clone(), new.clone()]);
+        // So do profiles whose source does not know the handler.
+        let perf = profile(vec![labelled(&[worker])]);
+        assert_eq!(fold_pair_without_plumbing(&perf, &after), [old.clone(), old]);
     }
 
     #[test]

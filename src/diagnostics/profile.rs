@@ -4,6 +4,7 @@
 //! from it and nothing else.
 
 use std::{
+    borrow::Cow,
     sync::Arc,
     time::{Duration, SystemTime},
 };
@@ -130,6 +131,16 @@ impl Sample {
     /// The value of a label.
     pub fn label(&self, name: &str) -> Option<&str> {
         self.labels.iter().find(|(label, _)| *label == name).map(|(_, value)| value.as_str())
+    }
+
+    /// The handler that it worked for, as a title: method and route. `None` for work that belongs to
+    /// no handler.
+    pub(crate) fn handler(&self) -> Option<Cow<'_, str>> {
+        let route = self.label("route")?;
+        Some(match self.label("method") {
+            Some(method) => Cow::Owned(format!("{method} {route}")),
+            None => Cow::Borrowed(route),
+        })
     }
 
     /// The value that is shown: the last.

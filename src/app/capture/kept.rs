@@ -38,7 +38,7 @@ impl Kept {
     }
 }
 
-/// Reads folded stacks; the pool of threads, where it is given, is their lowest frame.
+/// Reads folded stacks; handler and pool of threads, where they are given, are their lowest frames.
 pub(crate) fn unfold(bytes: &[u8]) -> anyhow::Result<Profile> {
     let text = str::from_utf8(bytes).context("it is not text")?;
     let lines = text.lines().zip(1..).filter(|(line, _)| !line.trim().is_empty());

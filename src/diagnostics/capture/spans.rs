@@ -351,6 +351,10 @@ mod tests {
         };
         assert_eq!(all, [of("worker-0"), of("worker-1")].concat());
         // In a picture the pool stands once, and the handler does not.
-        assert_eq!(folded::fold(&profile), "worker;request;child 8\n");
+        assert_eq!(
+            folded::fold(&profile),
+            "GET /a;worker;request;child 4\nPUT /a;worker;request;child 2\n\
+             worker;request;child 2\n"
+        );
     }
 }

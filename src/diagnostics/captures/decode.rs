@@ -216,7 +216,8 @@ mod tests {
         assert_eq!(decoded.dropped, 2);
         let folded = folded::fold(&decoded);
         assert_eq!(folded, folded::fold(&profile));
-        assert_eq!(folded, "worker;main;[app] 1\nworker;main;hot;inlined 42\n");
+        let expected = "/hello;worker;main;[app] 1\n/hello;worker;main;hot;inlined 42\n";
+        assert_eq!(folded, expected);
     }
 
     #[test]
