@@ -36,7 +36,8 @@ pub struct Config {
     /// handler, 0 to 1000; a tenth of them at once. A row takes 50 KiB until 6 s after its end.
     /// Default is 200.
     pub named_per_second: u32,
-    /// Most handlers that the ledger keeps apart; further ones share one row. Default is 256.
+    /// Most handlers that the ledger keeps apart at a time; further ones share one row, until one that
+    /// has done nothing for 10 s gives way. Default is 256.
     pub max_handlers: usize,
     /// Length from which a poll is a stall, 1 ms to 10 s. Default is 10 ms.
     #[serde(with = "duration")]

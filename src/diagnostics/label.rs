@@ -23,6 +23,9 @@
 //! that is spawned, so that its stalls have a name without a label; a labelled task's polls are
 //! counted in the handler's row too. Hooks never see `spawn_blocking`: only [`blocking`] names that.
 //!
+//! Where one route does many kinds of work, as a GraphQL or JSON-RPC endpoint does,
+//! [`name_request`] tells them apart.
+//!
 //! A future that its handler awaits itself needs no label: its polls are the handler's already, and
 //! would count twice.
 
@@ -60,6 +63,41 @@ pub fn future<F: Future>(future: F) -> Labelled<F> {
     // A task's own row has no counts; where there are hooks, they name what it spawns.
     let handler = Slot::current().handler().filter(|handler| !handler.is_task());
     Labelled { inner: future, handler, began: None, mark: Mark::default() }
+}
+
+/// Names the work of the request that is at work here, such as the operation of a GraphQL query or
+/// the method of a JSON-RPC call, and returns whether it did.
+///
+/// From then on the request has a row of its own: `POST /graphql` named `users` is counted, sampled
+/// and diagnosed as `POST /graphql#users`, the poll that lasts included. The last name given is
+/// the one that stays. It is for code that runs in the handler or in a middleware inside the layer;
+/// in a spawned task, on another thread, or outside of a request it does nothing.
+///
+/// Names must come from the app, not from the client: each handler can have 64, and further ones
+/// share the row `#(other)`. They end at 200 characters.
+///
+/// ```no_run
+/// use axum::{Json, Router, routing::post};
+/// use serde_json::{Value, json};
+/// use thermograph::diagnostics::label;
+///
+/// # async fn block_number() -> Value { json!(7) }
+/// async fn rpc(Json(call): Json<Value>) -> Json<Value> {
+///     let result = match call["method"].as_str() {
+///         Some("eth_blockNumber") => {
+///             label::name_request("eth_blockNumber");
+///             block_number().await
+///         }
+///         // Of a name that the client made up there is no row.
+///         _ => return Json(json!({"error": {"code": -32601, "message": "method not found"}})),
+///     };
+///     Json(json!({"result": result}))
+/// }
+///
+/// let app: Router = Router::new().route("/rpc", post(rpc));
+/// ```
+pub fn name_request(name: &str) -> bool {
+    watch::name(name)
 }
 
 /// Names a closure after the handler that is at work: CPU samples of the thread that runs it have

@@ -7,6 +7,7 @@
 mod body;
 mod budget;
 mod clock;
+mod counters;
 mod future;
 mod handler;
 mod layer;
@@ -18,7 +19,9 @@ mod mark;
 mod mark;
 mod overrun;
 mod poll;
+mod registry;
 mod request;
+mod route;
 mod row;
 mod shard;
 mod slot;
@@ -35,12 +38,13 @@ pub(crate) use clock::Moment;
 pub use future::WatchFuture;
 #[cfg(any(tokio_unstable, sampler))]
 pub(crate) use handler::TASK;
-pub(crate) use handler::{ByPlace, Handler};
+pub(crate) use handler::{ByPlace, Handler, UNMATCHED};
 pub use layer::{Watch, WatchLayer};
 pub use ledger::Ledger;
 pub(crate) use mark::Mark;
 pub(crate) use overrun::{Ended, Overruns, PollId};
 pub(crate) use poll::Poll;
+pub(crate) use route::name;
 pub(crate) use row::Row;
 #[cfg(tokio_unstable)]
 pub(crate) use slot::Outer;

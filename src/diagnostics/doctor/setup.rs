@@ -3,6 +3,7 @@
 use super::Finding;
 use crate::diagnostics::{
     BuildInfo, Config, ConsoleMode, HeapMode, NoHeap, Stacks, Thermograph, allocator,
+    watch::UNMATCHED,
 };
 
 /// Until then it is no wonder that nobody has asked.
@@ -14,8 +15,10 @@ pub(super) fn findings(thermograph: &Thermograph) -> Vec<Finding> {
     let inner = &thermograph.inner;
     let report = inner.ledger.report();
     let requests = report.handlers.iter().map(|row| row.requests + row.in_flight).sum();
+    let unmatched = report.handlers.iter().filter(|row| row.route.ends_with(UNMATCHED));
+    let unmatched = unmatched.map(|row| row.requests + row.in_flight).sum();
     vec![
-        layer(requests, report.seconds),
+        layer(requests, unmatched, report.seconds),
         tracing_layer(inner.captures.spans().has_layer()),
         hooks(inner.ledger.waits().is_told(), BuildInfo::CURRENT.tokio_unstable),
         workers(inner.stalls.workers(), inner.ledger.waits().is_told()),
@@ -26,7 +29,10 @@ pub(super) fn findings(thermograph: &Thermograph) -> Vec<Finding> {
     ]
 }
 
-fn layer(requests: u64, seconds: f64) -> Finding {
+/// Of so many requests it is known whether most matched a route.
+const ENOUGH: u64 = 20;
+
+fn layer(requests: u64, unmatched: u64, seconds: f64) -> Finding {
     let what = "layer";
     match requests {
         0 if seconds < EARLY => Finding::good(what, "no request has come yet"),
@@ -34,6 +40,15 @@ fn layer(requests: u64, seconds: f64) -> Finding {
             what,
             format!("no request was seen in {seconds:.0} s: no handler has a row"),
             "put .layer(thermograph.layer()) on the router, as its last layer",
+        ),
+        _ if requests >= ENOUGH && unmatched > requests / 2 => Finding::warning(
+            what,
+            format!(
+                "{unmatched} of {requests} requests matched no route: around the whole app, a layer \
+                 does not know the route, and handlers are not told apart"
+            ),
+            "put .layer(thermograph.layer()) on the Router itself, after its routes, not around it \
+             and not in a ServiceBuilder around the app",
         ),
         _ => Finding::good(what, format!("{requests} requests were seen")),
     }
@@ -175,9 +190,18 @@ mod tests {
 
     #[test]
     fn a_layer_that_sees_nothing_for_long_is_missed() {
-        says(&layer(0, 5.0), State::Good, "yet");
-        says(&layer(0, 100.0), State::Warning, ".layer(thermograph.layer())");
-        says(&layer(7, 100.0), State::Good, "7 requests");
+        says(&layer(0, 0, 5.0), State::Good, "yet");
+        says(&layer(0, 0, 100.0), State::Warning, ".layer(thermograph.layer())");
+        says(&layer(7, 0, 100.0), State::Good, "7 requests");
+    }
+
+    #[test]
+    fn layer_around_the_whole_app_is_known_by_requests_without_a_route() {
+        says(&layer(60, 60, 5.0), State::Warning, "on the Router itself, after its routes");
+        says(&layer(60, 31, 5.0), State::Warning, "31 of 60");
+        // Scanners, and a fallback that serves files.
+        says(&layer(60, 30, 5.0), State::Good, "60 requests");
+        says(&layer(19, 19, 5.0), State::Good, "19 requests");
     }
 
     #[test]

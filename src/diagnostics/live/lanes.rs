@@ -86,9 +86,7 @@ impl Lanes {
     /// None where the thread has not polled a handler of this ledger.
     fn lane(&mut self, slot: Slot, thread: i32, covered: Duration) -> Option<Lane> {
         let handlers = self.ledger.handlers();
-        let ended = |handler: &'static Handler| {
-            Some((ByPlace(handler), handler.counted_by(slot)?.polls.sum_ns()))
-        };
+        let ended = |handler: &'static Handler| Some((ByPlace(handler), handler.polled_by(slot)?));
         let mut spent: HashMap<_, _> = handlers.filter_map(ended).collect();
         // After the sums: one that ends in between is told the next time, and none twice.
         let ours = |polling: &Polling| polling.handler.is_of(self.ledger.overruns());

@@ -84,7 +84,7 @@ impl Harm {
             });
             let shared: Vec<_> = shared.collect();
             for ((handler, _), part) in shared.iter().zip(parts(&shared)) {
-                handler.trouble.harm(Duration::from_nanos(part));
+                handler.trouble().harm(Duration::from_nanos(part));
             }
         }
     }

@@ -134,7 +134,7 @@ impl Store {
     /// A stall that has ended: it is counted. Only the watchdog says so.
     pub(crate) fn close(&self, record: &Record) {
         let Facts { class, syscall, elapsed, stack, .. } = record.facts().clone();
-        record.handler.trouble.stall(class, elapsed);
+        record.handler.trouble().stall(class, elapsed);
         let handler = ByPlace(record.handler);
         let mut books = self.books();
         books.lengths.entry((handler, class)).or_default().record(elapsed);

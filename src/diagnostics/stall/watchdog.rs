@@ -193,7 +193,7 @@ impl Watchdog {
             let Some(activity) = Kernel::activity(*thread) else { continue };
             // Over meanwhile, it was too short to have been blocked.
             let lasts = slot.polling().is_some_and(|polling| polling.start == *start);
-            handler.trouble.seen(lasts && matches!(activity, Activity::Waiting(_)));
+            handler.trouble().seen(lasts && matches!(activity, Activity::Waiting(_)));
         }
     }
 

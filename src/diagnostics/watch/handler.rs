@@ -1,20 +1,35 @@
-//! One row of the ledger.
+//! A handler: its name, and the row of the ledger that it counts in.
 
-use std::sync::OnceLock;
+use std::sync::{
+    OnceLock,
+    atomic::{
+        AtomicBool, AtomicU64, AtomicUsize,
+        Ordering::{Acquire, Relaxed, Release},
+    },
+};
 
 use http::Method;
 
 use super::{
+    counters::Counters,
     overrun::Overruns,
+    registry::Registry,
     shard::Shard,
-    slot::{SLOTS, Slot},
+    slot::Slot,
     trouble::{Trouble, nanoseconds},
 };
 
+/// The route of handlers without a row of their own.
+pub(crate) const OTHER: &str = "(other)";
+/// Ends the route of requests that matched none.
+pub(crate) const UNMATCHED: &str = "(unmatched)";
+/// The method shown for a row that many handlers share; a legal token.
+pub(crate) const ANY_METHOD: &str = "*";
 /// The method of work that is no request; its route is where it was spawned.
 pub(crate) const TASK: &str = "TASK";
 
-/// A handler, and what each thread has counted for it.
+/// A handler. It stays in memory as long as the process lives, and its name stays the same; the row
+/// that it counts in may change.
 pub(crate) struct Handler {
     pub(crate) method: Method,
     pub(crate) route: Box<str>,
@@ -22,18 +37,150 @@ pub(crate) struct Handler {
     pub(crate) overruns: &'static Overruns,
     /// From which length that is, in nanoseconds: near at hand, since every poll is compared.
     threshold_ns: u64,
-    /// What the watchdog has found out.
-    pub(crate) trouble: Trouble,
-    /// By slot; made when the thread first polls the handler, some 14 KiB each.
-    shards: [OnceLock<Box<Shard>>; SLOTS],
+    registry: &'static Registry,
+    /// Number of its row; [`Registry::NONE`] if it has none of its own.
+    row: AtomicUsize,
+    /// The sweep before which it last wanted a row, plus 1.
+    wanted: AtomicU64,
+    /// Names of work that count against a bound of this handler's.
+    names: AtomicUsize,
+    /// The handler that it is one of: of an RPC method its service, of named work its route.
+    part_of: OnceLock<&'static Handler>,
+    /// Whether it was ever answered as something that is there.
+    is_proven: AtomicBool,
+    /// Whether the app gave the name.
+    is_named: AtomicBool,
 }
 
 impl Handler {
+    /// A handler without a row of its own.
+    pub(super) fn new_in(
+        registry: &'static Registry,
+        method: Method,
+        route: &str,
+        overruns: &'static Overruns,
+    ) -> Self {
+        Self::in_row(registry, method, route, overruns, Registry::NONE)
+    }
+
+    /// A handler that counts in one of the rows that several share.
+    pub(super) fn in_row(
+        registry: &'static Registry,
+        method: Method,
+        route: &str,
+        overruns: &'static Overruns,
+        row: usize,
+    ) -> Self {
+        Self {
+            method,
+            route: route.into(),
+            overruns,
+            threshold_ns: nanoseconds(overruns.threshold()),
+            registry,
+            row: AtomicUsize::new(row),
+            wanted: AtomicU64::new(0),
+            names: AtomicUsize::new(0),
+            part_of: OnceLock::new(),
+            is_proven: AtomicBool::new(false),
+            is_named: AtomicBool::new(false),
+        }
+    }
+
+    /// A handler of a registry of its own.
+    #[cfg(test)]
     pub(crate) fn new(method: Method, route: &str, overruns: &'static Overruns) -> Self {
-        let threshold_ns = nanoseconds(overruns.threshold());
-        let shards = [const { OnceLock::new() }; SLOTS];
-        let trouble = Trouble::default();
-        Self { method, route: route.into(), overruns, threshold_ns, trouble, shards }
+        Self::in_row(Registry::leak(1), method, route, overruns, Registry::UNMATCHED)
+    }
+
+    /// Whether it counts in a row of its own.
+    #[inline]
+    pub(super) fn has_row(&self) -> bool {
+        self.row.load(Relaxed) != Registry::NONE
+    }
+
+    pub(super) fn set_row(&self, row: usize) {
+        self.row.store(row, Release);
+    }
+
+    /// Notes that it wants a row; returns whether it did not before this sweep.
+    pub(super) fn wants_row(&self, sweep: u64) -> bool {
+        self.wanted.swap(sweep + 1, Relaxed) != sweep + 1
+    }
+
+    /// Takes one of at most so many names; returns whether there was one.
+    pub(super) fn take_name(&self, most: usize) -> bool {
+        let more = |names: usize| (names < most).then_some(names + 1);
+        self.names.fetch_update(Relaxed, Relaxed, more).is_ok()
+    }
+
+    /// The handler that it is one of.
+    #[inline]
+    pub(super) fn part_of(&self) -> Option<&'static Handler> {
+        self.part_of.get().copied()
+    }
+
+    /// Says which handler it is one of; the first one stays.
+    pub(super) fn set_part_of(&self, whole: &'static Handler) {
+        let _ = self.part_of.set(whole);
+    }
+
+    /// Whether the app gave the name.
+    pub(super) fn is_named(&self) -> bool {
+        self.is_named.load(Relaxed)
+    }
+
+    /// Notes that the app gave the name: it counts against the bound for good.
+    pub(super) fn set_named(&self) {
+        self.is_named.store(true, Relaxed);
+        self.is_proven.store(true, Relaxed);
+    }
+
+    /// Notes that it is there, so that its name no longer counts against the bound of names that a
+    /// client may have made up.
+    #[cold]
+    pub(super) fn prove(&self) {
+        if !self.is_proven.swap(true, Relaxed)
+            && let Some(whole) = self.part_of()
+        {
+            let fewer = |names: usize| names.checked_sub(1);
+            let _ = whole.names.fetch_update(Relaxed, Relaxed, fewer);
+        }
+    }
+
+    /// Notes the same of one whose name was never counted against the bound.
+    #[cold]
+    pub(super) fn prove_without_name(&self) {
+        self.is_proven.store(true, Relaxed);
+    }
+
+    /// Whether it was ever answered as something that is there.
+    #[inline]
+    pub(super) fn is_proven(&self) -> bool {
+        self.is_proven.load(Relaxed)
+    }
+
+    pub(super) fn registry(&self) -> &'static Registry {
+        self.registry
+    }
+
+    /// The row that it counts in.
+    #[inline]
+    pub(super) fn counters(&self) -> &'static Counters {
+        self.registry.counters(self.row.load(Acquire))
+    }
+
+    /// What the watchdog has found out.
+    pub(crate) fn trouble(&'static self) -> &'static Trouble {
+        // Tasks count nothing else, and so lose their row first.
+        if !self.has_row() {
+            self.registry.admit(self);
+        }
+        &self.counters().trouble
+    }
+
+    /// The same, for reports.
+    pub(super) fn known_trouble(&self) -> &Trouble {
+        &self.counters().trouble
     }
 
     #[inline]
@@ -64,25 +211,25 @@ impl Handler {
 
     /// Where a thread with this slot counts.
     #[inline]
-    pub(crate) fn shard(&self, slot: Slot) -> &Shard {
-        self.shards[slot.index()].get_or_init(|| self.new_shard(slot))
+    pub(crate) fn shard(&self, slot: Slot) -> &'static Shard {
+        self.counters().shard(slot, || self.thread_is_new())
     }
 
+    /// A thread polls it for the first time.
     #[cold]
-    fn new_shard(&self, slot: Slot) -> Box<Shard> {
+    fn thread_is_new(&self) {
         #[cfg(sampler)]
         crate::diagnostics::workers::note(self.overruns);
-        Box::new(Shard::new(slot))
     }
 
-    /// What the thread with this slot has counted; none where it never polled the handler.
-    pub(crate) fn counted_by(&self, slot: Slot) -> Option<&Shard> {
-        self.shards[slot.index()].get().map(Box::as_ref)
+    /// Nanoseconds that the thread with this slot has polled it; `None` if it never has.
+    pub(crate) fn polled_by(&self, slot: Slot) -> Option<u64> {
+        self.counters().polled_by(slot)
     }
 
-    /// What every thread has counted.
+    /// What every thread has counted in its row.
     pub(crate) fn shards(&self) -> impl Iterator<Item = &Shard> {
-        self.shards.iter().filter_map(|shard| shard.get().map(Box::as_ref))
+        self.counters().shards()
     }
 }
 

@@ -23,9 +23,13 @@ use super::{
 /// Writes down what each handler costs; made by [`Thermograph::layer`].
 ///
 /// The handler is the method and axum's matched path, so the layer belongs on the router
-/// ([`axum::Router::layer`]); around it, where no path is matched yet, all is one row.
+/// ([`axum::Router::layer`]); around it, where no path is matched yet, handlers cannot be told apart.
+/// An RPC (gRPC, gRPC-Web, Connect) has the path of its method, and requests that match no route are
+/// told apart by the fallback or nested service that they come to. Methods that HTTP does not define
+/// are shown as `_OTHER`. An app can name the work of a request itself: [`label::name_request`].
 ///
 /// [`Thermograph::layer`]: crate::diagnostics::Thermograph::layer
+/// [`label::name_request`]: crate::diagnostics::label::name_request
 #[derive(Clone, Copy, Debug)]
 pub struct WatchLayer {
     ledger: &'static Ledger,

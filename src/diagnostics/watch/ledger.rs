@@ -2,13 +2,9 @@
 
 use std::{
     fmt,
-    hash::{BuildHasher as _, Hash as _, Hasher as _, RandomState},
     sync::{
-        Mutex, OnceLock, PoisonError,
-        atomic::{
-            AtomicU64, AtomicUsize,
-            Ordering::{Acquire, Relaxed, Release},
-        },
+        OnceLock,
+        atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
     },
     time::Duration,
 };
@@ -18,30 +14,28 @@ use http::Method;
 use super::{
     budget::Budget,
     clock::Moment,
-    handler::Handler,
+    handler::{ANY_METHOD, Handler, OTHER, UNMATCHED},
     overrun::Overruns,
+    registry::Registry,
+    route::Place,
     snapshot::{LedgerReport, Snapshot},
     waits::Waits,
 };
 
 /// What each handler has cost.
 ///
-/// An open-addressed table that only grows, up to its bound: a lookup is a hash and a few loads
-/// without a lock, and a row, once there, never moves. A route that was watched before finds its
-/// row without a hash, by a hint.
+/// A lookup is a hash and a few loads without a lock. A route that was watched before finds its
+/// handler without a hash, by a hint. Handlers past the bound share a row, until one that has done
+/// nothing for a while gives way.
 ///
 /// It lives as long as the process: a request that held a count of it would have every worker
 /// write to the one counter, twice a request.
 pub struct Ledger {
-    rows: Box<[OnceLock<Box<Handler>>]>,
+    registry: &'static Registry,
     hints: Box<[OnceLock<&'static Handler>]>,
     hinted: AtomicUsize,
-    hasher: RandomState,
-    /// Most handlers that get a row of their own.
-    max: usize,
-    used: AtomicUsize,
-    /// Held while a row is made.
-    claiming: Mutex<()>,
+    /// By hint, too.
+    places: Box<[Place]>,
     overruns: &'static Overruns,
     waits: Waits,
     /// Of requests in tokio-console.
@@ -75,23 +69,23 @@ impl Ledger {
     }
 
     fn new(max: usize, overruns: &'static Overruns) -> Self {
-        // Twice the bound keeps the chains of the open addressing short.
-        let slots = (max * 2).next_power_of_two();
+        Self::with_registry(Registry::leak(max), max, overruns)
+    }
+
+    fn with_registry(registry: &'static Registry, max: usize, overruns: &'static Overruns) -> Self {
+        let shared = |route, row| Handler::in_row(registry, any_method(), route, overruns, row);
         Self {
-            rows: (0..slots).map(|_| OnceLock::new()).collect(),
-            hints: (0..slots).map(|_| OnceLock::new()).collect(),
+            registry,
+            hints: (0..(max * 2).next_power_of_two()).map(|_| OnceLock::new()).collect(),
             hinted: AtomicUsize::new(0),
-            hasher: RandomState::new(),
-            max,
-            used: AtomicUsize::new(0),
-            claiming: Mutex::default(),
+            places: (0..(max * 2).next_power_of_two()).map(|_| Place::default()).collect(),
             overruns,
             waits: Waits::new(),
             // A tenth of a second's at once.
             budget: Budget::new(Budget::PER_SECOND, Budget::SECOND / 10),
             overflowed: AtomicU64::new(0),
-            unmatched: Handler::new(any_method(), "(unmatched)", overruns),
-            other: Handler::new(any_method(), "(other)", overruns),
+            unmatched: shared(UNMATCHED, Registry::UNMATCHED),
+            other: shared(OTHER, Registry::OTHER),
             // The first look at this clock compares it with the system's, which takes a while.
             since: Moment::now(),
         }
@@ -104,15 +98,23 @@ impl Ledger {
 
     /// The counters now; two of them make a report of the time between.
     pub fn snapshot(&self) -> Snapshot {
-        let uptime = Duration::from_nanos(Moment::now().since(self.since));
-        let overflowed = self.overflowed.load(Relaxed);
-        Snapshot::take(self.handlers(), uptime, overflowed, self.waits.is_told())
+        self.registry.look();
+        loop {
+            let hands = self.registry.hands();
+            let uptime = Duration::from_nanos(Moment::now().since(self.since));
+            let overflowed = self.overflowed.load(Relaxed);
+            let mut now = Snapshot::take(self.handlers(), uptime, overflowed, self.waits.is_told());
+            // Rows change hands once in a second at most.
+            if self.registry.is_unchanged(&hands) {
+                now.settle(&hands);
+                return now;
+            }
+        }
     }
 
-    /// Every row, of handlers that were asked for or not.
+    /// Every handler that has a row, whether it was asked for or not.
     pub(crate) fn handlers(&self) -> impl Iterator<Item = &Handler> {
-        let rows = self.rows.iter().filter_map(|row| row.get().map(Box::as_ref));
-        rows.chain([&self.unmatched, &self.other])
+        self.registry.with_rows().chain([&self.unmatched, &self.other])
     }
 
     /// Polls that took too long.
@@ -130,12 +132,32 @@ impl Ledger {
         &self.budget
     }
 
+    /// The handler of this name, if it is known or may become so, with a row of its own or without.
+    pub(super) fn known(
+        &'static self,
+        method: &Method,
+        route: &str,
+        may_be_new: impl FnOnce() -> bool,
+    ) -> Option<&'static Handler> {
+        let registry = self.registry;
+        let known = registry.find(method, route);
+        known.or_else(|| {
+            may_be_new().then(|| registry.intern(method, route, self.overruns)).flatten()
+        })
+    }
+
+    /// Where paths are noted that match no route there.
+    pub(super) fn place(&self, Hint(place): Hint) -> Option<&Place> {
+        self.places.get(place)
+    }
+
     /// A hint of its own for a route; routes past the bound have none that helps.
     pub(crate) fn hint(&self) -> Hint {
         Hint(self.hinted.fetch_add(1, Relaxed))
     }
 
-    /// The row of a handler; `route` is none where no route matched.
+    /// The handler of a route; the one of all that match nothing where `route` is `None`, and the
+    /// one of all others where it gets no row.
     #[inline]
     pub(crate) fn handler(
         &'static self,
@@ -146,7 +168,7 @@ impl Ledger {
         let Some(route) = route else { return &self.unmatched };
         let hint = self.hints.get(place);
         match hint.and_then(OnceLock::get) {
-            Some(row) if row.is(method, route) => row,
+            Some(handler) if handler.is(method, route) && handler.has_row() => handler,
             _ => self.find(hint, method, route),
         }
     }
@@ -157,70 +179,44 @@ impl Ledger {
         method: &Method,
         route: &str,
     ) -> &'static Handler {
-        let start = self.slot_of(method, route);
-        let (after, before) = (&self.rows[start..], &self.rows[..start]);
-        for slot in after.iter().chain(before) {
-            let row = slot.get().map(Box::as_ref);
-            let Some(row) = row.or_else(|| self.claim(slot, method, route)) else { break };
-            if row.is(method, route) {
-                return hint.map_or(row, |hint| {
+        match self.registry.intern(method, route, self.overruns) {
+            Some(handler) => {
+                if let Some(hint) = hint {
                     // It stays what it was if there was one.
-                    let _ = hint.set(row);
-                    row
-                });
+                    let _ = hint.set(handler);
+                }
+                self.admitted(handler)
             }
+            None => self.overflow(),
         }
+    }
+
+    /// A handler, if it has a row or gets one; or else the one of all others.
+    pub(super) fn admitted(&'static self, handler: &'static Handler) -> &'static Handler {
+        if handler.has_row() || self.registry.admit(handler) { handler } else { self.overflow() }
+    }
+
+    fn overflow(&'static self) -> &'static Handler {
         self.overflowed.fetch_add(1, Relaxed);
         &self.other
-    }
-
-    /// Makes a row in an empty slot, unless the table has reached its bound.
-    ///
-    /// Once a handler, and under a lock: the bound is exact, and two threads that want the same
-    /// slot agree on who made it.
-    #[cold]
-    fn claim<'a>(
-        &self,
-        slot: &'a OnceLock<Box<Handler>>,
-        method: &Method,
-        route: &str,
-    ) -> Option<&'a Handler> {
-        if self.used.load(Acquire) >= self.max {
-            return slot.get().map(Box::as_ref);
-        }
-        let _claiming = self.claiming.lock().unwrap_or_else(PoisonError::into_inner);
-        if slot.get().is_none() && self.used.load(Relaxed) < self.max {
-            slot.get_or_init(|| Box::new(Handler::new(method.clone(), route, self.overruns)));
-            self.used.fetch_add(1, Release);
-        }
-        slot.get().map(Box::as_ref)
-    }
-
-    fn slot_of(&self, method: &Method, route: &str) -> usize {
-        let mut hasher = self.hasher.build_hasher();
-        method.hash(&mut hasher);
-        route.hash(&mut hasher);
-        // The table's length is a power of two.
-        hasher.finish() as usize & (self.rows.len() - 1)
     }
 }
 
 impl fmt::Debug for Ledger {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Ledger").field("handlers", &self.used).finish_non_exhaustive()
+        f.debug_struct("Ledger").field("handlers", &self.registry.used()).finish_non_exhaustive()
     }
 }
 
-/// The method shown for a row that many handlers share; `*` is a legal token.
 #[expect(clippy::expect_used, reason = "a constant that is a legal token")]
 fn any_method() -> Method {
-    Method::from_bytes(b"*").expect("a legal token")
+    Method::from_bytes(ANY_METHOD.as_bytes()).expect("a legal token")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::diagnostics::watch::slot::Slot;
+    use crate::diagnostics::watch::{registry::Pace, slot::Slot};
 
     #[test]
     fn a_handler_keeps_its_row() {
@@ -247,6 +243,121 @@ mod tests {
         assert_eq!(ledger.report().overflowed, 4);
     }
 
+    /// A ledger in which rows are taken at once from handlers that have nothing in flight.
+    fn without_pause(max: usize) -> &'static Ledger {
+        let overruns = Box::leak(Box::new(Overruns::new(Ledger::THRESHOLD)));
+        let none = Duration::ZERO;
+        let pace = Pace { idle: none, idle_of_few: none, pause: none, between: none };
+        let registry = Registry::leak_with(max, pace);
+        Box::leak(Box::new(Ledger::with_registry(registry, max, overruns)))
+    }
+
+    /// A request that is over: its handler.
+    fn ask(ledger: &'static Ledger, route: &str) -> &'static Handler {
+        let handler = ledger.handler(ledger.hint(), &Method::GET, Some(route));
+        let shard = handler.shard(Slot::current());
+        shard.start();
+        shard.poll(1000);
+        shard.cancel();
+        handler
+    }
+
+    /// Cancelled requests and polls by route.
+    fn counted(snapshot: &Snapshot) -> Vec<(String, u64, u64)> {
+        let handlers = snapshot.report().handlers.into_iter();
+        let mut rows: Vec<_> = handlers.map(|row| (row.route, row.cancelled, row.polls)).collect();
+        rows.sort();
+        rows
+    }
+
+    fn row(route: &str, count: u64) -> (String, u64, u64) {
+        (route.to_owned(), count, count)
+    }
+
+    #[test]
+    fn handler_that_does_nothing_gives_way_and_nothing_is_lost() {
+        let ledger = without_pause(2);
+        ask(ledger, "/a");
+        ask(ledger, "/b");
+        ask(ledger, "/b");
+        let earlier = ledger.snapshot();
+        // The row with the fewest requests among those that are idle for equally long.
+        assert_eq!(&*ask(ledger, "/c").route, "/c");
+        let now = ledger.snapshot();
+        assert_eq!(counted(&now), [row("(other)", 1), row("/b", 2), row("/c", 1)]);
+        assert_eq!(counted(&now.since(&earlier)), [row("/c", 1)], "only what came since");
+
+        // It comes back, in the row that another has had, and starts at 0 there.
+        let again = ask(ledger, "/a");
+        assert_eq!(&*again.route, "/a");
+        let latest = ledger.snapshot();
+        let sum: u64 = counted(&latest).iter().map(|(_, cancelled, _)| cancelled).sum();
+        assert_eq!(sum, 5, "{:?}", counted(&latest));
+        assert!(counted(&latest).contains(&row("/a", 1)), "{:?}", counted(&latest));
+        assert_eq!(counted(&latest.since(&now)), [row("/a", 1)]);
+        assert_eq!(counted(&latest.since(&earlier)), [row("/a", 1), row("/c", 1)]);
+    }
+
+    #[test]
+    fn handler_with_a_request_in_flight_keeps_its_row() {
+        let ledger = without_pause(1);
+        let stream = ledger.handler(ledger.hint(), &Method::GET, Some("/stream"));
+        let shard = stream.shard(Slot::current());
+        shard.start();
+        assert_eq!(&*ask(ledger, "/new").route, "(other)");
+        shard.cancel();
+        assert_eq!(&*ask(ledger, "/new").route, "/new");
+        // A stall of the one without a row is counted in `(other)`, or gets a row.
+        assert!(!stream.has_row());
+    }
+
+    #[test]
+    fn row_that_was_taken_goes_to_another_only_after_a_pause() {
+        let overruns = Box::leak(Box::new(Overruns::new(Ledger::THRESHOLD)));
+        let none = Duration::ZERO;
+        let pause = Duration::from_secs(1_000_000);
+        let pace = Pace { idle: none, idle_of_few: none, pause, between: none };
+        let ledger: &'static Ledger =
+            Box::leak(Box::new(Ledger::with_registry(Registry::leak_with(1, pace), 1, overruns)));
+        let first = ask(ledger, "/a");
+        assert_eq!(&*ask(ledger, "/b").route, "(other)");
+        assert!(!first.has_row());
+        assert_eq!(&*ask(ledger, "/b").route, "(other)");
+        assert_eq!(counted(&ledger.snapshot()), [row("(other)", 3)]);
+        assert_eq!(ledger.report().overflowed, 2);
+    }
+
+    #[test]
+    fn threads_that_count_while_rows_change_hands_lose_nothing() {
+        const EACH: u64 = 2_000;
+        let overruns = Box::leak(Box::new(Overruns::new(Ledger::THRESHOLD)));
+        let pace = Pace {
+            idle: Duration::ZERO,
+            idle_of_few: Duration::ZERO,
+            pause: Duration::from_millis(20),
+            between: Duration::from_millis(1),
+        };
+        let registry = Registry::leak_with(8, pace);
+        let ledger: &'static Ledger =
+            Box::leak(Box::new(Ledger::with_registry(registry, 8, overruns)));
+        std::thread::scope(|scope| {
+            for thread in 0..4 {
+                scope.spawn(move || {
+                    for round in 0..EACH {
+                        ask(ledger, &format!("/{}", (round / 100 + thread) % 24));
+                        if round % 20 == 0 {
+                            std::thread::sleep(Duration::from_millis(1));
+                        }
+                    }
+                });
+            }
+        });
+        let rows = counted(&ledger.snapshot());
+        let sum = rows.iter().fold((0, 0), |(a, b), row| (a + row.1, b + row.2));
+        assert_eq!(sum, (4 * EACH, 4 * EACH), "{rows:?}");
+        assert!(ledger.report().handlers.iter().all(|row| row.in_flight == 0));
+    }
+
     #[test]
     fn threads_agree_on_the_rows() {
         let ledger = Ledger::leak(64);
@@ -263,7 +374,7 @@ mod tests {
         });
         let report = ledger.report();
         assert_eq!(report.overflowed, 0);
-        assert_eq!(ledger.used.load(Relaxed), 64);
+        assert_eq!(ledger.registry.used(), 64);
         let started: u64 = report.handlers.iter().map(|row| row.in_flight).sum();
         assert_eq!(started, 4_000);
     }

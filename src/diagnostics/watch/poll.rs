@@ -32,6 +32,8 @@ pub(crate) struct Poll {
 pub(crate) struct End {
     pub(crate) shard: &'static Shard,
     pub(crate) at: Moment,
+    /// Whose work it was: the app may have named it meanwhile.
+    pub(crate) handler: &'static Handler,
     /// Which poll it was, where it took too long.
     pub(crate) overran: Option<PollId>,
 }
@@ -80,20 +82,20 @@ impl Poll {
 
     #[inline]
     fn record(&self) -> End {
-        let (shard, at) = (self.handler.shard(self.slot), Moment::now());
+        let handler = self.slot.handler().unwrap_or(self.handler);
+        let (shard, at) = (handler.shard(self.slot), Moment::now());
         let taken = at.since(self.start);
         shard.poll(self.before + taken);
         if track::is_on() {
-            track::poll(self.slot, self.handler, (self.start, at), self.part);
+            track::poll(self.slot, handler, (self.start, at), self.part);
         }
         // Before the slot goes back: the watchdog must not take it for a poll that still lasts.
-        let overran = self
-            .handler
+        let overran = handler
             .is_too_long(taken)
-            .then(|| self.handler.overruns.ended(self.slot, self.handler, self.start, at))
+            .then(|| handler.overruns.ended(self.slot, handler, self.start, at))
             .flatten();
         self.slot.leave(self.outer, self.start, at);
-        End { shard, at, overran }
+        End { shard, at, handler, overran }
     }
 }
 

@@ -1,8 +1,7 @@
 //! One request on its way through a handler.
 
-use std::{mem, panic::Location, task::Waker};
+use std::{mem, panic::Location, ptr, task::Waker};
 
-use axum::extract::MatchedPath;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode};
 
 use super::{
@@ -12,6 +11,7 @@ use super::{
     mark::Mark,
     overrun::PollId,
     poll::{End, Poll},
+    route::{self, Candidate},
     row::{Row, RowPoll},
     slot::Slot,
     track::{self, Part},
@@ -24,6 +24,8 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// Counts a request in when made and out when dropped, however it ends.
 pub(crate) struct WatchedRequest {
     handler: &'static Handler,
+    /// The RPC method that it called, if that has no handler yet.
+    candidate: Option<Candidate>,
     /// When the handler was first at work: in the call that made its future, or else in the first
     /// poll.
     start: Option<Moment>,
@@ -66,8 +68,7 @@ impl WatchedRequest {
         place: &'static Location<'static>,
         request: &Request<B>,
     ) -> Self {
-        let route = request.extensions().get::<MatchedPath>().map(MatchedPath::as_str);
-        let handler = ledger.handler(hint, request.method(), route);
+        let (handler, candidate) = route::handler(ledger, hint, request);
         handler.shard(Slot::current()).start();
         let id = request.headers().get(REQUEST_ID).cloned();
         let budget = ledger.budget();
@@ -77,7 +78,18 @@ impl WatchedRequest {
             None
         };
         let (stage, mark) = (Stage::Handler, Mark::default());
-        Self { handler, start: None, called: 0, id, overran: None, stage, polls: 0, mark, row }
+        Self {
+            handler,
+            candidate,
+            start: None,
+            called: 0,
+            id,
+            overran: None,
+            stage,
+            polls: 0,
+            mark,
+            row,
+        }
     }
 
     /// Takes the time of the call that makes the future; it counts in the first poll.
@@ -125,17 +137,32 @@ impl WatchedRequest {
     /// The poll ended, and nothing with it.
     #[inline]
     pub(crate) fn pending(&mut self, end: End) {
+        if !ptr::eq(end.handler, self.handler) {
+            self.named(end);
+        }
         if end.overran.is_some() {
             self.overran = end.overran;
         }
     }
 
+    /// The app has named the request's work in this poll: it goes on as another handler's.
+    #[cold]
+    fn named(&mut self, end: End) {
+        let before = mem::replace(&mut self.handler, end.handler);
+        before.shard(Slot::current()).moved();
+        end.shard.start();
+        // The list of tasks shows the new name from the next poll on.
+        self.mark = Mark::default();
+    }
+
     /// The response head came with this poll.
     #[inline]
     pub(crate) fn head(&mut self, status: StatusCode, headers: &HeaderMap, end: End) {
-        end.shard.answer(status, self.taken(end));
-        self.stage = Stage::Body;
+        let called = self.handler;
         self.pending(end);
+        end.shard.answer(status, self.taken(end));
+        route::answered(called, self.candidate.take(), status, headers);
+        self.stage = Stage::Body;
         if track::is_on() && self.id.is_none() {
             self.id = headers.get(REQUEST_ID).cloned();
         }
@@ -153,6 +180,7 @@ impl WatchedRequest {
     /// The body ended with this poll.
     #[inline]
     pub(crate) fn end(mut self, end: End) {
+        self.pending(end);
         if matches!(self.stage, Stage::Body) {
             end.shard.end(self.taken(end));
             self.stage = Stage::Ended;

@@ -12,6 +12,8 @@ pub(crate) struct Shard {
     /// Whether one thread at a time writes here: the slot is its own.
     alone: bool,
     started: Counter,
+    /// Requests that went on in another row.
+    moved: Counter,
     /// By the first digit of the status, 1 to 5.
     by_class: [Counter; 5],
     cancelled: Counter,
@@ -28,6 +30,7 @@ pub(crate) struct Shard {
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Counts {
     pub(crate) started: u64,
+    pub(crate) moved: u64,
     pub(crate) by_class: [u64; 5],
     /// Dropped before the response head: the client left, or a time-out fired.
     pub(crate) cancelled: u64,
@@ -40,6 +43,7 @@ impl Shard {
         Self {
             alone: slot.is_own(),
             started: Counter::default(),
+            moved: Counter::default(),
             by_class: Default::default(),
             cancelled: Counter::default(),
             cut: Counter::default(),
@@ -52,6 +56,11 @@ impl Shard {
     #[inline]
     pub(crate) fn start(&self) {
         self.started.add(1, self.alone);
+    }
+
+    /// A request that was counted here goes on in another row.
+    pub(crate) fn moved(&self) {
+        self.moved.add(1, self.alone);
     }
 
     /// The response head came, after so many nanoseconds.
@@ -85,6 +94,7 @@ impl Shard {
         Counts {
             // What ended first: a request that ends in between must not make in-flight negative.
             cut: self.cut.get(),
+            moved: self.moved.get(),
             cancelled: self.cancelled.get(),
             by_class: std::array::from_fn(|class| self.by_class[class].get()),
             started: self.started.get(),
@@ -95,7 +105,7 @@ impl Shard {
 impl Counts {
     /// Requests on their way, of which so many have ended well.
     pub(crate) fn in_flight(&self, ended: u64) -> u64 {
-        self.started.saturating_sub(self.cancelled + self.cut + ended)
+        self.started.saturating_sub(self.moved + self.cancelled + self.cut + ended)
     }
 
     /// What was added since an earlier look.
@@ -103,6 +113,7 @@ impl Counts {
         let class = |class: usize| self.by_class[class].saturating_sub(earlier.by_class[class]);
         Self {
             started: self.started.saturating_sub(earlier.started),
+            moved: self.moved.saturating_sub(earlier.moved),
             by_class: std::array::from_fn(class),
             cancelled: self.cancelled.saturating_sub(earlier.cancelled),
             cut: self.cut.saturating_sub(earlier.cut),
@@ -112,8 +123,9 @@ impl Counts {
 
 impl std::ops::AddAssign for Counts {
     fn add_assign(&mut self, other: Self) {
-        let Self { started, by_class, cancelled, cut } = other;
+        let Self { started, moved, by_class, cancelled, cut } = other;
         self.started += started;
+        self.moved += moved;
         self.cancelled += cancelled;
         self.cut += cut;
         self.by_class.iter_mut().zip(by_class).for_each(|(sum, count)| *sum += count);

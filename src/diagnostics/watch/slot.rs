@@ -176,6 +176,16 @@ impl Slot {
         handler_at(place.handler.swap(new, Release))
     }
 
+    /// Changes whose work the poll is that lasts; returns whether one does.
+    pub(crate) fn rename(self, handler: &'static Handler) -> bool {
+        let Some(place) = PLACES.get(self.0) else { return false };
+        let is_polling = place.start.load(Relaxed) != 0;
+        if is_polling {
+            place.handler.store(ptr::from_ref(handler).cast_mut(), Release);
+        }
+        is_polling
+    }
+
     /// Whose work this thread does now.
     pub(crate) fn handler(self) -> Option<&'static Handler> {
         handler_at(PLACES.get(self.0)?.handler.load(Acquire))
@@ -291,7 +301,7 @@ pub(crate) fn seen_by(thread: i32) -> Seen {
 /// A handler that a slot pointed to.
 #[expect(unsafe_code, reason = "a slot holds a reference as an atomic pointer")]
 pub(crate) fn handler_at(pointer: *const Handler) -> Option<&'static Handler> {
-    // SAFETY: slots hold null or what was made from a `&'static Handler`: `enter`, `leave` and
+    // SAFETY: slots hold null or what was made from a `&'static Handler`: `enter`, `leave`, `rename` and
     // `lend` are the only writers, and take or restore nothing else. So does the table of tasks,
     // whose only writers are `begin_anew` and `request`.
     unsafe { pointer.as_ref() }

@@ -1,11 +1,16 @@
 //! The ledger as numbers: since the start, or between two looks.
 
+mod past;
+
 use std::time::Duration;
 
 use histogram::{Quantile, SparseHistogram};
 use serde::{Deserialize, Serialize};
 
+pub(super) use self::past::Past;
+use self::past::Turn;
 use super::{
+    counters::Counters,
     handler::Handler,
     shard::{Counts, Shard},
     timings::{Timings, Totals},
@@ -20,6 +25,8 @@ pub struct Snapshot {
     overflowed: u64,
     /// Whether it is known how long tasks waited for a worker.
     knows_harm: bool,
+    /// Of handlers whose row others had before.
+    turns: Vec<Turn>,
 }
 
 /// What each handler has cost.
@@ -29,7 +36,8 @@ pub struct LedgerReport {
     pub seconds: f64,
     /// Handlers, the one with the most time in polls first.
     pub handlers: Vec<HandlerRow>,
-    /// Requests counted in the row `(other)` because the ledger was full.
+    /// Requests counted in the row `(other)` because every row had a handler. What handlers had
+    /// counted that lost their row is in `(other)`, too, and not in this.
     pub overflowed: u64,
 }
 
@@ -120,24 +128,22 @@ impl Snapshot {
         knows_harm: bool,
     ) -> Self {
         // Tasks have no shards, and stalls.
-        let seen =
-            |row: &&Handler| row.shards().next().is_some() || row.trouble.now().counts().all() > 0;
+        let seen = |row: &&Handler| {
+            row.shards().next().is_some() || row.known_trouble().now().counts().all() > 0
+        };
         let rows = rows.filter(seen).map(Row::take).collect();
-        Self { rows, uptime, overflowed, knows_harm }
+        Self { rows, uptime, overflowed, knows_harm, turns: Vec::new() }
     }
 
     /// What was added since an earlier snapshot of the same ledger.
     #[must_use]
     pub fn since(&self, earlier: &Self) -> Self {
-        let row = |row: &Row| match earlier.rows.iter().find(|old| row.is(old)) {
-            Some(old) => row.since(old),
-            None => row.clone(),
-        };
         Self {
-            rows: self.rows.iter().map(row).collect(),
+            rows: self.rows_since(earlier),
             uptime: self.uptime.saturating_sub(earlier.uptime),
             overflowed: self.overflowed.saturating_sub(earlier.overflowed),
             knows_harm: self.knows_harm,
+            turns: self.turns.clone(),
         }
     }
 
@@ -157,20 +163,24 @@ impl Snapshot {
 
 impl Row {
     fn take(handler: &Handler) -> Self {
-        let take = |of: fn(&Shard) -> &Timings| Distribution::take(handler.shards().map(of));
+        Self::of(handler.method.to_string(), handler.route.to_string(), handler.counters())
+    }
+
+    fn of(method: String, route: String, counters: &Counters) -> Self {
+        let take = |of: fn(&Shard) -> &Timings| Distribution::take(counters.shards().map(of));
         // What has ended first: a request that ends in between must not make in-flight negative.
         let total = take(|shard| &shard.total);
         let mut counts = Counts::default();
-        handler.shards().for_each(|shard| counts += shard.counts());
+        counters.shards().for_each(|shard| counts += shard.counts());
         Self {
-            method: handler.method.to_string(),
-            route: handler.route.to_string(),
+            method,
+            route,
             in_flight: counts.in_flight(total.count()),
             counts,
             head: take(|shard| &shard.head),
             total,
             polls: take(|shard| &shard.polls),
-            troubles: handler.trouble.now(),
+            troubles: counters.trouble.now(),
         }
     }
 

@@ -27,7 +27,7 @@ impl fmt::Display for LedgerReport {
         if self.overflowed > 0 {
             writeln!(
                 f,
-                "{} requests were counted in `(other)`: the ledger is full",
+                "{} requests were counted in `(other)`: there are more handlers than rows",
                 self.overflowed
             )?;
         }

@@ -79,17 +79,30 @@ impl Trouble {
     }
 }
 
+impl std::ops::AddAssign for Troubles {
+    fn add_assign(&mut self, other: Self) {
+        let Self { stalls, stalled, harm, running, blocked } = other;
+        self.stalls.iter_mut().zip(stalls).for_each(|(sum, count)| *sum += count);
+        self.stalled.iter_mut().zip(stalled).for_each(|(sum, time)| *sum += time);
+        self.harm += harm;
+        self.running += running;
+        self.blocked += blocked;
+    }
+}
+
 impl Troubles {
     /// What was added since an earlier look.
     pub(crate) fn since(&self, old: &Self) -> Self {
         Self {
-            stalls: std::array::from_fn(|class| self.stalls[class] - old.stalls[class]),
+            stalls: std::array::from_fn(|class| {
+                self.stalls[class].saturating_sub(old.stalls[class])
+            }),
             stalled: std::array::from_fn(|class| {
                 self.stalled[class].saturating_sub(old.stalled[class])
             }),
             harm: self.harm.saturating_sub(old.harm),
-            running: self.running - old.running,
-            blocked: self.blocked - old.blocked,
+            running: self.running.saturating_sub(old.running),
+            blocked: self.blocked.saturating_sub(old.blocked),
         }
     }
 
