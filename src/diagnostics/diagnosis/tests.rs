@@ -310,3 +310,31 @@ fn a_verdict_is_a_word() {
     let error = "sick".parse::<Finding>().expect_err("no verdict");
     assert!(error.contains("`sick`") && error.contains("blocking, hot, healthy"), "{error}");
 }
+
+#[test]
+fn function_that_computes_is_the_innermost_inlined_one_of_the_app() {
+    let frame = |name: &str, file: &str| {
+        Arc::new(Frame { file: file.to_owned(), line: 7, ..Frame::named(name) })
+    };
+    // At one address, the innermost first, as debug information tells it of an optimized build.
+    let location = Location {
+        address: 1,
+        mapping: None,
+        frames: vec![
+            frame("core::num::<impl u64>::rotate_left", "/rustc/1/library/core/src/num/mod.rs"),
+            frame("clinic::burn", OWN),
+            frame("clinic::cpu_burn::{{closure}}", OWN),
+            frame("<F as axum::handler::Handler<((),),S>>::call", LIBRARY),
+        ],
+    };
+    let inlined = Sample {
+        stack: vec![Arc::new(location)],
+        ..sample(Some("/a"), &[("class", "cpu")], 50, &[])
+    };
+    let diagnosis = diagnose(vec![stalled("/a", 10, 200.0)], vec![inlined], None);
+    let cause = &diagnosis.verdicts[0].causes[0];
+    assert_eq!(cause.leaves, [Leaf { function: "clinic::burn".to_owned(), share: 1.0 }]);
+    assert_eq!(cause.at.as_ref().map(|at| &*at.function), Some("clinic::burn"));
+    let text = diagnosis.text(|_, word| word.to_owned());
+    assert!(text.contains("in clinic::burn (100 %)"), "{text}");
+}
