@@ -44,7 +44,7 @@ mod unwind;
 mod waiting;
 
 #[cfg(tokio_unstable)]
-pub(crate) use self::awaits::{Asking, traced};
+pub(crate) use self::awaits::{Answer, Asking, Why, traced};
 #[cfg(heap)]
 pub(crate) use self::heap::{HeapEvent, HeapSession};
 pub(crate) use self::{

@@ -1,12 +1,15 @@
 //! Tasks: what each is, does and waits for, while workers are free and while all are blocked.
 
 use std::{
+    io::Write as _,
+    net::TcpStream,
     sync::{Arc, Mutex, mpsc},
+    task::{Context, Poll},
     thread,
     time::{Duration, Instant},
 };
 
-use axum::{Router, routing::get};
+use axum::{Router, body::Body, routing::get};
 use thermograph::diagnostics::{
     TaskReport, TaskRow, label,
     tasks::{TaskKind, TaskState},
@@ -222,6 +225,99 @@ fn the_list_is_there_at_once_while_every_worker_is_blocked() {
     assert!(has(row, "tasks::wait_for_news"), "{row:#?}");
     held.news.notify_waiters();
     assert_eq!(waits.join().expect("no panic"), 200);
+}
+
+/// Handlers and bodies that wait in ways that show no place, and beside them some that do.
+fn silent() -> Router {
+    let silent = |_: &mut Context<'_>| Poll::<()>::Pending;
+    Router::new()
+        .route("/pending", get(async || std::future::pending::<()>().await))
+        .route("/by-hand", get(move || std::future::poll_fn(silent)))
+        .route("/select", get(select))
+        .route("/labelled", get(async || drop(tokio::spawn(label::future(forever())))))
+        .route("/body", get(async || Body::from_stream(tokio_stream::pending::<Chunk>())))
+        .route("/unread", get(async || Body::from_stream(tokio_stream::iter(chunks()))))
+}
+
+type Chunk = Result<Vec<u8>, std::io::Error>;
+
+async fn forever() {
+    std::future::pending::<()>().await;
+}
+
+async fn select() {
+    tokio::select! {
+        // Cancel-safe: neither arm holds anything.
+        () = std::future::pending() => {}
+        () = tokio::time::sleep(Duration::from_mins(10)) => {}
+    }
+}
+
+/// More than a client has room for that does not read.
+fn chunks() -> impl Iterator<Item = Chunk> + Send + 'static {
+    (0..10_000).map(|_| Ok(vec![b'x'; 64 << 10]))
+}
+
+/// Sends a request and reads nothing of the answer.
+fn send(app: &App, path: &str) -> TcpStream {
+    let mut connection = TcpStream::connect(app.address).expect("connected");
+    let request = format!("GET {path} HTTP/1.1\r\nhost: a\r\n\r\n");
+    connection.write_all(request.as_bytes()).expect("sent");
+    connection
+}
+
+#[test]
+fn a_task_that_shows_no_place_is_asked_once_and_goes_on_waiting() {
+    let _alone = alone();
+    let app = App::hooked(silent());
+    let of_route = |route: &str, query: &str| {
+        task(&app, query, |row| row.route == route && row.state == TaskState::Waiting)
+    };
+    let expected = [
+        ("/pending", "nothing that could wake it"),
+        ("/by-hand", "nothing that could wake it"),
+        ("/labelled", "nothing that could wake it"),
+        ("/body", "nothing that could wake it"),
+        ("/select", "a timer, in sampler::tasks::select"),
+        ("/unread", "its client"),
+    ];
+    let connections = expected.map(|(route, _)| send(&app, route));
+    let mut before: Vec<_> = expected
+        .map(|(route, _)| {
+            let waits = |row: &TaskRow| row.waits_for.is_some() || row.request.is_some();
+            wait("it waits", || of_route(route, "").state == TaskState::Waiting);
+            task(&app, "", |row| row.route == route && (waits(row) || route == "/labelled"))
+        })
+        .into();
+    // Until the connection's buffers are full, and all have waited for a while.
+    wait("all wait", || {
+        let now: Vec<_> = expected.iter().map(|(route, _)| of_route(route, "")).collect();
+        let are_still = now.iter().zip(&before).all(|(now, before)| now.polls == before.polls);
+        let have_waited = now.iter().all(|row| row.since_ms > 300.0);
+        before = now;
+        are_still && have_waited
+    });
+
+    let start = Instant::now();
+    let full = report(&app, "?full=true&seconds=10");
+    // Not when the time is over: when all have been polled.
+    assert!(start.elapsed() < Duration::from_secs(9), "{:?}", start.elapsed());
+    assert!(full.notes.is_empty(), "{:?}", full.notes);
+    let after = report(&app, "");
+    for ((route, says), before) in expected.iter().zip(&before) {
+        let found = |report: &TaskReport| {
+            report.tasks.iter().find(|row| row.id == before.id).expect("it still waits").clone()
+        };
+        let (asked, after) = (found(&full), found(&after));
+        let said = asked.waits_for.as_deref().unwrap_or_default();
+        assert!(said.contains(says), "{route}: {asked:#?}");
+        for row in [&asked, &after] {
+            assert!(row.since_ms >= before.since_ms, "{route}: {row:#?}");
+            assert_eq!(row.state, TaskState::Waiting, "{route}: {row:#?}");
+        }
+        assert!((1..=2).contains(&(after.polls - before.polls)), "{route}: {after:#?}");
+    }
+    drop(connections);
 }
 
 #[test]

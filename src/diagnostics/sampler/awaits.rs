@@ -23,12 +23,12 @@ use std::{
 use crossbeam_queue::ArrayQueue;
 
 use super::{handler, session::SessionError, shot::Registers};
-use crate::diagnostics::watch::Slot;
+use crate::diagnostics::{tasks::table::TASKS, watch::Slot};
 
 /// Whether somebody asks.
 static ASKED: AtomicBool = AtomicBool::new(false);
 /// Stacks that wait to be unwound. What finds no room is counted, and asked for again.
-static TAKEN: LazyLock<ArrayQueue<Await>> = LazyLock::new(|| ArrayQueue::new(ROOM));
+static TAKEN: LazyLock<ArrayQueue<Answer>> = LazyLock::new(|| ArrayQueue::new(ROOM));
 static DROPPED: AtomicU64 = AtomicU64::new(0);
 
 const ROOM: usize = 1024;
@@ -41,6 +41,30 @@ const STACK: u64 = 64 << 10;
 #[derive(Debug)]
 pub(crate) struct Asking {
     dropped_before: u64,
+}
+
+/// The outcome of a poll in which a watched future stayed pending.
+#[derive(Debug)]
+pub(crate) enum Answer {
+    /// One of the places that it waits in.
+    Waits(Await),
+    /// No place could be taken.
+    Without {
+        /// The number of the task.
+        task: u64,
+        why: Why,
+    },
+}
+
+/// The reason why a pending future showed no place that it waits in.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Why {
+    /// It neither cloned its waker nor woke itself.
+    NoWaker,
+    /// It woke itself, and waits for nothing but its turn.
+    Woken,
+    /// It cloned its waker where the stack could not be copied.
+    Unread,
 }
 
 /// A place that a task waits in.
@@ -62,6 +86,8 @@ struct Tracer<'a> {
     /// A place in the stack above all that the poll calls.
     top: u64,
     taken: Mutex<Vec<Await>>,
+    is_cloned: AtomicBool,
+    is_woken: AtomicBool,
 }
 
 static VTABLE: RawWakerVTable = RawWakerVTable::new(clone, wake, wake, drop_nothing);
@@ -78,9 +104,9 @@ impl Asking {
         Ok(Self { dropped_before: DROPPED.load(Relaxed) })
     }
 
-    /// The next place that a task was found waiting in.
+    /// The next answer of a task.
     #[expect(clippy::unused_self, reason = "only who may ask takes answers")]
-    pub(crate) fn next(&self) -> Option<Await> {
+    pub(crate) fn next(&self) -> Option<Answer> {
         TAKEN.pop()
     }
 
@@ -110,8 +136,16 @@ pub(crate) fn traced<T>(
 #[inline(never)]
 fn trace<T>(cx: &mut Context<'_>, poll: impl FnOnce(&mut Context<'_>) -> Poll<T>) -> Poll<T> {
     let is_inside = std::ptr::eq(cx.waker().vtable(), &raw const VTABLE);
-    let Some((task, _)) = Slot::current().listed().filter(|_| !is_inside) else { return poll(cx) };
-    let mut tracer = Tracer { waker: cx.waker(), top: 0, taken: Mutex::default() };
+    let Some((task, place)) = Slot::current().listed().filter(|_| !is_inside) else {
+        return poll(cx);
+    };
+    let mut tracer = Tracer {
+        waker: cx.waker(),
+        top: 0,
+        taken: Mutex::default(),
+        is_cloned: AtomicBool::new(false),
+        is_woken: AtomicBool::new(false),
+    };
     tracer.top = (&raw const tracer).addr() as u64;
     let raw = RawWaker::new((&raw const tracer).cast(), &VTABLE);
     // SAFETY: the functions of the table keep to what a waker must do: they may be called from any
@@ -122,6 +156,8 @@ fn trace<T>(cx: &mut Context<'_>, poll: impl FnOnce(&mut Context<'_>) -> Poll<T>
     drop(waker);
     if polled.is_pending() {
         tracer.send(task);
+    } else {
+        TASKS.line(place).goes_on();
     }
     polled
 }
@@ -143,12 +179,22 @@ impl Tracer<'_> {
     }
 
     fn send(self, task: u64) {
-        for mut taken in self.taken.into_inner().unwrap_or_default() {
-            taken.task = task;
-            if TAKEN.push(taken).is_err() {
-                DROPPED.fetch_add(1, Relaxed);
-            }
+        let taken = self.taken.into_inner().unwrap_or_default();
+        if taken.is_empty() {
+            let why = match (self.is_cloned.into_inner(), self.is_woken.into_inner()) {
+                (true, _) => Why::Unread,
+                (false, true) => Why::Woken,
+                (false, false) => Why::NoWaker,
+            };
+            return send(Answer::Without { task, why });
         }
+        taken.into_iter().for_each(|place| send(Answer::Waits(Await { task, ..place })));
+    }
+}
+
+fn send(answer: Answer) {
+    if TAKEN.push(answer).is_err() {
+        DROPPED.fetch_add(1, Relaxed);
     }
 }
 
@@ -165,6 +211,7 @@ const _: () = is_shared::<Tracer<'_>>();
 unsafe fn clone(data: *const ()) -> RawWaker {
     // SAFETY: what the caller answers for.
     let tracer = unsafe { &*data.cast::<Tracer<'_>>() };
+    tracer.is_cloned.store(true, Relaxed);
     tracer.take(registers());
     let own = tracer.waker.clone();
     let raw = RawWaker::new(own.data(), own.vtable());
@@ -179,6 +226,7 @@ unsafe fn clone(data: *const ()) -> RawWaker {
 unsafe fn wake(data: *const ()) {
     // SAFETY: what the caller answers for.
     let tracer = unsafe { &*data.cast::<Tracer<'_>>() };
+    tracer.is_woken.store(true, Relaxed);
     tracer.waker.wake_by_ref();
 }
 

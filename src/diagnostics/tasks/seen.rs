@@ -5,9 +5,11 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 use super::{
     SpawnPlace, Stage, TaskKind, TaskReport, TaskRequest, TaskRow, TaskState, Tasks,
     places::{PLACES, short},
-    table::{TASKS, Task, Waits},
+    table::{TASKS, Task},
     waits,
 };
+#[cfg(sampler)]
+use crate::diagnostics::sampler::Why;
 use crate::diagnostics::{
     Class, Thermograph,
     profile::Location,
@@ -16,15 +18,33 @@ use crate::diagnostics::{
 };
 
 /// What tasks answered that were asked where they wait.
+#[cfg_attr(not(sampler), expect(dead_code, reason = "tasks are asked where stacks can be read"))]
 #[derive(Debug, Default)]
 pub(super) struct Answers {
-    /// By the number of the task.
+    /// By the number of the task; empty of one that answered without a place.
     pub(super) stacks: HashMap<u64, Vec<Vec<Arc<Location>>>>,
+    /// Reasons of those that answered without a place.
+    #[cfg(sampler)]
+    pub(super) without: HashMap<u64, Why>,
+    /// Tasks that did not answer, and are not over.
+    pub(super) silent: HashMap<u64, Silence>,
     /// Tasks that were asked.
-    pub(super) asked: Vec<u64>,
+    pub(super) asked: usize,
     pub(super) waited: Duration,
     /// Answers that found no room.
     pub(super) dropped: u64,
+}
+
+/// The reason why a task did not answer.
+#[cfg_attr(not(sampler), expect(dead_code, reason = "tasks are asked where stacks can be read"))]
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Silence {
+    /// It was woken, and no worker has polled it.
+    NotPolled,
+    /// It was polled, and did not poll the future that is watched.
+    NotReached,
+    /// Its answers found no room.
+    Dropped,
 }
 
 /// The tasks of this app's runtimes at a moment.
@@ -85,18 +105,21 @@ fn notes(thermograph: &Thermograph, answers: Option<&Answers>) -> Vec<String> {
         let note = format!("{} tasks found no place in the list", TASKS.unlisted());
         notes.push(note);
     }
-    if let Some(Answers { stacks, asked, waited, dropped }) = answers {
-        let silent = asked.iter().filter(|task| !stacks.contains_key(task)).count();
-        if silent > 0 {
+    if let Some(Answers { silent, asked, waited, dropped, .. }) = answers {
+        let seconds = waited.as_secs_f64();
+        let of = |why| silent.values().filter(|silence| **silence == why).count();
+        let not_polled = of(Silence::NotPolled);
+        if not_polled > 0 {
             notes.push(format!(
-                "{silent} of {} tasks that were asked did not answer within {:.1} s: their workers \
-                 are busy, or the tasks are over",
-                asked.len(),
-                waited.as_secs_f64()
+                "{not_polled} of {asked} tasks that were asked did not answer within \
+                 {seconds:.1} s: no worker has polled them, since all are busy"
             ));
         }
         if *dropped > 0 {
-            notes.push(format!("{dropped} answers were not kept, for want of room"));
+            let lost = of(Silence::Dropped);
+            notes.push(format!(
+                "{dropped} answers were not kept, for want of room; {lost} tasks have none"
+            ));
         }
     }
     notes
@@ -144,8 +167,10 @@ impl Look<'_> {
         if let Some(stall) = stall {
             return stall.facts().named.iter().map(|stack| stack.to_vec()).collect();
         }
+        // A connection that waits for its next request has answered for the last one.
+        let waits = task.thread.is_none() && task.waits.is_some();
         let answer = self.answers.and_then(|answers| answers.stacks.get(&task.number));
-        answer.filter(|_| task.thread.is_none()).cloned().unwrap_or_default()
+        answer.filter(|_| waits).cloned().unwrap_or_default()
     }
 
     fn waits_for(
@@ -172,17 +197,41 @@ impl Look<'_> {
             places.dedup();
             return Some(places.join(", or "));
         }
-        let is_asked = self.answers.is_some_and(|answers| answers.asked.contains(&task.number));
-        match &task.waits {
-            Some(_) if is_asked => Some("it did not answer: its worker is busy".to_owned()),
-            Some(Waits { stage: Stage::Body, .. }) => {
-                Some("more of its body, or its client".to_owned())
-            }
-            None if task.requests > 0 && task.request.is_none() => {
-                Some("the next request of its connection".to_owned())
-            }
-            Some(_) | None => None,
+        let Some(waits) = &task.waits else {
+            let is_idle = task.requests > 0 && task.request.is_none();
+            return is_idle.then(|| "the next request of its connection".to_owned());
+        };
+        let answered = self.answers.and_then(|answers| answers.told(task.number, waits.stage));
+        answered.map(str::to_owned).or_else(|| {
+            (waits.stage == Stage::Body).then(|| "more of its body, or its client".to_owned())
+        })
+    }
+}
+
+impl Answers {
+    /// What is told of a task that gave no place that it waits in.
+    fn told(&self, task: u64, stage: Stage) -> Option<&'static str> {
+        #[cfg(sampler)]
+        if let Some(why) = self.without.get(&task) {
+            return Some(match why {
+                Why::NoWaker => {
+                    "nothing that could wake it: polled again, it took no waker, as \
+                     `std::future::pending()` does (or kept one from before)"
+                }
+                Why::Woken => "nothing but its turn: it has woken itself",
+                Why::Unread => "something: its stack could not be read",
+            });
         }
+        Some(match (self.silent.get(&task)?, stage) {
+            (Silence::NotPolled, _) => "it did not answer: its worker is busy",
+            (Silence::NotReached, Stage::Body) => {
+                "its client: its connection did not ask for more of its body"
+            }
+            (Silence::NotReached, Stage::Handler | Stage::Labelled) => {
+                "something around it: its task was polled, and did not poll it"
+            }
+            (Silence::Dropped, _) => "it answered, and the answer was not kept, for want of room",
+        })
     }
 }
 

@@ -59,6 +59,8 @@ pub(crate) struct Line {
     thread: AtomicU32,
     /// The number of the place where it was spawned and one; 0 where there were too many.
     place: AtomicU32,
+    /// Since when it had waited, of a task that the diagnostics have woken; else 0.
+    asked: AtomicU64,
 }
 
 /// What watched futures leave, of those that the task polls.
@@ -164,6 +166,21 @@ impl Tasks {
         &self.works[place % ROOM]
     }
 
+    /// Notes that the diagnostics are about to wake a task: the poll that follows does not begin a
+    /// new wait, unless what the task awaits is ready.
+    ///
+    /// Returns the number of polls so far; `None` if the task is polled at this moment, or is over.
+    #[cfg(sampler)]
+    pub(crate) fn ask(&self, task: u64) -> Option<u64> {
+        self.lines[self.find(task)?].ask()
+    }
+
+    /// Returns the number of polls that have ended; `None` if the task is over.
+    #[cfg(sampler)]
+    pub(crate) fn polls(&self, task: u64) -> Option<u64> {
+        Some(self.lines[self.find(task)?].polls.load(Acquire))
+    }
+
     /// Every task that is live.
     pub(crate) fn all(&self) -> Vec<Task> {
         (0..ROOM).filter_map(|place| self.lines[place].task(&self.works[place])).collect()
@@ -199,6 +216,7 @@ impl Line {
             busy: AtomicU64::new(0),
             thread: AtomicU32::new(0),
             place: AtomicU32::new(0),
+            asked: AtomicU64::new(0),
         }
     }
 
@@ -212,6 +230,7 @@ impl Line {
         self.polls.store(0, Release);
         self.busy.store(0, Release);
         self.thread.store(0, Release);
+        self.asked.store(0, Release);
         self.task.store(task, Release);
     }
 
@@ -233,9 +252,42 @@ impl Line {
     pub(crate) fn end(&self, end: Moment) {
         let took = end.raw().saturating_sub(self.since.load(Relaxed));
         self.busy.store(self.busy.load(Relaxed) + took, Relaxed);
-        self.polls.store(self.polls.load(Relaxed) + 1, Relaxed);
-        self.since.store(end.raw(), Relaxed);
+        // Released: an answer that was given in this poll is there before its count.
+        self.polls.store(self.polls.load(Relaxed) + 1, Release);
+        let asked = self.asked.load(Relaxed);
+        let since = if asked == 0 { end.raw() } else { self.resume_wait(asked) };
+        self.since.store(since, Relaxed);
         self.thread.store(0, Release);
+    }
+
+    /// The poll was caused by the diagnostics: the wait that it interrupted goes on.
+    #[cold]
+    fn resume_wait(&self, asked: u64) -> u64 {
+        self.asked.store(0, Relaxed);
+        asked
+    }
+
+    /// What the task awaited is ready: the next wait is a new one, even if the diagnostics caused
+    /// this poll.
+    #[cfg(sampler)]
+    pub(crate) fn goes_on(&self) {
+        self.asked.store(0, Relaxed);
+    }
+
+    #[cfg(sampler)]
+    fn ask(&self) -> Option<u64> {
+        let polls = self.polls.load(Acquire);
+        let since = self.since.load(Acquire);
+        (self.thread.load(Acquire) == 0).then_some(())?;
+        self.asked.store(since, Release);
+        // A poll that began meanwhile has a cause of its own, and what it leaves is a new wait.
+        let is_same = self.since.load(Acquire) == since && self.thread.load(Acquire) == 0;
+        if !is_same {
+            // Fails if that poll has ended already, and has taken it.
+            let _ = self.asked.compare_exchange(since, 0, Relaxed, Relaxed);
+            return None;
+        }
+        Some(polls)
     }
 
     /// What the line says; none where it is free, or changes hands meanwhile.
@@ -361,7 +413,7 @@ mod tests {
 
     /// A table of its own, made where it stays: it is too big for a stack.
     fn tasks() -> &'static Tasks {
-        static TABLES: [Tasks; 4] = [const { Tasks::new() }; 4];
+        static TABLES: [Tasks; 8] = [const { Tasks::new() }; 8];
         static NEXT: std::sync::atomic::AtomicUsize = std::sync::atomic::AtomicUsize::new(0);
         &TABLES[NEXT.fetch_add(1, Relaxed)]
     }
@@ -416,6 +468,41 @@ mod tests {
         });
         assert!(tasks.all().is_empty());
         assert_eq!(tasks.unlisted(), 0);
+    }
+
+    #[cfg(sampler)]
+    #[test]
+    fn a_poll_that_the_diagnostics_cause_does_not_begin_a_wait() {
+        let (tasks, handler) = (tasks(), handler());
+        tasks.add(7, handler, None, Moment::now());
+        let line = tasks.line(tasks.find(7).expect("listed"));
+        let since = || tasks.all()[0].since;
+        let poll = |during: &dyn Fn()| {
+            line.begin(Slot::current(), Moment::now());
+            during();
+            line.end(Moment::now());
+        };
+        poll(&|| ());
+        let began = since();
+        for polls in 1..4 {
+            assert_eq!((tasks.ask(7), tasks.polls(7)), (Some(polls), Some(polls)));
+            poll(&|| ());
+            assert_eq!(since(), began);
+        }
+        // The next one that has a cause of its own does.
+        poll(&|| ());
+        assert_ne!(since(), began);
+        // So does one in which the task goes on, and one that had begun before it was asked.
+        for is_asked_before in [true, false] {
+            let began = since();
+            if is_asked_before {
+                assert!(tasks.ask(7).is_some());
+            }
+            poll(&|| if is_asked_before { line.goes_on() } else { assert_eq!(tasks.ask(7), None) });
+            assert_ne!(since(), began, "{is_asked_before}");
+        }
+        tasks.remove(7);
+        assert_eq!((tasks.ask(7), tasks.polls(7)), (None, None));
     }
 
     #[test]
