@@ -70,7 +70,7 @@ pub use diagnosis::Diagnosis;
 pub use doctor::Examination;
 pub use door::{Door, ServeError};
 #[cfg(tokio_unstable)]
-pub use hooks::Hooks;
+pub use hooks::{Callbacks, Hooks};
 pub use profile::{Frame, Location, Mapping, Profile, Sample, ValueType};
 pub use stall::{Class, NoStall, Stall};
 pub use tasks::{TaskReport, TaskRow};

@@ -20,6 +20,12 @@
 //! # drop(runtime); Ok(()) }
 //! ```
 //!
+//! Tokio keeps one hook of each kind, and setting one replaces the one before it, silently. So
+//! [`install`](Hooks::install) replaces hooks that the app had set on the builder before, which it
+//! cannot see: hand them to [`Hooks`] instead. Hooks that the app sets on the builder afterwards
+//! replace those of the diagnostics, unless they call the [`Callbacks`] that `install` returns; the
+//! [doctor](crate::diagnostics::doctor) reports hooks that are never called.
+//!
 //! They also tell how long each task waited for a worker, which is what a stall costs the others:
 //! the *harm* of a handler. That is two readings of the system's clock for each poll of a task.
 //!
@@ -35,6 +41,7 @@
 //!   `/metrics`, is not in `/debug/tasks`, and goes by the place where it was spawned. Each such
 //!   place takes a row of the ledger's bound.
 
+mod calls;
 mod origins;
 mod outermost;
 
@@ -50,7 +57,8 @@ use tokio::{
     task,
 };
 
-use self::origins::Origins;
+pub(crate) use self::calls::Called;
+use self::{calls::Calls, origins::Origins};
 use super::{
     tasks::{places::PLACES, table::TASKS},
     watch::{Ledger, Moment, Slot},
@@ -58,9 +66,10 @@ use super::{
 
 /// Hooks for a Tokio runtime; made by [`Thermograph::hooks`].
 ///
-/// Tokio has one place for each of the four: a hook that is set on the runtime's builder itself,
-/// after [`install`](Hooks::install), replaces the one here. Set yours with the methods of the same
-/// name: ours begins before yours and ends after it.
+/// Tokio has one place for each of the four. Set yours with the methods of the same name: ours begins
+/// before yours and ends after it. Hooks that were set on the runtime's builder before
+/// [`install`](Hooks::install) are replaced by it; hooks that are set there afterwards must call the
+/// [`Callbacks`] that it returns.
 ///
 /// [`Thermograph::hooks`]: crate::diagnostics::Thermograph::hooks
 #[must_use = "hooks do nothing unless installed"]
@@ -78,6 +87,7 @@ pub(crate) struct Shared {
     #[cfg(schedule_latency)]
     ledger: &'static Ledger,
     origins: Origins,
+    calls: calls::Installed,
 }
 
 /// One of the user's.
@@ -124,40 +134,105 @@ impl Hooks {
         self
     }
 
-    /// Sets all four hooks of a runtime that is to be built.
-    pub fn install(self, runtime: &mut runtime::Builder) {
+    /// Sets all four hooks of a runtime that is to be built, in place of those that were set on the
+    /// builder before: Tokio does not say whether there were any.
+    ///
+    /// An app that sets a hook on the builder afterwards, which replaces the one here, calls the
+    /// one of the same kind of the returned [`Callbacks`] in it:
+    ///
+    /// ```no_run
+    /// # let thermograph = thermograph::diagnostics::Thermograph::builder().build().expect("valid");
+    /// # let mut builder = tokio::runtime::Builder::new_multi_thread();
+    /// let callbacks = thermograph.hooks().install(&mut builder);
+    /// builder.on_task_spawn(move |task| {
+    ///     callbacks.task_spawned(task);
+    ///     println!("spawned {}", task.id());
+    /// });
+    /// ```
+    pub fn install(self, runtime: &mut runtime::Builder) -> Callbacks {
         let Self { shared, spawn, before, after, terminate } = self;
-        let spawned = Arc::clone(&shared);
         #[cfg(schedule_latency)]
         {
             runtime.track_task_schedule_latency();
             shared.ledger.waits().are_told();
         }
+        let has_own = [&spawn, &before, &after, &terminate].into_iter().any(Option::is_some);
+        let calls = shared.calls.begin(has_own);
+        let callbacks = Callbacks { shared, calls };
+        let [spawned, began, ended, over] = [(); 4].map(|()| callbacks.clone());
         runtime
             .on_task_spawn(move |task| {
-                spawned.spawned(task);
+                spawned.task_spawned(task);
                 call(spawn.as_ref(), task);
             })
             .on_before_task_poll(move |task| {
-                #[cfg(schedule_latency)]
-                if let Some(waited) = task.schedule_latency() {
-                    shared.ledger.waits().ended(waited);
-                }
-                let number = number(task.id());
-                outermost::begin(number, || shared.origins.row(task.spawned_at()));
+                began.before_task_poll(task);
                 // A panic in it ends the worker, and with it the poll.
-                let poll = Polled(number);
+                let poll = Polled { task: number(task.id()), calls: &began.calls };
                 call(before.as_ref(), task);
                 mem::forget(poll);
             })
             .on_after_task_poll(move |task| {
-                let _poll = Polled(number(task.id()));
+                let _poll = Polled { task: number(task.id()), calls: &ended.calls };
                 call(after.as_ref(), task);
             })
             .on_task_terminate(move |task| {
-                TASKS.remove(number(task.id()));
+                over.task_terminated(task);
                 call(terminate.as_ref(), task);
             });
+        callbacks
+    }
+}
+
+/// The hooks of the diagnostics, to be called from hooks of the app's own; returned by
+/// [`Hooks::install`].
+///
+/// Each is called from the hook of its kind, on the thread that Tokio calls that on, once: before
+/// the app's own work, but for [`after_task_poll`](Self::after_task_poll), which comes after it.
+#[derive(Clone)]
+pub struct Callbacks {
+    shared: Arc<Shared>,
+    calls: Arc<Calls>,
+}
+
+impl Callbacks {
+    /// To be called from the hook that is set with
+    /// [`on_task_spawn`](runtime::Builder::on_task_spawn).
+    pub fn task_spawned(&self, task: &TaskMeta<'_>) {
+        self.calls.spawned();
+        self.shared.spawned(task);
+    }
+
+    /// To be called from the hook that is set with
+    /// [`on_before_task_poll`](runtime::Builder::on_before_task_poll).
+    pub fn before_task_poll(&self, task: &TaskMeta<'_>) {
+        #[cfg(schedule_latency)]
+        if let Some(waited) = task.schedule_latency() {
+            self.shared.ledger.waits().ended(waited);
+        }
+        self.calls.began();
+        let number = number(task.id());
+        let origin = || self.shared.origins.row(task.spawned_at());
+        outermost::begin(number, &self.calls, origin);
+    }
+
+    /// To be called from the hook that is set with
+    /// [`on_after_task_poll`](runtime::Builder::on_after_task_poll).
+    pub fn after_task_poll(&self, task: &TaskMeta<'_>) {
+        drop(Polled { task: number(task.id()), calls: &self.calls });
+    }
+
+    /// To be called from the hook that is set with
+    /// [`on_task_terminate`](runtime::Builder::on_task_terminate).
+    pub fn task_terminated(&self, task: &TaskMeta<'_>) {
+        self.calls.terminated();
+        TASKS.remove(number(task.id()));
+    }
+}
+
+impl fmt::Debug for Callbacks {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Callbacks").finish_non_exhaustive()
     }
 }
 
@@ -173,7 +248,13 @@ impl Shared {
             #[cfg(schedule_latency)]
             ledger,
             origins: Origins::new(ledger),
+            calls: calls::Installed::default(),
         }
+    }
+
+    /// Which hooks have been called, over all runtimes that they were installed on.
+    pub(crate) fn called(&self) -> Called {
+        self.calls.called()
     }
 
     fn spawned(&self, task: &TaskMeta<'_>) {
@@ -185,11 +266,16 @@ impl Shared {
 }
 
 /// A poll of the task of this number, which ends when this is dropped.
-struct Polled(u64);
+struct Polled<'a> {
+    task: u64,
+    calls: &'a Calls,
+}
 
-impl Drop for Polled {
+impl Drop for Polled<'_> {
     fn drop(&mut self) {
-        outermost::end(self.0);
+        if self.calls.ended() {
+            outermost::end(self.task);
+        }
     }
 }
 

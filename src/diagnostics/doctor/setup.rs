@@ -20,7 +20,7 @@ pub(super) fn findings(thermograph: &Thermograph) -> Vec<Finding> {
     vec![
         layer(requests, unmatched, report.seconds),
         tracing_layer(inner.captures.spans().has_layer()),
-        hooks(inner.ledger.waits().is_told(), BuildInfo::CURRENT.tokio_unstable),
+        hooks(&Hooked::of(thermograph)),
         workers(inner.stalls.workers(), inner.ledger.waits().is_told()),
         stall_stacks(inner.config.stacks),
         memory(inner.config.heap, allocator::lacks()),
@@ -66,21 +66,82 @@ fn tracing_layer(is_on: bool) -> Finding {
     )
 }
 
-fn hooks(are_told: bool, tokio_unstable: bool) -> Finding {
+/// What is known of the runtime's hooks.
+#[derive(Clone, Debug, Default)]
+struct Hooked {
+    tokio_unstable: bool,
+    is_installed: bool,
+    /// True if any of them was called.
+    is_called: bool,
+    /// Kinds that are not called though they should be.
+    missing: Vec<&'static str>,
+    /// True if the app handed over hooks of its own.
+    has_own: bool,
+    /// True if requests were polled in tasks that no hook told of.
+    is_untold: bool,
+}
+
+impl Hooked {
+    fn of(thermograph: &Thermograph) -> Self {
+        let inner = &thermograph.inner;
+        let tokio_unstable = BuildInfo::CURRENT.tokio_unstable;
+        let is_installed = inner.ledger.waits().is_told();
+        let hooked = Self { tokio_unstable, is_installed, ..Self::default() };
+        #[cfg(tokio_unstable)]
+        if let Some(shared) = inner.hooks.get() {
+            let crate::diagnostics::hooks::Called { any, missing, has_own } = shared.called();
+            let is_untold = inner.ledger.overruns().is_untold();
+            return Self { is_called: any, missing, has_own, is_untold, ..hooked };
+        }
+        hooked
+    }
+}
+
+fn hooks(hooked: &Hooked) -> Finding {
+    const OWN: &str = "set the app's own hooks with thermograph.hooks().on_task_spawn(..) and the \
+                       like before install(), or call in them the callbacks that install() returns";
     let (what, install) = ("hooks", "thermograph.hooks().install(&mut runtime_builder)");
-    if are_told {
-        return Finding::good(
+    let Hooked { tokio_unstable, is_installed, is_called, missing, has_own, is_untold } = hooked;
+    if !is_installed {
+        let says = "not installed: tasks have no names, and what a stall costs others is not known";
+        let mend = if *tokio_unstable {
+            install.to_owned()
+        } else {
+            format!("build with --cfg tokio_unstable, and {install}")
+        };
+        return Finding::warning(what, says, mend);
+    }
+    if !missing.is_empty() {
+        let says = format!(
+            "installed, but the runtime does not call {}: hooks that the app set on the builder \
+             after install() replaced them",
+            missing.join(", ")
+        );
+        return Finding::warning(what, says, OWN);
+    }
+    if *is_untold && !is_called {
+        let says = "installed, but never called, while requests are served: hooks that the app set \
+                    on the builder after install() replaced them, or another runtime serves";
+        return Finding::warning(
             what,
-            "installed: tasks have names, and stalls the harm that they do",
+            says,
+            format!("{OWN}; {install} for the runtime that serves"),
         );
     }
-    let says = "not installed: tasks have no names, and what a stall costs others is not known";
-    let mend = if tokio_unstable {
-        install.to_owned()
-    } else {
-        format!("build with --cfg tokio_unstable, and {install}")
-    };
-    Finding::warning(what, says, mend)
+    if *is_untold {
+        let says = "installed, but some requests are served by tasks that they are not told of: of \
+                    another runtime, or of a LocalSet, which has no hooks";
+        return Finding::warning(what, says, format!("{install} for each runtime that serves"));
+    }
+    if !is_called {
+        return Finding::good(what, "installed: no task has been spawned yet");
+    }
+    let says = "installed: tasks have names, and stalls the harm that they do";
+    if *has_own {
+        return Finding::good(what, format!("{says}; hooks of the app's own are called too"));
+    }
+    let says = format!("{says}; hooks that the app set on the builder before install() are gone");
+    Finding::good(what, says)
 }
 
 /// Whether work outside of handlers' polls is seen, such as spawned tasks without the hooks.
@@ -208,9 +269,25 @@ mod tests {
     fn what_the_app_did_not_put_on_is_named() {
         says(&tracing_layer(false), State::Warning, "thermograph.tracing_layer()");
         says(&tracing_layer(true), State::Good, "spans");
-        says(&hooks(false, true), State::Warning, "hooks().install(");
-        says(&hooks(false, false), State::Warning, "--cfg tokio_unstable");
-        says(&hooks(true, true), State::Good, "harm");
+        let absent = Hooked { tokio_unstable: true, ..Hooked::default() };
+        says(&hooks(&absent), State::Warning, "hooks().install(");
+        says(&hooks(&Hooked::default()), State::Warning, "--cfg tokio_unstable");
+    }
+
+    #[test]
+    fn hooks_that_are_not_called_are_a_warning() {
+        let installed = Hooked { tokio_unstable: true, is_installed: true, ..Hooked::default() };
+        says(&hooks(&installed), State::Good, "no task has been spawned yet");
+        let untold = Hooked { is_untold: true, ..installed.clone() };
+        says(&hooks(&untold), State::Warning, "never called");
+        let called = Hooked { is_called: true, ..installed };
+        says(&hooks(&called), State::Good, "before install() are gone");
+        says(&hooks(&Hooked { has_own: true, ..called.clone() }), State::Good, "are called too");
+        says(&hooks(&Hooked { is_untold: true, ..called.clone() }), State::Warning, "LocalSet");
+        let missing = vec!["on_task_spawn", "on_task_terminate"];
+        let replaced = hooks(&Hooked { missing, ..called });
+        says(&replaced, State::Warning, "on_task_spawn, on_task_terminate");
+        says(&replaced, State::Warning, "callbacks that install() returns");
     }
 
     #[test]

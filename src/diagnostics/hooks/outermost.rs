@@ -1,8 +1,9 @@
 //! The outermost poll of a task that a thread is in: on the thread's slot while it lasts, and a
 //! stall when it ends and was too long.
 
-use std::cell::Cell;
+use std::{cell::Cell, ptr};
 
+use super::calls::Calls;
 use crate::diagnostics::{
     tasks::table::{Line, TASKS},
     watch::{
@@ -12,7 +13,9 @@ use crate::diagnostics::{
 };
 
 thread_local! {
-    static OUTERMOST: Outermost = const { Outermost { depth: Cell::new(0), poll: Cell::new(None) } };
+    static OUTERMOST: Outermost = const {
+        Outermost { depth: Cell::new(0), poll: Cell::new(None), calls: Cell::new(ptr::null()) }
+    };
 }
 
 struct Outermost {
@@ -20,6 +23,8 @@ struct Outermost {
     depth: Cell<u32>,
     /// The first of them; none where it is itself inside of a handler's poll.
     poll: Cell<Option<Poll>>,
+    /// The hooks that told of the first of them.
+    calls: Cell<*const Calls>,
 }
 
 #[derive(Clone, Copy)]
@@ -34,9 +39,18 @@ struct Poll {
 
 /// A task's poll begins; `unlisted` says whose it is where the task is not listed.
 #[inline]
-pub(super) fn begin(task: u64, unlisted: impl FnOnce() -> &'static Handler) {
+pub(super) fn begin(task: u64, calls: &Calls, unlisted: impl FnOnce() -> &'static Handler) {
     OUTERMOST.with(|outermost| {
         let depth = outermost.depth.get();
+        // No task is polled inside of another one of the same runtime.
+        let is_nested = depth == 1 && ptr::eq(outermost.calls.get(), calls);
+        if calls.is_endless() || (is_nested && calls.nested()) {
+            outermost.abandon();
+            return;
+        }
+        if depth == 0 {
+            outermost.calls.set(calls);
+        }
         outermost.depth.set(depth + 1);
         let (slot, place) = (Slot::current(), TASKS.find(task));
         slot.set_hooked();
@@ -56,6 +70,21 @@ pub(super) fn begin(task: u64, unlisted: impl FnOnce() -> &'static Handler) {
         let around = slot.enter(handler, None, start);
         outermost.poll.set(Some(Poll { handler, start, around, place }));
     });
+}
+
+impl Outermost {
+    /// Takes back what was written down of a poll whose end nobody tells: it would last for ever.
+    #[cold]
+    fn abandon(&self) {
+        self.depth.set(0);
+        let Some(Poll { start, around, place, .. }) = self.poll.take() else { return };
+        let (slot, now) = (Slot::current(), Moment::now());
+        slot.leave(around, start, now);
+        slot.set_task(0, None);
+        if let Some(place) = place {
+            TASKS.line(place).end(now);
+        }
+    }
 }
 
 /// The innermost poll that has begun ends, which is this task's.

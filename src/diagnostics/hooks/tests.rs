@@ -10,7 +10,7 @@ use tokio::{runtime::Runtime, time};
 use tower_service::Service as _;
 
 use super::*;
-use crate::diagnostics::{Class, ConsoleMode, Stall, Thermograph};
+use crate::diagnostics::{Class, ConsoleMode, Stall, Thermograph, doctor};
 
 const THRESHOLD: Duration = Duration::from_millis(5);
 const TOO_LONG: Duration = Duration::from_millis(30);
@@ -82,6 +82,120 @@ fn the_user_s_own_hooks_still_run() {
     runtime.block_on(async { tokio::spawn(async {}).await.expect("no panic") });
     drop(runtime);
     assert_eq!(calls.map(|calls| calls.load(Relaxed)), [1; 4]);
+}
+
+/// The doctor's finding about hooks of a runtime with one worker, after `prepare` has set others on
+/// the builder, and so many requests, each in a task.
+fn hooks_found(
+    requests: usize,
+    prepare: impl FnOnce(&Thermograph, &mut runtime::Builder),
+) -> (doctor::Finding, Thermograph, Runtime) {
+    let thermograph = thermograph();
+    let mut builder = runtime::Builder::new_multi_thread();
+    builder.worker_threads(1).enable_all();
+    prepare(&thermograph, &mut builder);
+    let runtime = builder.build().expect("a runtime");
+    let app = Router::new().route("/", get(async || "hello")).layer(thermograph.layer());
+    for _ in 0..requests {
+        let task = runtime.spawn(ask(&app, "/"));
+        assert_eq!(runtime.block_on(task).expect("no panic").status(), 200);
+    }
+    let mut findings = thermograph.doctor().findings.into_iter();
+    let found = findings.find(|finding| finding.what == "hooks").expect("a finding");
+    (found, thermograph, runtime)
+}
+
+#[test]
+fn hooks_that_the_app_replaces_are_found_by_the_doctor() {
+    type Replace = fn(&mut runtime::Builder);
+    let all: [(&str, Replace); 4] = [
+        ("on_task_spawn", |builder| {
+            builder.on_task_spawn(|_| ());
+        }),
+        ("on_before_task_poll", |builder| {
+            builder.on_before_task_poll(|_| ());
+        }),
+        ("on_after_task_poll", |builder| {
+            builder.on_after_task_poll(|_| ());
+        }),
+        ("on_task_terminate", |builder| {
+            builder.on_task_terminate(|_| ());
+        }),
+    ];
+    for (kind, replace) in all {
+        let (found, ..) = hooks_found(40, |thermograph, builder| {
+            let _ = thermograph.hooks().install(builder);
+            replace(builder);
+        });
+        assert_eq!(found.state, doctor::State::Warning, "{kind}: {found:?}");
+        assert!(found.says.contains(&format!("does not call {kind}:")), "{kind}: {found:?}");
+    }
+    let (found, ..) = hooks_found(1, |thermograph, builder| {
+        let _ = thermograph.hooks().install(builder);
+        all.iter().for_each(|(_, replace)| replace(builder));
+    });
+    assert_eq!(found.state, doctor::State::Warning, "{found:?}");
+    assert!(found.says.contains("never called"), "{found:?}");
+    assert!(found.mend.is_some_and(|mend| mend.contains("hooks().on_task_spawn(")));
+}
+
+#[test]
+fn hooks_of_another_runtime_are_found_by_the_doctor() {
+    let (found, ..) = hooks_found(1, |thermograph, _| {
+        let _ = thermograph.hooks().install(&mut runtime::Builder::new_multi_thread());
+    });
+    assert_eq!(found.state, doctor::State::Warning, "{found:?}");
+    assert!(found.says.contains("another runtime serves"), "{found:?}");
+}
+
+#[test]
+fn polls_whose_end_is_not_told_do_not_last() {
+    let (_, thermograph, runtime) = hooks_found(40, |thermograph, builder| {
+        let _ = thermograph.hooks().install(builder);
+        builder.on_after_task_poll(|_| ());
+    });
+    let is_polling = || async { Slot::current().is_polling() };
+    let is_polling = runtime.block_on(runtime.spawn(is_polling())).expect("no panic");
+    assert!(!is_polling);
+    // At most the first one, before there was a second that showed that its end is not told.
+    let stalls = stalls(&thermograph);
+    assert!(stalls.len() <= 1 && stalls.iter().all(|stall| stall.ended), "{stalls:?}");
+}
+
+#[test]
+fn callbacks_in_the_app_s_own_hooks_do_what_the_hooks_do() {
+    let own: [Arc<AtomicUsize>; 4] = Default::default();
+    let calls = own.clone();
+    let (found, thermograph, runtime) = hooks_found(1, move |thermograph, builder| {
+        let callbacks = thermograph.hooks().install(builder);
+        let [spawn, before, after, terminate] = [(); 4].map(|()| callbacks.clone());
+        let [spawned, began, ended, over] = calls;
+        builder
+            .on_task_spawn(move |task| {
+                spawn.task_spawned(task);
+                spawned.fetch_add(1, Relaxed);
+            })
+            .on_before_task_poll(move |task| {
+                before.before_task_poll(task);
+                began.fetch_add(1, Relaxed);
+            })
+            .on_after_task_poll(move |task| {
+                ended.fetch_add(1, Relaxed);
+                after.after_task_poll(task);
+            })
+            .on_task_terminate(move |task| {
+                terminate.task_terminated(task);
+                over.fetch_add(1, Relaxed);
+            });
+    });
+    assert_eq!(found.state, doctor::State::Good, "{found:?}");
+    let app = app(&thermograph);
+    runtime.block_on(runtime.spawn(ask(&app, "/spawns"))).expect("no panic");
+    drop(runtime);
+    let stalls = stalls(&thermograph);
+    assert_eq!(names(&stalls), [("GET", "/spawns")]);
+    assert!(TASKS.find(stalls[0].task.expect("known")).is_none());
+    assert!(own.iter().all(|calls| calls.load(Relaxed) > 0), "{own:?}");
 }
 
 #[test]

@@ -30,7 +30,12 @@ impl Mark {
     /// A request's future is polled on this slot's thread. As a rule always by the same task.
     #[inline]
     pub(crate) fn request(&mut self, slot: Slot, handler: &'static Handler) {
-        let Some((task, place)) = slot.listed() else { return };
+        let Some((task, place)) = slot.listed() else {
+            if !handler.overruns.is_untold() {
+                untold(slot, handler);
+            }
+            return;
+        };
         if !self.is_on(task) {
             self.take_back();
             TASKS.work(place).request(handler);
@@ -73,6 +78,14 @@ impl Mark {
         if let Some(On { task, place, is_request, told, .. }) = self.0.take() {
             TASKS.work(place).over(task, is_request, told.is_some());
         }
+    }
+}
+
+/// Notes that a request is polled in a task that no hook has told of.
+#[cold]
+fn untold(slot: Slot, handler: &Handler) {
+    if slot.is_own() && slot.task() == 0 && tokio::task::try_id().is_some() {
+        handler.overruns.untold();
     }
 }
 

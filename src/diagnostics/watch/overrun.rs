@@ -25,6 +25,9 @@ pub(crate) struct Overruns {
     /// Threads of runtimes. What finds no room is noted again by another thread.
     #[cfg(sampler)]
     found: ArrayQueue<Found>,
+    /// True if a request was polled in a task that the runtime's hooks have not told of.
+    #[cfg(tokio_unstable)]
+    is_untold: std::sync::atomic::AtomicBool,
 }
 
 /// Which poll it was: a thread begins one at a time.
@@ -61,7 +64,22 @@ impl Overruns {
             dropped: AtomicU64::new(0),
             #[cfg(sampler)]
             found: ArrayQueue::new(Self::ROOM),
+            #[cfg(tokio_unstable)]
+            is_untold: std::sync::atomic::AtomicBool::new(false),
         }
+    }
+
+    /// Notes that a request was polled in a task that the runtime's hooks have not told of.
+    #[cfg(tokio_unstable)]
+    pub(crate) fn untold(&self) {
+        self.is_untold.store(true, Relaxed);
+    }
+
+    /// Returns whether a request was polled in a task that the runtime's hooks have not told of.
+    #[cfg(tokio_unstable)]
+    #[inline]
+    pub(crate) fn is_untold(&self) -> bool {
+        self.is_untold.load(Relaxed)
     }
 
     /// A thread of a runtime was found.
