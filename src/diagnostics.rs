@@ -39,6 +39,9 @@ mod gate;
 mod history;
 #[cfg(tokio_unstable)]
 pub mod hooks;
+#[cfg(not(tokio_unstable))]
+#[path = "diagnostics/no_hooks.rs"]
+pub mod hooks;
 mod http;
 pub mod label;
 mod live;
@@ -47,6 +50,7 @@ mod metrics;
 pub(crate) mod plumbing;
 pub(crate) mod pprof;
 mod profile;
+mod reach;
 #[cfg(sampler)]
 mod sampler;
 pub mod stall;
@@ -69,7 +73,6 @@ pub use config::{Config, ConsoleMode, HeapMode, Invalid, Stacks, Token};
 pub use diagnosis::Diagnosis;
 pub use doctor::Examination;
 pub use door::{Door, ServeError};
-#[cfg(tokio_unstable)]
 pub use hooks::{Callbacks, Hooks};
 pub use profile::{Frame, Location, Mapping, Profile, Sample, ValueType};
 pub use stall::{Class, NoStall, Stall};
@@ -100,6 +103,8 @@ struct Inner {
     /// A permit each while the app's metrics are rendered.
     rendering: Arc<tokio::sync::Semaphore>,
     timeline: timeline::Timeline,
+    /// Finds out what reaches the tracing layer.
+    probe: reach::Probe,
     /// Who asks tasks where they wait.
     #[cfg(all(sampler, tokio_unstable))]
     asking: capture::Turns,
@@ -127,23 +132,35 @@ impl Thermograph {
     /// Hooks for a Tokio runtime: they name the work that a handler spawns after the handler, and
     /// other tasks after the place where they were spawned.
     ///
-    /// With `--cfg tokio_unstable` only; see [`hooks`] for what they do not see.
-    #[cfg(tokio_unstable)]
+    /// Without `--cfg tokio_unstable` Tokio has no hooks: installing them does nothing then, which
+    /// the [doctor](Self::doctor) says. See [`hooks`] for what they do not see.
     pub fn hooks(&self) -> Hooks {
-        let shared = || Arc::new(hooks::Shared::new(self.inner.ledger));
-        Hooks::new(Arc::clone(self.inner.hooks.get_or_init(shared)))
+        #[cfg(tokio_unstable)]
+        {
+            let shared = || Arc::new(hooks::Shared::new(self.inner.ledger, self.console().gate()));
+            Hooks::new(Arc::clone(self.inner.hooks.get_or_init(shared)))
+        }
+        #[cfg(not(tokio_unstable))]
+        Hooks::default()
     }
 
     /// The tracing layer for captures of spans and for tokio-console.
     ///
     /// Both are behind filters that are off until somebody captures or attaches. A second call
     /// gives a layer without the console, which can have one layer only.
+    ///
+    /// A filter that is a layer by itself, as in `.with(EnvFilter::new("info"))`, holds for all
+    /// layers, this one too. Put it on the layer that it is meant for, as in
+    /// `.with(fmt::layer().with_filter(EnvFilter::new("info")))`. The [doctor](Self::doctor) tells
+    /// if something keeps spans from this layer.
     pub fn tracing_layer<S>(&self) -> impl Layer<S> + Send + Sync + use<S>
     where
         S: Subscriber + for<'span> LookupSpan<'span> + Send + Sync,
     {
         let console = self.console().take_layer();
-        self.inner.captures.spans().layer().and_then(self.inner.timeline.layer()).and_then(console)
+        let inner = &self.inner;
+        let spans = inner.captures.spans().layer().and_then(inner.timeline.layer());
+        spans.and_then(console).and_then(inner.probe.layer())
     }
 
     /// The routes under `/debug/` and `/metrics`, to mount where you want them.

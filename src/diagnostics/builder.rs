@@ -135,16 +135,18 @@ impl Builder {
         let signals = config.stacks == Stacks::Signal;
         let stalls = stall::Watch::start(ledger, config.max_stalls, signals)?;
         let history = History::start(ledger, Arc::clone(stalls.store()))?;
+        let probe = super::reach::Probe::default();
         let inner = Inner {
             ledger,
             history,
             stalls,
             captures: Captures::new(config.heap),
             folder: Arc::new(Folder::new(&config.folder, config.max_captures)),
-            console: Mutex::new(Console::new(config.console, ledger.budget())),
+            console: Mutex::new(Console::new(config.console, ledger, &probe)),
             exposition,
             rendering: Arc::new(tokio::sync::Semaphore::new(RENDERINGS)),
             timeline: super::timeline::Timeline::default(),
+            probe,
             #[cfg(all(sampler, tokio_unstable))]
             asking: super::capture::Turns::default(),
             #[cfg(tokio_unstable)]

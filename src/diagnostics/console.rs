@@ -2,13 +2,16 @@
 //!
 //! The console's layer costs up to a third of a small handler's throughput. So it stands behind a
 //! [`Gate`](super::gate::Gate) that opens with the first call of a console and closes with the end
-//! of the last; tasks spawned before that are not shown, unless the mode is `always`. Its server
+//! of the last. Tokio tells of the tasks that are spawned in between; those that were spawned before
+//! are listed from the table of tasks, where a runtime has the hooks (`listing`). Its server
 //! runs on a thread and runtime of its own, with no subscriber, so that it does not watch itself.
 //!
 //! Tokio's tasks are connections. Requests are shown beside them, by a span that the
 //! [layer](crate::diagnostics::Thermograph::layer) makes for some of them while a console is
 //! attached (`watch/row`).
 
+#[cfg(tokio_unstable)]
+mod listing;
 mod valve;
 
 use std::{net::TcpListener, thread, time::Duration};
@@ -33,7 +36,8 @@ use super::{
     config::ConsoleMode,
     gate::Hold,
     log,
-    watch::{Attached, Budget},
+    reach::Probe,
+    watch::{Attached, Budget, Ledger},
 };
 
 /// How long what has ended is kept: as long as tokio-console shows it.
@@ -55,6 +59,9 @@ pub(crate) struct Console {
 struct Tap {
     valve: Valve,
     requests: &'static Budget,
+    /// Lists the tasks that live when a console attaches.
+    #[cfg(tokio_unstable)]
+    lister: Option<listing::Lister>,
 }
 
 /// Keeps a [`Tap`] open.
@@ -68,8 +75,20 @@ struct Open {
 impl Console {
     /// A console, unless its mode is `off`; with `tokio_unstable` only, without which Tokio tells
     /// nothing and the console's layer refuses to be built.
-    pub(crate) fn new(mode: ConsoleMode, requests: &'static Budget) -> Self {
-        let tap = Tap { valve: Valve::new(), requests };
+    pub(crate) fn new(mode: ConsoleMode, ledger: &'static Ledger, probe: &Probe) -> Self {
+        let valve = Valve::new();
+        // In mode `always` Tokio has told of every task.
+        #[cfg(tokio_unstable)]
+        let lister = (mode == ConsoleMode::OnAttach)
+            .then(|| listing::Lister::new(ledger.overruns(), valve.clone(), probe.clone()));
+        #[cfg(not(tokio_unstable))]
+        let _ = probe;
+        let tap = Tap {
+            valve,
+            requests: ledger.budget(),
+            #[cfg(tokio_unstable)]
+            lister,
+        };
         if mode == ConsoleMode::Off || !BuildInfo::CURRENT.tokio_unstable {
             return Self { tap, always: None, layer: None, server: None };
         }
@@ -83,6 +102,12 @@ impl Console {
         S: Subscriber + for<'span> LookupSpan<'span>,
     {
         self.layer.take().map(|layer| layer.with_filter(self.tap.valve.clone()))
+    }
+
+    /// Open while Tokio tells of the tasks that it spawns.
+    #[cfg(tokio_unstable)]
+    pub(crate) fn gate(&self) -> super::gate::Gate {
+        self.tap.valve.gate().clone()
     }
 
     /// Tasks and resources that were not shown, past what a console can take.
@@ -104,6 +129,10 @@ impl Console {
 impl Tap {
     fn open(&self) -> Open {
         let gate = self.valve.gate().hold();
+        #[cfg(tokio_unstable)]
+        if let Some(lister) = &self.lister {
+            lister.begin();
+        }
         Open { _requests: self.requests.attach(), _gate: gate }
     }
 }

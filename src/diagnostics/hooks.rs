@@ -60,6 +60,7 @@ use tokio::{
 pub(crate) use self::calls::Called;
 use self::{calls::Calls, origins::Origins};
 use super::{
+    gate::Gate,
     tasks::{places::PLACES, table::TASKS},
     watch::{Ledger, Moment, Slot},
 };
@@ -88,6 +89,8 @@ pub(crate) struct Shared {
     ledger: &'static Ledger,
     origins: Origins,
     calls: calls::Installed,
+    /// Open while Tokio tells tokio-console of the tasks that it spawns.
+    console: Gate,
 }
 
 /// One of the user's.
@@ -243,12 +246,13 @@ impl fmt::Debug for Hooks {
 }
 
 impl Shared {
-    pub(crate) fn new(ledger: &'static Ledger) -> Self {
+    pub(crate) fn new(ledger: &'static Ledger, console: Gate) -> Self {
         Self {
             #[cfg(schedule_latency)]
             ledger,
             origins: Origins::new(ledger),
             calls: calls::Installed::default(),
+            console,
         }
     }
 
@@ -261,7 +265,11 @@ impl Shared {
         let at = task.spawned_at();
         let at_work = Slot::current().handler().filter(|handler| !handler.is_task());
         let row = at_work.unwrap_or_else(|| self.origins.row(at));
-        TASKS.add(number(task.id()), row, PLACES.number(at), Moment::now());
+        let number = number(task.id());
+        TASKS.add(number, row, PLACES.number(at), Moment::now());
+        if self.console.is_open() {
+            TASKS.told(number);
+        }
     }
 }
 

@@ -42,6 +42,12 @@ impl Valve {
         &self.gate
     }
 
+    /// Counts a task that is not shown.
+    #[cfg(tokio_unstable)]
+    pub(super) fn refuse_task(&self) {
+        self.bounds.tasks.refuse();
+    }
+
     /// What was not shown, by what it was.
     pub(super) fn refused(&self) -> [(&'static str, u64); 2] {
         let Bounds { tasks, resources } = &*self.bounds;

@@ -1,8 +1,10 @@
 //! How the app put the diagnostics on, and how they are configured.
 
+use tracing::level_filters::LevelFilter;
+
 use super::Finding;
 use crate::diagnostics::{
-    BuildInfo, Config, ConsoleMode, HeapMode, NoHeap, Stacks, Thermograph, allocator,
+    BuildInfo, Config, ConsoleMode, HeapMode, NoHeap, Stacks, Thermograph, allocator, reach::Reach,
     watch::UNMATCHED,
 };
 
@@ -19,7 +21,7 @@ pub(super) fn findings(thermograph: &Thermograph) -> Vec<Finding> {
     let unmatched = unmatched.map(|row| row.requests + row.in_flight).sum();
     vec![
         layer(requests, unmatched, report.seconds),
-        tracing_layer(inner.captures.spans().has_layer()),
+        tracing_layer(&inner.probe.reach(), wants_runtime(inner.config.console)),
         hooks(&Hooked::of(thermograph)),
         workers(inner.stalls.workers(), inner.ledger.waits().is_told()),
         stall_stacks(inner.config.stacks),
@@ -54,16 +56,64 @@ fn layer(requests: u64, unmatched: u64, seconds: f64) -> Finding {
     }
 }
 
-fn tracing_layer(is_on: bool) -> Finding {
+/// Returns whether a console could attach: then Tokio's own spans are wanted as well.
+fn wants_runtime(console: ConsoleMode) -> bool {
+    console != ConsoleMode::Off && BuildInfo::CURRENT.tokio_unstable
+}
+
+fn tracing_layer(reach: &Reach, wants_runtime: bool) -> Finding {
+    const INSTALL: &str = "tracing_subscriber::registry().with(thermograph.tracing_layer()).init()";
     let what = "tracing_layer";
-    if is_on {
+    if !reach.has_layer {
+        let says = "no spans can be captured, and tokio-console stays empty";
+        return Finding::warning(what, says, INSTALL);
+    }
+    if let Some(lost) = lost(reach.compiled, reach.compiled == LevelFilter::TRACE, wants_runtime) {
+        let level = reach.compiled.to_string().to_uppercase();
+        let says = format!("on, but tracing is compiled without anything below {level}: {lost}");
+        let mend = "in Cargo.toml: drop the features max_level_.. and release_max_level_.. of \
+                    tracing (cargo tree -e features -i tracing tells which crate sets them)";
+        return Finding::warning(what, says, mend);
+    }
+    if let Some(passed) = reach.own.or(reach.is_global().then_some(reach.global))
+        && let Some(lost) = lost(passed.spans, passed.runtime, wants_runtime)
+    {
+        let says = format!("on, but a filter of the whole subscriber comes before it: {lost}");
+        let mend = "put the filter on the layer that it is meant for: \
+                    .with(fmt::layer().with_filter(EnvFilter::new(\"info\"))) in place of \
+                    .with(EnvFilter::new(\"info\")) or with_max_level(..)";
+        return Finding::warning(what, says, mend);
+    }
+    if reach.is_global() {
         return Finding::good(what, "on: spans and tasks can be seen");
     }
-    Finding::warning(
-        what,
-        "no spans can be captured, and tokio-console stays empty",
-        "tracing_subscriber::registry().with(thermograph.tracing_layer()).init()",
-    )
+    let says = match (reach.own, reach.has_global) {
+        (_, true) => {
+            "made, but another subscriber is the global default: no spans can be captured but \
+             of threads that set this one, and tokio-console stays empty"
+        }
+        (Some(_), false) => {
+            "on, but its subscriber is not the global default: spans and tasks can be seen of \
+             those threads only that set it"
+        }
+        (None, false) => {
+            "made, but no subscriber has it: no spans can be captured, and tokio-console stays \
+             empty"
+        }
+    };
+    Finding::warning(what, says, INSTALL)
+}
+
+/// What is missing where spans of the app come down to a level only, and Tokio's perhaps not.
+fn lost(spans: LevelFilter, has_runtime: bool, wants_runtime: bool) -> Option<String> {
+    let has_spans = spans >= LevelFilter::DEBUG;
+    let console = (wants_runtime && !has_runtime).then_some("tokio-console stays empty");
+    let spans = (!has_spans).then(|| match spans {
+        LevelFilter::OFF => "no spans can be captured".to_owned(),
+        level => format!("spans below {} cannot be captured", level.to_string().to_uppercase()),
+    });
+    let parts: Vec<_> = spans.into_iter().chain(console.map(str::to_owned)).collect();
+    (!parts.is_empty()).then(|| parts.join(", and "))
 }
 
 /// What is known of the runtime's hooks.
@@ -103,12 +153,12 @@ fn hooks(hooked: &Hooked) -> Finding {
     let (what, install) = ("hooks", "thermograph.hooks().install(&mut runtime_builder)");
     let Hooked { tokio_unstable, is_installed, is_called, missing, has_own, is_untold } = hooked;
     if !is_installed {
-        let says = "not installed: tasks have no names, and what a stall costs others is not known";
-        let mend = if *tokio_unstable {
-            install.to_owned()
-        } else {
-            format!("build with --cfg tokio_unstable, and {install}")
-        };
+        let says = "tasks have no names, and what a stall costs others is not known";
+        if *tokio_unstable {
+            return Finding::warning(what, format!("not installed: {says}"), install);
+        }
+        let says = format!("install() does nothing without --cfg tokio_unstable: {says}");
+        let mend = format!("build with --cfg tokio_unstable, and {install}");
         return Finding::warning(what, says, mend);
     }
     if !missing.is_empty() {
@@ -240,7 +290,7 @@ fn console(mode: ConsoleMode) -> Finding {
 #[cfg(test)]
 mod tests {
     use super::{super::State, *};
-    use crate::diagnostics::Token;
+    use crate::diagnostics::{Token, reach::Passed};
 
     fn says(finding: &Finding, state: State, part: &str) {
         assert_eq!(finding.state, state, "{finding:?}");
@@ -265,10 +315,71 @@ mod tests {
         says(&layer(19, 19, 5.0), State::Good, "19 requests");
     }
 
+    /// A layer that everything reaches.
+    const REACHED: Reach = Reach {
+        has_layer: true,
+        compiled: LevelFilter::TRACE,
+        has_global: true,
+        global: Passed::ALL,
+        own: Some(Passed::ALL),
+    };
+    const NOTHING: Passed = Passed { spans: LevelFilter::OFF, runtime: false };
+
+    #[test]
+    fn a_layer_that_spans_do_not_reach_is_a_warning() {
+        let info = Passed { spans: LevelFilter::INFO, runtime: false };
+        let filtered = Reach { global: info, own: Some(info), ..REACHED };
+        for reach in [filtered, Reach { own: None, ..filtered }] {
+            let found = tracing_layer(&reach, true);
+            says(&found, State::Warning, "spans below INFO cannot be captured, and tokio-console");
+            says(&found, State::Warning, "fmt::layer().with_filter(");
+            let found = tracing_layer(&reach, false);
+            assert!(!found.says.contains("tokio-console"), "{found:?}");
+        }
+        let debug = Passed { spans: LevelFilter::DEBUG, runtime: false };
+        let debug = Reach { global: debug, own: Some(debug), ..REACHED };
+        says(&tracing_layer(&debug, true), State::Warning, "tokio-console stays empty");
+        says(&tracing_layer(&debug, false), State::Good, "on");
+        let silent = Reach { global: NOTHING, own: Some(NOTHING), ..REACHED };
+        says(&tracing_layer(&silent, true), State::Warning, "no spans can be captured");
+
+        let compiled = Reach { compiled: LevelFilter::INFO, ..REACHED };
+        says(&tracing_layer(&compiled, true), State::Warning, "release_max_level");
+        says(&tracing_layer(&compiled, true), State::Warning, "without anything below INFO");
+        let compiled = Reach { compiled: LevelFilter::DEBUG, ..REACHED };
+        says(&tracing_layer(&compiled, true), State::Warning, "tokio-console stays empty");
+        says(&tracing_layer(&compiled, false), State::Good, "on");
+    }
+
+    #[test]
+    fn a_filter_beside_the_layer_is_found() {
+        use tracing_subscriber::layer::SubscriberExt as _;
+        let thermograph = Thermograph::builder().build().expect("valid");
+        let layer = thermograph.tracing_layer();
+        let filtered = tracing_subscriber::registry().with(layer).with(LevelFilter::INFO);
+        let subscriber = tracing::Dispatch::new(filtered);
+        let found = &findings(&thermograph)[1];
+        drop(subscriber);
+        says(found, State::Warning, "a filter of the whole subscriber");
+        says(found, State::Warning, "spans below INFO");
+    }
+
+    #[test]
+    fn a_subscriber_that_is_not_the_global_one_is_a_warning() {
+        let other = Reach { global: NOTHING, ..REACHED };
+        says(&tracing_layer(&other, true), State::Warning, "another subscriber");
+        let scoped = Reach { has_global: false, ..other };
+        says(&tracing_layer(&scoped, true), State::Warning, "not the global default");
+        let lost = Reach { own: None, ..scoped };
+        says(&tracing_layer(&lost, true), State::Warning, "no subscriber has it");
+        says(&tracing_layer(&lost, true), State::Warning, ".init()");
+    }
+
     #[test]
     fn what_the_app_did_not_put_on_is_named() {
-        says(&tracing_layer(false), State::Warning, "thermograph.tracing_layer()");
-        says(&tracing_layer(true), State::Good, "spans");
+        let absent = Reach { has_layer: false, ..REACHED };
+        says(&tracing_layer(&absent, true), State::Warning, "thermograph.tracing_layer()");
+        says(&tracing_layer(&REACHED, true), State::Good, "spans");
         let absent = Hooked { tokio_unstable: true, ..Hooked::default() };
         says(&hooks(&absent), State::Warning, "hooks().install(");
         says(&hooks(&Hooked::default()), State::Warning, "--cfg tokio_unstable");

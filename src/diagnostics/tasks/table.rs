@@ -57,7 +57,8 @@ pub(crate) struct Line {
     busy: AtomicU64,
     /// The slot of the thread that polls it and one; 0 where none does.
     thread: AtomicU32,
-    /// The number of the place where it was spawned and one; 0 where there were too many.
+    /// The number of the place where it was spawned and one, 0 where there were too many; and
+    /// [`TOLD`].
     place: AtomicU32,
     /// Since when it had waited, of a task that the diagnostics have woken; else 0.
     asked: AtomicU64,
@@ -94,6 +95,8 @@ pub(crate) struct Task {
     pub(crate) row: &'static Handler,
     /// Where it was spawned, by the number of the place.
     pub(crate) place: Option<usize>,
+    /// True if Tokio itself told tokio-console of it.
+    pub(crate) is_told: bool,
     pub(crate) spawned: Moment,
     pub(crate) since: Moment,
     pub(crate) polls: u64,
@@ -107,6 +110,8 @@ pub(crate) struct Task {
     pub(crate) waits: Option<Waits>,
 }
 
+/// Set with the place of a task that Tokio itself tells tokio-console of.
+const TOLD: u32 = 1 << 31;
 /// Places of a bucket: the numbers in them fill a cache line.
 const PLACES: usize = 8;
 const BUCKETS_LOG2: u32 = 11;
@@ -138,6 +143,14 @@ impl Tasks {
         self.works[claimed].handler.store(ptr::null_mut(), Relaxed);
         self.works[claimed].requests.store(0, Relaxed);
         self.lines[claimed].begin_anew(task, row, place, at);
+    }
+
+    /// Notes that Tokio itself tells tokio-console of a task.
+    #[cold]
+    pub(crate) fn told(&self, task: u64) {
+        if let Some(place) = self.find(task) {
+            self.lines[place].place.fetch_or(TOLD, Release);
+        }
     }
 
     /// The place of a task.
@@ -295,12 +308,15 @@ impl Line {
         let number = self.task.load(Acquire);
         let row = self.row()?;
         (number != 0).then_some(())?;
-        let place = (self.place.load(Acquire) as usize).checked_sub(1);
+        let place = self.place.load(Acquire);
+        let is_told = place & TOLD != 0;
+        let place = ((place & !TOLD) as usize).checked_sub(1);
         let (thread, since) = self.polled();
         let task = Task {
             number,
             row,
             place,
+            is_told,
             spawned: Moment::from_raw(self.spawned.load(Acquire)),
             since,
             polls: self.polls.load(Acquire),
