@@ -60,7 +60,6 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut runtime = runtime::Builder::new_multi_thread();
     runtime.enable_all();
     // They tell how long a stall makes others wait.
-    #[cfg(tokio_unstable)]
     thermograph.hooks().install(&mut runtime);
     runtime.build()?.block_on(serve(&args, &thermograph))
 }

@@ -13,19 +13,27 @@ use std::error::Error;
 
 use axum::{Router, routing::get};
 use thermograph::diagnostics::Thermograph;
+use tokio::runtime;
 use tracing_subscriber::{layer::SubscriberExt as _, util::SubscriberInitExt as _};
 
-#[tokio::main]
-async fn main() -> Result<(), Box<dyn Error>> {
+fn main() -> Result<(), Box<dyn Error>> {
     // 1. Build: nothing listens yet.
     let thermograph = Thermograph::builder().build()?;
-    // 2. Let it see spans; your own layers stand beside it.
+    // 2. Let it see spans; your own layers stand beside it, each with its own filter.
     tracing_subscriber::registry().with(thermograph.tracing_layer()).init();
-    // 3. Open the door, on its own thread: it closes when this is dropped.
+    // 3. Install the hooks on the runtime: tasks have names then. It needs no `cfg` of yours: without
+    //    `tokio_unstable` it does nothing, and the doctor says so.
+    let mut runtime = runtime::Builder::new_multi_thread();
+    thermograph.hooks().install(runtime.enable_all());
+    // 4. Open the door, on its own thread: it closes when this is dropped.
     let _door = thermograph.serve()?;
-    // 4. Put the layer on last, so that it is outermost and covers all that runs for a request.
+    runtime.build()?.block_on(serve(&thermograph))
+}
+
+async fn serve(thermograph: &Thermograph) -> Result<(), Box<dyn Error>> {
+    // 5. Put the layer on last, so that it is outermost and covers all that runs for a request.
     let app = Router::new().route("/", get(hello)).layer(thermograph.layer());
-    // 5. Serve as ever.
+    // 6. Serve as ever.
     let listener = tokio::net::TcpListener::bind("127.0.0.1:3000").await?;
     axum::serve(listener, app).await?;
     Ok(())

@@ -12,14 +12,18 @@
 //! use thermograph::diagnostics::Thermograph;
 //! use tracing_subscriber::{layer::SubscriberExt as _, util::SubscriberInitExt as _};
 //!
-//! # #[tokio::main] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let thermograph = Thermograph::builder().build()?;
 //! tracing_subscriber::registry().with(thermograph.tracing_layer()).init();
 //! let door = thermograph.serve()?; // http://127.0.0.1:6060/debug/
 //!
-//! let app = Router::new().route("/", get(|| async { "hello" })).layer(thermograph.layer());
-//! let listener = tokio::net::TcpListener::bind("127.0.0.1:3000").await?;
-//! axum::serve(listener, app).await?;
+//! let mut runtime = tokio::runtime::Builder::new_multi_thread();
+//! thermograph.hooks().install(runtime.enable_all()); // names of tasks, with tokio_unstable
+//! runtime.build()?.block_on(async {
+//!     let app = Router::new().route("/", get(|| async { "hello" })).layer(thermograph.layer());
+//!     let listener = tokio::net::TcpListener::bind("127.0.0.1:3000").await?;
+//!     axum::serve(listener, app).await
+//! })?;
 //! # drop(door); Ok(()) }
 //! ```
 
@@ -172,6 +176,9 @@ impl Thermograph {
     }
 
     /// Binds the door and the console now, and serves them from threads of their own.
+    ///
+    /// Two seconds later one line in the app's log says what the [doctor](Self::doctor) has found: a
+    /// warning if anything is missing. It is logged once in a process, from a thread of its own.
     pub fn serve(&self) -> Result<Door, ServeError> {
         self.note_runtime();
         door::open(self)

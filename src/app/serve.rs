@@ -4,7 +4,6 @@ use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
     sync::Arc,
-    thread,
     time::Duration,
 };
 
@@ -22,7 +21,7 @@ use super::{
     server, shutdown, task, telemetry,
 };
 use crate::{
-    diagnostics::{Door, Thermograph, doctor, label},
+    diagnostics::{Door, Thermograph, label},
     service::{Service, badge},
 };
 
@@ -96,6 +95,10 @@ pub fn run(file: Option<&Path>, args: &Args) -> anyhow::Result<()> {
         .build()?;
     telemetry::init(&config.log, &thermograph)?;
     files::make_room(files_of(config));
+    // Before the diagnostics look whether they are there.
+    let mut builder = runtime::Builder::new_multi_thread();
+    builder.enable_all().thread_name("worker");
+    thermograph.hooks().install(&mut builder);
     let door = thermograph.serve()?;
     // Threads of the engine compute for whoever asked.
     badge::install(|| {
@@ -104,10 +107,6 @@ pub fn run(file: Option<&Path>, args: &Args) -> anyhow::Result<()> {
     });
     // Reads and prepares the models: before there is a runtime that it could block.
     let service = Service::start(config.service())?;
-    let mut builder = runtime::Builder::new_multi_thread();
-    builder.enable_all().thread_name("worker");
-    #[cfg(tokio_unstable)]
-    thermograph.hooks().install(&mut builder);
     let runtime = builder.build()?;
     let reload = Reload::new(source, loaded, service.clone());
     runtime.block_on(serve(reload, &service, &thermograph, &door, metrics, args))?;
@@ -122,22 +121,6 @@ pub fn run(file: Option<&Path>, args: &Args) -> anyhow::Result<()> {
 fn files_of(config: &Config) -> usize {
     let upstreams = config.upstreams.values().map(|upstream| upstream.max_connections);
     upstreams.fold(config.api.max_connections + 256, usize::saturating_add)
-}
-
-/// Says in one line what can be shown, once that is known: the start does not wait for it.
-fn examine(thermograph: &Thermograph) -> anyhow::Result<()> {
-    let thermograph = thermograph.clone();
-    let examine = move || {
-        let examination = thermograph.doctor();
-        let line = format!("doctor: {}; see /debug/doctor", examination.summary());
-        match examination.worst() {
-            doctor::State::Good => tracing::info!("{line}"),
-            doctor::State::Warning => tracing::warn!("{line}"),
-            doctor::State::Bad => tracing::error!("{line}"),
-        }
-    };
-    thread::Builder::new().name("thermo-doctor".to_owned()).spawn(examine)?;
-    Ok(())
 }
 
 async fn serve(
@@ -162,7 +145,6 @@ async fn serve(
     reload.start()?;
     task::spawn("metrics upkeep", keep_up(metrics));
     announce(&addresses, args.addresses_file.as_deref())?;
-    examine(thermograph)?;
 
     task::spawn("upstream health", service.clone().supervise());
     let draining = service.clone();

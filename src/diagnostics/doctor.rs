@@ -5,6 +5,7 @@
 //! [diagnosis](super::diagnosis) says. It cannot see what only the app's own source shows, such as
 //! a layer in the wrong place, but by what came of it.
 
+mod announcement;
 mod build;
 mod machine;
 mod names;
@@ -14,6 +15,7 @@ use std::fmt::Write as _;
 
 use serde::{Deserialize, Serialize};
 
+pub(crate) use self::announcement::announce;
 use super::Thermograph;
 
 /// Everything that was looked at.

@@ -12,7 +12,7 @@ use thiserror::Error;
 use tokio::runtime;
 use tokio_util::sync::CancellationToken;
 
-use super::{Thermograph, log};
+use super::{Thermograph, doctor, log};
 
 /// Serves the diagnostics until dropped.
 #[derive(Debug)]
@@ -83,6 +83,7 @@ pub(crate) fn open(thermograph: &Thermograph) -> Result<Door, ServeError> {
     drop(half);
     let app = super::http::router(thermograph);
     threads.push(spawn(listener, app, stop.clone()).map_err(ServeError::Thread)?);
+    doctor::announce(thermograph, address, stop.clone()).map_err(ServeError::Thread)?;
     Ok(Door { address, console, stop, threads })
 }
 

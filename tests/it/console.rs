@@ -206,6 +206,73 @@ fn from_the_start_the_service_s_own_tasks_have_names_too() {
     .expect("attached");
 }
 
+/// In an app that is not ours, and that does nothing.
+#[test]
+fn tasks_that_live_when_a_console_attaches_are_listed_once() {
+    let any = ([127, 0, 0, 1], 0);
+    let builder = Thermograph::builder().listen(any).console_listen(any);
+    let thermograph = builder.build().expect("valid");
+    let door = thermograph.serve().expect("opened");
+    let address = door.console_address().expect("the console is on");
+    let (send, receive) = std::sync::mpsc::channel::<Vec<tokio::task::AbortHandle>>();
+    let (spawn, late) = tokio::sync::oneshot::channel::<()>();
+    let app = std::thread::spawn(move || {
+        // The app's thread only: other tests of this process have no subscriber.
+        let subscriber = tracing_subscriber::registry().with(thermograph.tracing_layer());
+        let _subscriber = tracing::subscriber::set_default(subscriber);
+        let mut runtime = runtime::Builder::new_current_thread();
+        thermograph.hooks().install(runtime.enable_all());
+        runtime.build().expect("a runtime").block_on(async {
+            let early = (0..3).map(|_| tokio::spawn(std::future::pending::<()>()).abort_handle());
+            let early: Vec<_> = early.collect();
+            tokio::task::yield_now().await;
+            send.send(early).expect("received");
+            late.await.expect("sent");
+            let late = tokio::spawn(std::future::pending::<()>()).abort_handle();
+            send.send(vec![late]).expect("received");
+            std::future::pending::<()>().await;
+        });
+    });
+    let early = receive.recv().expect("spawned");
+    let (mut rows, mut updates, mut listed, mut spawn) =
+        (console::Rows::default(), 0, 0, Some(spawn));
+    let id = |task: &tokio::task::AbortHandle| task.id().to_string();
+    let of = |rows: &console::Rows, id: &str| {
+        rows.tasks().filter(|row| row.is("task.id", id)).cloned().collect::<Vec<_>>()
+    };
+    let mut late = None;
+    console::attach(address, UPDATES, |update| {
+        rows.update(update);
+        updates += 1;
+        if listed == 0 && early.iter().all(|task| !of(&rows, &id(task)).is_empty()) {
+            listed = updates;
+            if let Some(spawn) = spawn.take() {
+                spawn.send(()).expect("it waits");
+            }
+            late = receive.recv().expect("spawned").pop();
+            early[0].abort();
+        }
+        let is_there = late.as_ref().is_some_and(|task| !of(&rows, &id(task)).is_empty());
+        // And one more, in which a second row of it would be.
+        let has_ended = of(&rows, &id(&early[0])).iter().any(console::Row::has_ended);
+        is_there && has_ended && updates >= listed + 3
+    })
+    .expect("attached");
+    // The first update is there at once; there is one a second after that.
+    assert!(listed <= 3, "listed with update {listed}");
+    for task in early.iter().chain(&late) {
+        let rows = of(&rows, &id(task));
+        let [row] = &*rows else { panic!("not one row of {task:?}: {rows:#?}") };
+        assert!(row.place.contains("tests/it/console.rs"), "{row:?}");
+        assert!(row.has_ended() == (id(task) == id(&early[0])), "{row:?}");
+    }
+    let row = &of(&rows, &id(&early[1]))[0];
+    assert!(row.name().starts_with("tests/it/console.rs:"), "{row:?}");
+    assert!(row.fields["spawned"].ends_with("before it was listed"), "{row:?}");
+    assert_eq!(row.fields["polls_before"], "1", "{row:?}");
+    drop(app);
+}
+
 /// In an app that is not ours.
 #[test]
 fn busy_time_and_polls_are_the_handler_s() {

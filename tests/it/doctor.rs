@@ -60,6 +60,7 @@ fn the_service_has_what_it_takes_and_says_so_at_its_start() {
     let log = server.log();
     let line = log.lines().find(|line| line.contains("doctor: ")).expect("a line");
     assert!(line.contains(" good") && line.contains("see /debug/doctor"), "{line}");
+    assert_eq!(log.matches("doctor: ").count(), 1, "{log}");
 
     let Output { stdout, .. } = doctor(&door, &["--json"]);
     let json: Value = serde_json::from_slice(&stdout).expect("JSON");
