@@ -164,6 +164,7 @@ impl Reach {
 
 impl Passed {
     /// Everything.
+    #[cfg(test)]
     pub(crate) const ALL: Self = Self { spans: LevelFilter::DEBUG, runtime: true };
 }
 
