@@ -228,7 +228,7 @@ fn stall_stacks(stacks: Stacks) -> Finding {
     match stacks {
         Stacks::Signal => Finding::good(
             what,
-            "on: of a thread that waits without a signal, of one that computes by one",
+            "on: waiting threads are read without a signal, computing ones get one signal",
         ),
         Stacks::Off => Finding::warning(
             what,
