@@ -162,6 +162,7 @@ impl Reach {
     }
 }
 
+#[cfg(test)]
 impl Passed {
     /// Everything.
     #[cfg(test)]

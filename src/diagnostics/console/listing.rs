@@ -11,6 +11,7 @@
 
 use std::{
     collections::{HashMap, HashSet},
+    panic::Location,
     sync::{
         Arc,
         atomic::{
@@ -171,8 +172,8 @@ impl Row {
             polls_before = task.polls,
             polls_are = %"those found four times a second",
             loc.file = at.map(|at| short(at.file())),
-            loc.line = at.map(|at| at.line()),
-            loc.col = at.map(|at| at.column()),
+            loc.line = at.map(Location::line),
+            loc.col = at.map(Location::column),
         );
         let number = span.id()?.into_u64();
         // Somebody will wake it: without a waker the console warns that it is lost.

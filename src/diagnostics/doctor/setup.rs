@@ -117,6 +117,7 @@ fn lost(spans: LevelFilter, has_runtime: bool, wants_runtime: bool) -> Option<St
 }
 
 /// What is known of the runtime's hooks.
+#[expect(clippy::struct_excessive_bools, reason = "facts that do not depend on each other")]
 #[derive(Clone, Debug, Default)]
 struct Hooked {
     tokio_unstable: bool,

@@ -188,7 +188,9 @@ impl Tracer<'_> {
             };
             return send(Answer::Without { task, why });
         }
-        taken.into_iter().for_each(|place| send(Answer::Waits(Await { task, ..place })));
+        for place in taken {
+            send(Answer::Waits(Await { task, ..place }));
+        }
     }
 }
 

@@ -209,8 +209,8 @@ impl Round {
         let mut stacks = HashMap::new();
         for (task, given) in answers {
             without.extend(given.without.map(|why| (task, why)));
-            let named = given.stacks.iter().map(|stack| named(&mut names, stack)).collect();
-            stacks.insert(task, named);
+            let places = given.stacks.iter().map(|stack| named(&mut names, stack)).collect();
+            stacks.insert(task, places);
         }
         Answers { stacks, without, silent, asked: asked.len(), waited, dropped }
     }
