@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Cause, Leaf, causes::Rule};
+use super::{
+    Cause, Leaf,
+    causes::{self, Rule},
+};
 use crate::diagnostics::{
     Class, Profile, folded, plumbing,
     profile::{Frame, Sample},
@@ -89,7 +92,7 @@ impl<'a> Evidence<'a> {
         let telling = self.samples.iter().filter(|sample| leaf(sample) == first);
         let heaviest = telling.max_by_key(|sample| sample.weight())?;
         let kind = Kind::of(heaviest);
-        let rule = Rule::of(kind.class, kind.syscall, &names(heaviest));
+        let rule = Rule::of(kind.class, kind.syscall, &stack(heaviest));
         let frames: Vec<_> = heaviest.frames().map(|frame| &**frame).collect();
         let at = plumbing::standpoint(&frames, |frame| (&frame.name, &frame.file));
         let is_elsewhere = kind.class.is_none() && !is_polled(heaviest);
@@ -133,7 +136,7 @@ impl<'a> Kind<'a> {
         let (class, syscall) = (sample.label("class"), sample.label("syscall"));
         let frames: Vec<_> = sample.frames().map(|frame| &**frame).collect();
         let at = plumbing::standpoint(&frames, |frame| (&frame.name, &frame.file));
-        let rule = Rule::of(class, syscall, &names(sample)).what;
+        let rule = Rule::of(class, syscall, &stack(sample)).what;
         // Where the app does not stand on the stack, as on a pool's threads, the rule says it all.
         let own = at.filter(|frame| StackFrame::of(frame).own);
         Self { rule, class, syscall, function: own.map(|frame| frame.name.as_str()) }
@@ -141,8 +144,9 @@ impl<'a> Kind<'a> {
 }
 
 impl StackFrame {
-    fn of(Frame { name, file, line, .. }: &Frame) -> Self {
-        let own = plumbing::is_own(name, file);
+    fn of(frame: &Frame) -> Self {
+        let Frame { name, file, line, .. } = frame;
+        let own = is_own(frame);
         Self { function: name.clone(), file: file.clone(), line: *line, own }
     }
 }
@@ -161,9 +165,14 @@ fn is_polled(sample: &Sample) -> bool {
 
 /// The functions from the leaf down to where the handler or the task is polled: what is below
 /// polls whatever there is.
-fn names(sample: &Sample) -> Vec<&str> {
-    let names = sample.frames().map(|frame| frame.name.as_str());
-    names.take_while(|name| !plumbing::polls(name)).collect()
+fn stack(sample: &Sample) -> causes::Stack {
+    let polled = sample.frames().take_while(|frame| !plumbing::polls(&frame.name));
+    causes::Stack::new(polled.map(|frame| (frame.name.as_str(), is_own(frame))))
+}
+
+/// Whether a function is the app's own.
+fn is_own(Frame { name, file, .. }: &Frame) -> bool {
+    plumbing::is_own(name, file)
 }
 
 /// A sentence about CPU time that no handler is charged with, where it is much.
