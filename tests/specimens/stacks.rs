@@ -3,12 +3,13 @@
 //! A program of its own, compiled by a test once for each mangling of symbols, with nothing but the
 //! standard library. `stacks list` prints the names of the specimens; `stacks NAME` runs one on a
 //! thread, interrupts that thread and prints `syscall NUMBER` if it waits in a system call, a line
-//! `frame FILE ADDRESS` for each frame, the leaf first, and `end` behind each stack.
+//! `frame ADDRESS` for each frame, the leaf first, and `end` behind each stack; at the end come the
+//! mappings of the process.
 
 use std::{
     cell::UnsafeCell,
     collections::{BTreeMap, HashMap},
-    ffi::{CStr, c_char, c_int, c_void},
+    ffi::{c_int, c_void},
     fmt::Write as _,
     fs::{self, File, OpenOptions},
     hint::black_box,
@@ -19,7 +20,7 @@ use std::{
     process::{Command, Stdio, exit},
     sync::{
         Barrier, Condvar, LazyLock, Mutex, Once, OnceLock, RwLock,
-        atomic::{AtomicBool, AtomicI32, AtomicU64, AtomicUsize, Ordering::*},
+        atomic::{AtomicBool, AtomicI32, AtomicUsize, Ordering::*},
         mpsc,
     },
     thread,
@@ -103,26 +104,26 @@ const BLOCKED: &[(&str, fn())] = &[
 /// Specimens that compute, or are in system calls that do not wait.
 const COMPUTING: &[(&str, fn())] = &[
     ("spin_hint", || {
-        static NEVER: AtomicBool = AtomicBool::new(false);
-        while !NEVER.load(Acquire) {
+        let flag = flag();
+        while !flag.load(Acquire) {
             std::hint::spin_loop();
         }
     }),
     ("spin_load", || {
-        static NEVER: AtomicU64 = AtomicU64::new(0);
-        while NEVER.load(Acquire) == 0 {}
+        let flag = flag();
+        while !flag.load(Acquire) {}
     }),
     ("spin_exchange", || {
-        static TAKEN: AtomicBool = AtomicBool::new(true);
-        while TAKEN.compare_exchange_weak(false, true, Acquire, Relaxed).is_err() {}
+        let flag = flag();
+        while flag.compare_exchange_weak(true, false, Acquire, Relaxed).is_err() {}
     }),
     ("spin_clock", || {
         let start = Instant::now();
         while start.elapsed() < LONG {}
     }),
     ("yield_now", || {
-        static NEVER: AtomicBool = AtomicBool::new(false);
-        while !NEVER.load(Acquire) {
+        let flag = flag();
+        while !flag.load(Acquire) {
             thread::yield_now();
         }
     }),
@@ -272,6 +273,11 @@ const COMPUTING: &[(&str, fn())] = &[
     }),
 ];
 
+/// Never raised; the compiler does not know that.
+fn flag() -> &'static AtomicBool {
+    black_box(Box::leak(Box::new(AtomicBool::new(false))))
+}
+
 struct Tree {
     _payload: [u64; 4],
     _branches: Option<Box<(Tree, Tree)>>,
@@ -310,6 +316,7 @@ fn scratch(name: &str) -> PathBuf {
 
 /// Takes something on another thread, and never gives it back.
 fn hold_for_ever<T: 'static>(take: fn() -> T) {
+    IS_ON.store(false, Release);
     let (tell, held) = mpsc::channel();
     thread::spawn(move || {
         let _held = take();
@@ -317,6 +324,7 @@ fn hold_for_ever<T: 'static>(take: fn() -> T) {
         thread::sleep(LONG);
     });
     held.recv().expect("held");
+    IS_ON.store(true, Release);
 }
 
 // What they call returns to something, so that they have a frame of their own.
@@ -530,7 +538,6 @@ unsafe extern "C" {
     fn getpid() -> c_int;
     fn tgkill(process: c_int, thread: c_int, signal: c_int) -> c_int;
     fn signal(signal: c_int, handler: extern "C" fn(c_int)) -> usize;
-    fn dladdr(address: *const c_void, found: *mut Found) -> c_int;
     fn __res_init() -> c_int;
     fn __res_state() -> *mut c_void;
     fn _Unwind_Backtrace(
@@ -538,15 +545,6 @@ unsafe extern "C" {
         argument: *mut c_void,
     ) -> c_int;
     fn _Unwind_GetIPInfo(context: *mut c_void, is_before: *mut c_int) -> usize;
-}
-
-/// `Dl_info`.
-#[repr(C)]
-struct Found {
-    file: *const c_char,
-    base: *const c_void,
-    name: *const c_char,
-    address: *const c_void,
 }
 
 const SIGUSR1: c_int = 10;
@@ -638,20 +636,7 @@ fn print(out: &mut impl io::Write, syscall: Option<u64>) -> io::Result<()> {
     // SAFETY: the handler has returned.
     let (addresses, length) = unsafe { &*STACK.0.get() };
     for address in &addresses[..*length] {
-        let mut found = Found {
-            file: std::ptr::null(),
-            base: std::ptr::null(),
-            name: std::ptr::null(),
-            address: std::ptr::null(),
-        };
-        // SAFETY: `found` may be written to.
-        if unsafe { dladdr(*address as *const c_void, &mut found) } == 0 {
-            writeln!(out, "frame ? {address:x}")?;
-            continue;
-        }
-        // SAFETY: a text of the dynamic linker's, which it keeps.
-        let file = unsafe { CStr::from_ptr(found.file) }.to_string_lossy();
-        writeln!(out, "frame {file} {:x}", address - found.base as usize)?;
+        writeln!(out, "frame {address:x}")?;
     }
     writeln!(out, "end")
 }
@@ -676,8 +661,8 @@ fn main() -> io::Result<()> {
     if does_wait {
         // In the same call and asleep for a while: it waits for what never comes.
         let mut since = (Instant::now(), None);
-        while since.1.is_none() || since.0.elapsed() < Duration::from_millis(60) {
-            let now = syscall().filter(|_| is_asleep());
+        while since.1.is_none() || since.0.elapsed() < Duration::from_millis(100) {
+            let now = syscall().filter(|_| is_asleep() && IS_ON.load(Acquire));
             if now != since.1 {
                 since = (Instant::now(), now);
             }
@@ -698,5 +683,6 @@ fn main() -> io::Result<()> {
             thread::sleep(Duration::from_micros(500 + turn * 377 % 1000));
         }
     }
+    out.write_all(&fs::read("/proc/self/maps")?)?;
     exit(0);
 }

@@ -73,6 +73,12 @@ impl Module {
     pub(crate) fn all() -> io::Result<Vec<Self>> {
         let maps = fs::read_to_string("/proc/self/maps")?;
         let program = fs::metadata("/proc/self/exe").map_or(0, |program| program.ino());
+        Ok(Self::listed(&maps, program))
+    }
+
+    /// Every file that is mapped as code by the list of a process' mappings; `program` is the inode
+    /// of `/proc/self/exe`.
+    pub(crate) fn listed(maps: &str, program: u64) -> Vec<Self> {
         let mut lines: Vec<Line<'_>> = Vec::new();
         for line in maps.lines().filter_map(Line::parse) {
             match lines.last_mut() {
@@ -84,7 +90,7 @@ impl Module {
             }
         }
         // What cannot be read, such as a library whose file is gone, is left out.
-        Ok(lines.iter().filter_map(|line| Self::read(line, program)).collect())
+        lines.iter().filter_map(|line| Self::read(line, program)).collect()
     }
 
     pub(crate) fn contains(&self, address: u64) -> bool {

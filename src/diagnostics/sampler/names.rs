@@ -141,8 +141,27 @@ fn locate(
     let module = &modules[place];
     let files = debug_files.entry(place).or_insert_with(|| DebugFiles::of(module));
     let inside = address.wrapping_sub(module.base);
-    let frames = frames(files, inside);
+    let frames = waiting(frames(files, inside), || frames(files, inside.wrapping_sub(1)));
     Location { address, mapping: Some(Arc::clone(&module.mapping)), frames }
+}
+
+/// The functions at the instruction before, where that waits for memory: of a loop that spins.
+///
+/// An interrupt comes behind the instruction that the processor waited for, which says nothing of
+/// the loop. Inside of a call, which is where all frames but the leaf stand, both are the same.
+fn waiting(frames: Vec<Arc<Frame>>, before: impl FnOnce() -> Vec<Arc<Frame>>) -> Vec<Arc<Frame>> {
+    let path = |frame: &Arc<Frame>| frame.name.trim_start_matches('<').to_owned();
+    let waits = |frames: &[Arc<Frame>]| {
+        let mut core = frames.iter().map(path).take_while(|path| path.starts_with("core::"));
+        core.any(|path| {
+            path.starts_with("core::sync::atomic::") || path.starts_with("core::hint::spin_loop")
+        })
+    };
+    if frames.is_empty() || waits(&frames) {
+        return frames;
+    }
+    let before = before();
+    if waits(&before) { before } else { frames }
 }
 
 /// The functions at an address, the innermost of inlined ones first.

@@ -6,16 +6,22 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    env, fs,
+    env, fmt, fs, iter,
     path::{Path, PathBuf},
     process::{Command, Stdio},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
     thread,
     time::{Duration, Instant},
 };
 
-use addr2line::Loader;
-
 use super::{Rule, Stack};
+use crate::diagnostics::{
+    profile::Location,
+    sampler::{Module, Names},
+};
 
 /// Specimens that wait, and what they do.
 const BLOCKED: &[(&str, &str)] = &[
@@ -108,75 +114,40 @@ enum Mangling {
 }
 
 #[test]
-fn every_rule_about_std_knows_its_functions_with_legacy_symbols() {
-    let mut wrong = Vec::new();
-    for optimization in ["0", "3"] {
-        wrong.extend(check(Mangling::Legacy, optimization));
-    }
-    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+fn rules_about_std_know_its_functions_with_legacy_symbols() {
+    assert_known(Mangling::Legacy, &["0", "3"]);
 }
 
 #[test]
-fn every_rule_about_std_knows_its_functions_with_v0_symbols() {
-    let mut wrong = Vec::new();
-    for optimization in ["0", "3"] {
-        wrong.extend(check(Mangling::V0, optimization));
-    }
+fn rules_about_std_know_its_functions_with_v0_symbols() {
+    assert_known(Mangling::V0, &["3"]);
+}
+
+fn assert_known(mangling: Mangling, optimizations: &[&str]) {
+    let wrong: Vec<_> = optimizations.iter().flat_map(|level| check(mangling, level)).collect();
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
 /// What is known wrongly.
 fn check(mangling: Mangling, optimization: &str) -> Vec<String> {
     let program = Program::compile(mangling, optimization);
-    let mut names = Names::default();
     let listed = program.list();
     let mut all: Vec<_> = BLOCKED.iter().chain(COMPUTING).map(|(name, _)| *name).collect();
     let mut there: Vec<_> = listed.lines().collect();
     all.sort_unstable();
     there.sort_unstable();
     assert_eq!(there, all, "every specimen is expected to be known");
-    let mut wrong = Vec::new();
-    for (name, expected) in BLOCKED {
-        let [taken] = &*program.stacks(name) else { panic!("{name}: not one stack") };
-        let functions = names.of(taken);
-        let found = rule(Some("blocked"), taken.syscall.as_deref(), &functions);
-        if found != *expected {
-            wrong.push(format!(
-                "{mangling:?} {optimization} {name}: {found}, not {expected}, in {:?}: {}",
-                taken.syscall,
-                shown(&functions)
-            ));
-        }
+    let runs = program.run_all(&all);
+    let names = &mut Names::new(&program.modules);
+    let mut told = Vec::new();
+    for (specimen, expected) in BLOCKED {
+        told.extend(waits_otherwise(specimen, expected, &program.stacks(&runs[specimen], names)));
     }
-    for (name, expected) in COMPUTING {
-        let stacks = program.stacks(name);
-        let mut found = BTreeMap::<&str, (usize, String)>::new();
-        for taken in &stacks {
-            let functions = names.of(taken);
-            let (count, stack) = found.entry(rule(Some("cpu"), None, &functions)).or_default();
-            *count += 1;
-            *stack = shown(&functions);
-        }
-        let right: usize =
-            found.iter().filter(|(what, _)| what.starts_with(expected)).map(|(_, (n, _))| n).sum();
-        if right * 2 < stacks.len() {
-            wrong.push(format!(
-                "{mangling:?} {optimization} {name}: {right} of {} {expected}: {found:#?}",
-                stacks.len()
-            ));
-        }
+    for (specimen, expected) in COMPUTING {
+        told.extend(does_otherwise(specimen, expected, &program.stacks(&runs[specimen], names)));
     }
-    wrong
-}
-
-fn rule(class: Option<&str>, syscall: Option<&str>, functions: &[Function]) -> &'static str {
-    let functions = functions.iter().map(|function| (&*function.name, function.is_own));
-    Rule::of(class, syscall, &Stack::new(functions)).what
-}
-
-fn shown(functions: &[Function]) -> String {
-    let names: Vec<_> = functions.iter().map(|function| &*function.name).collect();
-    names.join(" < ")
+    let told = told.into_iter();
+    told.map(|told| format!("{mangling:?}, optimization {optimization}: {told}")).collect()
 }
 
 /// A function on a stack of a specimen.
@@ -190,13 +161,21 @@ struct Function {
 struct Program {
     path: PathBuf,
     folder: PathBuf,
+    /// The code of a run: in others it is elsewhere, and its names are the same.
+    modules: Vec<Module>,
+}
+
+/// What a program told of one specimen.
+struct Run {
+    stacks: String,
+    maps: String,
 }
 
 /// A stack as the program tells it.
 struct Taken {
     syscall: Option<String>,
-    /// The file of each frame's code, and where in it.
-    frames: Vec<(String, u64)>,
+    /// From the leaf down to where the specimen is called.
+    functions: Vec<Function>,
 }
 
 impl Program {
@@ -211,12 +190,16 @@ impl Program {
         rustc.args(["-C", &format!("opt-level={optimization}"), "-o"]).arg(&path);
         match mangling {
             // The default of a stable compiler, and not to be asked for there.
-            Mangling::Legacy => rustc
-                .env("RUSTC_BOOTSTRAP", "1")
-                .args(["-Z", "unstable-options", "-C", "symbol-mangling-version=legacy"]),
+            Mangling::Legacy => rustc.env("RUSTC_BOOTSTRAP", "1").args([
+                "-Z",
+                "unstable-options",
+                "-C",
+                "symbol-mangling-version=legacy",
+            ]),
             Mangling::V0 => rustc.args(["-C", "symbol-mangling-version=v0"]),
         };
-        let output = rustc.arg(root.join("tests/specimens/stacks.rs")).output().expect("rustc runs");
+        let output =
+            rustc.arg(root.join("tests/specimens/stacks.rs")).output().expect("rustc runs");
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         let symbols = fs::read(&path).expect("compiled");
         let symbol: &[u8] = match mangling {
@@ -225,7 +208,9 @@ impl Program {
         };
         let is_there = symbols.windows(symbol.len()).any(|bytes| bytes == symbol);
         assert!(is_there, "symbols are not mangled as {mangling:?}");
-        Self { path, folder }
+        let mut program = Self { path, folder, modules: Vec::new() };
+        program.modules = Module::listed(&program.run("sleep").maps, 0);
+        program
     }
 
     fn list(&self) -> String {
@@ -234,9 +219,9 @@ impl Program {
     }
 
     /// Runs a specimen; its standard streams are pipes that nobody reads from or writes to.
-    fn stacks(&self, specimen: &str) -> Vec<Taken> {
+    fn run(&self, specimen: &str) -> Run {
         const PATIENCE: Duration = Duration::from_mins(2);
-        let scratch = tempfile_in(&self.folder, specimen);
+        let scratch = scratch_folder(&self.folder, specimen);
         let told = scratch.join("stacks");
         let mut program = Command::new(&self.path);
         program.arg(specimen).env("STACKS", &told).env("SCRATCH", &scratch);
@@ -255,82 +240,100 @@ impl Program {
         let text = fs::read_to_string(&told).expect("told");
         fs::remove_dir_all(&scratch).expect("removed");
         assert!(status.success(), "{specimen}: {status}");
-        text.split_terminator("end\n").map(Taken::of).collect()
+        let (stacks, maps) = text.rsplit_once("end\n").expect("stacks and mappings");
+        Run { stacks: stacks.to_owned(), maps: maps.to_owned() }
+    }
+
+    /// Runs all specimens, some at the same time: most of them sleep.
+    fn run_all(&self, specimens: &[&'static str]) -> HashMap<&'static str, Run> {
+        let next = AtomicUsize::new(0);
+        let take = || specimens.get(next.fetch_add(1, Relaxed)).copied();
+        let work = || iter::from_fn(take).map(|name| (name, self.run(name))).collect::<Vec<_>>();
+        thread::scope(|scope| {
+            let workers: Vec<_> = (0..4).map(|_| scope.spawn(work)).collect();
+            workers.into_iter().flat_map(|worker| worker.join().expect("no panic")).collect()
+        })
+    }
+
+    fn stacks(&self, Run { stacks, maps }: &Run, names: &mut Names<'_>) -> Vec<Taken> {
+        let modules = Module::listed(maps, 0);
+        let mut located = |address: u64| {
+            let here = modules.iter().find(|module| module.contains(address));
+            let same = |module: &&Module| {
+                here.is_some_and(|here| here.mapping.file == module.mapping.file)
+            };
+            let there = self.modules.iter().find(same);
+            let moved = here.zip(there).map_or(address, |(here, there)| {
+                address.wrapping_sub(here.base).wrapping_add(there.base)
+            });
+            names.location(moved)
+        };
+        stacks.split("end\n").filter_map(|stack| Taken::of(stack, &mut located)).collect()
     }
 }
 
-/// An empty folder of this process'.
-fn tempfile_in(folder: &Path, name: &str) -> PathBuf {
-    let path = folder.join(format!("{name}-{}-{:?}", std::process::id(), thread::current().id()));
+/// What a specimen that waits is said to do, if that is wrong.
+fn waits_otherwise(specimen: &str, expected: &str, stacks: &[Taken]) -> Option<String> {
+    let [taken] = stacks else { return Some(format!("{specimen}: {} stacks", stacks.len())) };
+    let found = taken.rule(Some("blocked"));
+    (found != expected).then(|| format!("{specimen}: {found}, not {expected}, {taken}"))
+}
+
+/// What a specimen that computes is said to do, if less than half of it is right.
+fn does_otherwise(specimen: &str, expected: &str, stacks: &[Taken]) -> Option<String> {
+    let mut found = BTreeMap::<&str, (usize, String)>::new();
+    for taken in stacks {
+        let (count, shown) = found.entry(taken.rule(Some("cpu"))).or_default();
+        (*count, *shown) = (*count + 1, taken.to_string());
+    }
+    let is_right = |what: &str| what.starts_with(expected);
+    let right = found.iter().filter(|(what, _)| is_right(what)).map(|(_, (count, _))| count);
+    let (right, all) = (right.sum::<usize>(), stacks.len());
+    (right * 2 < all || all < 15)
+        .then(|| format!("{specimen}: {right} of {all} {expected}: {found:#?}"))
+}
+
+/// An empty folder for one run of a specimen.
+fn scratch_folder(parent: &Path, specimen: &str) -> PathBuf {
+    static RUNS: AtomicUsize = AtomicUsize::new(0);
+    let run = RUNS.fetch_add(1, Relaxed);
+    let path = parent.join(format!("{specimen}-{}-{run}", std::process::id()));
     fs::create_dir_all(&path).expect("made");
     path
 }
 
 impl Taken {
-    fn of(text: &str) -> Self {
-        let mut taken = Self { syscall: None, frames: Vec::new() };
-        for line in text.lines() {
-            if let Some(number) = line.strip_prefix("syscall ") {
-                let number = number.parse().expect("a number");
-                taken.syscall = syscalls::Sysno::new(number).map(|call| call.name().to_owned());
-            } else if let Some(frame) = line.strip_prefix("frame ") {
-                let (file, address) = frame.rsplit_once(' ').expect("a file and a place");
-                let address = u64::from_str_radix(address, 16).expect("a number");
-                taken.frames.push((file.to_owned(), address));
+    /// `None` if it does not reach the specimen: the C library's unwinder cannot pass some
+    /// instructions.
+    fn of(text: &str, located: impl FnMut(u64) -> Arc<Location>) -> Option<Self> {
+        let number = text.lines().find_map(|line| line.strip_prefix("syscall "));
+        let number = number.map(|number| number.parse().expect("a number"));
+        let call = number.and_then(syscalls::Sysno::new);
+        let frames = text.lines().filter_map(|line| line.strip_prefix("frame "));
+        let frames = frames.map(|address| u64::from_str_radix(address, 16).expect("an address"));
+        // The first are the signal's handler and what the kernel returns to from it.
+        let locations: Vec<_> = frames.skip(2).map(located).collect();
+        let mut functions = Vec::new();
+        for frame in locations.iter().flat_map(|location| &location.frames) {
+            if frame.name.contains("poll_of_the_specimen") {
+                let syscall = call.map(|call| call.name().to_owned());
+                return Some(Self { syscall, functions });
             }
+            let is_own = frame.file.ends_with("specimens/stacks.rs");
+            functions.push(Function { name: frame.name.clone(), is_own });
         }
-        taken
+        None
+    }
+
+    fn rule(&self, class: Option<&str>) -> &'static str {
+        let functions = self.functions.iter().map(|function| (&*function.name, function.is_own));
+        Rule::of(class, self.syscall.as_deref(), &Stack::new(functions)).what
     }
 }
 
-/// Names as the diagnostics have them.
-#[derive(Default)]
-struct Names {
-    loaders: HashMap<String, Option<Loader>>,
-    known: HashMap<(String, u64), Vec<Function>>,
-}
-
-impl Names {
-    /// From the leaf down to where the specimen is called.
-    fn of(&mut self, taken: &Taken) -> Vec<Function> {
-        // The handler of the signal, and what the kernel returns to from it.
-        let interrupted = taken.frames.iter().skip(2);
-        let functions = interrupted.flat_map(|frame| self.at(frame));
-        let is_polled = |function: &Function| function.name.contains("poll_of_the_specimen");
-        let all: Vec<_> = functions.collect();
-        assert!(all.iter().any(is_polled), "the stack is cut off: {}", shown(&all));
-        all.into_iter().take_while(|function| !is_polled(function)).collect()
+impl fmt::Display for Taken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names: Vec<_> = self.functions.iter().map(|function| &*function.name).collect();
+        write!(f, "in {:?}: {}", self.syscall, names.join(" < "))
     }
-
-    fn at(&mut self, frame: &(String, u64)) -> Vec<Function> {
-        if let Some(known) = self.known.get(frame) {
-            return known.clone();
-        }
-        let (file, address) = frame;
-        let loader = self.loaders.entry(file.clone()).or_insert_with(|| Loader::new(file).ok());
-        let functions = loader.as_ref().map_or(Vec::new(), |loader| located(loader, *address));
-        self.known.insert(frame.clone(), functions.clone());
-        functions
-    }
-}
-
-fn located(loader: &Loader, address: u64) -> Vec<Function> {
-    let mut functions = Vec::new();
-    let mut frames = loader.find_frames(address).expect("debug information");
-    while let Some(frame) = frames.next().expect("debug information") {
-        let Some(function) = frame.function else { continue };
-        let file = frame.location.and_then(|place| place.file).unwrap_or_default();
-        let name = demangled(&function.raw_name().expect("a name"));
-        functions.push(Function { name, is_own: file.ends_with("specimens/stacks.rs") });
-    }
-    if functions.is_empty()
-        && let Some(symbol) = loader.find_symbol(address)
-    {
-        functions.push(Function { name: demangled(symbol), is_own: false });
-    }
-    functions
-}
-
-fn demangled(name: &str) -> String {
-    format!("{:#}", rustc_demangle::demangle(name))
 }
