@@ -199,11 +199,12 @@ fn rule(class: &str, syscall: Option<&str>, stack: &[&str]) -> String {
     Evidence::of(&profile, "GET", "/a").causes(1).remove(0).what
 }
 
+/// Names as they are in the sources of the crates, in the legacy or the v0 mangling; those of std
+/// are tried on compiled programs, in `causes/tests`.
 #[test]
 fn each_rule_is_known_by_a_stack_of_its_own() {
     let blocked = [
-        ("clock_nanosleep", "std::thread::sleep", "sleeps on the worker"),
-        ("clock_nanosleep", "usleep", "sleeps on the worker"),
+        ("clock_nanosleep", "std::thread::functions::sleep", "sleeps on the worker"),
         (
             "poll",
             "std::sys::net::connection::socket::lookup_host",
@@ -211,36 +212,90 @@ fn each_rule_is_known_by_a_stack_of_its_own() {
         ),
         (
             "futex",
+            "<tracing_subscriber::fmt::fmt_layer::Layer<S, N, E, W> as tracing_subscriber::layer::Layer<S>>::on_event",
+            "waits for the log's lock",
+        ),
+        (
+            "futex",
+            "<tracing_appender::non_blocking::NonBlocking as std::io::Write>::write",
+            "waits for the log's lock",
+        ),
+        ("write", "env_logger::logger::Logger::log", "writes the log, and its reader is slow"),
+        (
+            "write",
+            "<std::io::stdio::Stdout as std::io::Write>::write",
+            "writes the log, and its reader is slow",
+        ),
+        ("read", "<std::io::stdio::Stdin>::read_line", "waits for the standard input"),
+        (
+            "futex",
+            "reqwest::blocking::client::ClientHandle::execute_request",
+            "asks over HTTP by a client that blocks",
+        ),
+        (
+            "recvfrom",
+            "<ureq::run::call as core::ops::Fn>::call",
+            "asks over HTTP by a client that blocks",
+        ),
+        ("read", "rusqlite::statement::Statement::step", "asks a database by a client that blocks"),
+        ("fsync", "sqlite3_step", "asks a database by a client that blocks"),
+        (
+            "poll",
+            "<diesel::pg::connection::PgConnection as diesel::connection::Connection>::batch_execute",
+            "asks a database by a client that blocks",
+        ),
+        (
+            "futex",
+            "<r2d2::Pool<app::Manager>>::get_timeout",
+            "asks a database by a client that blocks",
+        ),
+        (
+            "futex",
             "futures_executor::local_pool::block_on",
             "runs a future to its end on the worker",
         ),
-        ("read", "rusqlite::statement::Statement::step", "asks a database by a client that blocks"),
-        ("wait4", "app::run", "waits for a child process"),
-        ("poll", "std::process::Child::wait_with_output", "waits for a child process"),
-        ("futex", "std::thread::JoinInner<T>::join", "waits for a thread to end"),
-        ("futex", "std::sync::mpsc::Receiver<T>::recv", "waits for a message of a channel"),
+        ("futex", "pollster::block_on::<app::Work>", "runs a future to its end on the worker"),
+        (
+            "epoll_wait",
+            "<tokio::runtime::handle::Handle>::block_on::<app::main::{closure#0}>",
+            "runs a future to its end on the worker",
+        ),
         (
             "futex",
-            "std::sys::sync::condvar::futex::Condvar::wait",
+            "tokio::runtime::runtime::Runtime::block_on",
+            "runs a future to its end on the worker",
+        ),
+        ("wait4", "app::run", "waits for a child process"),
+        ("poll", "<std::process::Command>::output", "waits for a child process"),
+        ("read", "<std::process::Command>::spawn", "waits for a child process to start"),
+        ("futex", "std::thread::join_handle::JoinHandle<T>::join", "waits for a thread to end"),
+        (
+            "futex",
+            "rayon_core::registry::Registry::in_worker_cold",
+            "waits for work on a pool of threads",
+        ),
+        ("futex", "std::sync::mpsc::Receiver<T>::recv", "waits for a channel"),
+        ("futex", "<crossbeam_channel::channel::Sender<u8>>::send", "waits for a channel"),
+        ("futex", "<std::sync::barrier::Barrier>::wait", "waits for other threads at a barrier"),
+        (
+            "futex",
+            "<std::sys::sync::condvar::futex::Condvar>::wait",
             "waits for a condition variable",
         ),
         (
             "futex",
-            "std::sys::sync::rwlock::futex::RwLock::read_contended",
+            "<std::sys::sync::rwlock::futex::RwLock>::read_contended",
             "waits for a read-write lock",
         ),
         (
             "futex",
-            "std::sys::sync::once::futex::Once::call",
+            "once_cell::imp::initialize_or_wait",
             "waits for a value that another thread makes once",
         ),
-        ("futex", "std::sys::sync::mutex::futex::Mutex::lock_contended", "waits for a mutex"),
+        ("futex", "<std::sys::sync::mutex::futex::Mutex>::lock_contended", "waits for a mutex"),
+        ("futex", "parking_lot::raw_mutex::RawMutex::lock_slow", "waits for a mutex"),
+        ("futex", "std::thread::functions::park", "parks its thread"),
         ("futex", "app::wait", "waits for another thread"),
-        (
-            "write",
-            "<std::io::stdio::Stdout as std::io::Write>::write",
-            "writes to a terminal or pipe that is slow",
-        ),
         ("fsync", "std::fs::File::sync_all", "waits until a disk has written"),
         ("flock", "std::fs::File::lock", "waits for the lock of a file"),
         (
@@ -259,47 +314,156 @@ fn each_rule_is_known_by_a_stack_of_its_own() {
     ];
     let computing = [
         ("argon2::Argon2::fill_blocks", "hashes a password"),
+        ("<argon2::Argon2>::fill_blocks", "hashes a password"),
+        ("<std::backtrace::Backtrace>::create", "takes backtraces"),
+        ("backtrace::symbolize::gimli::resolve", "takes backtraces"),
+        ("std::panicking::panic_with_hook", "unwinds after a panic"),
         ("core::hint::spin_loop", "spins for a lock"),
+        ("<spin::mutex::spin::SpinMutex<u8>>::lock", "spins for a lock"),
+        ("core::sync::atomic::AtomicBool::load", "spins on an atomic"),
+        ("<core::sync::atomic::AtomicU64>::fetch_add", "changes an atomic that threads share"),
+        ("std::time::Instant::now", "reads the clock over and over"),
         ("rten_gemm::kernels::gemm", "runs a model or a tokenizer"),
+        ("candle_core::cpu_backend::matmul", "runs a model or a tokenizer"),
         ("regex::regex::string::Regex::new", "compiles a regular expression"),
+        ("<regex::regex::string::Regex>::new", "compiles a regular expression"),
         ("regex_automata::meta::regex::Regex::search", "matches a regular expression"),
         ("serde_json::ser::to_vec", "reads or writes a large JSON"),
+        (
+            "<serde_json::de::Deserializer<serde_json::read::StrRead>>::parse_whitespace",
+            "reads or writes a large JSON",
+        ),
+        ("tera::renderer::processor::Processor::render", "renders a template or a document"),
         ("rmp_serde::encode::write", "encodes or decodes a large message"),
+        ("base64::engine::Engine::encode", "encodes or decodes base64 or hex"),
         ("flate2::zio::run", "compresses or decompresses"),
+        ("zstd_safe::CCtx::compress_stream2", "compresses or decompresses"),
+        ("ZSTD_compressBlock_fast", "compresses or decompresses"),
         ("sha2::sha256::compress", "encrypts, signs or hashes"),
+        (
+            "<sha2::core_api::Sha256VarCore as digest::core_api::UpdateCore>::update_blocks",
+            "encrypts, signs or hashes",
+        ),
+        ("ring_core_0_17_14__sha256_block_data_order_avx", "encrypts, signs or hashes"),
         ("image::imageops::resize", "works on an image"),
+        ("ndarray::linalg::impl_linalg::mat_mul_impl", "multiplies matrices"),
+        ("sqlite3VdbeExec", "asks a database in the process"),
+        ("tracing_subscriber::fmt::format::Format<F,T>::format_event", "writes the log"),
         ("std::fs::read::inner", "reads or writes a file"),
-        ("std::process::Command::spawn", "starts a process"),
+        ("<std::process::Command>::spawn", "starts a process"),
+        ("std::thread::builder::Builder::spawn_unchecked", "starts a thread"),
         (
             "<mio::net::tcp::stream::TcpStream as std::io::Write>::write_vectored",
             "sends a large body at once",
         ),
         ("munmap", "gives much memory back"),
         ("core::slice::sort::stable::drift::sort", "sorts"),
+        ("core::ptr::drop_in_place<app::Tree>", "drops a large structure"),
+        (
+            "core::ptr::drop_in_place::<alloc::vec::Vec<serde_json::Value>>",
+            "drops a large structure",
+        ),
+        ("core::fmt::write", "formats text"),
+        ("core::num::dec2flt::parse::parse_number", "parses numbers or text"),
+        ("core::str::pattern::TwoWaySearcher::next", "searches or changes text"),
+        ("hashbrown::raw::RawTable<T,A>::reserve_rehash", "looks up or fills a map"),
+        ("__memmove_avx_unaligned_erms", "copies or fills memory"),
+        ("_int_malloc", "allocates and frees memory"),
+        ("_rjem_je_arena_malloc_hard", "allocates and frees memory"),
         ("app::count", "computes"),
     ];
     let mut seen: Vec<_> = blocked
         .iter()
-        .map(|(syscall, name, what)| (rule("blocked", Some(syscall), &[name]), *what))
-        .chain(computing.iter().map(|(name, what)| (rule("cpu", None, &[name]), *what)))
+        .map(|(syscall, name, what)| (rule("blocked", Some(syscall), &[name]), *name, *what))
+        .chain(computing.iter().map(|(name, what)| (rule("cpu", None, &[name]), *name, *what)))
         .collect();
-    for (found, expected) in &seen {
-        assert_eq!(found, expected);
+    for (found, name, expected) in &seen {
+        assert_eq!(found, expected, "{name}");
     }
     seen.dedup();
     let all: std::collections::BTreeSet<_> = RULES.iter().map(|rule| rule.what).collect();
-    let tested: std::collections::BTreeSet<_> = seen.iter().map(|(_, what)| *what).collect();
+    let tested: std::collections::BTreeSet<_> = seen.iter().map(|(_, _, what)| *what).collect();
     assert_eq!(tested, all, "every rule has a stack here");
 }
 
 #[test]
-fn who_waits_does_what_is_nearest_to_the_system_call() {
-    // A lock that is taken inside of a callback of a channel.
-    let mutex = "std::sys::sync::mutex::futex::Mutex::lock_contended";
-    assert_eq!(rule("blocked", Some("futex"), &[mutex, "std::sync::mpsc::f"]), "waits for a mutex");
-    // Who computes does what is most special, though it is made of other things.
+fn app_modules_called_like_a_crate_are_not_that_crate() {
+    for name in ["app::regex::scan", "app::image::resize", "<app::toml::Reader>::read", "zstdlike"]
+    {
+        assert_eq!(rule("cpu", None, &[name]), "computes", "{name}");
+    }
+    assert_eq!(rule("blocked", Some("futex"), &["app::Mutex::lock"]), "waits for another thread");
+}
+
+#[test]
+fn waiting_thread_does_what_the_innermost_own_function_calls() {
+    let library = |name: &str| format!("{name} @ l");
+    let mutex = &*library("<std::sys::sync::mutex::futex::Mutex>::lock_contended");
+    let condvar = &*library("<std::sys::sync::condvar::futex::Condvar>::wait");
+    let waits = |stack: &[&str]| rule("blocked", Some("futex"), stack);
+    // What is taken in a callback is the callback's.
+    let channel = &*library("std::sync::mpsc::Receiver<T>::recv");
+    assert_eq!(waits(&[mutex, "app::callback", channel]), "waits for a mutex");
+    // What a library waits for inside is what the library is for.
+    assert_eq!(waits(&[mutex, channel, "app::callback"]), "waits for a channel");
+    let barrier = &*library("<std::sync::barrier::Barrier>::wait");
+    assert_eq!(waits(&[condvar, barrier]), "waits for other threads at a barrier");
+    // Below what the app calls, nearest first.
+    let block_on = &*library("futures_executor::local_pool::block_on");
+    let wait = &*library("app_of_no_rule::wait");
+    assert_eq!(
+        waits(&[wait, "app::poll", block_on, "app::outer", channel]),
+        "runs a future to its end on the worker"
+    );
+}
+
+#[test]
+fn lock_or_pipe_of_the_log_is_the_log_s() {
+    let library =
+        |names: &[&str]| names.iter().map(|name| format!("{name} @ l")).collect::<Vec<_>>();
+    let mutex = "<std::sys::sync::mutex::futex::Mutex>::lock_contended";
+    let fmt = "<tracing_subscriber::fmt::fmt_layer::Layer<S,N,E,W> as \
+               tracing_subscriber::layer::Layer<S>>::on_event";
+    let event = "tracing_core::event::Event::dispatch";
+    for (syscall, leaf, what) in [
+        ("futex", mutex, "waits for the log's lock"),
+        ("futex", "parking_lot::raw_mutex::RawMutex::lock_slow", "waits for the log's lock"),
+        (
+            "futex",
+            "crossbeam_channel::flavors::array::Channel<T>::send",
+            "waits for the log's lock",
+        ),
+        (
+            "write",
+            "<std::sys::fd::unix::FileDesc>::write",
+            "writes the log, and its reader is slow",
+        ),
+    ] {
+        let log = library(&[leaf, fmt, event]);
+        let stack: Vec<_> = log.iter().map(String::as_str).collect();
+        assert_eq!(rule("blocked", Some(syscall), &stack), what, "{leaf}");
+        // A writer of the app's own stands in between.
+        let own: Vec<_> = [stack[0], "<app::Writer as std::io::Write>::write"]
+            .into_iter()
+            .chain(stack[1..].iter().copied())
+            .collect();
+        assert_eq!(rule("blocked", Some(syscall), &own), what, "{leaf}");
+    }
+    let remedy = RULES.iter().find(|rule| rule.what == "waits for the log's lock");
+    let remedy = remedy.expect("a rule").remedy;
+    assert!(remedy.contains("non_blocking") && !remedy.contains("tokio::sync"), "{remedy}");
+}
+
+#[test]
+fn computing_thread_does_what_is_most_special() {
     let stack = ["blake2::compress", "argon2::hash"];
     assert_eq!(rule("cpu", None, &stack), "hashes a password");
+    // A type in angle brackets is not what runs.
+    let drops = "core::ptr::drop_in_place<alloc::vec::Vec<regex::regex::string::Regex>>";
+    assert_eq!(rule("cpu", None, &["cfree", drops, "app::handler"]), "drops a large structure");
+    // An atomic counts where the thread stands at it, not where it is far below.
+    let atomic = "core::sync::atomic::AtomicBool::load";
+    assert_eq!(rule("cpu", None, &["app::count", atomic]), "computes");
 }
 
 #[test]
