@@ -202,7 +202,9 @@ impl Thermograph {
 
     /// For tests of an app: fails when dropped, if a handler stalled in between.
     ///
-    /// A stall of class `preempted` does not count: the machine was busy.
+    /// A stall of class `preempted` does not count: the machine was busy. Nor does one inside of
+    /// `tokio::task::block_in_place`, which hands the worker to another thread; it is told by the
+    /// stack, so that it counts where stacks are off.
     ///
     /// ```no_run
     /// # use thermograph::diagnostics::Thermograph;

@@ -35,7 +35,13 @@ struct Family {
     value: fn(&HandlerRow) -> f64,
 }
 
-const FAMILIES: [Family; 6] = [
+const FAMILIES: [Family; 7] = [
+    Family {
+        name: "thermograph_handler_in_place_stalls_total",
+        kind: "counter",
+        help: "Of the handler's stalls, those that handed the worker over with block_in_place.",
+        value: |row| row.stalls.in_place as f64,
+    },
     Family {
         name: "thermograph_handler_in_flight_requests",
         kind: "gauge",

@@ -6,13 +6,15 @@
 //! none is missed, however late the watchdog is scheduled.
 //!
 //! The [`Class`] says whose fault it is. It does not say that a handler is slow: one that awaits
-//! gives its worker back, however long it takes. Of `tokio::task::block_in_place`, which hands the
-//! worker's other tasks on, it does not know: a poll that is long inside of it counts as a stall.
+//! gives its worker back, however long it takes. A poll that is long inside of
+//! `tokio::task::block_in_place` is a stall too, and is marked: its worker was handed to another
+//! thread, as long as the pool of blocking threads had one left.
 
 mod bounds;
 mod guard;
 mod harm;
 mod histogram;
+mod in_place;
 mod namer;
 mod record;
 mod store;
@@ -23,12 +25,13 @@ mod watchdog;
 pub(crate) use self::{
     bounds::THRESHOLD,
     histogram::Durations,
+    in_place::is_in_place,
     namer::name,
     record::Record,
-    store::{NoStack, Store, Sums, Totals},
+    store::{Store, Sums, Totals},
     watchdog::Watch,
 };
 pub use self::{
     guard::NoStall,
-    record::{Class, Stall, StallFrame},
+    record::{Class, NoStack, Stall, StallFrame},
 };

@@ -10,6 +10,7 @@ mod clock;
 mod counters;
 mod future;
 mod handler;
+mod in_place;
 mod layer;
 mod ledger;
 #[cfg(tokio_unstable)]

@@ -26,7 +26,9 @@ impl NoStall {
         self.thermograph.inner.stalls.settle();
         let mut stalls = newest(&self.thermograph);
         // One of an unknown class may be the handler's fault.
-        stalls.retain(|stall| stall.id > self.since && stall.class != Class::Preempted);
+        stalls.retain(|stall| {
+            stall.id > self.since && stall.class != Class::Preempted && !stall.in_place
+        });
         stalls
     }
 }

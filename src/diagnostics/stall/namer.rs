@@ -108,6 +108,7 @@ impl Worker {
             book.read(&self.waiting);
             for record in mem::take(&mut self.waiting) {
                 if book.name(&record) {
+                    self.store.named(&record);
                     self.tell(&record);
                 } else if self.waiting.len() < WAITING {
                     self.waiting.push(record);

@@ -8,6 +8,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
+use super::is_in_place;
 use crate::diagnostics::{
     plumbing,
     profile::{Frame, Location},
@@ -27,6 +28,26 @@ pub enum Class {
     Preempted,
     /// The system does not say.
     Unknown,
+}
+
+/// Why a stall has no stack.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NoStack {
+    /// Stacks are off, or the system has none.
+    Off,
+    /// The poll ended before its stack was taken.
+    Ended,
+    /// The thread was asked, and its stack did not come.
+    Unanswered,
+    /// The app has installed its own handler for the sampler's signal.
+    SignalReplaced,
+    /// The thread blocks the sampler's signal.
+    SignalBlocked,
+    /// The process has as many timers as it may.
+    NoTimer,
+    /// There were more different stacks than are kept.
+    NoRoom,
 }
 
 /// A poll that took too long.
@@ -62,6 +83,14 @@ pub struct Stall {
     pub queued_ms: f64,
     /// How long after the threshold the stack was taken, in milliseconds.
     pub captured_after_ms: Option<f64>,
+    /// Whether it was inside of `tokio::task::block_in_place`, which hands the worker to another
+    /// thread: then it is no fault, as long as the pool of blocking threads has one left. Known once
+    /// the stack has names.
+    #[serde(default)]
+    pub in_place: bool,
+    /// Why there is no stack; `None` if there is one, or while it may still come.
+    #[serde(default)]
+    pub no_stack: Option<NoStack>,
     /// Where the thread stood, the leaf first; empty where no stack was taken, or while its names
     /// are looked up.
     pub stack: Vec<StallFrame>,
@@ -106,6 +135,10 @@ pub(crate) struct Facts {
     pub(crate) stack: Option<Arc<RawStack>>,
     /// How long after the threshold the stack was taken.
     pub(crate) captured_after: Option<Duration>,
+    /// Why it has no stack, once that is known.
+    pub(crate) no_stack: Option<NoStack>,
+    /// Whether its names show that the worker was handed over.
+    pub(crate) in_place: bool,
     /// Names, once they are known.
     pub(crate) named: Option<Arc<[Arc<Location>]>>,
 }
@@ -126,6 +159,7 @@ impl Facts {
     /// The names of its stack are known: they tell the system call too, where none was seen.
     pub(crate) fn name(&mut self, stack: Arc<[Arc<Location>]>) {
         self.syscall = self.syscall.or_else(|| syscall_at(self.class, &stack));
+        self.in_place = is_in_place(stack.iter());
         self.named = Some(stack);
     }
 }
@@ -168,6 +202,8 @@ impl Record {
             run_ms: millis(facts.run),
             queued_ms: millis(facts.queued),
             captured_after_ms: facts.captured_after.map(millis),
+            in_place: facts.in_place,
+            no_stack: facts.no_stack,
             stack: named.flat_map(|location| &location.frames).map(StallFrame::of).collect(),
         }
     }
@@ -196,6 +232,52 @@ impl StallFrame {
         let Frame { name, file, line, .. } = &**frame;
         let own = plumbing::is_own(name, file);
         Self { function: name.clone(), file: file.clone(), line: *line, own }
+    }
+}
+
+impl NoStack {
+    /// Every reason.
+    pub const ALL: [Self; 7] = [
+        Self::Off,
+        Self::Ended,
+        Self::Unanswered,
+        Self::SignalReplaced,
+        Self::SignalBlocked,
+        Self::NoTimer,
+        Self::NoRoom,
+    ];
+
+    /// Its name, as labels have it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Off => "off",
+            Self::Ended => "ended",
+            Self::Unanswered => "unanswered",
+            Self::SignalReplaced => "signal_replaced",
+            Self::SignalBlocked => "signal_blocked",
+            Self::NoTimer => "no_timer",
+            Self::NoRoom => "no_room",
+        }
+    }
+
+    /// The reason of this name.
+    pub(crate) fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|reason| reason.name() == name)
+    }
+
+    /// What happened, in a few words.
+    pub fn says(self) -> &'static str {
+        match self {
+            Self::Off => "stacks are off, or this system has none",
+            Self::Ended => "it ended before its stack was taken",
+            Self::Unanswered => {
+                "its thread was not run again in time, or no memory was free for it"
+            }
+            Self::SignalReplaced => "the app replaced the signal's handler",
+            Self::SignalBlocked => "the thread blocks the signal",
+            Self::NoTimer => "the process has as many timers as it may (`ulimit -i`)",
+            Self::NoRoom => "there were more different stacks than are kept",
+        }
     }
 }
 
@@ -239,6 +321,9 @@ impl fmt::Display for Stall {
             write!(f, " in {syscall}")?;
         }
         write!(f, " for {elapsed_ms:.1} ms on {thread}")?;
+        if self.in_place {
+            write!(f, ", handed over with block_in_place")?;
+        }
         for StallFrame { function, file, line, .. } in &self.stack {
             write!(f, "\n    {function}")?;
             if !file.is_empty() {
@@ -265,6 +350,8 @@ mod tests {
             queued: Duration::ZERO,
             stack: None,
             captured_after: None,
+            no_stack: None,
+            in_place: false,
             named: None,
         };
         facts.name(names.map(|name| Arc::new(Location::named(Frame::named(name)))).into());

@@ -3,7 +3,7 @@
 //! The watchdog, the namer and the door's thread come here; a worker of the app never does.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{HashMap, HashSet, VecDeque},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering::Relaxed},
@@ -14,7 +14,7 @@ use std::{
 use tokio::sync::broadcast;
 
 use super::{
-    Class, Durations,
+    Class, Durations, NoStack, is_in_place,
     record::{Facts, RawStack, Record, syscall_at},
 };
 use crate::diagnostics::{
@@ -45,19 +45,8 @@ struct Books {
     newest: VecDeque<Arc<Record>>,
     lengths: HashMap<(ByPlace, Class), Durations>,
     stacks: HashMap<Place, Sum>,
-}
-
-/// Why a stall has no stack.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum NoStack {
-    /// The app has installed its own handler for the signal.
-    Replaced,
-    /// The thread blocks the signal.
-    Blocked,
-    /// The process has as many timers as it may.
-    NoTimer,
-    /// The poll ended before the stack was taken.
-    Late,
+    /// Stacks that stand inside of `block_in_place`.
+    in_place: HashSet<Arc<RawStack>>,
 }
 
 /// Where stalls of one kind happened.
@@ -68,6 +57,8 @@ struct Place {
     syscall: Option<&'static str>,
     thread: String,
     stack: Option<Arc<RawStack>>,
+    /// Why there is none.
+    no_stack: Option<NoStack>,
 }
 
 /// How many there were, and how long.
@@ -133,21 +124,41 @@ impl Store {
 
     /// A stall that has ended: it is counted. Only the watchdog says so.
     pub(crate) fn close(&self, record: &Record) {
-        let Facts { class, syscall, elapsed, stack, .. } = record.facts().clone();
+        let Facts { class, syscall, elapsed, stack, no_stack, .. } = record.facts().clone();
         record.handler.trouble().stall(class, elapsed);
         let handler = ByPlace(record.handler);
         let mut books = self.books();
         books.lengths.entry((handler, class)).or_default().record(elapsed);
         let thread = pool(&record.thread).to_owned();
-        let mut place = Place { handler, class, syscall, thread, stack };
+        if stack.as_ref().is_some_and(|stack| books.in_place.contains(stack)) {
+            note_in_place(handler, class, 1, elapsed);
+        }
+        let mut place = Place { handler, class, syscall, thread, stack, no_stack };
         if books.stacks.len() >= Self::MAX_PLACES && !books.stacks.contains_key(&place) {
             // There are few places without a stack: by handler, class and system call.
-            place.stack = None;
+            place.no_stack = place.stack.take().map(|_| NoStack::NoRoom).or(no_stack);
             self.without_place.fetch_add(1, Relaxed);
         }
         let sum = books.stacks.entry(place).or_default();
         sum.count += 1;
         sum.length += elapsed;
+    }
+
+    /// The names of a stall's stack are known: where it stands inside of `block_in_place`, so did all
+    /// that had the same.
+    pub(crate) fn named(&self, record: &Record) {
+        let Facts { in_place: true, stack: Some(stack), .. } = record.facts().clone() else {
+            return;
+        };
+        let mut books = self.books();
+        if books.in_place.len() >= Self::MAX_PLACES || !books.in_place.insert(Arc::clone(&stack)) {
+            return;
+        }
+        let of_stack =
+            books.stacks.iter().filter(|(place, _)| place.stack.as_ref() == Some(&stack));
+        for (place, sum) in of_stack {
+            note_in_place(place.handler, place.class, sum.count, sum.length);
+        }
     }
 
     /// Tells who listens that something is known of a stall.
@@ -218,29 +229,6 @@ impl Store {
     }
 }
 
-impl NoStack {
-    pub(crate) const ALL: [Self; 4] = [Self::Replaced, Self::Blocked, Self::NoTimer, Self::Late];
-
-    /// As a label of a metric.
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Replaced => "signal_replaced",
-            Self::Blocked => "signal_blocked",
-            Self::NoTimer => "no_timer",
-            Self::Late => "late",
-        }
-    }
-
-    fn says(self) -> &'static str {
-        match self {
-            Self::Replaced => "the app replaced the signal's handler",
-            Self::Blocked => "the thread blocks the signal",
-            Self::NoTimer => "the process has as many timers as it may (`ulimit -i`)",
-            Self::Late => "the poll ended before its stack was taken",
-        }
-    }
-}
-
 impl Sums {
     /// A sentence for each reason why stalls since an earlier moment have no stack.
     pub(crate) fn without_stack_since(&self, earlier: &Self) -> Vec<String> {
@@ -274,6 +262,13 @@ impl Sums {
     }
 }
 
+/// Stalls that the machine is to blame for stay that.
+fn note_in_place(ByPlace(handler): ByPlace, class: Class, count: u64, length: Duration) {
+    if class != Class::Preempted {
+        handler.trouble.in_place.note(class, count, length);
+    }
+}
+
 fn samples<'a>(sums: impl Iterator<Item = (&'a Place, Sum)>) -> Vec<Sample> {
     #[cfg(sampler)]
     let modules = crate::diagnostics::sampler::modules();
@@ -287,10 +282,11 @@ fn samples<'a>(sums: impl Iterator<Item = (&'a Place, Sum)>) -> Vec<Sample> {
         let stack: Option<Vec<_>> = None;
         let at_leaf = || syscall_at(place.class, stack.as_deref()?);
         let syscall = place.syscall.or_else(at_leaf);
+        let in_place = stack.as_ref().is_some_and(is_in_place);
         Sample {
             stack: stack.unwrap_or_else(|| place.without_stack()),
             values: vec![i64::try_from(count).unwrap_or(i64::MAX), nanoseconds],
-            labels: place.labels(syscall),
+            labels: place.labels(syscall, in_place),
         }
     };
     sums.map(sample).collect()
@@ -306,12 +302,14 @@ impl Place {
     }
 
     /// With the system call as far as it is known.
-    fn labels(&self, syscall: Option<&str>) -> Vec<(&'static str, String)> {
+    fn labels(&self, syscall: Option<&str>, in_place: bool) -> Vec<(&'static str, String)> {
         let ByPlace(handler) = self.handler;
         let mut labels = vec![("thread", self.thread.clone())];
         labels.extend(handler.labels());
         labels.push(("class", self.class.name().to_owned()));
         labels.extend(syscall.map(|syscall| ("syscall", syscall.to_owned())));
+        labels.extend(in_place.then(|| ("in_place", "true".to_owned())));
+        labels.extend(self.no_stack.map(|reason| ("no_stack", reason.name().to_owned())));
         labels
     }
 }

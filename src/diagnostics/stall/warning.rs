@@ -36,9 +36,12 @@ impl Warnings {
     /// Most kinds that are kept apart; at that many, all are forgotten.
     const MAX_KINDS: usize = 1024;
 
-    /// Warns, unless the same was said a moment ago.
+    /// Warns, unless the same was said a moment ago, or the worker was handed over.
     pub(crate) fn warn(&mut self, record: &Record) {
         let stall = record.stall();
+        if stall.in_place {
+            return;
+        }
         let place = place(&stall);
         let Some(left_out) = self.allow(Kind::of(&stall, &place), Instant::now()) else { return };
         log::submit(move || {

@@ -218,13 +218,18 @@ impl Watchdog {
     /// Forgets polls that are over.
     fn forget(&mut self) {
         let now = Moment::now();
-        let store = &self.store;
+        let (store, kernel) = (&self.store, &self.kernel);
         self.watched.retain(|_, watched| {
             let Some(record) = &watched.record else { return watched.was_seen_within(FORGET, now) };
             // Hidden by a poll inside of it, or its end found no room.
             let is_known = watched.was_seen_within(GIVE_UP, now);
             if !is_known {
-                record.facts().ended = true;
+                {
+                    let mut facts = record.facts();
+                    facts.ended = true;
+                    facts.no_stack =
+                        facts.stack.is_none().then(|| kernel.why_no_stack(watched));
+                }
                 store.close(record);
             }
             is_known
@@ -316,16 +321,19 @@ impl Watchdog {
         watched.close(ended.elapsed, ended.times, habit);
         let is_new = watched.record.is_none();
         let record = watched.record(&self.store, ended.elapsed, self.threshold);
-        let (class, has_stack) = {
+        let (class, no_stack) = {
             let mut facts = record.facts();
             facts.ended = true;
-            (facts.class, facts.stack.is_some())
+            facts.no_stack = facts.stack.is_none().then(|| self.kernel.why_no_stack(&watched));
+            (facts.class, facts.no_stack)
         };
         if is_new {
             self.store.open(&record);
         }
-        if class != Class::Preempted && self.kernel.takes_stacks() && !has_stack {
-            self.store.count_without_stack(watched.no_stack());
+        if class != Class::Preempted
+            && let Some(reason) = no_stack.filter(|_| self.kernel.takes_stacks())
+        {
+            self.store.count_without_stack(reason);
         }
         if class != Class::Preempted {
             let Ended { handler, end, elapsed, .. } = *ended;

@@ -10,6 +10,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
+use super::in_place::{HandedOver, InPlace};
 use crate::diagnostics::stall::Class;
 
 /// Counters of one handler.
@@ -18,6 +19,8 @@ pub(crate) struct Trouble {
     /// Stalls and their nanoseconds, by class.
     stalls: [AtomicU64; CLASSES],
     stalled_ns: [AtomicU64; CLASSES],
+    /// Of the stalls, those inside of `block_in_place`.
+    pub(crate) in_place: InPlace,
     harm_ns: AtomicU64,
     /// Looks that found a poll of the handler running, and waiting for something.
     running: AtomicU64,
@@ -29,6 +32,7 @@ pub(crate) struct Trouble {
 pub(crate) struct Troubles {
     stalls: [u64; CLASSES],
     stalled: [Duration; CLASSES],
+    in_place: HandedOver,
     pub(crate) harm: Duration,
     running: u64,
     blocked: u64,
@@ -45,6 +49,10 @@ pub struct StallCounts {
     pub preempted: u64,
     /// The system does not say.
     pub unknown: u64,
+    /// The handler had handed its worker over with `tokio::task::block_in_place`: of any class but
+    /// `preempted`, and not among those above.
+    #[serde(default)]
+    pub in_place: u64,
 }
 
 const CLASSES: usize = Class::ALL.len();
@@ -72,6 +80,7 @@ impl Trouble {
             stalled: std::array::from_fn(|class| {
                 Duration::from_nanos(self.stalled_ns[class].load(Relaxed))
             }),
+            in_place: self.in_place.now(),
             harm: Duration::from_nanos(self.harm_ns.load(Relaxed)),
             running: self.running.load(Relaxed),
             blocked: self.blocked.load(Relaxed),
@@ -100,6 +109,7 @@ impl Troubles {
             stalled: std::array::from_fn(|class| {
                 self.stalled[class].saturating_sub(old.stalled[class])
             }),
+            in_place: self.in_place.since(&old.in_place),
             harm: self.harm.saturating_sub(old.harm),
             running: self.running.saturating_sub(old.running),
             blocked: self.blocked.saturating_sub(old.blocked),
@@ -107,19 +117,25 @@ impl Troubles {
     }
 
     pub(crate) fn counts(&self) -> StallCounts {
-        let of = |class: Class| self.stalls[class as usize];
+        // What is noted late may have been counted before the window began.
+        let of = |class: Class| {
+            self.stalls[class as usize].saturating_sub(self.in_place.stalls[class as usize])
+        };
         StallCounts {
             cpu: of(Class::Cpu),
             blocked: of(Class::Blocked),
             preempted: of(Class::Preempted),
             unknown: of(Class::Unknown),
+            in_place: self.in_place.count(),
         }
     }
 
-    /// Time in stalls, but for those that are the machine's fault.
+    /// Time in stalls that held a worker, but for those that are the machine's fault.
     pub(crate) fn stalled(&self) -> Duration {
         let own = Class::ALL.into_iter().filter(|class| *class != Class::Preempted);
-        own.map(|class| self.stalled[class as usize]).sum()
+        own.map(|class| class as usize)
+            .map(|class| self.stalled[class].saturating_sub(self.in_place.stalled[class]))
+            .sum()
     }
 
     /// Shares of the time in polls that the handler ran, and was blocked; none where it was seen
@@ -141,7 +157,7 @@ impl StallCounts {
 
     /// All of them.
     pub fn all(&self) -> u64 {
-        self.own() + self.preempted
+        self.own() + self.preempted + self.in_place
     }
 }
 
@@ -174,6 +190,21 @@ mod tests {
         assert_eq!(trouble.now().stalled(), 50 * MS);
         let later = trouble.now().since(&earlier);
         assert_eq!((later.counts().own(), later.stalled(), later.harm), (1, 30 * MS, 5 * MS));
+    }
+
+    #[test]
+    fn stalls_in_place_are_counted_apart_even_when_that_is_known_later() {
+        let trouble = Trouble::default();
+        trouble.stall(Class::Blocked, 30 * MS);
+        trouble.stall(Class::Cpu, 20 * MS);
+        let earlier = trouble.now();
+        trouble.in_place.note(Class::Blocked, 1, 30 * MS);
+        let counts = trouble.now().counts();
+        assert_eq!((counts.cpu, counts.blocked, counts.in_place), (1, 0, 1));
+        assert_eq!((counts.own(), counts.all(), trouble.now().stalled()), (1, 2, 20 * MS));
+        // In a window that began after it had ended.
+        let later = trouble.now().since(&earlier);
+        assert_eq!((later.counts().own(), later.stalled()), (0, Duration::ZERO));
     }
 
     #[test]

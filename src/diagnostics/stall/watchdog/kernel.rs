@@ -170,6 +170,16 @@ impl Kernel {
         self.takes_stacks && may_come && watched.stacks.is_empty() && overdue < PATIENCE
     }
 
+    /// Why a poll that has ended has no stack.
+    pub(super) fn why_no_stack(&self, watched: &Watched) -> NoStack {
+        match watched.not_asked {
+            _ if !self.takes_stacks => NoStack::Off,
+            Some(not_asked) => not_asked,
+            None if watched.asked == 0 => NoStack::Ended,
+            None => NoStack::Unanswered,
+        }
+    }
+
     /// Takes the stacks that have come.
     pub(super) fn fetch_stacks(
         &mut self,
@@ -223,8 +233,8 @@ impl NoStack {
     /// `None` for a thread that has ended: so has its poll.
     fn of(not_asked: NotAsked) -> Option<Self> {
         match not_asked {
-            NotAsked::Replaced => Some(Self::Replaced),
-            NotAsked::Blocked => Some(Self::Blocked),
+            NotAsked::Replaced => Some(Self::SignalReplaced),
+            NotAsked::Blocked => Some(Self::SignalBlocked),
             NotAsked::NoTimer => Some(Self::NoTimer),
             NotAsked::Ended => None,
         }

@@ -3,7 +3,10 @@
 use std::{collections::HashMap, time::Duration};
 
 use super::watched::Watched;
-use crate::diagnostics::watch::{Activity, PollId, Times};
+use crate::diagnostics::{
+    stall::NoStack,
+    watch::{Activity, PollId, Times},
+};
 
 /// What can be asked of the kernel.
 #[derive(Debug)]
@@ -36,6 +39,10 @@ impl Kernel {
 
     pub(super) fn is_stack_awaited(&self, _: &Watched, _: Duration) -> bool {
         false
+    }
+
+    pub(super) fn why_no_stack(&self, _: &Watched) -> NoStack {
+        NoStack::Off
     }
 
     pub(super) fn fetch_stacks(&mut self, _: &mut HashMap<PollId, Watched>, _: Duration) {}

@@ -103,6 +103,7 @@ impl Watchdog {
         let class = {
             let mut facts = record.facts();
             facts.ended = true;
+            facts.no_stack = facts.stack.is_none().then(|| self.kernel.why_no_stack(&watched));
             facts.class
         };
         if class != Class::Preempted {

@@ -162,6 +162,8 @@ impl Watched {
             queued: spent.queued,
             captured_after: shown.as_ref().map(|shown| shown.after),
             stack: shown.map(|shown| shown.stack),
+            no_stack: None,
+            in_place: false,
             named: None,
         }
     }
@@ -183,11 +185,6 @@ impl Watched {
     #[cfg(sampler)]
     pub(super) fn start(&self) -> u64 {
         if self.polling.slot.is_of_thread() { self.polling.start.raw() } else { 0 }
-    }
-
-    /// Why it has no stack, if it has none.
-    pub(super) fn no_stack(&self) -> NoStack {
-        self.not_asked.unwrap_or(NoStack::Late)
     }
 
     /// Whether its record has a stack that was not sent to be named yet.
