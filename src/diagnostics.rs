@@ -79,7 +79,7 @@ pub use doctor::Examination;
 pub use door::{Door, ServeError};
 pub use hooks::{Callbacks, Hooks};
 pub use profile::{Frame, Location, Mapping, Profile, Sample, ValueType};
-pub use stall::{Class, NoStall, Stall};
+pub use stall::{Class, NoStack, NoStall, Stall};
 pub use tasks::{TaskReport, TaskRow};
 pub use watch::{Ledger, WatchLayer};
 

@@ -13,11 +13,15 @@
 //! Blocking handlers are ranked by the time that they took from others: of workers by their stalls,
 //! of waiting tasks by their harm. The rules for causes stand in one table, `causes`.
 //!
+//! A poll that is long inside of `tokio::task::block_in_place` has handed its worker over: it is
+//! counted apart, and makes no verdict.
+//!
 //! It does not look at what a handler waits for with `.await`: that is latency, and blocks nobody.
 
 mod causes;
 mod evidence;
 mod html;
+mod in_place;
 mod text;
 
 use std::{fmt, str::FromStr};
@@ -115,6 +119,9 @@ pub struct Cause {
     pub at: Option<StackFrame>,
     /// What to try.
     pub r#try: String,
+    /// Why there is no stack, or none of some stalls; `None` if each has one.
+    #[serde(default)]
+    pub no_stack: Option<String>,
     /// The functions that the thread stood in itself, the one with the most time first.
     pub leaves: Vec<Leaf>,
     /// The stack that shows it, the leaf first.
@@ -155,8 +162,9 @@ impl Diagnosis {
     pub(crate) fn of(exhibits: &Exhibits<'_>) -> Self {
         let seconds = exhibits.ledger.seconds;
         let all_cpu: f64 = exhibits.cpu.map_or(0.0, |cpu| evidence::of_handlers(cpu).millis());
+        let rows = in_place::apart(&exhibits.ledger.handlers, exhibits.stalls);
         let judge = |row: &HandlerRow| Judge { row, seconds, all_cpu }.judge(exhibits);
-        let mut verdicts: Vec<_> = exhibits.ledger.handlers.iter().map(judge).collect();
+        let mut verdicts: Vec<_> = rows.iter().map(judge).collect();
         verdicts.sort_by(|a, b| a.rank().cmp(&b.rank()).then(b.weight().total_cmp(&a.weight())));
         let notes = notes(exhibits, &verdicts);
         Self { seconds, fresh: exhibits.cpu.is_some(), verdicts, notes }
@@ -189,7 +197,8 @@ struct Judge<'a> {
 impl Judge<'_> {
     fn judge(&self, exhibits: &Exhibits<'_>) -> Verdict {
         let HandlerRow { method, route, .. } = self.row;
-        let stalled = Evidence::of(exhibits.stalls, method, route).without_preempted();
+        let stalled = Evidence::of(exhibits.stalls, method, route);
+        let stalled = stalled.without_preempted().without_in_place();
         let cpu = exhibits.cpu.map(|cpu| Evidence::of(cpu, method, route));
         let cpu_ms = cpu.as_ref().map(Evidence::millis);
         let verdict = self.verdict(cpu_ms);
@@ -270,6 +279,7 @@ fn notes(exhibits: &Exhibits<'_>, verdicts: &[Verdict]) -> Vec<String> {
              more to do than processors, or the container less of them than it needs"
         ));
     }
+    notes.extend(in_place::note(verdicts));
     notes.extend(exhibits.cpu.and_then(evidence::elsewhere));
     let is_missing = |finding| verdicts.iter().any(|verdict| verdict.verdict == finding);
     if exhibits.cpu.is_none() && is_missing(Finding::Hot) {

@@ -29,7 +29,7 @@ const CAUSES: [(&str, &str, &str); SPECIMENS.len()] = [
     ("/ill/json", "reads or writes a large JSON", "spawn_blocking"),
     ("/ill/argon2", "hashes a password", "pool"),
     ("/ill/block-on", "runs a future to its end on the worker", ".await"),
-    ("/ill/recv", "waits for a message of a channel", "tokio::sync::mpsc"),
+    ("/ill/recv", "waits for a channel", "tokio::sync::mpsc"),
 ];
 
 fn diagnosis(app: &App, query: &str) -> Diagnosis {

@@ -9,7 +9,7 @@ use super::{
     causes::{self, Rule},
 };
 use crate::diagnostics::{
-    Class, Profile, folded, plumbing,
+    Class, NoStack, Profile, folded, plumbing,
     profile::{Frame, Sample},
 };
 
@@ -68,6 +68,44 @@ impl<'a> Evidence<'a> {
         self
     }
 
+    /// Stalls whose worker was handed over held none.
+    pub(super) fn without_in_place(mut self) -> Self {
+        self.samples.retain(|sample| sample.label("in_place").is_none());
+        self
+    }
+
+    /// Stalls whose worker was handed over, and no others.
+    pub(super) fn in_place(mut self) -> Self {
+        self.samples.retain(|sample| sample.label("in_place").is_some());
+        self
+    }
+
+    /// Stalls of one class.
+    pub(super) fn of_class(mut self, class: Class) -> Self {
+        self.samples.retain(|sample| sample.label("class") == Some(class.name()));
+        self
+    }
+
+    /// How many stalls the samples are.
+    pub(super) fn count(&self) -> u64 {
+        self.samples.iter().map(|sample| count(sample)).sum()
+    }
+
+    /// Why samples have no stack, and of how many; `None` if each has one.
+    fn missing(&self) -> Option<String> {
+        let without = self.samples.iter().filter(|sample| !has_stack(sample));
+        let mut reasons = BTreeMap::<&str, u64>::new();
+        for sample in without {
+            let reason = sample.label("no_stack").unwrap_or_default();
+            *reasons.entry(reason).or_default() += count(sample);
+        }
+        let (missing, all) = (reasons.values().sum::<u64>(), self.count());
+        let reasons: Vec<_> = reasons.keys().filter_map(|reason| NoStack::named(reason)).collect();
+        let why: Vec<_> = reasons.into_iter().map(NoStack::says).collect();
+        let of = if missing == all { String::new() } else { format!(" of {missing} of {all}") };
+        (missing > 0).then(|| format!("no stack was taken{of}: {}", why.join("; ")))
+    }
+
     /// Milliseconds that the samples weigh.
     pub(super) fn millis(&self) -> f64 {
         self.weight() as f64 / 1e6
@@ -93,7 +131,7 @@ impl<'a> Evidence<'a> {
         let heaviest = telling.max_by_key(|sample| sample.weight())?;
         let kind = Kind::of(heaviest);
         let rule = Rule::of(kind.class, kind.syscall, &stack(heaviest));
-        let frames: Vec<_> = heaviest.frames().map(|frame| &**frame).collect();
+        let frames = frames(heaviest);
         let at = plumbing::standpoint(&frames, |frame| (&frame.name, &frame.file));
         let is_elsewhere = kind.class.is_none() && !is_polled(heaviest);
         Some(Cause {
@@ -104,6 +142,7 @@ impl<'a> Evidence<'a> {
             at: at.map(|frame| StackFrame::of(frame)),
             r#try: (if is_elsewhere { ELSEWHERE } else { rule.remedy }).to_owned(),
             leaves,
+            no_stack: self.missing(),
             stack: frames.iter().map(|frame| StackFrame::of(frame)).collect(),
         })
     }
@@ -134,7 +173,7 @@ impl<'a> Evidence<'a> {
 impl<'a> Kind<'a> {
     fn of(sample: &'a Sample) -> Self {
         let (class, syscall) = (sample.label("class"), sample.label("syscall"));
-        let frames: Vec<_> = sample.frames().map(|frame| &**frame).collect();
+        let frames = frames(sample);
         let at = plumbing::standpoint(&frames, |frame| (&frame.name, &frame.file));
         let rule = Rule::of(class, syscall, &stack(sample)).what;
         // Where the app does not stand on the stack, as on a pool's threads, the rule says it all.
@@ -153,9 +192,28 @@ impl StackFrame {
 
 /// The function that the thread stood in: of inlined ones, the innermost of the app's own.
 fn leaf(sample: &Sample) -> Option<&str> {
+    if !has_stack(sample) {
+        return None;
+    }
     // The kernel's page of code (vdso) has no names.
     let mut functions = sample.stack.iter().map(|location| plumbing::function_at(&location.frames));
     functions.find_map(|function| function).map(|frame| frame.name.as_str())
+}
+
+/// Whether what stands for its stack is one.
+fn has_stack(sample: &Sample) -> bool {
+    sample.label("no_stack").is_none()
+}
+
+/// The functions on its stack, the leaf first; none where no stack was taken.
+fn frames(sample: &Sample) -> Vec<&Frame> {
+    let frames = sample.frames().map(|frame| &**frame);
+    frames.filter(|_| has_stack(sample)).collect()
+}
+
+/// How many times it was seen.
+fn count(sample: &Sample) -> u64 {
+    sample.values.first().map_or(0, |count| (*count).try_into().unwrap_or(0))
 }
 
 /// Whether a worker of the runtime did it, in a poll.
@@ -166,7 +224,8 @@ fn is_polled(sample: &Sample) -> bool {
 /// The functions from the leaf down to where the handler or the task is polled: what is below
 /// polls whatever there is.
 fn stack(sample: &Sample) -> causes::Stack {
-    let polled = sample.frames().take_while(|frame| !plumbing::polls(&frame.name));
+    let frames = frames(sample).into_iter();
+    let polled = frames.take_while(|frame| !plumbing::polls(&frame.name));
     causes::Stack::new(polled.map(|frame| (frame.name.as_str(), is_own(frame))))
 }
 

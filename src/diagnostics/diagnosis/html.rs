@@ -29,7 +29,8 @@ fn of_verdict(verdict: &Verdict) -> String {
 }
 
 fn of_cause(cause: &Cause) -> String {
-    let Cause { what, share, at, r#try, stack, .. } = cause;
+    let Cause { what, share, at, r#try, stack, no_stack, .. } = cause;
+    let missing = no_stack.as_ref().map_or_else(String::new, |why| format!(" ({})", escape(why)));
     let at = at.as_ref().map_or_else(String::new, |at| {
         format!(" at <code>{} ({}:{})</code>", escape(&at.function), escape(&at.file), at.line)
     });
@@ -37,7 +38,7 @@ fn of_cause(cause: &Cause) -> String {
         stack.iter().map(|frame| format!("{} ({}:{})", frame.function, frame.file, frame.line));
     let frames: Vec<_> = frames.collect();
     format!(
-        "<p>{:.0} %: {}{at}</p><p>Try {}</p><details><summary>stack</summary><pre>{}</pre></details>",
+        "<p>{:.0} %: {}{at}{missing}</p><p>Try {}</p><details><summary>stack</summary><pre>{}</pre></details>",
         share * 100.0,
         escape(what),
         escape(r#try),

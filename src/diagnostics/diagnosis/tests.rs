@@ -502,3 +502,74 @@ fn function_that_computes_is_the_innermost_inlined_one_of_the_app() {
     let text = diagnosis.text(|_, word| word.to_owned());
     assert!(text.contains("in clinic::burn (100 %)"), "{text}");
 }
+
+#[test]
+fn cause_without_a_stack_says_why_and_has_no_place() {
+    let labels = |class, syscall, why| [("class", class), ("syscall", syscall), ("no_stack", why)];
+    let blocked = labels("blocked", "clock_nanosleep", "off");
+    let stand_in = ["[clock_nanosleep]", "GET /a"];
+    let stalls = vec![sample(Some("/a"), &blocked, 100, &stand_in)];
+    let diagnosis = diagnose(vec![stalled("/a", 10, 200.0)], stalls, None);
+    let [cause] = &*diagnosis.verdicts[0].causes else { panic!("{diagnosis:?}") };
+    assert_eq!((&*cause.what, &cause.at), ("sleeps on the worker", &None));
+    assert!(cause.leaves.is_empty() && cause.stack.is_empty(), "{cause:?}");
+    let why = cause.no_stack.as_deref().expect("told");
+    assert!(why.starts_with("no stack was taken: stacks are off"), "{why}");
+    let text = diagnosis.text(|_, word| word.to_owned());
+    assert!(text.contains(why) && !text.contains("[clock_nanosleep]"), "{text}");
+    assert!(diagnosis.html().contains("stacks are off"), "{}", diagnosis.html());
+
+    // Of some only, and for more than one reason.
+    let stalls = vec![
+        sample(Some("/a"), &[("class", "cpu")], 100, &["serde_json::to_vec @ l"]),
+        sample(Some("/a"), &[("class", "cpu"), ("no_stack", "ended")], 30, &["[cpu]", "GET /a"]),
+        sample(Some("/a"), &[("class", "cpu"), ("no_stack", "no_room")], 20, &["[cpu]", "GET /a"]),
+    ];
+    let diagnosis = diagnose(vec![stalled("/a", 10, 200.0)], stalls, None);
+    let [json, computes] = &*diagnosis.verdicts[0].causes else { panic!("{diagnosis:?}") };
+    assert_eq!((&json.no_stack, &*computes.what), (&None, "computes"));
+    let why = computes.no_stack.as_deref().expect("told");
+    for part in ["ended before its stack was taken", "more different stacks than are kept"] {
+        assert!(why.contains(part), "{why}");
+    }
+    assert_eq!(computes.at, None);
+}
+
+#[test]
+fn worker_that_was_handed_over_makes_no_verdict() {
+    let in_place = [("class", "blocked"), ("syscall", "clock_nanosleep"), ("in_place", "true")];
+    let stack = [
+        "clock_nanosleep @ l",
+        "std::thread::functions::sleep @ l",
+        "app::save",
+        "tokio::task::blocking::block_in_place @ l",
+        "app::handler",
+    ];
+    let moved = |ms| {
+        let mut stalls = sample(Some("/a"), &in_place, ms, &stack);
+        stalls.values[0] = 10;
+        vec![stalls]
+    };
+    // Its stacks have got their names by this diagnosis only, or were known before.
+    let known = StallCounts { in_place: 10, ..StallCounts::default() };
+    let known = HandlerRow { stalls: known, ..row("/a") };
+    for row in [stalled("/a", 10, 300.0), known] {
+        let diagnosis = diagnose(vec![row], moved(300), None);
+        assert_eq!(diagnosis.worst(), Finding::Healthy, "{diagnosis:?}");
+        let Numbers { stalls, stalled_ms, .. } = diagnosis.verdicts[0].numbers;
+        assert_eq!((stalls.own(), stalls.in_place, stalled_ms), (0, 10, 0.0));
+        let told = &diagnosis.verdicts[0].summary;
+        assert!(told.contains("handed their worker over with block_in_place"), "{told}");
+        let note = &diagnosis.notes[0];
+        assert!(note.contains("10 of GET /a") && note.contains("max_blocking_threads"), "{note}");
+    }
+    // What it does besides is told as ever.
+    let mut stalls = moved(300);
+    stalls.push(sample(Some("/a"), &[("class", "cpu")], 50, &["app::count"]));
+    let diagnosis = diagnose(vec![stalled("/a", 11, 350.0)], stalls, None);
+    let [cause] = &*diagnosis.verdicts[0].causes else { panic!("{diagnosis:?}") };
+    assert_eq!(
+        (diagnosis.worst(), &*cause.what, cause.share),
+        (Finding::Blocking, "computes", 1.0)
+    );
+}

@@ -65,12 +65,23 @@ fn told(cause: &Cause) -> String {
     for frame in &shown {
         let _ = writeln!(text, "        at {}", place(frame));
     }
+    if let Some(missing) = &cause.no_stack {
+        let _ = writeln!(text, "        {missing}");
+    }
     let folded = stack.len().saturating_sub(shown.len());
     if folded > 0 {
         let _ = writeln!(text, "        and {folded} frames of libraries, runtime and system");
     }
     let _ = writeln!(text, "        try {remedy}");
     text
+}
+
+/// What it does; where no rule knows that, the function that it does it in.
+fn in_short(cause: &Cause) -> String {
+    match (cause.what.as_str(), cause.leaves.first()) {
+        (what @ "computes", Some(Leaf { function, .. })) => format!("{what} in {function}"),
+        (what, _) => what.to_owned(),
+    }
 }
 
 /// The system call, or the functions that the thread stood in itself.
@@ -110,7 +121,7 @@ pub(super) fn summary(
     let HandlerRow { stalls, stalled_ms, poll_ms, .. } = row;
     match verdict {
         Finding::Blocking => {
-            let what = causes.first().map_or("no stack shows why", |cause| &cause.what);
+            let what = causes.first().map_or_else(|| "no stack shows why".to_owned(), in_short);
             let times = if stalls.own() == 1 { "once" } else { &format!("{} times", stalls.own()) };
             let mean = millis(stalled_ms / stalls.own() as f64);
             // Polls of tasks that are no request are not counted.
@@ -131,6 +142,10 @@ pub(super) fn summary(
                 row.busy_share * 100.0
             ),
         },
+        Finding::Healthy if stalls.own() == 0 && stalls.in_place > 0 => format!(
+            "its long polls, {} of them, handed their worker over with block_in_place",
+            stalls.in_place
+        ),
         Finding::Healthy if poll_ms.max > 0.0 => format!(
             "its polls are short: all but one in a hundred under {} ms",
             millis(poll_ms.p99)

@@ -16,7 +16,7 @@ const verdicts = (() => {
       ["requests", whole(n.requests)],
       ["workers kept busy", digits(n.worker_share)],
       ["longest poll", millis(n.longest_ms)],
-      ["stalls", `${all - n.stalls.preempted}${n.stalls.preempted ? ` and ${n.stalls.preempted} of the machine’s` : ""}`],
+      ["stalls", `${all - n.stalls.preempted - (n.stalls.in_place ?? 0)}${n.stalls.preempted ? ` and ${n.stalls.preempted} of the machine’s` : ""}`],
       ["time in stalls", millis(n.stalled_ms)],
       ["harm to others", millis(n.harm_ms)],
       ["CPU time", millis(n.cpu_ms)],
@@ -25,13 +25,14 @@ const verdicts = (() => {
     ]);
   }
 
-  function cause({ what, share, syscall, at, leaves, stack, try: remedy }) {
+  function cause({ what, share, syscall, at, leaves, stack, no_stack: missing, try: remedy }) {
     const where = at ? ["at ", h("span", { class: "code" }, `${functionOf(at)} (${place(at)})`)] : [];
     return h(
       "div",
       { class: "cause" },
       h("p", {}, h("strong", {}, `${percent(share)} ${what}`), syscall ? `, in ${syscall}` : ""),
       where.length ? h("p", {}, ...where) : null,
+      missing ? h("p", { class: "note" }, missing) : null,
       leaves.length && !syscall
         ? h("p", { class: "note" }, leaves.map((leaf) => `${functionOf(leaf)} (${percent(leaf.share)})`).join(", "))
         : null,
