@@ -8,6 +8,7 @@ mod error;
 mod index;
 mod ledger;
 mod live;
+mod memory;
 mod page;
 mod params;
 mod profiles;
@@ -49,6 +50,7 @@ use super::{Thermograph, live::Live};
 /// | `/debug/diff` | what changed between two of these |
 /// | `/debug/diagnosis` | verdicts over handlers |
 /// | `/debug/doctor` | what build and machine can show, and what mends it |
+/// | `/debug/memory` | where the memory of the process is |
 /// | `/debug/handlers` | the ledger |
 /// | `/metrics` | the same for Prometheus |
 pub(crate) fn router(thermograph: &Thermograph) -> Router {
@@ -76,6 +78,7 @@ pub(crate) fn router(thermograph: &Thermograph) -> Router {
         .route("/debug/diff", get(captures::diff))
         .route("/debug/diagnosis", get(diagnosis::diagnosis))
         .route("/debug/doctor", get(doctor::doctor))
+        .route("/debug/memory", get(memory::memory))
         .route("/debug/handlers", get(ledger::handlers))
         .route("/metrics", get(ledger::metrics))
         .fallback(unknown)

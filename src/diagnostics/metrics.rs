@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{
-    Class, Thermograph, log,
+    Class, Memory, Thermograph, log,
     stall::{NoStack, Totals},
     watch::{Handler, HandlerRow, Slot},
 };
@@ -114,6 +114,10 @@ pub(crate) fn render(thermograph: &Thermograph) -> String {
         let name = "thermograph_unlisted_tasks_total";
         head(&mut text, name, "counter", "Tasks past the bound, not listed nor named by handler.");
         line(&mut text, format_args!("{name} {}", super::tasks::table::TASKS.unlisted()));
+    }
+    for (name, help, bytes) in Memory::now().figures() {
+        head(&mut text, name, "gauge", help);
+        line(&mut text, format_args!("{name} {bytes}"));
     }
     let name = "thermograph_dropped_log_lines_total";
     head(

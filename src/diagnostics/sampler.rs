@@ -23,6 +23,8 @@
     reason = "signals, timers and a thread's stack are the system's; each block says why it is safe"
 )]
 
+#[cfg(target_env = "gnu")]
+mod arenas;
 #[cfg(tokio_unstable)]
 mod awaits;
 mod current_task;
@@ -43,6 +45,8 @@ mod timer;
 mod unwind;
 mod waiting;
 
+#[cfg(target_env = "gnu")]
+pub(crate) use self::arenas::{Arenas, arenas};
 #[cfg(tokio_unstable)]
 pub(crate) use self::awaits::{Answer, Asking, Why, traced};
 #[cfg(heap)]

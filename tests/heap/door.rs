@@ -109,3 +109,39 @@ fn bad_parameters_are_named_with_their_value_and_what_is_allowed() {
     assert_eq!(status, 501, "{text}");
     assert!(text.contains("heap = \"off\"") && text.contains("on-demand or always"), "{text}");
 }
+
+#[test]
+fn memory_tells_what_is_allocated_from_what_the_allocator_keeps() {
+    const MIB: u64 = 1 << 20;
+    let _alone = alone();
+    let app = App::start(HeapMode::OnDemand);
+    let figures = || {
+        let (status, text) = app.ask("/debug/memory");
+        assert_eq!(status, 200, "{text}");
+        serde_json::from_str::<serde_json::Value>(&text).expect("JSON")
+    };
+    let bytes = |memory: &serde_json::Value, figure: &str| {
+        memory[figure].as_u64().unwrap_or_else(|| panic!("no {figure} in {memory}"))
+    };
+    app.visit("/hoard");
+    let held = figures();
+    app.visit("/release");
+    let released = figures();
+    assert_eq!(held["allocator"], "jemalloc");
+    for memory in [&held, &released] {
+        let [allocated, active, resident] =
+            ["allocated", "active", "resident"].map(|figure| bytes(memory, figure));
+        assert!(allocated <= active && active <= resident, "{memory}");
+        assert!(bytes(memory, "mapped") > 0 && bytes(memory, "retained") > 0, "{memory}");
+    }
+    let fallen = bytes(&held, "allocated") - bytes(&released, "allocated");
+    assert!(fallen > 100 * MIB, "{held} {released}");
+    let (_, text) = app.ask("/debug/memory?format=text");
+    for part in ["resident set", "allocator allocated", "allocator retained", "MiB resident"] {
+        assert!(text.contains(part), "{part} is not in {text}");
+    }
+    let (_, metrics) = app.ask("/metrics");
+    for name in ["resident_set", "allocator_allocated", "allocator_active", "allocator_retained"] {
+        assert!(metrics.contains(&format!("\nthermograph_{name}_bytes ")), "{name}: {metrics}");
+    }
+}

@@ -4,12 +4,12 @@ use std::thread;
 
 use axum::Router;
 use thermograph::diagnostics::{
-    Class, Diagnosis,
+    Class, Diagnosis, Stacks,
     diagnosis::{Finding, Verdict},
 };
 
 use crate::{
-    app::{App, HEALTHY, agent, alone, get_text},
+    app::{App, HEALTHY, agent, alone, get_text, wait},
     door::long_capture,
     specimens::{self, SPECIMENS, Specimen},
 };
@@ -165,4 +165,50 @@ fn the_last_minutes_are_the_whole_time_of_a_young_process() {
         assert_eq!(status, 400, "{path}: {text}");
         assert!(parts.iter().all(|part| text.contains(part)), "{path}: {text}");
     }
+}
+
+#[test]
+fn handler_that_hands_its_worker_over_is_not_blocking() {
+    let _alone = alone();
+    let app = App::start(specimens::router());
+    (0..CALLS).for_each(|_| call(&app, "/in-place"));
+    app.stalls_of("/in-place", CALLS);
+    let diagnosis = diagnosis(&app, "");
+    let handler = verdict(&diagnosis, "/in-place");
+    assert_ne!(handler.verdict, Finding::Blocking, "{handler:#?}");
+    let stalls = handler.numbers.stalls;
+    assert_eq!((stalls.own(), stalls.in_place + stalls.preempted), (0, CALLS as u64), "{stalls:?}");
+    assert!(diagnosis.notes.iter().any(|note| note.contains("block_in_place")), "{diagnosis:#?}");
+}
+
+#[test]
+fn handler_that_runs_a_program_waits_for_a_child_process() {
+    let _alone = alone();
+    let app = App::start(specimens::router());
+    (0..CALLS).for_each(|_| call(&app, "/ill/output"));
+    app.stalls_of("/ill/output", 1);
+    let diagnosis = diagnosis(&app, "");
+    let causes = &verdict(&diagnosis, "/ill/output").causes;
+    assert!(causes[0].what.starts_with("waits for a child process"), "{causes:#?}");
+    assert!(causes[0].r#try.contains("tokio::process::Command"), "{causes:#?}");
+}
+
+#[test]
+fn cause_without_stacks_has_no_place_and_says_why() {
+    let _alone = alone();
+    let app = App::with(specimens::router(), |builder| builder.stacks(Stacks::Off));
+    (0..CALLS).for_each(|_| call(&app, "/ill/sleep"));
+    until_ended(&app, CALLS);
+    let diagnosis = diagnosis(&app, "");
+    let cause = &verdict(&diagnosis, "/ill/sleep").causes[0];
+    assert_eq!((&*cause.what, &cause.at), ("sleeps on the worker", &None));
+    let why = cause.no_stack.as_deref().expect("told");
+    assert!(why.contains("stacks are off") && cause.leaves.is_empty(), "{cause:#?}");
+}
+
+/// Waits until so many stalls have ended.
+fn until_ended(app: &App, count: usize) {
+    wait("stalls have ended", || {
+        app.thermograph.stalls().iter().filter(|stall| stall.ended).count() >= count
+    });
 }

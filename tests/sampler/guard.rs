@@ -37,3 +37,15 @@ fn it_passes_when_all_are_well_and_forgives_what_was_before() {
     app.with_healthy_load(|| get(&app, "/healthy/sleep"));
     drop(guard);
 }
+
+#[test]
+fn guard_passes_over_a_poll_that_hands_its_worker_over() {
+    let _alone = alone();
+    let app = App::start(specimens::router());
+    let guard = app.thermograph.assert_no_stall();
+    get(&app, "/in-place");
+    let stalls = app.stalls_of("/in-place", 1);
+    assert!(stalls[0].in_place && stalls[0].to_string().contains("block_in_place"), "{stalls:?}");
+    assert!(guard.stalls().is_empty());
+    drop(guard);
+}

@@ -84,6 +84,8 @@ pub(crate) fn router() -> Router {
         .route("/ill/argon2", get(async || hash_a_password()))
         .route("/ill/block-on", get(async || block_on_a_future()))
         .route("/ill/recv", get(async || receive_from_a_channel()))
+        .route("/in-place", get(async || sleep_in_place()))
+        .route("/ill/output", get(async || run_a_program()))
         .route("/ill/short", get(async || thread::sleep(Duration::from_millis(2))))
         .with_state(Ward(Arc::new(things)))
 }
@@ -103,6 +105,20 @@ fn later(act: impl FnOnce() + Send + 'static) {
 fn sleep_on_the_worker() -> &'static str {
     thread::sleep(ILLNESS);
     std::hint::black_box("slept")
+}
+
+/// Healthy: another thread takes the worker over.
+#[inline(never)]
+fn sleep_in_place() -> &'static str {
+    tokio::task::block_in_place(|| thread::sleep(ILLNESS));
+    std::hint::black_box("slept")
+}
+
+#[inline(never)]
+fn run_a_program() -> &'static str {
+    let output = std::process::Command::new("sleep").arg("0.05").output();
+    assert!(output.expect("sleep runs").status.success());
+    std::hint::black_box("run")
 }
 
 #[inline(never)]

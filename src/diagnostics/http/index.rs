@@ -24,7 +24,8 @@ const PICTURES: [Link; 5] = [
     ("/debug/spans?seconds=10&format=svg", "time in spans, 10 seconds"),
     ("/debug/pprof/heap?seconds=10&format=svg", "memory that is allocated and kept, 10 seconds"),
 ];
-const TOOLS: [Link; 8] = [
+const TOOLS: [Link; 9] = [
+    ("/debug/memory?format=text", "where the memory is: allocated, fragmented, kept, elsewhere"),
     ("/debug/doctor?format=text", "what this build and machine can show"),
     ("/debug/captures", "what is saved, as JSON"),
     ("/debug/pprof/", "profiles for go tool pprof and Pyroscope"),
