@@ -13,7 +13,7 @@ use self::path::Path;
 pub(super) use self::table::RULES;
 
 /// What a stack shows, and what to try.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Rule {
     pub(super) what: &'static str,
     pub(super) remedy: &'static str,

@@ -265,7 +265,7 @@ impl Sums {
 /// Stalls that the machine is to blame for stay that.
 fn note_in_place(ByPlace(handler): ByPlace, class: Class, count: u64, length: Duration) {
     if class != Class::Preempted {
-        handler.trouble.in_place.note(class, count, length);
+        handler.trouble().in_place.note(class, count, length);
     }
 }
 

@@ -227,8 +227,7 @@ impl Watchdog {
                 {
                     let mut facts = record.facts();
                     facts.ended = true;
-                    facts.no_stack =
-                        facts.stack.is_none().then(|| kernel.why_no_stack(watched));
+                    facts.no_stack = facts.stack.is_none().then(|| kernel.why_no_stack(watched));
                 }
                 store.close(record);
             }

@@ -45,10 +45,19 @@ impl InPlace {
     }
 }
 
+impl std::ops::AddAssign for HandedOver {
+    fn add_assign(&mut self, Self { stalls, stalled }: Self) {
+        self.stalls.iter_mut().zip(stalls).for_each(|(sum, count)| *sum += count);
+        self.stalled.iter_mut().zip(stalled).for_each(|(sum, time)| *sum += time);
+    }
+}
+
 impl HandedOver {
     pub(super) fn since(&self, old: &Self) -> Self {
         Self {
-            stalls: std::array::from_fn(|class| self.stalls[class] - old.stalls[class]),
+            stalls: std::array::from_fn(|class| {
+                self.stalls[class].saturating_sub(old.stalls[class])
+            }),
             stalled: std::array::from_fn(|class| {
                 self.stalled[class].saturating_sub(old.stalled[class])
             }),

@@ -90,7 +90,8 @@ impl Trouble {
 
 impl std::ops::AddAssign for Troubles {
     fn add_assign(&mut self, other: Self) {
-        let Self { stalls, stalled, harm, running, blocked } = other;
+        let Self { stalls, stalled, in_place, harm, running, blocked } = other;
+        self.in_place += in_place;
         self.stalls.iter_mut().zip(stalls).for_each(|(sum, count)| *sum += count);
         self.stalled.iter_mut().zip(stalled).for_each(|(sum, time)| *sum += time);
         self.harm += harm;
