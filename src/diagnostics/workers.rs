@@ -135,8 +135,8 @@ fn own_seat() -> Option<(usize, Seat)> {
     Some((runtime::worker_index()?, Seat { thread, storage: storage() }))
 }
 
-/// A task of a census: long enough for other workers to take one as well.
-async fn count(overruns: &'static Overruns) {
+/// What a task of a census does: long enough for other workers to take one as well.
+fn count(overruns: &'static Overruns) {
     const LENGTH: Duration = Duration::from_micros(50);
     let start = Instant::now();
     while start.elapsed() < LENGTH {
@@ -287,7 +287,7 @@ impl Runtime {
         }
         // As many as make it likely that each worker has one.
         for _ in 0..(2 * self.workers.len()).clamp(4, 64) {
-            drop(self.handle.spawn(count(overruns)));
+            drop(self.handle.spawn(async move { count(overruns) }));
         }
     }
 }

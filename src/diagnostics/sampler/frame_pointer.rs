@@ -164,7 +164,7 @@ fn frame_size(module: &Module, mut at: u64) -> Option<u64> {
                 at += 8 + jump as u64 + 2;
             }
             // and rsp, -n: the size varies
-            [0x48, 0x83, 0xe4, ..] | [0x48, 0x81, 0xe4, ..] => return None,
+            [0x48, 0x83 | 0x81, 0xe4, ..] => return None,
             // mov and xor of registers, which the compiler puts in between
             [0x48 | 0x49 | 0x4c | 0x4d, 0x89, operands, ..] if operands >> 6 == 3 => at += 3,
             [0x89 | 0x31, operands, ..] if operands >> 6 == 3 => at += 2,
@@ -210,13 +210,11 @@ fn is_indirect_call(code: &[u8]) -> bool {
     let [0xff, operands, rest @ ..] = code else { return false };
     let (mode, extension, memory) = (operands >> 6, (operands >> 3) & 7, operands & 7);
     let displacement = match (mode, memory) {
-        (3, _) => 0,
-        (0, 4) => 1,
+        (0, 4) | (1, 0..=3 | 5..) => 1,
         (0, 5) | (2, 0..=3 | 5..) => 4,
-        (0, _) => 0,
-        (1, 4) => 2,
-        (1, _) => 1,
-        (_, _) => 5,
+        (1, _) => 2,
+        (2, _) => 5,
+        (_, _) => 0,
     };
     extension == 2 && rest.len() == displacement
 }

@@ -59,7 +59,7 @@ impl Thread {
 
     /// What it does now, and where it stands if it waits; `None` if the kernel does not tell.
     ///
-    /// The file is described in proc_pid_syscall(5): `running`, or the number of the system call, its
+    /// The file is described in `proc_pid_syscall(5)`: `running`, or the number of the system call, its
     /// six arguments, the stack pointer and the program counter; of a thread that waits in no system
     /// call, as in a page fault, -1 and the last two.
     pub(super) fn standing(self) -> Option<Standing> {
