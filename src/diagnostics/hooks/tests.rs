@@ -158,7 +158,9 @@ fn polls_whose_end_is_not_told_do_not_last() {
     let is_polling = runtime.block_on(runtime.spawn(is_polling())).expect("no panic");
     assert!(!is_polling);
     // At most the first one, before there was a second that showed that its end is not told.
-    let stalls = stalls(&thermograph);
+    let mut stalls = stalls(&thermograph);
+    // On a crowded machine a handler's own poll may be one.
+    stalls.retain(|stall| stall.method == "TASK");
     assert!(stalls.len() <= 1 && stalls.iter().all(|stall| stall.ended), "{stalls:?}");
 }
 
