@@ -69,6 +69,8 @@ async fn serve(args: &Args, thermograph: &Thermograph) -> Result<(), Box<dyn Err
     let app = wards(Clinic::open()?).layer(thermograph.layer());
     let listener = TcpListener::bind(args.listen).await?;
     announce(args, listener.local_addr()?, &door)?;
+    // Latency counts from when a request arrived, as its client counts.
+    let listener = thermograph.listener(listener);
     axum::serve(listener, app).with_graceful_shutdown(closing_time()).await?;
     Ok(())
 }

@@ -33,9 +33,9 @@ fn main() -> Result<(), Box<dyn Error>> {
 async fn serve(thermograph: &Thermograph) -> Result<(), Box<dyn Error>> {
     // 5. Put the layer on last, so that it is outermost and covers all that runs for a request.
     let app = Router::new().route("/", get(hello)).layer(thermograph.layer());
-    // 6. Serve as ever.
+    // 6. Serve as ever, by a listener that knows when requests arrived: latency counts from there.
     let listener = tokio::net::TcpListener::bind("127.0.0.1:3000").await?;
-    axum::serve(listener, app).await?;
+    axum::serve(thermograph.listener(listener), app).await?;
     Ok(())
 }
 

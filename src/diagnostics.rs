@@ -28,6 +28,7 @@
 //! ```
 
 mod allocator;
+pub mod arrival;
 mod build_info;
 mod builder;
 pub mod capture;
@@ -72,6 +73,7 @@ use tracing::Subscriber;
 use tracing_subscriber::{Layer, registry::LookupSpan};
 
 pub use allocator::NoHeap;
+pub use arrival::{TimedListener, TimedStream};
 pub use build_info::BuildInfo;
 pub use builder::{BuildError, Builder};
 pub use config::{Config, ConsoleMode, HeapMode, Invalid, Stacks, Token};
@@ -133,6 +135,18 @@ impl Thermograph {
     pub fn layer(&self) -> WatchLayer {
         self.note_runtime();
         WatchLayer::new(self.inner.ledger)
+    }
+
+    /// Wraps a listener, so that latency counts from when a request's bytes arrived.
+    ///
+    /// Without it latency counts from when the handler was first polled, which is after the wait
+    /// for a worker: see [`arrival`].
+    pub fn listener(&self, listener: tokio::net::TcpListener) -> TimedListener {
+        let listener = TimedListener::new(listener);
+        if listener.is_stamped() {
+            self.inner.ledger.waits().are_told();
+        }
+        listener
     }
 
     /// Hooks for a Tokio runtime: they name the work that a handler spawns after the handler, and

@@ -54,6 +54,7 @@ pub use self::{
     names::Names,
 };
 use super::{addresses, config::Api, files, server, shutdown};
+use crate::diagnostics::TimedListener;
 
 /// Play an AI API for tests and benches: paced, failing or silent, as it is told.
 #[derive(Clone, Debug, clap::Args)]
@@ -136,6 +137,7 @@ async fn serve(args: Args) -> anyhow::Result<()> {
         ..Api::default()
     };
     let connections = mock.counters().connections();
+    let listener = TimedListener::unstamped(listener);
     server::run_counted(listener, routes::router(mock), &api, stop, connections).await;
     Ok(())
 }

@@ -154,6 +154,8 @@ async fn serve(
         draining.drain();
     });
     let app = service.routes().layer(service.middleware(thermograph.layer()));
+    // Latency counts from when a request arrived, as its client counts.
+    let listener = thermograph.listener(listener);
     server::run(listener, app, &config.api, stop).await;
     Ok(())
 }

@@ -32,7 +32,6 @@ use hyper_util::{
     service::TowerToHyperService,
 };
 use tokio::{
-    net::{TcpListener, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore, SetOnce, watch},
     time,
 };
@@ -43,6 +42,7 @@ use super::{
     config::Api,
     task::{self, Streams},
 };
+use crate::diagnostics::{TimedListener, TimedStream};
 
 /// How long a connection that was taken before the drain has for its first request.
 const FIRST_REQUEST: Duration = Duration::from_secs(2);
@@ -53,13 +53,13 @@ const HEAD: usize = 64 << 10;
 
 /// Serves `app` on `listener` until `stop`, then drains: for `shutdown_grace` connections are
 /// still taken and answers ask to close them; after it, what is on its way has `drain_timeout`.
-pub(crate) async fn run(listener: TcpListener, app: Router, api: &Api, stop: CancellationToken) {
+pub(crate) async fn run(listener: TimedListener, app: Router, api: &Api, stop: CancellationToken) {
     run_counted(listener, app, api, stop, Arc::default()).await;
 }
 
 /// [`run`], with a count of what connects.
 pub(crate) async fn run_counted(
-    listener: TcpListener,
+    listener: TimedListener,
     app: Router,
     api: &Api,
     stop: CancellationToken,
@@ -75,7 +75,7 @@ pub(crate) async fn run_counted(
     // A client that connects now finds somebody: its balancer may not know yet.
     let _passed = time::timeout(api.shutdown_grace, connections.accept(&listener)).await;
     // Closing it resets who is connected and not accepted: first nobody begins any more.
-    last::refuse_new(&listener);
+    last::refuse_new(listener.get_ref());
     let _passed = time::timeout(HANDSHAKE, connections.accept(&listener)).await;
     drop(listener);
     connections.drain(api.drain_timeout).await;
@@ -129,7 +129,7 @@ impl Connections {
     }
 
     /// Accepts for ever. Past the bound on connections, new ones wait in the kernel's queue.
-    async fn accept(&mut self, listener: &TcpListener) {
+    async fn accept(&mut self, listener: &TimedListener) {
         loop {
             let Ok(permit) = Arc::clone(&self.permits).acquire_owned().await else { return };
             match listener.accept().await {
@@ -143,9 +143,9 @@ impl Connections {
         }
     }
 
-    fn serve(&self, stream: TcpStream, permit: OwnedSemaphorePermit) {
+    fn serve(&self, stream: TimedStream, permit: OwnedSemaphorePermit) {
         // Without it, small answers wait for a delayed acknowledgement: 40 ms.
-        if let Err(error) = stream.set_nodelay(true) {
+        if let Err(error) = stream.get_ref().set_nodelay(true) {
             tracing::debug!(%error, "TCP_NODELAY is not set");
         }
         let taken = Taken { asked: SetOnce::new(), closing: Arc::clone(&self.closing) };

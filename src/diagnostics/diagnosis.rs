@@ -23,13 +23,17 @@ mod evidence;
 mod html;
 mod in_place;
 mod text;
+mod victims;
 
 use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
 use self::evidence::Evidence;
-pub use self::evidence::StackFrame;
+pub use self::{
+    evidence::StackFrame,
+    victims::{Culprit, Victim},
+};
 use super::{
     Class, Profile,
     watch::{HandlerRow, LedgerReport, StallCounts},
@@ -44,6 +48,9 @@ pub struct Diagnosis {
     pub fresh: bool,
     /// One for each handler.
     pub verdicts: Vec<Verdict>,
+    /// Handlers whose requests waited while a stall held a worker, the one delayed most first.
+    #[serde(default)]
+    pub victims: Vec<Victim>,
     /// What else to know: what is missing, and what is nobody's fault.
     pub notes: Vec<String>,
 }
@@ -166,8 +173,10 @@ impl Diagnosis {
         let judge = |row: &HandlerRow| Judge { row, seconds, all_cpu }.judge(exhibits);
         let mut verdicts: Vec<_> = rows.iter().map(judge).collect();
         verdicts.sort_by(|a, b| a.rank().cmp(&b.rank()).then(b.weight().total_cmp(&a.weight())));
-        let notes = notes(exhibits, &verdicts);
-        Self { seconds, fresh: exhibits.cpu.is_some(), verdicts, notes }
+        let mut notes = notes(exhibits, &verdicts);
+        notes.extend(victims::note(exhibits.ledger, &verdicts));
+        let victims = victims::of(exhibits.ledger);
+        Self { seconds, fresh: exhibits.cpu.is_some(), verdicts, victims, notes }
     }
 
     /// The worst that was found; healthy where there is no handler.

@@ -64,6 +64,8 @@ use super::{
     tasks::{places::PLACES, table::TASKS},
     watch::{Ledger, Moment, Slot},
 };
+#[cfg(schedule_latency)]
+use crate::diagnostics::watch::nanoseconds;
 
 /// Hooks for a Tokio runtime; made by [`Thermograph::hooks`].
 ///
@@ -210,13 +212,13 @@ impl Callbacks {
     /// [`on_before_task_poll`](runtime::Builder::on_before_task_poll).
     pub fn before_task_poll(&self, task: &TaskMeta<'_>) {
         #[cfg(schedule_latency)]
-        if let Some(waited) = task.schedule_latency() {
-            self.shared.ledger.waits().ended(waited);
-        }
+        let waited = task.schedule_latency().map(nanoseconds);
+        #[cfg(not(schedule_latency))]
+        let waited = None;
         self.calls.began();
         let number = number(task.id());
         let origin = || self.shared.origins.row(task.spawned_at());
-        outermost::begin(number, &self.calls, origin);
+        outermost::begin(number, waited, &self.calls, origin);
     }
 
     /// To be called from the hook that is set with

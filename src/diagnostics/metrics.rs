@@ -8,7 +8,7 @@ use std::{
 use super::{
     Class, Memory, Thermograph, log,
     stall::{NoStack, Totals},
-    watch::{Handler, HandlerRow, Slot},
+    watch::{DelayRow, Handler, HandlerRow, Slot},
 };
 
 /// Metrics of the app, rendered by a function of its own.
@@ -89,6 +89,11 @@ pub(crate) fn render(thermograph: &Thermograph) -> String {
     line(&mut text, format_args!("{name} {}", report.overflowed));
     stalls(&mut text, &thermograph.inner.stalls.store().totals());
     harm(&mut text, &report.handlers);
+    latency(&mut text, &report.handlers);
+    delays(&mut text, &report.delays);
+    let name = "thermograph_unlisted_delay_seconds_total";
+    head(&mut text, name, "counter", "Delays by stalls between pairs of handlers past the bound.");
+    line(&mut text, format_args!("{name} {}", report.unlisted_delay_ms / 1e3));
     let waits = thermograph.ledger().waits();
     let name = "thermograph_harm_dropped_waits_total";
     head(
@@ -158,11 +163,69 @@ fn handlers(rows: &[HandlerRow]) -> String {
 /// Where a runtime tells it.
 fn harm(text: &mut String, rows: &[HandlerRow]) {
     let name = "thermograph_handler_harm_seconds_total";
-    head(text, name, "counter", "Time that other tasks waited for a worker that a stall held.");
+    head(
+        text,
+        name,
+        "counter",
+        "Time that requests and tasks waited for a worker that a stall held.",
+    );
     for row in rows {
         if let Some(harm) = row.harm_ms {
             line(text, format_args!("{name}{{{}}} {}", labels(row), harm / 1e3));
         }
+    }
+}
+
+/// Time from arrival to the response head, and what it was spent with.
+fn latency(text: &mut String, rows: &[HandlerRow]) {
+    let name = "thermograph_handler_latency_seconds";
+    head(text, name, "summary", "Time from arrival, where it is measured, to the response head.");
+    for row in rows {
+        let (labels, of) = (labels(row), row.head_ms);
+        for (quantile, ms) in [("0.5", of.p50), ("0.9", of.p90), ("0.99", of.p99)] {
+            let value = ms / 1e3;
+            line(text, format_args!("{name}{{{labels},quantile=\"{quantile}\"}} {value}"));
+        }
+        line(text, format_args!("{name}_sum{{{labels}}} {}", row.latency.whole_ms / 1e3));
+        line(text, format_args!("{name}_count{{{labels}}} {}", row.requests));
+    }
+    let name = "thermograph_handler_latency_part_seconds_total";
+    head(
+        text,
+        name,
+        "counter",
+        "Time from arrival to the response head, by what it was spent with.",
+    );
+    for row in rows {
+        let parts = row.latency;
+        for (part, ms) in [
+            ("waiting", parts.waiting_ms),
+            ("cpu", parts.cpu_ms),
+            ("blocked", parts.blocked_ms),
+            ("awaiting", parts.awaiting_ms),
+            ("unknown", parts.unknown_ms),
+        ] {
+            let value = ms / 1e3;
+            line(text, format_args!("{name}{{{},part=\"{part}\"}} {value}", labels(row)));
+        }
+    }
+}
+
+/// How long handlers waited for each other's stalls.
+fn delays(text: &mut String, rows: &[DelayRow]) {
+    let name = "thermograph_delay_seconds_total";
+    head(text, name, "counter", "Time that requests waited while a stall of `by_route` lasted.");
+    for row in rows {
+        let DelayRow { method, by_method, ms, .. } = row;
+        let (route, by_route) = (escape(&row.route), escape(&row.by_route));
+        let value = ms / 1e3;
+        line(
+            text,
+            format_args!(
+                "{name}{{method=\"{method}\",route=\"{route}\",by_method=\"{by_method}\",\
+                 by_route=\"{by_route}\"}} {value}"
+            ),
+        );
     }
 }
 

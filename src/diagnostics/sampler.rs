@@ -38,6 +38,7 @@ mod modules;
 mod names;
 mod procfs;
 mod prompt;
+mod received;
 mod session;
 mod shot;
 mod signal;
@@ -59,6 +60,7 @@ pub(crate) use self::{
     names::{Names, give_back, truncated, used},
     procfs::Thread,
     prompt::be_prompt,
+    received::{receive, stamp},
     session::{NotAsked, Reason, Session, SessionError},
     shot::Shot,
     timer::CpuTimer,

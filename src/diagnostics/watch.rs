@@ -8,6 +8,8 @@ mod body;
 mod budget;
 mod clock;
 mod counters;
+mod delays;
+mod estimate;
 mod future;
 mod handler;
 mod in_place;
@@ -36,6 +38,7 @@ mod waits;
 
 pub(crate) use budget::{Attached, Budget};
 pub(crate) use clock::Moment;
+pub(crate) use estimate::Learnt;
 pub use future::WatchFuture;
 #[cfg(any(tokio_unstable, sampler))]
 pub(crate) use handler::TASK;
@@ -47,19 +50,25 @@ pub(crate) use overrun::{Ended, Overruns, PollId};
 pub(crate) use poll::Poll;
 pub(crate) use route::name;
 pub(crate) use row::Row;
+#[cfg(test)]
+pub(crate) use shard::Parts;
 #[cfg(tokio_unstable)]
 pub(crate) use slot::Outer;
 pub(crate) use slot::{Polling, Slot, handler_at};
 #[cfg(sampler)]
 pub(crate) use slot::{Seen, seen_by};
 pub(crate) use snapshot::millis;
-pub use snapshot::{HandlerRow, LedgerReport, Quantiles, Snapshot};
+pub use snapshot::{
+    Arrival, DelayRow, HandlerRow, LatencyParts, LedgerReport, Quantiles, Snapshot,
+};
 pub(crate) use times::{Activity, Times, thread_name, thread_name_or_number};
 #[cfg(target_os = "linux")]
 pub(crate) use times::{voluntary_waits, waited};
 pub use trouble::StallCounts;
 pub(crate) use trouble::nanoseconds;
 pub(crate) use waits::Waited;
+#[cfg(tokio_unstable)]
+pub(crate) use waits::{Waits, clear_ready, set_ready};
 
 #[cfg(all(sampler, tokio_unstable))]
 pub(crate) use super::sampler::traced;

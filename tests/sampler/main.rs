@@ -3,6 +3,7 @@
 #![cfg(target_os = "linux")]
 
 mod app;
+mod arrival;
 mod captures;
 mod churn;
 mod diagnosis;

@@ -4,7 +4,10 @@ use std::{
 };
 
 use super::{causes::RULES, evidence::Evidence, *};
-use crate::diagnostics::{Frame, Location, Sample, watch::Quantiles};
+use crate::diagnostics::{
+    Frame, Location, Sample,
+    watch::{Arrival, DelayRow, LatencyParts, Quantiles},
+};
 
 const OWN: &str = "/home/me/app/src/main.rs";
 const LIBRARY: &str = "/home/me/.cargo/registry/src/x/library-1.0.0/src/lib.rs";
@@ -21,6 +24,10 @@ fn row(route: &str) -> HandlerRow {
         cut: 0,
         head_ms: Quantiles::default(),
         total_ms: Quantiles::default(),
+        arrival: Arrival::Unknown,
+        measured: 0,
+        estimated: 0,
+        latency: LatencyParts::default(),
         polls: 1000,
         poll_ms: Quantiles { p50: 0.1, p90: 0.2, p99: 0.3, max: 0.4 },
         busy_ms: 100.0,
@@ -70,7 +77,22 @@ fn profile(samples: Vec<Sample>) -> Profile {
 }
 
 fn diagnose(rows: Vec<HandlerRow>, stalls: Vec<Sample>, cpu: Option<Vec<Sample>>) -> Diagnosis {
-    let ledger = LedgerReport { seconds: 10.0, handlers: rows, overflowed: 0 };
+    diagnose_with(rows, Vec::new(), stalls, cpu)
+}
+
+fn diagnose_with(
+    rows: Vec<HandlerRow>,
+    delays: Vec<DelayRow>,
+    stalls: Vec<Sample>,
+    cpu: Option<Vec<Sample>>,
+) -> Diagnosis {
+    let ledger = LedgerReport {
+        seconds: 10.0,
+        handlers: rows,
+        overflowed: 0,
+        delays,
+        unlisted_delay_ms: 0.0,
+    };
     let (stalls, cpu) = (profile(stalls), cpu.map(profile));
     Diagnosis::of(&Exhibits { ledger: &ledger, stalls: &stalls, cpu: cpu.as_ref() })
 }
@@ -571,5 +593,46 @@ fn worker_that_was_handed_over_makes_no_verdict() {
     assert_eq!(
         (diagnosis.worst(), &*cause.what, cause.share),
         (Finding::Blocking, "computes", 1.0)
+    );
+}
+
+#[test]
+fn victims_are_told_with_latency_parts_and_whose_stalls_they_waited_for() {
+    let delay = |route: &str, by: &str, ms| DelayRow {
+        method: "GET".to_owned(),
+        route: route.to_owned(),
+        by_method: "GET".to_owned(),
+        by_route: by.to_owned(),
+        waits: 10,
+        ms,
+    };
+    let latency = LatencyParts { whole_ms: 5000.0, waiting_ms: 4000.0, ..LatencyParts::default() };
+    let head_ms = Quantiles { p50: 0.1, p90: 50.0, p99: 77.0, max: 80.0 };
+    let arrival = Arrival::Measured;
+    let hello = HandlerRow { latency, head_ms, arrival, ..row("/hello") };
+    let rows = vec![hello, stalled("/burn", 10, 500.0), stalled("/lock", 10, 300.0), row("/idle")];
+    let delays = vec![
+        delay("/hello", "/lock", 1000.0),
+        delay("/burn", "/burn", 50.0),
+        delay("/hello", "/burn", 3000.0),
+    ];
+    let diagnosis = diagnose_with(rows, delays, Vec::new(), None);
+    let told: Vec<_> = diagnosis
+        .victims
+        .iter()
+        .map(|victim| (&*victim.route, victim.delayed_ms, &*victim.from[0].route))
+        .collect();
+    assert_eq!(told, [("/hello", 4000.0, "/burn"), ("/burn", 50.0, "/burn")]);
+    let text = diagnosis.text(|_, word| word.to_owned());
+    let line = text.lines().find(|line| line.starts_with("GET /hello ") && line.contains("77.0"));
+    let cells: Vec<_> = line.unwrap_or_else(|| panic!("{text}")).split_whitespace().collect();
+    assert_eq!(cells[2..6], ["1000", "50.0", "77.0", "4.00"], "{text}");
+    assert!(text.contains("GET /burn (75 %), GET /lock (25 %)"), "{text}");
+    assert!(diagnosis.html().contains("GET /burn (75 %)"));
+    // Three handlers count from their first poll.
+    let note = diagnosis.notes.last().expect("a note");
+    assert!(
+        note.starts_with("latency of 3 handlers does not count from a measured arrival"),
+        "{note}"
     );
 }

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::{Cause, Diagnosis, Finding, Leaf, Numbers, StackFrame, Verdict};
+use super::{Cause, Diagnosis, Finding, Leaf, Numbers, StackFrame, Verdict, victims};
 use crate::diagnostics::watch::{
     HandlerRow,
     table::{measured, millis},
@@ -44,6 +44,7 @@ pub(super) fn write(diagnosis: &Diagnosis, paint: &dyn Fn(Finding, &str) -> Stri
     } else if verdicts.iter().all(Verdict::is_healthy) {
         let _ = writeln!(text, "\n{}", paint(Finding::Healthy, "every handler is healthy"));
     }
+    text.push_str(&victims::text(&diagnosis.victims));
     let _ = writeln!(text, "\nover {seconds:.0} s");
     for note in notes {
         let _ = writeln!(text, "note: {note}");

@@ -7,7 +7,7 @@ use super::calls::Calls;
 use crate::diagnostics::{
     tasks::table::{Line, TASKS},
     watch::{
-        Handler, Moment, Outer, Slot,
+        Handler, Moment, Outer, Slot, Waits, clear_ready, set_ready,
         track::{self, Part},
     },
 };
@@ -37,9 +37,15 @@ struct Poll {
     place: Option<usize>,
 }
 
-/// A task's poll begins; `unlisted` says whose it is where the task is not listed.
+/// A task's poll begins; `waited` is how long it was ready before, in nanoseconds, where that is
+/// told, and `unlisted` says whose it is where the task is not listed.
 #[inline]
-pub(super) fn begin(task: u64, calls: &Calls, unlisted: impl FnOnce() -> &'static Handler) {
+pub(super) fn begin(
+    task: u64,
+    waited: Option<u64>,
+    calls: &Calls,
+    unlisted: impl FnOnce() -> &'static Handler,
+) {
     OUTERMOST.with(|outermost| {
         let depth = outermost.depth.get();
         // No task is polled inside of another one of the same runtime.
@@ -56,10 +62,18 @@ pub(super) fn begin(task: u64, calls: &Calls, unlisted: impl FnOnce() -> &'stati
         slot.set_hooked();
         let line = place.map(|place| TASKS.line(place));
         if depth > 0 || slot.is_polling() {
+            let start = Moment::now();
             if let Some(line) = line {
-                line.begin(slot, Moment::now());
+                line.begin(slot, start);
+            }
+            if let Some(waited) = waited.filter(|waited| *waited >= Waits::LONG) {
+                let handler = line.and_then(Line::row).unwrap_or_else(unlisted);
+                handler.overruns.waits().ended(handler, start, waited);
             }
             return;
+        }
+        if let Some(waited) = waited {
+            set_ready(waited);
         }
         let handler = line.and_then(Line::row).unwrap_or_else(unlisted);
         slot.set_task(task, place);
@@ -101,6 +115,8 @@ pub(super) fn end(task: u64) {
             return;
         };
         let (slot, end) = (Slot::current(), Moment::now());
+        // A request that was polled has taken it.
+        handler.overruns.waits().ended(handler, start, clear_ready());
         if track::is_on() {
             track::poll(slot, handler, (start, end), Part::default());
         }

@@ -25,6 +25,7 @@ const SCRIPT: &str = concat!(
     include_str!("page/dom.js"),
     include_str!("page/stack.js"),
     include_str!("page/theme.js"),
+    include_str!("page/victims.js"),
     include_str!("page/verdicts.js"),
     include_str!("page/lanes.js"),
     include_str!("page/handlers.js"),

@@ -5,7 +5,7 @@ use serde::Serialize;
 use crate::diagnostics::{
     Thermograph,
     history::Back,
-    watch::{HandlerRow, LedgerReport, Snapshot, millis},
+    watch::{Arrival, HandlerRow, LedgerReport, Snapshot, millis},
 };
 
 /// The ledger from look to look.
@@ -37,6 +37,8 @@ struct Row {
     method: String,
     route: String,
     in_flight: u64,
+    /// From when the latency counts.
+    arrival: Arrival,
     /// Since the last look; none where nothing came.
     now: Option<Cost>,
     /// Over the longer window.
@@ -50,7 +52,7 @@ struct Cost {
     workers: f64,
     /// Milliseconds of the longest poll.
     longest_ms: f64,
-    /// Milliseconds to the response head that all but one in a hundred kept.
+    /// Milliseconds from arrival to the response head that all but one in a hundred kept.
     p99_ms: f64,
     /// Stalls that are not the machine's fault.
     stalls: u64,
@@ -75,6 +77,7 @@ impl Figures {
             method: row.method.clone(),
             route: row.route.clone(),
             in_flight: row.in_flight,
+            arrival: row.arrival,
             now: now.as_ref().and_then(|now| cost_in(now, row)),
             window: Cost::of(row, minute.seconds),
         };
@@ -112,7 +115,10 @@ mod tests {
     use http::Method;
 
     use super::*;
-    use crate::diagnostics::{ConsoleMode, watch::Slot};
+    use crate::diagnostics::{
+        ConsoleMode,
+        watch::{Parts, Slot},
+    };
 
     #[test]
     fn the_first_look_tells_the_window_and_the_next_one_what_came_since() {
@@ -123,7 +129,7 @@ mod tests {
         let request = || {
             shard.start();
             shard.poll(7_000_000);
-            shard.answer(http::StatusCode::OK, 7_000_000);
+            shard.answer(http::StatusCode::OK, 7_000_000, Parts::default());
             shard.end(7_000_000);
         };
         request();

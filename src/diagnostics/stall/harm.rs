@@ -1,11 +1,11 @@
-//! What stalls do to others: how long tasks waited for a worker while one held it.
+//! What stalls do to others: how long requests and tasks waited for a worker while one held it.
 //!
 //! A wait is compared with the stalls that lasted meanwhile. Where several did, each has an equal
 //! part of the time in which they overlap, so that the harm of all adds up to the time waited.
 
 use std::{collections::VecDeque, time::Duration};
 
-use crate::diagnostics::watch::{Handler, Ledger, Moment, Waited, nanoseconds};
+use crate::diagnostics::watch::{Handler, Learnt, Ledger, Moment, Waited, nanoseconds};
 
 /// Finds out whose fault waits are.
 #[derive(Debug)]
@@ -15,6 +15,9 @@ pub(super) struct Harm {
     ended: VecDeque<Held>,
     /// Waits whose stalls may not all be known yet.
     waits: VecDeque<Waited>,
+    /// As of when the ledger was told to learn last.
+    learnt: Option<Learnt>,
+    learnt_at: Moment,
 }
 
 /// A worker that a stall held, or holds.
@@ -45,10 +48,18 @@ struct Past {
 /// waited for more than these.
 const REMEMBERED: usize = 1024;
 const REMEMBER: Duration = Duration::from_secs(30);
+/// Time over which the rate of requests is learnt.
+const LEARN: Duration = Duration::from_millis(200);
 
 impl Harm {
     pub(super) fn new(ledger: &'static Ledger) -> Self {
-        Self { ledger, ended: VecDeque::new(), waits: VecDeque::new() }
+        Self {
+            ledger,
+            ended: VecDeque::new(),
+            waits: VecDeque::new(),
+            learnt: None,
+            learnt_at: Moment::now(),
+        }
     }
 
     /// A stall has ended.
@@ -57,6 +68,15 @@ impl Harm {
             self.ended.pop_front();
         }
         self.ended.push_back(held);
+    }
+
+    /// Has the ledger learn how many requests arrive, for the estimate of what they wait.
+    pub(super) fn learn(&mut self) {
+        let now = Moment::now();
+        if u128::from(now.since(self.learnt_at)) >= LEARN.as_nanos() {
+            self.learnt_at = now;
+            self.ledger.learn(&mut self.learnt);
+        }
     }
 
     /// Charges what was waited; `lasting` are the stalls that last.
@@ -84,7 +104,9 @@ impl Harm {
             });
             let shared: Vec<_> = shared.collect();
             for ((handler, _), part) in shared.iter().zip(parts(&shared)) {
-                handler.trouble().harm(Duration::from_nanos(part));
+                let part = Duration::from_nanos(part);
+                handler.trouble().harm(part);
+                self.ledger.delays().add(wait.handler, handler, part);
             }
         }
     }

@@ -164,6 +164,7 @@ impl Watchdog {
             #[cfg(sampler)]
             let pause = pause.min(self.look_outside(shared));
             self.charge_harm();
+            self.harm.learn();
             thread::park_timeout(pause);
         }
     }

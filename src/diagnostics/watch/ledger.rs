@@ -14,6 +14,8 @@ use http::Method;
 use super::{
     budget::Budget,
     clock::Moment,
+    delays::Delays,
+    estimate::Learnt,
     handler::{ANY_METHOD, Handler, OTHER, UNMATCHED},
     overrun::Overruns,
     registry::Registry,
@@ -37,7 +39,7 @@ pub struct Ledger {
     /// By hint, too.
     places: Box<[Place]>,
     overruns: &'static Overruns,
-    waits: Waits,
+    delays: Delays,
     /// Of requests in tokio-console.
     budget: Budget,
     /// Requests of handlers past the bound; counted in the row `other` too.
@@ -80,7 +82,7 @@ impl Ledger {
             hinted: AtomicUsize::new(0),
             places: (0..(max * 2).next_power_of_two()).map(|_| Place::default()).collect(),
             overruns,
-            waits: Waits::new(),
+            delays: Delays::default(),
             // A tenth of a second's at once.
             budget: Budget::new(Budget::PER_SECOND, Budget::SECOND / 10),
             overflowed: AtomicU64::new(0),
@@ -103,7 +105,8 @@ impl Ledger {
             let hands = self.registry.hands();
             let uptime = Duration::from_nanos(Moment::now().since(self.since));
             let overflowed = self.overflowed.load(Relaxed);
-            let mut now = Snapshot::take(self.handlers(), uptime, overflowed, self.waits.is_told());
+            let (is_told, delayed) = (self.waits().is_told(), self.delays.now());
+            let mut now = Snapshot::take(self.handlers(), uptime, overflowed, is_told, delayed);
             // Rows change hands once in a second at most.
             if self.registry.is_unchanged(&hands) {
                 now.settle(&hands);
@@ -122,9 +125,21 @@ impl Ledger {
         self.overruns
     }
 
-    /// Tasks that waited long for a worker.
+    /// Requests and tasks that waited long for a worker.
     pub(crate) fn waits(&self) -> &Waits {
-        &self.waits
+        self.overruns.waits()
+    }
+
+    /// Learns how many requests arrive while nothing stalls; one thread does, now and then.
+    pub(crate) fn learn(&self, last: &mut Option<Learnt>) {
+        let shards = self.handlers().flat_map(Handler::shards);
+        let started = shards.map(|shard| shard.counts().started).sum();
+        self.overruns.estimate().learn(last, started, self.overruns.stalled());
+    }
+
+    /// Whom stalls delayed.
+    pub(crate) fn delays(&self) -> &Delays {
+        &self.delays
     }
 
     /// Of requests in tokio-console.

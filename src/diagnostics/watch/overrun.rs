@@ -11,7 +11,10 @@ use std::{
 use crossbeam_queue::ArrayQueue;
 use http::HeaderValue;
 
-use super::{clock::Moment, handler::Handler, slot::Slot, times::Times};
+use super::{
+    clock::Moment, estimate::Estimate, handler::Handler, slot::Slot, times::Times,
+    trouble::nanoseconds, waits::Waits,
+};
 #[cfg(sampler)]
 use crate::diagnostics::workers::Found;
 
@@ -28,6 +31,10 @@ pub(crate) struct Overruns {
     /// True if a request was polled in a task that the runtime's hooks have not told of.
     #[cfg(tokio_unstable)]
     is_untold: std::sync::atomic::AtomicBool,
+    /// Nanoseconds of all that have ended.
+    stalled: AtomicU64,
+    waits: Waits,
+    estimate: Estimate,
 }
 
 /// Which poll it was: a thread begins one at a time.
@@ -66,6 +73,9 @@ impl Overruns {
             found: ArrayQueue::new(Self::ROOM),
             #[cfg(tokio_unstable)]
             is_untold: std::sync::atomic::AtomicBool::new(false),
+            stalled: AtomicU64::new(0),
+            waits: Waits::new(),
+            estimate: Estimate::default(),
         }
     }
 
@@ -93,6 +103,24 @@ impl Overruns {
         self.found.pop()
     }
 
+    /// What requests wait whose arrival is not measured.
+    #[inline]
+    pub(crate) fn estimate(&self) -> &Estimate {
+        &self.estimate
+    }
+
+    /// Waits for a worker, which such polls are the reason of.
+    pub(crate) fn waits(&self) -> &Waits {
+        &self.waits
+    }
+
+    /// Nanoseconds of such polls so far: what was added between two looks is the most that they
+    /// can have delayed anything in between.
+    #[inline]
+    pub(crate) fn stalled(&self) -> u64 {
+        self.stalled.load(Relaxed)
+    }
+
     /// The length from which a poll is a stall.
     pub(crate) fn threshold(&self) -> Duration {
         self.threshold
@@ -114,6 +142,8 @@ impl Overruns {
         if elapsed < self.threshold {
             return None;
         }
+        self.stalled.fetch_add(nanoseconds(elapsed), Relaxed);
+        self.estimate.stalled(slot, polling.map_or(start, |polling| polling.own_start), end);
         let poll = PollId::new(slot, start);
         let ended = Ended {
             poll,

@@ -34,6 +34,8 @@ pub(crate) struct End {
     pub(crate) at: Moment,
     /// Whose work it was: the app may have named it meanwhile.
     pub(crate) handler: &'static Handler,
+    /// Nanoseconds that it took.
+    pub(crate) taken: u64,
     /// Which poll it was, where it took too long.
     pub(crate) overran: Option<PollId>,
 }
@@ -85,7 +87,8 @@ impl Poll {
         let handler = self.slot.handler().unwrap_or(self.handler);
         let (shard, at) = (handler.shard(self.slot), Moment::now());
         let taken = at.since(self.start);
-        shard.poll(self.before + taken);
+        let with_before = self.before + taken;
+        shard.poll(with_before);
         if track::is_on() {
             track::poll(self.slot, handler, (self.start, at), self.part);
         }
@@ -95,7 +98,7 @@ impl Poll {
             .then(|| handler.overruns.ended(self.slot, handler, self.start, at))
             .flatten();
         self.slot.leave(self.outer, self.start, at);
-        End { shard, at, handler, overran }
+        End { shard, at, handler, taken: with_before, overran }
     }
 }
 

@@ -13,10 +13,15 @@ use super::{
     poll::{End, Poll},
     route::{self, Candidate},
     row::{Row, RowPoll},
+    shard::Parts,
     slot::Slot,
     track::{self, Part},
+    waits,
 };
-use crate::diagnostics::tasks;
+use crate::diagnostics::{
+    arrival::{self, Arrived},
+    tasks,
+};
 
 /// What client or server call a request.
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -29,6 +34,14 @@ pub(crate) struct WatchedRequest {
     /// When the handler was first at work: in the call that made its future, or else in the first
     /// poll.
     start: Option<Moment>,
+    /// When its bytes arrived; `None` if that was not measured.
+    arrived: Option<Arrived>,
+    /// Nanoseconds that it waited before that, as far as is known.
+    waited: u64,
+    /// Where the time to the response head went.
+    parts: Parts,
+    /// The end of its last poll, and [`Overruns::stalled`](super::Overruns::stalled) then.
+    left: Option<(Moment, u64)>,
     /// Nanoseconds that the call took that made the future: part of its first poll.
     called: u64,
     /// What the client calls it: a stall says so while it lasts.
@@ -77,17 +90,21 @@ impl WatchedRequest {
         } else {
             None
         };
-        let (stage, mark) = (Stage::Handler, Mark::default());
+        let arrived = arrival::take(request.version()).filter(|_| !is_nested());
         Self {
             handler,
             candidate,
             start: None,
+            arrived,
+            waited: 0,
+            parts: Parts { measured: u64::from(arrived.is_some()), ..Parts::default() },
+            left: None,
             called: 0,
             id,
             overran: None,
-            stage,
+            stage: Stage::Handler,
             polls: 0,
-            mark,
+            mark: Mark::default(),
             row,
         }
     }
@@ -109,6 +126,9 @@ impl WatchedRequest {
         let called = mem::take(&mut self.called);
         let mut poll = Poll::begin(self.handler, self.id.as_ref(), start, called);
         self.polls = self.polls.wrapping_add(1);
+        if self.polls == 1 {
+            poll.slot().set_began(start);
+        }
         let request = self.start.map_or(0, Moment::raw);
         poll.is_part(Part { request, number: self.polls });
         self.mark.request(poll.slot(), self.handler);
@@ -143,6 +163,8 @@ impl WatchedRequest {
         if end.overran.is_some() {
             self.overran = end.overran;
         }
+        self.parts.polled += end.taken;
+        self.left = Some((end.at, self.handler.overruns.stalled()));
     }
 
     /// The app has named the request's work in this poll: it goes on as another handler's.
@@ -160,7 +182,7 @@ impl WatchedRequest {
     pub(crate) fn head(&mut self, status: StatusCode, headers: &HeaderMap, end: End) {
         let called = self.handler;
         self.pending(end);
-        end.shard.answer(status, self.taken(end));
+        end.shard.answer(status, self.taken(end), self.parts);
         route::answered(called, self.candidate.take(), status, headers);
         self.stage = Stage::Body;
         if track::is_on() && self.id.is_none() {
@@ -190,14 +212,68 @@ impl WatchedRequest {
     #[inline]
     fn at_work(&mut self) -> Moment {
         let now = Moment::now();
-        self.start.get_or_insert(now);
+        let ready = waits::take_ready();
+        let waited = match (self.start, self.arrived, ready) {
+            (Some(_), _, Some(ready)) => ready,
+            (Some(_), _, None) => {
+                self.wonder(now);
+                0
+            }
+            // The time that the connection's task was ready is part of it.
+            (None, Some(arrived), _) => arrived.until(now),
+            (None, None, ready) => self.estimate(now, ready.unwrap_or(0)),
+        };
+        if self.start.is_none() {
+            self.start = Some(now);
+            self.waited = waited;
+        }
+        if waited > 0 {
+            if matches!(self.stage, Stage::Handler) {
+                self.parts.waiting += waited;
+            }
+            self.handler.overruns.waits().ended(self.handler, now, waited);
+        }
         now
     }
 
+    /// What it waited until its first poll, as far as is known without its arrival: at least as long
+    /// as its task was ready.
+    #[inline]
+    fn estimate(&mut self, now: Moment, ready: u64) -> u64 {
+        match self.handler.overruns.estimate().waited(now, ready) {
+            Some(waited) => {
+                self.parts.estimated = 1;
+                self.handler.overruns.waits().are_told();
+                waited.max(ready)
+            }
+            None => ready,
+        }
+    }
+
+    /// Between two polls it may have waited for a worker for as long as stalls have lasted: without
+    /// hooks the runtime does not tell.
+    #[inline]
+    fn wonder(&mut self, now: Moment) {
+        if let (Stage::Handler, Some((left, stalled))) = (&self.stage, self.left) {
+            let stalled = self.handler.overruns.stalled().saturating_sub(stalled);
+            if stalled > 0 {
+                self.parts.unsure += stalled.min(now.since(left));
+            }
+        }
+    }
+
+    /// Nanoseconds since it arrived.
     #[inline]
     fn taken(&self, end: End) -> u64 {
-        self.start.map_or(0, |start| end.at.since(start))
+        self.start.map_or(0, |start| self.waited + end.at.since(start))
     }
+}
+
+/// Returns whether this thread is inside of a poll of another request: a call from there is no
+/// request that arrived.
+fn is_nested() -> bool {
+    let slot = Slot::current();
+    slot.is_polling() && slot.handler().is_some_and(|handler| !handler.is_task())
 }
 
 impl Drop for WatchedRequest {

@@ -18,10 +18,11 @@ pub(crate) struct Shard {
     by_class: [Counter; 5],
     cancelled: Counter,
     cut: Counter,
-    /// From the call to the response head.
+    /// From arrival to the response head.
     pub(crate) head: Timings,
-    /// From the call to the end of the body.
+    /// From arrival to the end of the body.
     pub(crate) total: Timings,
+    parts: [Counter; 5],
     /// Single polls, of the handler's future and of its body.
     pub(crate) polls: Timings,
 }
@@ -38,6 +39,22 @@ pub(crate) struct Counts {
     pub(crate) cut: u64,
 }
 
+/// What the time to the response heads was made of, and of how many it is known when they arrived.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Parts {
+    /// Requests, 1 of a single one, whose arrival was measured.
+    pub(crate) measured: u64,
+    /// Requests whose wait is an estimate.
+    pub(crate) estimated: u64,
+    /// Nanoseconds until a worker was there: from arrival to the first poll, and from when the task
+    /// was ready to a later one.
+    pub(crate) waiting: u64,
+    /// Nanoseconds in polls.
+    pub(crate) polled: u64,
+    /// Nanoseconds in which the request may have waited for a worker, or for something else.
+    pub(crate) unsure: u64,
+}
+
 impl Shard {
     pub(crate) fn new(slot: Slot) -> Self {
         Self {
@@ -49,6 +66,7 @@ impl Shard {
             cut: Counter::default(),
             head: Timings::new(),
             total: Timings::new(),
+            parts: Default::default(),
             polls: Timings::new(),
         }
     }
@@ -63,9 +81,17 @@ impl Shard {
         self.moved.add(1, self.alone);
     }
 
-    /// The response head came, after so many nanoseconds.
+    /// The response head came, after so many nanoseconds, of which these are known.
     #[inline]
-    pub(crate) fn answer(&self, status: StatusCode, ns: u64) {
+    pub(crate) fn answer(&self, status: StatusCode, ns: u64, parts: Parts) {
+        let Parts { measured, estimated, waiting, polled, unsure } = parts;
+        let counts = [measured, estimated, waiting, polled, unsure];
+        for (counter, count) in self.parts.iter().zip(counts) {
+            // As a rule most are 0.
+            if count > 0 {
+                counter.add(count, self.alone);
+            }
+        }
         let class = usize::from(status.as_u16() / 100).clamp(1, 5);
         self.by_class[class - 1].add(1, self.alone);
         self.head.record(ns, self.alone);
@@ -88,6 +114,12 @@ impl Shard {
 
     pub(crate) fn cut(&self) {
         self.cut.add(1, self.alone);
+    }
+
+    pub(crate) fn parts(&self) -> Parts {
+        let [measured, estimated, waiting, polled, unsure] =
+            std::array::from_fn(|part| self.parts[part].get());
+        Parts { measured, estimated, waiting, polled, unsure }
     }
 
     pub(crate) fn counts(&self) -> Counts {
@@ -118,6 +150,30 @@ impl Counts {
             cancelled: self.cancelled.saturating_sub(earlier.cancelled),
             cut: self.cut.saturating_sub(earlier.cut),
         }
+    }
+}
+
+impl Parts {
+    /// What was added since an earlier look.
+    pub(crate) fn since(&self, earlier: &Self) -> Self {
+        Self {
+            measured: self.measured.saturating_sub(earlier.measured),
+            estimated: self.estimated.saturating_sub(earlier.estimated),
+            waiting: self.waiting.saturating_sub(earlier.waiting),
+            polled: self.polled.saturating_sub(earlier.polled),
+            unsure: self.unsure.saturating_sub(earlier.unsure),
+        }
+    }
+}
+
+impl std::ops::AddAssign for Parts {
+    fn add_assign(&mut self, other: Self) {
+        let Self { measured, estimated, waiting, polled, unsure } = other;
+        self.measured += measured;
+        self.estimated += estimated;
+        self.waiting += waiting;
+        self.polled += polled;
+        self.unsure += unsure;
     }
 }
 

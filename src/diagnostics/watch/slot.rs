@@ -64,6 +64,8 @@ struct Place {
     listed: AtomicU32,
     /// Whether the runtime's hooks tell of every task that this thread polls.
     hooked: AtomicBool,
+    /// When the newest request was first polled; 0 before the first.
+    began: AtomicU64,
 }
 
 /// What a thread polled before it began something else inside of it.
@@ -234,6 +236,20 @@ impl Slot {
         }
     }
 
+    /// A request is first polled on this thread.
+    #[inline]
+    pub(crate) fn set_began(self, at: Moment) {
+        if let Some(place) = PLACES.get(self.0) {
+            place.began.store(at.raw(), Relaxed);
+        }
+    }
+
+    /// When the newest request was first polled on the slot's thread.
+    pub(crate) fn began(self) -> Option<Moment> {
+        let began = PLACES.get(self.0)?.began.load(Relaxed);
+        (began != 0).then(|| Moment::from_raw(began))
+    }
+
     /// The Tokio task that this thread polls; 0 where that is not known.
     pub(crate) fn task(self) -> u64 {
         PLACES.get(self.0).map_or(0, |place| place.task.load(Relaxed))
@@ -328,6 +344,7 @@ impl Place {
             task: AtomicU64::new(0),
             listed: AtomicU32::new(0),
             hooked: AtomicBool::new(false),
+            began: AtomicU64::new(0),
         }
     }
 
@@ -364,6 +381,7 @@ impl Drop for Claim {
             place.task.store(0, Release);
             place.listed.store(0, Release);
             place.hooked.store(false, Release);
+            place.began.store(0, Release);
             place.thread.store(0, Release);
             place.taken.store(false, Release);
         } else {

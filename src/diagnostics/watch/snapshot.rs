@@ -11,11 +11,13 @@ pub(super) use self::past::Past;
 use self::past::Turn;
 use super::{
     counters::Counters,
-    handler::Handler,
-    shard::{Counts, Shard},
+    delays::{Delay, Delayed},
+    handler::{ByPlace, Handler},
+    shard::{Counts, Parts, Shard},
     timings::{Timings, Totals},
-    trouble::{StallCounts, Troubles},
+    trouble::{StallCounts, Troubles, nanoseconds},
 };
+use crate::diagnostics::stall::Class;
 
 /// The ledger's counters at one moment.
 #[derive(Clone, Debug)]
@@ -27,6 +29,7 @@ pub struct Snapshot {
     knows_harm: bool,
     /// Of handlers whose row others had before.
     turns: Vec<Turn>,
+    delayed: Delayed,
 }
 
 /// What each handler has cost.
@@ -39,6 +42,64 @@ pub struct LedgerReport {
     /// Requests counted in the row `(other)` because every row had a handler. What handlers had
     /// counted that lost their row is in `(other)`, too, and not in this.
     pub overflowed: u64,
+    /// Whom stalls delayed, the longest delay first.
+    pub delays: Vec<DelayRow>,
+    /// Milliseconds of delays between pairs of handlers past the bound of [`delays`](Self::delays).
+    pub unlisted_delay_ms: f64,
+}
+
+/// How long requests and tasks of one handler waited while stalls of another one held a worker.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct DelayRow {
+    /// Method of the handler that waited; `TASK` for work that is no request.
+    pub method: String,
+    /// Its matched path.
+    pub route: String,
+    /// Method of the handler that held the worker.
+    pub by_method: String,
+    /// Its matched path.
+    pub by_route: String,
+    /// Requests and later polls that waited.
+    pub waits: u64,
+    /// Milliseconds that they waited, added up. Where several stalls lasted, each has an equal part.
+    pub ms: f64,
+}
+
+/// From when latency counts.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Arrival {
+    /// From when the kernel received the request, in 99 of 100 requests at least.
+    Measured,
+    /// From the first poll, or from when the connection's task was ready, where hooks tell that; of
+    /// requests that came right after a stall, from where they may have arrived while it lasted.
+    /// About right for sums and quantiles, not for a single request.
+    Estimated,
+    /// From the first poll, or from when the connection's task was ready, where hooks tell that: the
+    /// wait before that is not in it.
+    #[default]
+    Unknown,
+}
+
+/// Milliseconds from the arrival of requests to their response heads, added up, by what they were
+/// spent with. The parts add up to the whole.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Serialize)]
+pub struct LatencyParts {
+    /// All of it.
+    pub whole_ms: f64,
+    /// Waiting for a worker: from arrival to the first poll, and, where hooks tell it, from when the
+    /// task was ready to a later poll.
+    pub waiting_ms: f64,
+    /// In polls, on a processor or waiting for one.
+    pub cpu_ms: f64,
+    /// In polls, blocked in a system call. Polls are divided in these two by samples of all polls of
+    /// the handler, or else by the class of its stalls.
+    pub blocked_ms: f64,
+    /// Between polls: what the handler waits for with `.await`.
+    pub awaiting_ms: f64,
+    /// The rest: polls that are too short or too few to be divided, and time between polls in which
+    /// a worker was held and no hooks tell whether the task was ready.
+    pub unknown_ms: f64,
 }
 
 /// What one handler has cost.
@@ -58,10 +119,18 @@ pub struct HandlerRow {
     pub cancelled: u64,
     /// Responses dropped in the midst of their body.
     pub cut: u64,
-    /// Milliseconds from the call to the response head.
+    /// Milliseconds from arrival to the response head.
     pub head_ms: Quantiles,
-    /// Milliseconds from the call to the end of the body.
+    /// Milliseconds from arrival to the end of the body.
     pub total_ms: Quantiles,
+    /// From when these count.
+    pub arrival: Arrival,
+    /// Requests answered whose arrival was measured.
+    pub measured: u64,
+    /// Requests answered whose wait is an estimate.
+    pub estimated: u64,
+    /// What the time to the response head was spent with.
+    pub latency: LatencyParts,
     /// Polls of the handler's future and of its body.
     pub polls: u64,
     /// Milliseconds of a single poll.
@@ -81,8 +150,8 @@ pub struct HandlerRow {
     pub stalls: StallCounts,
     /// Milliseconds of stalls that are not the machine's fault.
     pub stalled_ms: f64,
-    /// Milliseconds that other tasks, added up, waited for a worker while a stall of this handler
-    /// held one; none where no runtime has the hooks that tell it.
+    /// Milliseconds that requests and tasks, added up, waited for a worker while a stall of this
+    /// handler held one; none where neither a listener nor a runtime's hooks tell it.
     pub harm_ms: Option<f64>,
 }
 
@@ -108,6 +177,7 @@ struct Row {
     head: Distribution,
     total: Distribution,
     polls: Distribution,
+    parts: Parts,
     troubles: Troubles,
 }
 
@@ -126,13 +196,14 @@ impl Snapshot {
         uptime: Duration,
         overflowed: u64,
         knows_harm: bool,
+        delayed: Delayed,
     ) -> Self {
         // Tasks have no shards, and stalls.
         let seen = |row: &&Handler| {
             row.shards().next().is_some() || row.known_trouble().now().counts().all() > 0
         };
         let rows = rows.filter(seen).map(Row::take).collect();
-        Self { rows, uptime, overflowed, knows_harm, turns: Vec::new() }
+        Self { rows, uptime, overflowed, knows_harm, turns: Vec::new(), delayed }
     }
 
     /// What was added since an earlier snapshot of the same ledger.
@@ -144,6 +215,7 @@ impl Snapshot {
             overflowed: self.overflowed.saturating_sub(earlier.overflowed),
             knows_harm: self.knows_harm,
             turns: self.turns.clone(),
+            delayed: self.delayed.since(&earlier.delayed),
         }
     }
 
@@ -156,8 +228,62 @@ impl Snapshot {
         let rows = self.rows.iter().map(|row| row.report(self, busy));
         let mut handlers: Vec<_> = rows.filter(is_there).collect();
         handlers.sort_by(|a, b| b.busy_ms.total_cmp(&a.busy_ms));
-        let seconds = self.uptime.as_secs_f64();
-        LedgerReport { seconds, handlers, overflowed: self.overflowed }
+        let mut delays: Vec<_> = self.delayed.pairs.iter().map(DelayRow::of).collect();
+        delays.sort_by(|a, b| b.ms.total_cmp(&a.ms));
+        LedgerReport {
+            seconds: self.uptime.as_secs_f64(),
+            handlers,
+            overflowed: self.overflowed,
+            delays,
+            unlisted_delay_ms: millis(self.delayed.unlisted),
+        }
+    }
+}
+
+impl DelayRow {
+    fn of((ByPlace(waited), ByPlace(held), delay): &(ByPlace, ByPlace, Delay)) -> Self {
+        Self {
+            method: waited.method.to_string(),
+            route: waited.route.to_string(),
+            by_method: held.method.to_string(),
+            by_route: held.route.to_string(),
+            waits: delay.waits,
+            ms: millis(delay.length),
+        }
+    }
+}
+
+impl LatencyParts {
+    /// `whole` is the sum of all requests' times; `shares` are those of polls on a processor and
+    /// blocked.
+    fn of(whole: Duration, parts: Parts, troubles: &Troubles) -> Self {
+        let part = |left: &mut Duration, ns: u64| {
+            // Counters are read one after the other, while they change.
+            let part = Duration::from_nanos(ns).min(*left);
+            *left -= part;
+            part
+        };
+        let mut left = whole;
+        let waiting = part(&mut left, parts.waiting);
+        let mut polled = part(&mut left, parts.polled);
+        let unsure = part(&mut left, parts.unsure);
+        let (cpu_ns, blocked_ns) = if let Some((cpu, _)) = troubles.shares() {
+            // What is rounded away is blocked.
+            (nanoseconds(polled.mul_f64(cpu)), u64::MAX)
+        } else {
+            let stalled = |class| nanoseconds(troubles.stalled_as(class));
+            (stalled(Class::Cpu), stalled(Class::Blocked))
+        };
+        let cpu = part(&mut polled, cpu_ns);
+        let blocked = part(&mut polled, blocked_ns);
+        Self {
+            whole_ms: millis(whole),
+            waiting_ms: millis(waiting),
+            cpu_ms: millis(cpu),
+            blocked_ms: millis(blocked),
+            awaiting_ms: millis(left),
+            unknown_ms: millis(unsure + polled),
+        }
     }
 }
 
@@ -171,7 +297,11 @@ impl Row {
         // What has ended first: a request that ends in between must not make in-flight negative.
         let total = take(|shard| &shard.total);
         let mut counts = Counts::default();
-        counters.shards().for_each(|shard| counts += shard.counts());
+        let mut parts = Parts::default();
+        counters.shards().for_each(|shard| {
+            counts += shard.counts();
+            parts += shard.parts();
+        });
         Self {
             method,
             route,
@@ -180,6 +310,7 @@ impl Row {
             head: take(|shard| &shard.head),
             total,
             polls: take(|shard| &shard.polls),
+            parts,
             troubles: counters.trouble.now(),
         }
     }
@@ -197,7 +328,18 @@ impl Row {
             head: self.head.since(&old.head),
             total: self.total.since(&old.total),
             polls: self.polls.since(&old.polls),
+            parts: self.parts.since(&old.parts),
             troubles: self.troubles.since(&old.troubles),
+        }
+    }
+
+    fn arrival(&self) -> Arrival {
+        let answered = self.head.count();
+        let is_measured = answered > 0 && self.parts.measured * 100 >= answered * 99;
+        match self.parts.estimated {
+            _ if is_measured => Arrival::Measured,
+            0 => Arrival::Unknown,
+            _ => Arrival::Estimated,
         }
     }
 
@@ -217,6 +359,10 @@ impl Row {
             cut: self.counts.cut,
             head_ms: self.head.quantiles(),
             total_ms: self.total.quantiles(),
+            arrival: self.arrival(),
+            measured: self.parts.measured,
+            estimated: self.parts.estimated,
+            latency: LatencyParts::of(self.head.sum, self.parts, troubles),
             polls: self.polls.count(),
             poll_ms: self.polls.quantiles(),
             busy_ms: millis(busy),
@@ -279,7 +425,7 @@ mod tests {
     use http::Method;
 
     use super::*;
-    use crate::diagnostics::watch::{Overruns, Slot};
+    use crate::diagnostics::watch::{Overruns, Slot, trouble::Trouble};
 
     fn handler() -> Handler {
         let overruns = Box::leak(Box::new(Overruns::new(Duration::from_secs(1))));
@@ -289,7 +435,8 @@ mod tests {
     }
 
     fn snapshot(handler: &Handler) -> Snapshot {
-        Snapshot::take([handler].into_iter(), Duration::from_secs(1), 0, false)
+        let delayed = Delayed::default();
+        Snapshot::take([handler].into_iter(), Duration::from_secs(1), 0, false, delayed)
     }
 
     #[test]
@@ -302,6 +449,32 @@ mod tests {
         assert_eq!((row.polls, row.busy_ms, row.poll_ms.max), (4, 256.0, 250.0));
         assert!((2.0..=2.2).contains(&row.poll_ms.p50), "{row:?}");
         assert!((row.busy_share - 1.0).abs() < 1e-9);
+    }
+
+    #[test]
+    fn parts_of_latency_add_up_to_the_whole() {
+        let ms = 1_000_000;
+        let whole = Duration::from_millis(100);
+        let parts = |parts: Parts, troubles: &Troubles| LatencyParts::of(whole, parts, troubles);
+        let parts_of =
+            Parts { measured: 1, estimated: 0, waiting: 50 * ms, polled: 20 * ms, unsure: 10 * ms };
+        let untold = parts(parts_of, &Troubles::default());
+        assert_eq!((untold.waiting_ms, untold.awaiting_ms, untold.unknown_ms), (50.0, 20.0, 30.0));
+        let trouble = Trouble::default();
+        trouble.stall(Class::Blocked, Duration::from_millis(15));
+        let stalled = parts(parts_of, &trouble.now());
+        assert_eq!((stalled.blocked_ms, stalled.cpu_ms, stalled.unknown_ms), (15.0, 0.0, 15.0));
+        (0..8).for_each(|look| trouble.seen(look < 2));
+        let seen = parts(parts_of, &trouble.now());
+        assert_eq!((seen.blocked_ms, seen.cpu_ms, seen.unknown_ms), (5.0, 15.0, 10.0));
+        // Counters that were read a moment later than the whole.
+        let torn = Parts { waiting: 90 * ms, polled: 90 * ms, ..parts_of };
+        for of in [untold, stalled, seen, parts(torn, &trouble.now())] {
+            let LatencyParts { waiting_ms, cpu_ms, blocked_ms, awaiting_ms, unknown_ms, .. } = of;
+            let all = [waiting_ms, cpu_ms, blocked_ms, awaiting_ms, unknown_ms];
+            assert!(all.iter().all(|part| *part >= 0.0), "{of:?}");
+            assert!((all.iter().sum::<f64>() - 100.0).abs() < 1e-9, "{of:?}");
+        }
     }
 
     #[test]

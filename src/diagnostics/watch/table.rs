@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::snapshot::{HandlerRow, LedgerReport};
+use super::snapshot::{Arrival, HandlerRow, LedgerReport};
 
 const HEAD: [&str; COLUMNS] = [
     "handler", "requests", "errors", "p50 ms", "p99 ms", "polls", "poll p99", "longest", "busy",
@@ -20,10 +20,18 @@ impl fmt::Display for LedgerReport {
         }
         writeln!(
             f,
-            "over {:.0} s; latency to the response head and polls in ms; busy: share of all \
-             handlers' time in polls; harm: how long others waited for a worker that a stall held",
+            "over {:.0} s; latency from arrival to the response head and polls in ms; busy: share of \
+             all handlers' time in polls; harm: how long requests and tasks waited for a worker \
+             that a stall held",
             self.seconds
         )?;
+        if self.handlers.iter().any(|row| row.arrival == Arrival::Estimated) {
+            writeln!(f, "~ about: what requests waited during stalls is an estimate")?;
+        }
+        let is_unknown = |row: &&HandlerRow| row.requests > 0 && row.arrival == Arrival::Unknown;
+        if self.handlers.iter().any(|row| is_unknown(&row)) {
+            writeln!(f, "* from the first poll: when requests arrived is not measured")?;
+        }
         if self.overflowed > 0 {
             writeln!(
                 f,
@@ -42,7 +50,7 @@ fn cells(row: &HandlerRow) -> [String; COLUMNS] {
         row.requests.to_string(),
         errors.to_string(),
         measured(row.head_ms.p50),
-        measured(row.head_ms.p99),
+        latency(row),
         row.polls.to_string(),
         measured(row.poll_ms.p99),
         measured(row.poll_ms.max),
@@ -50,6 +58,17 @@ fn cells(row: &HandlerRow) -> [String; COLUMNS] {
         row.stalls.own().to_string(),
         row.harm_ms.map_or_else(|| "-".to_owned(), |harm| format!("{harm:.0}")),
     ]
+}
+
+/// Its p99, marked where it does not count from a measured arrival.
+fn latency(row: &HandlerRow) -> String {
+    let mark = match row.arrival {
+        _ if row.requests == 0 => "",
+        Arrival::Measured => "",
+        Arrival::Estimated => "~",
+        Arrival::Unknown => "*",
+    };
+    format!("{}{mark}", measured(row.head_ms.p99))
 }
 
 fn line(f: &mut fmt::Formatter<'_>, width: usize, cells: &[String; COLUMNS]) -> fmt::Result {

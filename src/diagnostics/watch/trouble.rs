@@ -139,6 +139,11 @@ impl Troubles {
             .sum()
     }
 
+    /// Time in stalls of one class.
+    pub(crate) fn stalled_as(&self, class: Class) -> Duration {
+        self.stalled[class as usize]
+    }
+
     /// Shares of the time in polls that the handler ran, and was blocked; none where it was seen
     /// too seldom to tell.
     pub(crate) fn shares(&self) -> Option<(f64, f64)> {

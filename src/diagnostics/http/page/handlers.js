@@ -10,10 +10,10 @@ const handlers = (() => {
     { title: "last minute", of: ({ row }) => row.now?.workers ?? 0, show: null, says: "workers kept busy, second by second", isSpark: true },
     { title: "requests/s", of: ({ row }) => row.window.requests_per_second, show: digits, says: "requests answered a second" },
     { title: "in flight", of: ({ row }) => row.in_flight, show: whole, says: "requests on their way now" },
-    { title: "p99", of: ({ row }) => row.window.p99_ms, show: millis, says: "time to the response head that all but one in a hundred kept" },
+    { title: "p99", of: ({ row }) => row.window.p99_ms, show: millis, says: "time from arrival (or else from the first poll) to the response head that all but one in a hundred kept" },
     { title: "longest poll", of: ({ row }) => row.window.longest_ms, show: millis, says: "the longest time that a worker was held", isIll: (value, { threshold }) => value >= threshold },
     { title: "stalls", of: ({ row }) => row.window.stalls, show: whole, says: "polls over the threshold", isIll: (value) => value > 0 },
-    { title: "harm", of: ({ row }) => row.window.harm_ms, show: millis, says: "how long others waited for a worker that a stall held" },
+    { title: "harm", of: ({ row }) => row.window.harm_ms, show: millis, says: "how long requests and tasks waited for a worker that a stall held" },
   ];
   const rows = new Map();
   let sorted = { column: COLUMNS[1], down: true };

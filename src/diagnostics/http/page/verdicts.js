@@ -53,7 +53,7 @@ const verdicts = (() => {
     body.replaceChildren(numbers(verdict), ...causes);
   }
 
-  function show({ seconds, verdicts: all, notes }) {
+  function show({ seconds, verdicts: all, victims: delayed, notes }) {
     const counts = ["blocking", "hot", "healthy"].map((word) => [word, all.filter((v) => v.verdict === word).length]);
     const told = counts.filter(([, count]) => count > 0).map(([word, count]) => `${count} ${word}`);
     say(note, `${told.join(", ")}${told.length ? ", " : ""}over ${Math.round(seconds)} s${isFresh ? ", with CPU time" : ""}`);
@@ -69,6 +69,7 @@ const verdicts = (() => {
     const remarks = notes.map((text) => h("p", { class: "note" }, text));
     if (elements.length === 0) remarks.unshift(h("p", { class: "empty" }, "No handler was called yet."));
     arrange(list, [...elements, ...remarks]);
+    victims.hear(delayed);
     if (told.length) announce(`Verdicts: ${told.join(", ")}`);
   }
 

@@ -88,12 +88,14 @@ impl Snapshot {
 impl Row {
     fn add(&mut self, other: &Self) {
         // Every field: what is not added is lost when a row changes hands.
-        let Self { method: _, route: _, in_flight, counts, head, total, polls, troubles } = other;
+        let Self { method: _, route: _, in_flight, counts, head, total, polls, parts, troubles } =
+            other;
         self.in_flight += in_flight;
         self.counts += *counts;
         self.head.add(head);
         self.total.add(total);
         self.polls.add(polls);
+        self.parts += *parts;
         self.troubles += *troubles;
     }
 }

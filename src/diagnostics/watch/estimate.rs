@@ -1,0 +1,238 @@
+//! An estimate of what requests waited whose arrival is not measured.
+//!
+//! A stalled worker is often the one that would have polled the I/O driver, and then no other one
+//! does until the stall is over (tokio#6315): requests that arrived meanwhile are first polled right
+//! after it. So of the requests whose first polls follow a stall, each closely behind the one
+//! before, as many as usually arrive in so long a time are taken to have arrived while it lasted,
+//! spread evenly. That is right for sums and quantiles, and tells little of a single request.
+//!
+//! Left out are: requests of a connection that was served after the stall began, since its client
+//! had an answer to wait for; requests that the runtime's hooks know to have been ready before the
+//! end; and what came before another thread last began a request, since a worker polled the driver
+//! then.
+
+use std::{
+    cell::Cell,
+    sync::atomic::{AtomicU64, Ordering::Relaxed},
+    time::Duration,
+};
+
+use tokio::task;
+
+use super::{clock::Moment, slot::Slot};
+
+thread_local! {
+    /// Connections that this thread has served since the last stall ended.
+    static SERVED: Cell<Served> = const { Cell::new(Served::since(0)) };
+}
+
+/// More connections than these are not told apart.
+const SERVED_MOST: usize = 32;
+/// Time between two first polls, from which the second is none of those that waited, in nanoseconds.
+const CLOSE: u64 = 5_000_000;
+/// Parts of a request that are counted.
+const UNIT: u64 = 1 << 20;
+
+#[derive(Clone, Copy)]
+struct Served {
+    after: u64,
+    next: usize,
+    tasks: [Option<task::Id>; SERVED_MOST],
+}
+
+/// The last stall after which requests may follow that waited for it, and how many to expect.
+///
+/// Threads that meet here may read a mix of two stalls: it is an estimate.
+#[derive(Debug, Default)]
+pub(crate) struct Estimate {
+    /// Raw moments; 0 before the first stall.
+    from: AtomicU64,
+    to: AtomicU64,
+    /// The newest first poll of those that followed.
+    latest: AtomicU64,
+    /// Requests that may have waited yet, in [`UNIT`]s.
+    credit: AtomicU64,
+    /// Requests a second that arrive while nothing stalls, in thousandths.
+    rate: AtomicU64,
+    /// Requests so far that followed a stall, and for how many nanoseconds they did.
+    followed: AtomicU64,
+    followed_ns: AtomicU64,
+    /// Requests so far that are taken to have waited.
+    number: AtomicU64,
+}
+
+/// The counters that [`Estimate::learn`] compares.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Learnt {
+    at: Moment,
+    started: u64,
+    followed: u64,
+    followed_ns: u64,
+    stalled: u64,
+}
+
+impl Served {
+    const fn since(after: u64) -> Self {
+        Self { after, next: 0, tasks: [None; SERVED_MOST] }
+    }
+}
+
+impl Estimate {
+    /// A stall has ended on this thread.
+    #[cold]
+    pub(super) fn stalled(&self, slot: Slot, from: Moment, to: Moment) {
+        let others = Slot::used().filter(|other| *other != slot).filter_map(Slot::began);
+        let polled = others.filter(|began| to.since(*began) > 0).map(Moment::raw).max();
+        self.expect(Moment::from_raw(from.raw().max(polled.unwrap_or(0))), to);
+    }
+
+    /// Requests may follow that arrived in this time, which has just ended.
+    fn expect(&self, from: Moment, to: Moment) {
+        let expected = self.rate.load(Relaxed) as f64 / 1e3 * (to.since(from) as f64 / 1e9);
+        let rest = self.credit.load(Relaxed) % UNIT;
+        self.credit.store((expected * UNIT as f64) as u64 + rest, Relaxed);
+        self.from.store(from.raw(), Relaxed);
+        self.latest.store(to.raw(), Relaxed);
+        self.to.store(to.raw(), Relaxed);
+        let _ = SERVED.try_with(|served| {
+            let mut now = Served::since(to.raw());
+            now.tasks[0] = task::try_id();
+            now.next = 1;
+            served.set(now);
+        });
+    }
+
+    /// Nanoseconds that a request waited that is first polled now, as an estimate; `ready` is how
+    /// long its task is known to have been ready, in nanoseconds.
+    #[inline]
+    pub(super) fn waited(&self, now: Moment, ready: u64) -> Option<u64> {
+        let latest = self.latest.load(Relaxed);
+        if latest == 0 || now.since(Moment::from_raw(latest)) > CLOSE {
+            return None;
+        }
+        self.follows(now, ready)
+    }
+
+    #[cold]
+    fn follows(&self, now: Moment, ready: u64) -> Option<u64> {
+        let [from, to] = [&self.from, &self.to].map(|moment| moment.load(Relaxed));
+        if to == 0 || from >= to {
+            return None;
+        }
+        let (from, to) = (Moment::from_raw(from), Moment::from_raw(to));
+        let (length, after) = (to.since(from), now.since(to));
+        if after > length {
+            return None;
+        }
+        let latest = Moment::from_raw(self.latest.swap(now.raw(), Relaxed));
+        self.followed.fetch_add(1, Relaxed);
+        self.followed_ns.fetch_add(now.since(latest), Relaxed);
+        if !is_first_since(to) || ready > after || !self.take_credit() {
+            return None;
+        }
+        // Van der Corput's sequence is spread evenly wherever it is cut off.
+        let number = self.number.fetch_add(1, Relaxed) as u32;
+        let share = f64::from(number.wrapping_add(1).reverse_bits()) / f64::from(u32::MAX);
+        Some(after + (length as f64 * share) as u64)
+    }
+
+    fn take_credit(&self) -> bool {
+        self.credit.fetch_update(Relaxed, Relaxed, |credit| credit.checked_sub(UNIT)).is_ok()
+    }
+
+    /// Learns how many requests arrive while nothing stalls, from those that `started` so far and
+    /// the nanoseconds that stalls took; the watchdog does, now and then.
+    pub(crate) fn learn(&self, last: &mut Option<Learnt>, started: u64, stalled: u64) {
+        let now = Learnt {
+            at: Moment::now(),
+            started,
+            followed: self.followed.load(Relaxed),
+            followed_ns: self.followed_ns.load(Relaxed),
+            stalled,
+        };
+        let Some(before) = last.replace(now) else { return };
+        let since = |of: fn(&Learnt) -> u64| of(&now).saturating_sub(of(&before));
+        let apart = since(|learnt| learnt.stalled) + since(|learnt| learnt.followed_ns);
+        let window = now.at.since(before.at);
+        let free = Duration::from_nanos(window.saturating_sub(apart));
+        let came = since(|learnt| learnt.started).saturating_sub(since(|learnt| learnt.followed));
+        // Where stalls take most of the time, as with a client that asks for nothing else, what comes
+        // in the rest tells nothing of what comes meanwhile.
+        if free >= Duration::from_nanos(window / 2) {
+            let rate = came as f64 / free.as_secs_f64() * 1e3;
+            let old = self.rate.load(Relaxed);
+            let smooth = if old == 0 { rate } else { f64::midpoint(rate, old as f64) };
+            self.rate.store(smooth as u64, Relaxed);
+        }
+    }
+}
+
+/// Returns whether the task that is polled has not been served since a stall ended; it has now.
+fn is_first_since(stall: Moment) -> bool {
+    let Some(task) = task::try_id() else { return false };
+    let first = SERVED.try_with(|served| {
+        let mut now = served.get();
+        if now.after != stall.raw() {
+            now = Served::since(stall.raw());
+        }
+        if now.tasks.contains(&Some(task)) {
+            return false;
+        }
+        now.tasks[now.next % SERVED_MOST] = Some(task);
+        now.next += 1;
+        served.set(now);
+        true
+    });
+    first.unwrap_or(false)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: u64 = 1_000_000;
+
+    /// A stall of 50 ms that ends now, with 100 requests a second.
+    fn stall(estimate: &Estimate) -> Moment {
+        estimate.rate.store(100_000, Relaxed);
+        let from = Moment::now();
+        std::thread::sleep(Duration::from_millis(50));
+        let to = Moment::now();
+        estimate.expect(from, to);
+        to
+    }
+
+    async fn asks(estimate: &'static Estimate, at: Moment, ready: u64) -> Option<u64> {
+        tokio::spawn(async move { estimate.waited(at, ready) }).await.expect("no panic")
+    }
+
+    #[tokio::test]
+    async fn requests_that_follow_a_stall_are_spread_over_it() {
+        let estimate: &Estimate = Box::leak(Box::default());
+        assert_eq!(asks(estimate, Moment::now(), 0).await, None);
+        let end = stall(estimate);
+        let mut waited = Vec::new();
+        for _ in 0..20 {
+            waited.extend(asks(estimate, end, 0).await);
+        }
+        // As many as arrive in 50 ms or a little more.
+        assert!((5..=12).contains(&waited.len()), "{waited:?}");
+        let mean = waited.iter().sum::<u64>() / waited.len() as u64;
+        assert!((15 * MS..200 * MS).contains(&mean), "{waited:?}");
+        assert!(waited.iter().max() > waited.iter().min(), "{waited:?}");
+    }
+
+    #[tokio::test]
+    async fn request_that_cannot_have_waited_has_no_estimate() {
+        let estimate: &Estimate = Box::leak(Box::default());
+        let end = stall(estimate);
+        // The hooks say that it was ready before the stall ended: they know all of its wait.
+        assert_eq!(asks(estimate, end, MS).await, None);
+        // The second of one connection comes after the answer to the first.
+        let task = tokio::spawn(async move { [0, 1].map(|_| estimate.waited(end, 0).is_some()) });
+        assert_eq!(task.await.expect("no panic"), [true, false]);
+        // One that comes later than closely behind.
+        std::thread::sleep(Duration::from_millis(8));
+        assert_eq!(asks(estimate, Moment::now(), 0).await, None);
+    }
+}
