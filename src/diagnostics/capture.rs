@@ -1,7 +1,12 @@
-//! Captures: profiles over a window, one of a kind at a time.
+//! Captures: profiles over a window.
+//!
+//! Captures of CPU time, of wall-clock time and of memory that overlap share the samples, each with
+//! a window of its own. Of spans there is one capture at a time.
 
 mod cpu;
 mod heap;
+#[cfg(sampler)]
+mod session;
 mod spans;
 #[cfg(sampler)]
 pub(crate) mod tally;
@@ -15,10 +20,7 @@ use thiserror::Error;
 
 #[cfg(all(sampler, tokio_unstable))]
 pub(crate) use self::turn::Turn;
-#[cfg(sampler)]
-use self::wall::Wall;
 pub(crate) use self::{
-    cpu::Cpu,
     heap::{Heap, Memory},
     spans::{Spans, is_of_the_program},
     turn::{Pace, Turns},
@@ -30,7 +32,8 @@ use super::{allocator::NoHeap, config::HeapMode, profile::Profile};
 pub struct Window {
     /// How long to capture.
     pub duration: Duration,
-    /// Whether to end a capture of the same kind that is running, and take its place.
+    /// Whether to end a capture of the same kind that is running, and take its place; of no effect
+    /// where captures share the samples.
     pub force: bool,
 }
 
@@ -40,6 +43,20 @@ pub enum CaptureError {
     /// Another capture of the same kind is running.
     #[error("already running, for another {} s (use force=true to take its place)", .0.as_secs_f64().ceil())]
     Running(Duration),
+    /// As many captures of one kind are running as there may be.
+    #[error(
+        "{most} captures of this kind are running, which is the limit: try again in {} s",
+        .left.as_secs_f64().ceil()
+    )]
+    TooMany {
+        /// The limit.
+        most: usize,
+        /// How long the one that ends first still takes.
+        left: Duration,
+    },
+    /// The thread that samples panicked.
+    #[error("the sampling thread ended")]
+    Ended,
     /// Another part of the program captures the same.
     #[error("already running, for somebody else in this process")]
     Elsewhere,
@@ -74,22 +91,13 @@ pub enum CaptureError {
 /// Everything that can be captured.
 #[derive(Debug)]
 pub(crate) struct Captures {
-    cpu: Cpu,
     heap: Heap,
     spans: Spans,
-    #[cfg(sampler)]
-    wall: Wall,
 }
 
 impl Captures {
     pub(crate) fn new(heap: HeapMode) -> Self {
-        Self {
-            cpu: Cpu::default(),
-            heap: Heap::new(heap),
-            spans: Spans::default(),
-            #[cfg(sampler)]
-            wall: Wall::default(),
-        }
+        Self { heap: Heap::new(heap), spans: Spans::default() }
     }
 
     pub(crate) fn heap(&self) -> &Heap {
@@ -106,11 +114,11 @@ impl Captures {
         window: Window,
     ) -> Result<Profile, CaptureError> {
         match kind {
-            Kind::Cpu { frequency } => self.cpu.capture(frequency, window).await,
-            Kind::Memory(memory) => self.heap.capture(memory, window).await,
+            Kind::Cpu { frequency } => cpu::capture(frequency, window.duration).await,
+            Kind::Memory(memory) => self.heap.capture(memory, window.duration).await,
             Kind::Spans => self.spans.capture(window).await,
             #[cfg(sampler)]
-            Kind::Wall { frequency } => self.wall.capture(frequency, window).await,
+            Kind::Wall { frequency } => wall::capture(frequency, window.duration).await,
             #[cfg(not(sampler))]
             Kind::Wall { .. } => Err(CaptureError::NoStacks(
                 "wall-clock profiles need Linux on x86-64 or ARM64".to_owned(),

@@ -9,6 +9,7 @@ mod difference;
 mod folder;
 mod forms;
 mod name;
+mod unsaved;
 
 use std::path::PathBuf;
 
@@ -20,6 +21,7 @@ pub(crate) use self::{
     folder::{Entry, Folder, Form, parse},
     forms::Forms,
     name::{BadName, Kind, Name},
+    unsaved::{Capture, Unsaved},
 };
 #[cfg(feature = "server")]
 pub(crate) use self::{folder::write, name::slug};

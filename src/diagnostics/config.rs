@@ -86,8 +86,9 @@ pub enum ConsoleMode {
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum HeapMode {
-    /// While somebody captures it: costs nothing otherwise, and shows what was allocated in the
-    /// window of the capture.
+    /// While a capture lasts, which shows what was allocated in its window; and for good from the
+    /// first time on that a profile without a window is asked for, as scrapers do. Costs nothing
+    /// before that.
     #[default]
     OnDemand,
     /// From the start: shows all that lives, at the price of a stack for each half megabyte that is

@@ -15,6 +15,7 @@ mod profiles;
 mod stalls;
 mod symbol;
 mod tasks;
+mod threads;
 mod timeline;
 
 use axum::{
@@ -42,6 +43,7 @@ use super::{Thermograph, live::Live};
 /// | `/debug/pprof/symbol` | names of addresses |
 /// | `/debug/fgprof` | wall-clock time in polls, by stack |
 /// | `/debug/pprof/goroutine` | tasks, by where they wait |
+/// | `/debug/pprof/threadcreate` | threads, by name |
 /// | `/debug/pprof/trace` | a timeline of polls, for Perfetto |
 /// | `/debug/tasks` | tasks one by one |
 /// | `/debug/spans` | time in spans |
@@ -60,6 +62,7 @@ pub(crate) fn router(thermograph: &Thermograph) -> Router {
         .route("/debug", get(index::to_debug))
         .route("/debug/live", get(live::live).with_state(Live::new(thermograph)))
         .route("/debug/pprof/", get(index::pprof))
+        .route("/debug/pprof", get(index::to_pprof))
         .route("/debug/pprof/profile", get(profiles::cpu))
         .route("/debug/pprof/cmdline", get(index::cmdline))
         .route("/debug/pprof/block", get(profiles::block))
@@ -68,6 +71,7 @@ pub(crate) fn router(thermograph: &Thermograph) -> Router {
         .route("/debug/pprof/allocs", get(profiles::allocs))
         .route("/debug/pprof/symbol", get(symbol::get).post(symbol::post))
         .route("/debug/pprof/goroutine", get(tasks::goroutine))
+        .route("/debug/pprof/threadcreate", get(threads::threadcreate))
         .route("/debug/pprof/trace", get(timeline::trace))
         .route("/debug/tasks", get(tasks::tasks))
         .route("/debug/fgprof", get(profiles::wall))

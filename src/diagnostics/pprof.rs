@@ -17,8 +17,19 @@ pub(crate) const DROPPED: &str = "dropped samples: ";
 
 /// Encodes and compresses.
 pub(crate) fn encode(profile: &Profile) -> std::io::Result<Vec<u8>> {
+    encode_with(profile, None)
+}
+
+/// The same, with a comment that `go tool pprof -comments` shows.
+pub(crate) fn encode_with(profile: &Profile, comment: Option<&str>) -> std::io::Result<Vec<u8>> {
+    let mut encoder = Encoder::default();
+    // The format wants the empty string at 0.
+    encoder.string("");
+    let comment = comment.map(|comment| encoder.string(comment));
+    let mut encoded = encoder.profile(profile);
+    encoded.comment.extend(comment);
     let mut gzip = GzEncoder::new(Vec::new(), Compression::fast());
-    gzip.write_all(&Encoder::default().profile(profile).encode_to_vec())?;
+    gzip.write_all(&encoded.encode_to_vec())?;
     gzip.finish()
 }
 

@@ -5,6 +5,7 @@
 
 use std::{
     borrow::Cow,
+    collections::HashMap,
     sync::Arc,
     time::{Duration, SystemTime},
 };
@@ -89,6 +90,24 @@ impl Profile {
     /// Keeps the samples whose label has this value, such as those of one `route`.
     pub fn keep(&mut self, label: &str, value: &str) {
         self.samples.retain(|sample| sample.label(label) == Some(value));
+    }
+
+    /// What changed since an earlier profile of the same kind; values that shrank are negative.
+    pub(crate) fn since(mut self, earlier: &Self) -> Self {
+        let mut sums = HashMap::<_, Vec<i64>>::new();
+        for (samples, sign) in [(&self.samples, 1), (&earlier.samples, -1)] {
+            for Sample { stack, values, labels } in samples {
+                let sum = sums.entry((stack.clone(), labels.clone()));
+                let sum = sum.or_insert_with(|| vec![0; values.len()]);
+                sum.iter_mut().zip(values).for_each(|(sum, value)| *sum += sign * value);
+            }
+        }
+        sums.retain(|_, values| values.iter().any(|value| *value != 0));
+        let sample = |((stack, labels), values)| Sample { stack, values, labels };
+        self.samples = sums.into_iter().map(sample).collect();
+        self.duration = self.start.duration_since(earlier.start).unwrap_or_default();
+        self.start = earlier.start;
+        self
     }
 
     /// Whether nothing was captured: there is no stack that weighs anything.
@@ -194,6 +213,25 @@ mod tests {
         assert_eq!(profile.samples, [sample(&[("thread", "worker-0"), ("route", "/hello")])]);
         profile.keep("thread", "worker-1");
         assert_eq!(profile.samples, []);
+    }
+
+    #[test]
+    fn the_difference_of_two_profiles_has_what_grew_and_what_shrank() {
+        let profile = |samples| Profile {
+            values: Vec::new(),
+            samples,
+            start: SystemTime::now(),
+            duration: Duration::ZERO,
+            period: None,
+            dropped: 0,
+        };
+        let [a, b, c] = ["a", "b", "c"].map(|route| sample(&[("route", route)]));
+        let before = profile(vec![a.clone(), b.clone()]);
+        let after = profile(vec![b.clone(), b.clone(), c.clone()]);
+        let mut changed = after.since(&before).samples;
+        changed.sort_by(|x, y| x.labels.cmp(&y.labels));
+        let gone = Sample { values: vec![-1, -10], ..a };
+        assert_eq!(changed, [gone, b, c]);
     }
 
     #[test]

@@ -34,6 +34,7 @@ mod frame_pointer;
 mod handler;
 #[cfg(heap)]
 mod heap;
+mod known;
 mod modules;
 mod names;
 mod procfs;
@@ -56,6 +57,7 @@ pub(crate) use self::{
     current_task::{TaskPlace, places_of, storage, task_at},
     debug_files::DebugInfo,
     handler::now as monotonic,
+    known::name_all,
     modules::Module,
     names::{Names, give_back, truncated, used},
     procfs::Thread,

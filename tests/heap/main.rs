@@ -6,6 +6,7 @@
 mod allocator;
 mod always;
 mod app;
+mod cumulative;
 mod door;
 mod profiles;
 mod wire;

@@ -15,6 +15,11 @@ impl Wire {
         Self(protos::Profile::decode(&*bytes).expect("a profile"))
     }
 
+    /// When it was taken.
+    pub(crate) fn time_nanos(&self) -> u64 {
+        u64::try_from(self.0.time_nanos).expect("after 1970")
+    }
+
     /// Kinds of values and their units.
     pub(crate) fn kinds(&self) -> Vec<String> {
         let kinds = self.0.sample_type.iter();

@@ -169,15 +169,20 @@ fn past_the_bound_nothing_more_is_kept_and_nothing_deleted() {
 }
 
 #[test]
-fn a_folder_that_cannot_be_written_is_named_at_once() {
+fn where_nothing_can_be_written_a_capture_is_kept_in_memory() {
     let folder = tempfile::tempdir().expect("a folder");
     let profiles = folder.path().join("profiles");
     std::fs::write(&profiles, "not a folder").expect("written");
     let server = server(&folder, "9");
-    let refused = post(&server, "kind=cpu&seconds=300", &[]);
-    assert_eq!(refused.status, 500, "{}", refused.text);
+    let taken = post(&server, "kind=cpu&seconds=1", &[]);
+    assert_eq!(taken.status, 200, "{}", taken.text);
     let said = format!("cannot write {}", profiles.display());
-    assert!(refused.text.contains(&said), "{}", refused.text);
+    let taken = taken.json();
+    assert!(taken["not_saved"].as_str().expect("why").contains(&said), "{taken}");
+    let name = taken["name"].as_str().expect("a name");
+    assert_eq!(get(&server.diagnostics(&format!("/debug/captures/{name}.svg"))).status, 200);
+    assert_eq!(delete(&server, name, &[]).status, 204);
+    assert!(listed(&server).is_empty());
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 mod blocked;
 mod browser;
+mod layout;
 mod live;
 mod look;
 mod pictures;

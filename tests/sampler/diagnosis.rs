@@ -10,7 +10,6 @@ use thermograph::diagnostics::{
 
 use crate::{
     app::{App, HEALTHY, agent, alone, get_text, wait},
-    door::long_capture,
     specimens::{self, SPECIMENS, Specimen},
 };
 
@@ -109,20 +108,6 @@ fn over_a_window_the_stack_of_a_handler_that_computes_is_of_its_cpu_time() {
     assert!(burn.numbers.cpu_ms > Some(0.0), "{burn:#?}");
     assert!(burn.causes[0].leaves[0].share > 0.0, "{burn:#?}");
     assert!(diagnosis.verdicts.iter().all(|verdict| verdict.route != "/ill/sleep"));
-}
-
-#[test]
-fn without_a_capture_of_cpu_time_the_rest_is_known_and_that_is_said() {
-    let _alone = alone();
-    let app = App::start(specimens::router());
-    let (client, _) = long_capture(&app, "/debug/pprof/profile", 300);
-    call(&app, "/ill/sleep");
-    let diagnosis = diagnosis(&app, "?seconds=1");
-    assert!(!diagnosis.fresh);
-    assert!(diagnosis.notes.iter().any(|note| note.contains("already running")), "{diagnosis:#?}");
-    // Takes its place.
-    assert!(self::diagnosis(&app, "?seconds=1&force=true").fresh);
-    drop(client);
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! What the door answers about captures and stalls.
 
 use std::{
-    io::{BufRead as _, BufReader, Read as _, Write as _},
+    io::{BufRead as _, BufReader, Write as _},
     net::TcpStream,
     sync::{Arc, Mutex, mpsc},
     thread,
@@ -35,14 +35,15 @@ fn bad_parameters_are_named_with_their_value_and_what_is_allowed() {
     let long = "x".repeat(2_000);
     for (path, parts) in [
         ("/debug/fgprof?seconds=0", ["seconds", "`0`", "from 1 to 300"]),
-        ("/debug/fgprof?seconds=301", ["seconds", "`301`", "from 1 to 300"]),
+        ("/debug/pprof/profile?seconds=1.5", ["seconds", "`1.5`", "from 1 to 300"]),
+        ("/debug/spans?seconds=301", ["seconds", "`301`", "from 1 to 300"]),
         ("/debug/pprof/profile?frequency=1001", ["frequency", "`1001`", "from 1 to 1000"]),
         ("/debug/fgprof?frequency=0", ["frequency", "`0`", "from 1 to 1000"]),
         ("/debug/fgprof?format=png", ["format", "`png`", "pprof, svg, folded"]),
-        ("/debug/pprof/block?debug=2", ["debug", "`2`", "from 0 to 1"]),
+        ("/debug/pprof/block?debug=yes", ["debug", "`yes`", "a whole number"]),
         ("/debug/pprof/block?debug=1&seconds=1", ["debug=1", "seconds", "cannot be combined"]),
         ("/debug/pprof/block?frequency=1", ["frequency", "allowed here", "route"]),
-        ("/debug/pprof/mutex?gc=1", ["gc", "allowed here", "seconds"]),
+        ("/debug/pprof/mutex?gc=no", ["gc", "`no`", "a whole number"]),
         ("/debug/stalls?format=xml", ["format", "`xml`", "json, text, events"]),
         (&format!("/debug/stalls?route={long}"), ["route", "2000 bytes", "at most 1024"]),
         ("/debug/pprof/symbol?0x12+zz", ["`zz`", "address", "hex"]),
@@ -51,7 +52,7 @@ fn bad_parameters_are_named_with_their_value_and_what_is_allowed() {
         assert_eq!(status, 400, "{path}: {text}");
         assert!(parts.iter().all(|part| text.contains(part)), "{path}: {text}");
     }
-    let (status, text) = ask(&app, "/debug/pprof/threadcreate");
+    let (status, text) = ask(&app, "/debug/pprof/goroutineleak");
     assert_eq!(status, 404);
     assert!(text.starts_with("Unknown profile"), "{text}");
 }
@@ -80,39 +81,6 @@ pub(crate) fn long_capture(app: &App, kind: &str, seconds: u32) -> (TcpStream, S
     });
     client.set_nonblocking(false).expect("set");
     (client, told)
-}
-
-#[test]
-fn the_second_capture_of_a_kind_is_told_how_long_the_first_takes_or_takes_over() {
-    let _alone = alone();
-    let app = App::start(Router::new());
-    for kind in ["/debug/pprof/profile", "/debug/fgprof"] {
-        let (mut first, told) = long_capture(&app, kind, 300);
-        assert!(told.contains("for another") && told.contains("force=true"), "{told}");
-        let (status, _) = ask(&app, &format!("{kind}?seconds=1&force=true"));
-        assert_eq!(status, 200);
-        let mut answer = [0; 12];
-        first.read_exact(&mut answer).expect("an answer");
-        assert_eq!(String::from_utf8_lossy(&answer), "HTTP/1.1 409");
-    }
-}
-
-#[test]
-fn a_capture_ends_when_its_client_leaves() {
-    let _alone = alone();
-    let app = App::start(Router::new());
-    for kind in ["/debug/pprof/profile", "/debug/fgprof"] {
-        drop(long_capture(&app, kind, 300));
-        wait("it has ended", || ask(&app, &format!("{kind}?seconds=1")).0 == 200);
-    }
-    // And the signal's handler went with it, but for the watchdog's.
-    drop(app);
-    let caught = || {
-        let status = std::fs::read_to_string("/proc/self/status").expect("readable");
-        let line = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).expect("there");
-        u64::from_str_radix(line.trim(), 16).expect("hex") >> 33
-    };
-    assert_eq!(caught(), 0, "a real-time signal still has a handler");
 }
 
 #[test]

@@ -383,9 +383,9 @@ fn bad_parameters_of_tasks_are_named_with_what_is_allowed() {
         ("/debug/tasks?full=true&seconds=0", ["seconds", "`0`", "from 1 to 10"]),
         ("/debug/tasks?seconds=1", ["seconds", "full=true", "at once"]),
         ("/debug/tasks?debug=1", ["debug", "allowed here", "full, seconds"]),
-        ("/debug/pprof/goroutine?debug=3", ["debug", "`3`", "from 0 to 2"]),
+        ("/debug/pprof/goroutine?debug=x", ["debug", "`x`", "a whole number"]),
         ("/debug/pprof/goroutine?debug=1&format=svg", ["debug=1", "format", "combined"]),
-        ("/debug/pprof/goroutine?gc=1", ["gc", "allowed here", "debug, route"]),
+        ("/debug/pprof/goroutine?frequency=1", ["frequency", "allowed here", "debug, route"]),
     ] {
         let mut answer = agent().get(app.diagnostics(path)).call().expect("an answer");
         let text = answer.body_mut().read_to_string().expect("text");

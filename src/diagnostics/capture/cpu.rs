@@ -1,143 +1,166 @@
 //! CPU time by stack: a timer on the CPU clock of every thread.
 //!
 //! A thread that sleeps or waits uses no CPU time and has no sample: that is what [`wall`] and the
-//! stalls are for. Where the sampler cannot be, the `pprof` crate stands in.
+//! stalls are for. Where the sampler cannot be, the `pprof` crate stands in. Either way captures
+//! that overlap share the samples.
 //!
 //! [`wall`]: super::wall
 
 mod fallback;
 
+use std::time::Duration;
 #[cfg(sampler)]
-use std::{collections::HashMap, time::Duration};
+use std::{collections::HashMap, io::ErrorKind};
 
-use super::{CaptureError, Turns, Window};
+use super::CaptureError;
 #[cfg(sampler)]
 use super::{
-    tally::{Seen, Tally},
-    turn::{Pace, Turn},
+    session::{Readers, Sampler, Shared, nanos, portion},
+    tally::Seen,
 };
 use crate::diagnostics::profile::Profile;
 #[cfg(sampler)]
 use crate::diagnostics::{
     log,
     profile::ValueType,
-    sampler::{CpuTimer, Reason, Session, SessionError, Thread, Unwinder},
+    sampler::{CpuTimer, Module, Reason, Session, Thread, Unwinder, monotonic},
     watch::{ByPlace, handler_at},
 };
 
-/// The sampler of the process.
-#[derive(Debug, Default)]
-pub(crate) struct Cpu {
-    turns: Turns,
-}
-
-impl Cpu {
-    pub(crate) async fn capture(
-        &self,
-        frequency: u32,
-        window: Window,
-    ) -> Result<Profile, CaptureError> {
-        let turn = self.turns.take(window).await?;
-        #[cfg(sampler)]
-        match Session::open(Reason::Cpu) {
-            Ok(session) => {
-                return turn.run(move |turn| sample(&session, frequency, turn)).await;
-            }
+/// `frequency` samples for each second of CPU time, for as long as `duration`.
+pub(crate) async fn capture(frequency: u32, duration: Duration) -> Result<Profile, CaptureError> {
+    #[cfg(sampler)]
+    {
+        static CPU: Shared = Shared::new(
+            Reason::Cpu,
+            "thermo-cpu",
+            ValueType { kind: "cpu", unit: "nanoseconds" },
+            |session, unwinder| Box::new(Cpu::new(session, unwinder)),
+        );
+        match CPU.read(frequency, duration).await {
             // Some sandboxes forbid what it takes.
-            Err(SessionError::Signal(error)) => {
+            Err(CaptureError::NoStacks(error)) => {
                 log::submit(move || {
                     tracing::warn!(%error, "the pprof crate samples CPU time instead");
                 });
             }
-            Err(error @ SessionError::Taken) => return Err(error.into()),
+            captured => return captured,
         }
-        fallback::capture(turn, frequency, window.duration).await
     }
+    fallback::capture(frequency, duration).await
 }
 
 /// How often new threads are looked for.
 #[cfg(sampler)]
-const NEW_THREADS: Duration = Duration::from_millis(20);
+const NEW_THREADS: u64 = 20_000_000;
 /// How often stacks that were taken are fetched.
 #[cfg(sampler)]
-const FETCH: Duration = Duration::from_millis(4);
-
-#[cfg(sampler)]
-fn sample(session: &Session, frequency: u32, turn: &Turn) -> Result<Profile, CaptureError> {
-    let period = Duration::from_secs(1) / frequency;
-    let mut unwinder = Unwinder::new().map_err(SessionError::Signal)?;
-    let mut tally = Tally::new(period);
-    let mut timers = Timers { session, period, running: HashMap::new(), unwatched: 0 };
-    let pace = Pace::of(turn);
-    let mut until_new = Duration::ZERO;
-    while let Some(passed) = pace.wait(FETCH)? {
-        if passed >= until_new {
-            timers.follow_threads();
-            until_new = passed + NEW_THREADS;
-        }
-        fetch(session, &mut unwinder, &mut tally);
-    }
-    let unwatched = timers.unwatched;
-    drop(timers);
-    fetch(session, &mut unwinder, &mut tally);
-    if unwatched > 0 {
-        log::submit(move || {
-            tracing::warn!(threads = unwatched, "the system has no timer left for these threads");
-        });
-    }
-    let cpu = ValueType { kind: "cpu", unit: "nanoseconds" };
-    Ok(tally.profile(&unwinder, cpu, session.dropped()))
-}
-
-#[cfg(sampler)]
-fn fetch(session: &Session, unwinder: &mut Unwinder, tally: &mut Tally) {
-    while let Some(shot) = session.next() {
-        let seen = Seen {
-            stack: unwinder.unwind(&shot),
-            thread: Thread::new(shot.ticket().thread()),
-            handler: handler_at(shot.seen().handler).map(ByPlace),
-            state: None,
-            syscall: None,
-        };
-        tally.add(seen, u64::from(shot.weight()));
-    }
-}
+const FETCH: u64 = 4_000_000;
 
 /// A timer for each thread that is there.
 #[cfg(sampler)]
-struct Timers<'a> {
-    session: &'a Session,
+struct Cpu {
+    // Before the session, which must last as long as they do.
+    timers: HashMap<Thread, CpuTimer>,
+    session: Session,
+    unwinder: Unwinder,
     period: Duration,
-    running: HashMap<Thread, CpuTimer>,
-    /// Threads that got none.
+    /// When new threads are looked for again, and when the next stacks are fetched.
+    next_look: u64,
+    next_fetch: u64,
+    /// Threads that got no timer, and whether that was told.
     unwatched: usize,
+    is_told: bool,
 }
 
 #[cfg(sampler)]
-impl Timers<'_> {
+impl Cpu {
+    fn new(session: Session, unwinder: Unwinder) -> Self {
+        Self {
+            timers: HashMap::new(),
+            session,
+            unwinder,
+            period: Duration::ZERO,
+            next_look: 0,
+            next_fetch: 0,
+            unwatched: 0,
+            is_told: false,
+        }
+    }
+
+    fn fetch(&mut self, readers: &mut Readers) {
+        let period = nanos(self.period);
+        while let Some(shot) = self.session.next() {
+            let seen = Seen {
+                stack: self.unwinder.unwind(&shot),
+                thread: Thread::new(shot.ticket().thread()),
+                handler: handler_at(shot.seen().handler).map(ByPlace),
+                state: None,
+                syscall: None,
+            };
+            let time = u64::from(shot.weight()).saturating_mul(period);
+            readers.add(&seen, time, time, shot.at());
+        }
+    }
+
     fn follow_threads(&mut self) {
         let there = Thread::all();
-        self.running.retain(|thread, _| there.contains(thread));
+        self.timers.retain(|thread, _| there.contains(thread));
         self.unwatched = 0;
         for thread in there {
-            if self.running.contains_key(&thread) {
+            if self.timers.contains_key(&thread) {
                 continue;
             }
             // Somewhere in the first period: else threads that use less than one would never show.
-            let first = self.period.mul_f64(portion(thread));
-            match CpuTimer::start(self.session, thread.number(), first, self.period) {
-                Ok(timer) => drop(self.running.insert(thread, timer)),
+            let first = self.period.mul_f64(portion());
+            match CpuTimer::start(&self.session, thread.number(), first, self.period) {
+                Ok(timer) => drop(self.timers.insert(thread, timer)),
                 // It ended, or the system's bound on timers is reached.
-                Err(error) if error.kind() == std::io::ErrorKind::InvalidInput => {}
+                Err(error) if error.kind() == ErrorKind::InvalidInput => {}
                 Err(_) => self.unwatched += 1,
             }
+        }
+        if self.unwatched > 0 && !self.is_told {
+            self.is_told = true;
+            let threads = self.unwatched;
+            log::submit(move || {
+                tracing::warn!(threads, "the system has no timer left for these threads");
+            });
         }
     }
 }
 
-/// Between 0 and 1, another each time.
 #[cfg(sampler)]
-fn portion(thread: Thread) -> f64 {
-    use std::hash::{BuildHasher as _, RandomState};
-    RandomState::new().hash_one(thread) as f64 / u64::MAX as f64
+impl Sampler for Cpu {
+    fn set_period(&mut self, period: Duration) {
+        // A timer that is set again loses what it has counted of its period, and begins somewhere in
+        // the next one: over many times that is the same.
+        self.timers.clear();
+        self.period = period;
+        self.follow_threads();
+    }
+
+    fn step(&mut self, readers: &mut Readers) {
+        let now = monotonic();
+        if now >= self.next_look && !self.period.is_zero() {
+            self.follow_threads();
+            let Self { timers, .. } = self;
+            readers.keep_threads(|thread| timers.contains_key(thread));
+            self.next_look = now + NEW_THREADS;
+        }
+        self.fetch(readers);
+        self.next_fetch = now + FETCH;
+    }
+
+    fn next_step(&self) -> u64 {
+        self.next_fetch
+    }
+
+    fn dropped(&self) -> u64 {
+        self.session.dropped()
+    }
+
+    fn modules(&self) -> &[Module] {
+        self.unwinder.modules()
+    }
 }

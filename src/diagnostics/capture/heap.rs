@@ -1,23 +1,28 @@
 //! Memory by stack: what was allocated, and what of it still lives.
 //!
 //! Sampled by jemalloc, an allocation out of half a megabyte, with the handler that the thread
-//! worked for. On demand, sampling is on for the window of a capture, which so sees only what was
-//! allocated in it; what was there before is not in it, however much it is.
+//! worked for. A capture over a window sees only what was allocated in it. Without a window the
+//! answer is there at once, and cumulative: all since sampling began, so that the difference of two
+//! answers is what happened in between. Sampling begins with the program, or on demand: then it is
+//! on while a window lasts, and for good once a client has asked without a window. Captures that
+//! overlap share the samples.
 
-#[cfg(heap)]
-mod always;
 #[cfg(not(heap))]
 mod no_source;
+#[cfg(heap)]
+mod sampling;
 #[cfg(heap)]
 mod sites;
 #[cfg(heap)]
 mod source;
 
+use std::time::Duration;
+
 #[cfg(not(heap))]
 use self::no_source::Source;
 #[cfg(heap)]
 use self::source::Source;
-use super::{CaptureError, Turns, Window};
+use super::CaptureError;
 use crate::diagnostics::{allocator, config::HeapMode, profile::Profile};
 
 /// Which value of memory is looked at; a profile has all of them.
@@ -33,36 +38,29 @@ pub(crate) enum Memory {
 #[derive(Debug)]
 pub(crate) struct Heap {
     mode: HeapMode,
-    turns: Turns,
     source: Source,
 }
 
 impl Heap {
     /// Begins to sample where that is done always.
     pub(crate) fn new(mode: HeapMode) -> Self {
-        Self { mode, turns: Turns::default(), source: Source::new(mode) }
+        Self { mode, source: Source::new(mode) }
     }
 
-    /// Whether there is something to tell without a window.
-    pub(crate) fn is_always(&self) -> bool {
-        self.mode == HeapMode::Always
-    }
-
-    /// What was allocated in the next window.
+    /// What was allocated in the next while.
     pub(crate) async fn capture(
         &self,
         memory: Memory,
-        window: Window,
+        duration: Duration,
     ) -> Result<Profile, CaptureError> {
         self.check()?;
-        let turn = self.turns.take(window).await?;
-        self.source.over(turn, memory).await
+        self.source.over(memory, duration).await
     }
 
-    /// What was allocated since the start, where it is sampled always.
-    pub(crate) async fn since_the_start(&self, memory: Memory) -> Result<Profile, CaptureError> {
+    /// What was allocated since sampling began, at once. On demand, the first call begins it.
+    pub(crate) async fn so_far(&self, memory: Memory) -> Result<Profile, CaptureError> {
         self.check()?;
-        self.source.since_the_start(memory).await
+        self.source.so_far(memory).await
     }
 
     fn check(&self) -> Result<(), CaptureError> {

@@ -7,7 +7,7 @@ use std::{
 
 use crate::diagnostics::{
     profile::{Profile, Sample, ValueType},
-    sampler::{Names, Stack, Thread, Unwinder},
+    sampler::{Module, Names, Stack, Thread},
     watch::ByPlace,
 };
 
@@ -56,11 +56,16 @@ impl Tally {
         }
     }
 
-    /// Names everything; `dropped` are periods whose stack was never taken.
-    pub(crate) fn profile(self, unwinder: &Unwinder, value: ValueType, dropped: u64) -> Profile {
-        // Before the names are looked up: that is no part of the window.
-        let duration = self.start.elapsed().unwrap_or_default();
-        let mut names = Names::new(unwinder.modules());
+    /// Names everything, after a window of `duration`; `dropped` are periods whose stack was never
+    /// taken.
+    pub(crate) fn profile(
+        self,
+        modules: &[Module],
+        value: ValueType,
+        duration: Duration,
+        dropped: u64,
+    ) -> Profile {
+        let mut names = Names::new(modules);
         let period = i64::try_from(self.period.as_nanos()).unwrap_or(i64::MAX);
         let samples = self.seen.iter().map(|(seen, periods)| {
             let periods = i64::try_from(*periods).unwrap_or(i64::MAX);

@@ -7,72 +7,43 @@
 use std::{collections::HashMap, time::Duration};
 
 use super::{
-    CaptureError, Turns, Window,
-    tally::{Seen, Tally},
-    turn::{Pace, Turn},
+    CaptureError,
+    session::{Readers, Sampler, Shared, nanos, portion},
+    tally::Seen,
 };
 use crate::diagnostics::{
     profile::{Profile, ValueType},
-    sampler::{NotCopied, Reason, Session, SessionError, Thread, Unwinder, WaitingStack},
+    sampler::{Module, NotCopied, Reason, Session, Thread, Unwinder, WaitingStack, monotonic},
     watch::{Activity, ByPlace, Polling, Slot, handler_at},
 };
 
 const ON_CPU: &str = "on-cpu";
 const OFF_CPU: &str = "off-cpu";
 
-/// The wall-clock sampler of the process.
-#[derive(Debug, Default)]
-pub(crate) struct Wall {
-    turns: Turns,
+/// `frequency` samples a second of each thread in a poll, for as long as `duration`. Captures that
+/// overlap share the samples.
+pub(crate) async fn capture(frequency: u32, duration: Duration) -> Result<Profile, CaptureError> {
+    static WALL: Shared = Shared::new(
+        Reason::Wall,
+        "thermo-wall",
+        ValueType { kind: "wall", unit: "nanoseconds" },
+        |session, unwinder| Box::new(Wall::new(session, unwinder)),
+    );
+    WALL.read(frequency, duration).await
 }
 
-impl Wall {
-    pub(crate) async fn capture(
-        &self,
-        frequency: u32,
-        window: Window,
-    ) -> Result<Profile, CaptureError> {
-        let turn = self.turns.take(window).await?;
-        let session = Session::open(Reason::Wall)?;
-        turn.run(move |turn| sample(&session, frequency, turn)).await
-    }
-}
-
-fn sample(session: &Session, frequency: u32, turn: &Turn) -> Result<Profile, CaptureError> {
-    let period = Duration::from_secs(1) / frequency;
-    let mut look = Look {
-        session,
-        unwinder: Unwinder::new().map_err(SessionError::Signal)?,
-        tally: Tally::new(period),
-        asked: HashMap::new(),
-        stands: HashMap::new(),
-        missed: 0,
-    };
-    let pace = Pace::of(turn);
-    let mut ticks = 0;
-    while let Some(passed) = pace.wait_until(period * (ticks + 1))? {
-        // Late, it stands for all the periods that have passed.
-        let now = u32::try_from(passed.as_nanos() / period.as_nanos()).unwrap_or(u32::MAX);
-        look.fetch();
-        look.at_threads(u64::from(now.saturating_sub(ticks)));
-        ticks = now;
-    }
-    look.fetch();
-    let wall = ValueType { kind: "wall", unit: "nanoseconds" };
-    let dropped = session.dropped() + look.missed;
-    Ok(look.tally.profile(&look.unwinder, wall, dropped))
-}
-
-/// What is known of the threads from one look to the next.
-struct Look<'a> {
-    session: &'a Session,
+/// What is known of the threads from one look to the next. Times are in nanoseconds.
+struct Wall {
+    session: Session,
     unwinder: Unwinder,
-    tally: Tally,
-    /// Periods of threads that ran and whose stack has not come yet.
+    period: u64,
+    /// Up to when threads were looked at, by the monotonic clock.
+    looked: u64,
+    /// Time of threads that ran and whose stack has not come yet.
     asked: HashMap<Thread, u64>,
     /// Threads that waited when their stack was copied.
     stands: HashMap<Thread, Stands>,
-    /// Periods of threads inside of a poll whose stack could not be taken.
+    /// Times that the stack of a thread inside of a poll could not be taken.
     missed: u64,
 }
 
@@ -84,8 +55,20 @@ struct Stands {
     seen: Seen,
 }
 
-impl Look<'_> {
-    fn at_threads(&mut self, periods: u64) {
+impl Wall {
+    fn new(session: Session, unwinder: Unwinder) -> Self {
+        Self {
+            session,
+            unwinder,
+            period: 0,
+            looked: monotonic(),
+            asked: HashMap::new(),
+            stands: HashMap::new(),
+            missed: 0,
+        }
+    }
+
+    fn look(&mut self, time: u64, readers: &mut Readers) {
         for slot in Slot::used() {
             let Some(thread) = slot.thread().map(Thread::new) else { continue };
             let polling = slot.polling();
@@ -94,22 +77,22 @@ impl Look<'_> {
                 // A thread of the blocking pool, which only has a name.
                 Activity::Running if polling.is_none() && slot.handler().is_some() => {}
                 // Between two polls it may be in one when the signal comes: the handler will say.
-                Activity::Running => self.ask(thread, polling.is_some(), periods),
+                Activity::Running => self.ask(thread, polling.is_some(), time),
                 // Parked threads are left alone.
                 Activity::Waiting(_) if let Some(polling) = polling => {
-                    self.waits(thread, &polling, periods);
+                    self.waits(thread, &polling, time, readers);
                 }
                 Activity::Waiting(_) => {}
             }
         }
     }
 
-    fn waits(&mut self, thread: Thread, polling: &Polling, periods: u64) {
+    fn waits(&mut self, thread: Thread, polling: &Polling, time: u64, readers: &mut Readers) {
         let stands = self.stands.get(&thread).filter(|stands| {
             stands.start == polling.start.raw() && thread.slices() == Some(stands.slices)
         });
         if let Some(stands) = stands {
-            return self.tally.add(stands.seen.clone(), periods);
+            return readers.add(&stands.seen, time, self.period, monotonic());
         }
         match self.unwinder.waiting(thread) {
             // Outside of a poll it waits for work.
@@ -118,31 +101,30 @@ impl Look<'_> {
                 let start = seen.start;
                 let handler = handler_at(seen.handler).map(ByPlace);
                 let seen = Seen { stack, thread, handler, state: Some(OFF_CPU), syscall };
-                self.tally.add(seen.clone(), periods);
+                readers.add(&seen, time, self.period, monotonic());
                 self.stands.insert(thread, Stands { slices, start, seen });
             }
             // Awake again, it runs.
-            Err(NotCopied::Running | NotCopied::Moved) => self.ask(thread, true, periods),
-            Err(NotCopied::Unknown) => self.missed += periods,
+            Err(NotCopied::Running | NotCopied::Moved) => self.ask(thread, true, time),
+            Err(NotCopied::Unknown) => self.missed += 1,
         }
     }
 
-    fn ask(&mut self, thread: Thread, is_polling: bool, periods: u64) {
+    fn ask(&mut self, thread: Thread, is_polling: bool, time: u64) {
         // A stack that has not come yet still may: the thread is not scheduled.
-        let asked = self.asked.get_mut(&thread);
-        if let Some(asked) = asked {
-            *asked += periods;
+        if let Some(asked) = self.asked.get_mut(&thread) {
+            *asked += time;
         } else if self.session.ask(thread.number()).is_ok() {
-            self.asked.insert(thread, periods);
+            self.asked.insert(thread, time);
         } else if is_polling {
-            self.missed += periods;
+            self.missed += 1;
         }
     }
 
-    fn fetch(&mut self) {
+    fn fetch(&mut self, readers: &mut Readers) {
         while let Some(shot) = self.session.next() {
             let thread = Thread::new(shot.ticket().thread());
-            let Some(periods) = self.asked.remove(&thread) else { continue };
+            let Some(time) = self.asked.remove(&thread) else { continue };
             if shot.seen().start == 0 {
                 // It was between polls.
                 continue;
@@ -154,7 +136,42 @@ impl Look<'_> {
                 state: Some(ON_CPU),
                 syscall: None,
             };
-            self.tally.add(seen, periods);
+            readers.add(&seen, time, self.period, shot.at());
         }
+    }
+}
+
+impl Sampler for Wall {
+    fn set_period(&mut self, period: Duration) {
+        if self.period == 0 {
+            // Somewhere in the first period: else a window that is as short as one would miss it.
+            let before = period.mul_f64(portion());
+            self.looked = monotonic().saturating_sub(nanos(before));
+        }
+        self.period = nanos(period).max(1);
+    }
+
+    fn step(&mut self, readers: &mut Readers) {
+        self.fetch(readers);
+        let now = monotonic();
+        // Late, a look stands for all the periods that have passed.
+        let passed = now.saturating_sub(self.looked);
+        let Some(periods) = passed.checked_div(self.period).filter(|periods| *periods > 0) else {
+            return;
+        };
+        self.looked += periods * self.period;
+        self.look(periods * self.period, readers);
+    }
+
+    fn next_step(&self) -> u64 {
+        self.looked + self.period
+    }
+
+    fn dropped(&self) -> u64 {
+        self.session.dropped() + self.missed
+    }
+
+    fn modules(&self) -> &[Module] {
+        self.unwinder.modules()
     }
 }

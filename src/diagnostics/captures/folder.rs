@@ -3,15 +3,14 @@
 use std::{
     collections::BTreeMap,
     fs::{self, File},
-    io::{ErrorKind, Read as _},
+    io::{self, ErrorKind, Read as _},
     path::{Path, PathBuf},
-    sync::{Mutex, PoisonError},
-    time::SystemTime,
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use serde::Serialize;
 
-use super::{CapturesError, Kind, Name, decode};
+use super::{Capture, CapturesError, Forms, Name, Unsaved, decode};
 use crate::diagnostics::Profile;
 
 /// Most bytes of a file that is read.
@@ -25,6 +24,8 @@ pub(crate) struct Folder {
     max: usize,
     /// Held while one is written, so that two do not both find room for one.
     writing: Mutex<()>,
+    /// Captures that could not be written.
+    unsaved: Unsaved,
 }
 
 /// A form that a capture is kept in.
@@ -59,21 +60,31 @@ impl Folder {
     pub(crate) fn new(root: &Path, max: usize) -> Self {
         // What is said of it is clear wherever it is read.
         let root = std::path::absolute(root).unwrap_or_else(|_| root.to_owned());
-        Self { root, max, writing: Mutex::default() }
+        Self { root, max, writing: Mutex::default(), unsaved: Unsaved::default() }
     }
 
     pub(crate) fn root(&self) -> &Path {
         &self.root
     }
 
-    /// Fails where no capture of this kind could be written: before one is taken.
-    pub(crate) fn check(&self, kind: Kind) -> Result<(), CapturesError> {
-        let name = Name::new(SystemTime::now(), kind, None);
-        for folder in Form::FOLDERS {
-            // Where another has it for the moment, the folder can be written.
-            Claim::take(&self.root.join(folder), &name)?;
+    /// Fails where there are as many captures as may be: before one is taken. A folder that cannot be
+    /// read is no reason: what cannot be written there either is kept in memory.
+    pub(crate) fn check_bound(&self) -> Result<(), CapturesError> {
+        match self.check_room() {
+            Err(error @ CapturesError::Full { .. }) => Err(error),
+            _ => Ok(()),
         }
-        self.check_room()
+    }
+
+    /// Keeps a capture that could not be written in memory: under which name. The newest few are
+    /// kept, until the process ends.
+    pub(crate) fn keep_unsaved(&self, name: Name, forms: Forms, why: String) -> Name {
+        self.unsaved.add(name, forms, why)
+    }
+
+    /// Captures that could not be written.
+    pub(crate) fn unsaved(&self) -> Vec<Arc<Capture>> {
+        self.unsaved.all()
     }
 
     /// Writes a capture in these forms, and says how it is named.
@@ -152,6 +163,9 @@ impl Folder {
 
     /// The bytes of a capture in one form.
     pub(crate) fn read(&self, name: &Name, form: Form) -> Result<Vec<u8>, CapturesError> {
+        if let Some(bytes) = self.unsaved.read(name, form) {
+            return Ok(bytes);
+        }
         let path = self.path(name, form);
         if !is_file(&path) {
             return Err(CapturesError::NotFound(form.file(name)));
@@ -170,6 +184,9 @@ impl Folder {
 
     /// Removes a capture in all its forms.
     pub(crate) fn delete(&self, name: &Name) -> Result<(), CapturesError> {
+        if self.unsaved.delete(name) {
+            return Ok(());
+        }
         let mut files = self.files(name).peekable();
         if files.peek().is_none() {
             return Err(CapturesError::NotFound(name.to_string()));
@@ -214,7 +231,13 @@ impl Form {
         if self == Self::Svg { flamegraphs } else { profiles }
     }
 
-    fn ending(self) -> &'static str {
+    /// The form of a file, by the end of its name.
+    pub(crate) fn of(file: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|form| file.ends_with(&format!(".{}", form.ending())))
+    }
+
+    /// The end of the names of its files, without the dot.
+    pub(crate) fn ending(self) -> &'static str {
         match self {
             Self::Pprof => "pb.gz",
             Self::Folded => "folded",
@@ -240,6 +263,7 @@ pub(crate) fn write(path: &Path, bytes: &[u8]) -> Result<(), CapturesError> {
     let unfinished = path.with_file_name(hidden);
     let folder = path.parent().map_or(Ok(()), fs::create_dir_all);
     let written = folder
+        .and_then(|()| check_size(bytes))
         .and_then(|()| fs::write(&unfinished, bytes))
         .and_then(|()| fs::rename(&unfinished, path));
     written.map_err(|error| {
@@ -247,6 +271,19 @@ pub(crate) fn write(path: &Path, bytes: &[u8]) -> Result<(), CapturesError> {
         let _ = fs::remove_file(&unfinished);
         CapturesError::Unwritable { path: path.to_owned(), error }
     })
+}
+
+/// Fails where the process may not write so large a file (`ulimit -f`): to try ends a process that
+/// does not handle SIGXFSZ, see setrlimit(2).
+fn check_size(bytes: &[u8]) -> io::Result<()> {
+    #[cfg(target_os = "linux")]
+    if let Some(most) = rustix::process::getrlimit(rustix::process::Resource::Fsize).current
+        && bytes.len() as u64 > most
+    {
+        return Err(ErrorKind::FileTooLarge.into());
+    }
+    let _ = bytes;
+    Ok(())
 }
 
 fn read_at_most(max: u64, path: PathBuf) -> Result<Vec<u8>, CapturesError> {
@@ -295,6 +332,7 @@ mod tests {
     use std::{collections::HashSet, time::Duration};
 
     use super::*;
+    use crate::diagnostics::captures::Kind;
 
     /// A folder that is removed when dropped.
     struct Temporary(PathBuf);
@@ -397,13 +435,40 @@ mod tests {
         fs::write(temporary.0.join("profiles"), "a file").expect("written");
         let folder = temporary.folder(9);
         let path = temporary.0.join("profiles").display().to_string();
-        let checked = folder.check(Kind::Cpu);
-        let saved = folder.save(name(1, Kind::Cpu, None), &FORMS).map(drop);
-        for failed in [checked, saved] {
-            let error = failed.expect_err("no folder").to_string();
-            assert!(error.starts_with(&format!("cannot write {path}: ")), "{error}");
-        }
+        folder.check_bound().expect("that is for the one that writes to say");
+        let saved = folder.save(name(1, Kind::Cpu, None), &FORMS);
+        let error = saved.expect_err("no folder").to_string();
+        assert!(error.starts_with(&format!("cannot write {path}: ")), "{error}");
         assert!(!temporary.0.join("flamegraphs").exists(), "half a capture");
+    }
+
+    #[test]
+    fn captures_that_cannot_be_written_are_read_and_deleted_and_the_newest_few_are_kept() {
+        let temporary = Temporary::new("unsaved");
+        let folder = temporary.folder(9);
+        let forms = |svg: &str| Forms {
+            pprof: b"p".to_vec(),
+            folded: "a 1\n".to_owned(),
+            svg: svg.as_bytes().to_vec(),
+        };
+        let first = name(1, Kind::Cpu, None);
+        let names: Vec<_> = (0..6)
+            .map(|n| folder.keep_unsaved(first.clone(), forms(&n.to_string()), "why".to_owned()))
+            .collect();
+        let distinct: HashSet<_> = names.iter().map(Name::to_string).collect();
+        assert_eq!(distinct.len(), 6, "{names:?}");
+        let kept = folder.unsaved();
+        assert_eq!(kept.len(), Unsaved::MAX_CAPTURES);
+        assert_eq!(kept[0].entry().name, names[2].to_string(), "the oldest are gone");
+        assert_eq!((&*kept[0].why, kept[0].entry().files.len()), ("why", 0));
+        assert_eq!(folder.read(&names[5], Form::Svg).expect("there"), b"5");
+        assert_eq!(folder.read(&names[5], Form::Folded).expect("there"), b"a 1\n");
+        folder.delete(&names[5]).expect("there");
+        for gone in [&names[0], &names[5]] {
+            let gone = folder.read(gone, Form::Svg).expect_err("gone");
+            assert!(matches!(gone, CapturesError::NotFound(_)), "{gone:?}");
+        }
+        assert!(!temporary.0.exists(), "something was written");
     }
 
     #[test]

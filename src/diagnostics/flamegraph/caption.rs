@@ -54,9 +54,9 @@ impl Caption {
         Self::memory("Memory in use", "what was there before is not in it")
     }
 
-    /// The same since the start.
-    pub(crate) fn heap_since_the_start() -> Self {
-        Self::memory("Memory in use", "since the start")
+    /// The same since sampling began.
+    pub(crate) fn heap_so_far() -> Self {
+        Self::memory("Memory in use", "of what was allocated since sampling began")
     }
 
     /// Of memory that was allocated, freed or not.
@@ -68,6 +68,13 @@ impl Caption {
     pub(crate) fn tasks() -> Self {
         let subtitle = "one each, by where they wait, or else by where they were spawned";
         Self { unit: "tasks", ..Self::new("Tasks", subtitle.to_owned()) }
+    }
+
+    /// Of threads, by name.
+    #[cfg(sampler)]
+    pub(crate) fn threads() -> Self {
+        let subtitle = "by name; the code that created them is not known".to_owned();
+        Self { unit: "threads", ..Self::new("Threads", subtitle) }
     }
 
     fn memory(title: &str, what: &str) -> Self {

@@ -18,7 +18,9 @@ use super::{
 use crate::diagnostics::{
     Profile, Thermograph,
     capture::{self, Memory, Window},
-    captures::{Entry, Folder, Form, Forms, Kind, Name, Side, draw_difference, parse},
+    captures::{
+        CapturesError, Entry, Folder, Form, Forms, Kind, Name, Side, draw_difference, parse,
+    },
     flamegraph::Caption,
 };
 
@@ -89,7 +91,12 @@ struct Taken {
     seconds: f64,
     samples: u64,
     dropped: u64,
+    /// Paths from the folder on; none where it was not saved.
     files: Vec<String>,
+    /// Ends of the names that it can be read by.
+    forms: Vec<&'static str>,
+    /// Why it was not saved: it is in memory then.
+    not_saved: Option<String>,
 }
 
 /// What is there.
@@ -97,10 +104,23 @@ struct Taken {
 struct Listing {
     folder: String,
     max_captures: usize,
-    captures: Vec<Entry>,
+    captures: Vec<Listed>,
+    /// Why the folder cannot be read.
+    unreadable: Option<String>,
 }
 
-/// `POST /debug/captures`: takes a capture and keeps it. `kind` cpu, wall, stalls, heap, allocs or spans,
+/// A capture that can be read.
+#[derive(Debug, Serialize)]
+struct Listed {
+    #[serde(flatten)]
+    entry: Entry,
+    /// As of [`Taken`].
+    forms: Vec<&'static str>,
+    not_saved: Option<String>,
+}
+
+/// `POST /debug/captures`: takes a capture and saves it; where it cannot be written, the newest few
+/// are kept in memory, and the answer says why (`not_saved`). `kind` cpu, wall, stalls, heap, allocs or spans,
 /// `seconds` 1 to 300 (10), `frequency` in hertz 1 to 1000 (99) for cpu and wall, `route`, `force`.
 pub(crate) async fn take(
     State(thermograph): State<Thermograph>,
@@ -115,8 +135,8 @@ pub(crate) async fn take(
     let (window, frequency) = (params.window(10)?, params.number("frequency", 99, 1..=1000)?);
     let route = params.text("route", MAX_ROUTE)?;
     let folder = Arc::clone(&thermograph.inner.folder);
-    // Before anything is captured: nobody waits for what cannot be kept.
-    blocking(move || Ok(folder.check(asked.kind)?)).await?;
+    // Before anything is captured: the client need not wait for what is refused.
+    blocking(move || Ok(folder.check_bound()?)).await?;
     let profile = asked.source.capture(&thermograph, frequency, window).await?;
     let folder = Arc::clone(&thermograph.inner.folder);
     let taken = blocking(move || {
@@ -125,7 +145,9 @@ pub(crate) async fn take(
         crate::diagnostics::sampler::used();
         kept
     });
-    Ok((StatusCode::CREATED, Json(taken.await?)).into_response())
+    let taken = taken.await?;
+    let status = if taken.not_saved.is_none() { StatusCode::CREATED } else { StatusCode::OK };
+    Ok((status, Json(taken)).into_response())
 }
 
 fn keep(
@@ -143,7 +165,17 @@ fn keep(
         HttpError::internal(format!("the profile could not be drawn: {error}"))
     };
     let forms = Forms::of(&profile, &caption().of(handler.as_deref())).map_err(failed)?;
-    let name = folder.save(name, &forms.each())?;
+    let endings = forms.each().map(|(form, _)| form.ending()).to_vec();
+    let files = |name: &Name| forms.each().iter().map(|(form, _)| form.file(name)).collect();
+    let (name, files, not_saved) = match folder.save(name.clone(), &forms.each()) {
+        Ok(name) => (name.clone(), files(&name), None),
+        Err(error @ CapturesError::Full { .. }) => return Err(error.into()),
+        Err(error) => {
+            let why = error.to_string();
+            tracing::warn!("a capture is kept in memory only: {why}");
+            (folder.keep_unsaved(name, forms, why.clone()), Vec::new(), Some(why))
+        }
+    };
     Ok(Taken {
         kind: kind.name(),
         handler: name.handler().map(str::to_owned),
@@ -151,12 +183,14 @@ fn keep(
         seconds: profile.duration.as_secs_f64(),
         samples: profile.count().0,
         dropped: profile.dropped,
-        files: forms.each().iter().map(|(form, _)| form.file(&name)).collect(),
+        files,
+        forms: endings,
+        not_saved,
         name: name.to_string(),
     })
 }
 
-/// `GET /debug/captures`: what is kept, the newest first.
+/// `GET /debug/captures`: what is kept, the newest first; with `not_saved`, in memory only.
 pub(crate) async fn list(
     State(thermograph): State<Thermograph>,
     Query(given): Query<HashMap<String, String>>,
@@ -165,8 +199,25 @@ pub(crate) async fn list(
     let folder = Arc::clone(&thermograph.inner.folder);
     let max_captures = thermograph.inner.config.max_captures;
     let listing = blocking(move || {
-        let captures = folder.list()?;
-        Ok(Listing { folder: folder.root().display().to_string(), max_captures, captures })
+        let unsaved = folder.unsaved();
+        let (saved, unreadable) = match folder.list() {
+            Ok(saved) => (saved, None),
+            Err(error) => (Vec::new(), Some(error.to_string())),
+        };
+        let saved = saved.into_iter().map(|entry| Listed {
+            forms: entry.files.iter().filter_map(|file| Form::of(file)).map(Form::ending).collect(),
+            not_saved: None,
+            entry,
+        });
+        let unsaved = unsaved.iter().map(|capture| Listed {
+            entry: capture.entry(),
+            forms: capture.endings(),
+            not_saved: Some(capture.why.clone()),
+        });
+        let mut captures: Vec<_> = saved.chain(unsaved).collect();
+        captures.sort_by(|a, b| b.entry.name.cmp(&a.entry.name));
+        let folder = folder.root().display().to_string();
+        Ok(Listing { folder, max_captures, captures, unreadable })
     });
     Ok(Json(listing.await?).into_response())
 }

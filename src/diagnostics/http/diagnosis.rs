@@ -29,7 +29,8 @@ const FREQUENCY: u32 = 99;
 
 /// `/debug/diagnosis`: over the last five minutes, at once; with `seconds` (1 to 300) over the next
 /// ones, in which CPU time is captured; `format` json, text or html (json, or what `accept` asks
-/// for), `force` to end a capture of CPU time that runs.
+/// for). A capture of CPU time that runs meanwhile shares its samples, so that `force` has nothing to
+/// do.
 pub(crate) async fn diagnosis(
     State(thermograph): State<Thermograph>,
     Query(given): Query<HashMap<String, String>>,
@@ -59,7 +60,7 @@ pub(crate) async fn diagnosis(
 async fn over(thermograph: &Thermograph, window: Window) -> Result<Diagnosis, HttpError> {
     let kind = Kind::Cpu { frequency: FREQUENCY };
     let before = thermograph.inner.history.now();
-    // Where CPU time cannot be captured, or somebody else does, the rest is known all the same.
+    // Where CPU time cannot be captured, the rest is known all the same.
     let (cpu, ()) = tokio::join!(
         thermograph.inner.captures.capture(kind, window),
         tokio::time::sleep(window.duration),

@@ -39,13 +39,16 @@ impl From<CaptureError> for HttpError {
             CaptureError::Running(_) | CaptureError::Elsewhere | CaptureError::Superseded => {
                 StatusCode::CONFLICT
             }
+            CaptureError::TooMany { .. } => StatusCode::SERVICE_UNAVAILABLE,
             CaptureError::NoLayer
             | CaptureError::NoStacks(_)
             | CaptureError::NoHeap(_)
-            | CaptureError::HeapOff => StatusCode::NOT_IMPLEMENTED,
-            CaptureError::Profiler(_) | CaptureError::Heap(_) | CaptureError::Naming(_) => {
-                StatusCode::INTERNAL_SERVER_ERROR
-            }
+            // As Go answers for a profile that there is not: scrapers leave it alone then.
+            | CaptureError::HeapOff => StatusCode::NOT_FOUND,
+            CaptureError::Ended
+            | CaptureError::Profiler(_)
+            | CaptureError::Heap(_)
+            | CaptureError::Naming(_) => StatusCode::INTERNAL_SERVER_ERROR,
         };
         Self { status, message: error.to_string() }
     }

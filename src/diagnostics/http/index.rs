@@ -43,6 +43,10 @@ pub(crate) async fn to_debug() -> Redirect {
     Redirect::permanent("/debug/")
 }
 
+pub(crate) async fn to_pprof() -> Redirect {
+    Redirect::permanent("/debug/pprof/")
+}
+
 /// Links to everything, by what they are for.
 pub(crate) fn links() -> String {
     let sections = [("Handlers", &HANDLERS[..]), ("Flame graphs", &PICTURES), ("Tools", &TOOLS)];
@@ -68,9 +72,13 @@ pub(crate) async fn pprof() -> Html<String> {
             "stalls by their time, since the start or over seconds; format, route, debug=1",
         ),
         ("/debug/pprof/mutex", "of these, what waited for locks; as block"),
-        ("/debug/pprof/heap", "memory that is allocated and kept; seconds, format, route, debug=1"),
+        (
+            "/debug/pprof/heap",
+            "memory that is in use, since sampling began or over seconds; format, route, debug=1",
+        ),
         ("/debug/pprof/allocs", "memory that is allocated, freed or not; as heap"),
-        ("/debug/pprof/goroutine", "every live task"),
+        ("/debug/pprof/goroutine", "every live task; debug=1 or 2"),
+        ("/debug/pprof/threadcreate", "threads by name; debug=1"),
         ("/debug/pprof/trace", "what every worker polls, for Perfetto; seconds"),
         ("/debug/pprof/cmdline", "the command line"),
         ("/debug/pprof/symbol", "names of addresses: ?0x1234+0x5678"),

@@ -11,6 +11,21 @@ use crate::diagnostics::capture::Window;
 pub(crate) const JSON_OR_TEXT: [(&str, &str, bool); 2] =
     [("json", "application/json", false), ("text", "text/plain", true)];
 
+/// Parameters of Go's `net/http/pprof`, which its tools may send to any profile.
+const GO: [&str; 3] = ["seconds", "debug", "gc"];
+
+/// Most seconds of a capture.
+pub(crate) const MAX_SECONDS: u64 = 300;
+
+/// A number of seconds that was brought into its bounds.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct Clipped {
+    /// Seconds that were asked for, as they were written.
+    pub(crate) asked: String,
+    /// Seconds that are done.
+    pub(crate) done: String,
+}
+
 /// The parameters of one request.
 #[derive(Debug)]
 pub(crate) struct Params(HashMap<String, String>);
@@ -30,11 +45,76 @@ impl Params {
         }
     }
 
+    /// Takes the parameters of a profile that Go's tools read: Go's, and `known`. Of Go's, `debug`
+    /// and `gc` must be whole numbers.
+    pub(crate) fn of_profile(
+        given: HashMap<String, String>,
+        known: &[&str],
+    ) -> Result<Self, HttpError> {
+        let go = GO.iter().filter(|name| !known.contains(name));
+        let known: Vec<_> = go.chain(known).copied().collect();
+        let params = Self::new(given, &known)?;
+        params.debug()?;
+        params.level("gc")?;
+        Ok(params)
+    }
+
+    /// Go's `debug`: 0 for the profile, and any other for text.
+    pub(crate) fn debug(&self) -> Result<i64, HttpError> {
+        self.level("debug")
+    }
+
+    fn level(&self, name: &str) -> Result<i64, HttpError> {
+        let Some(text) = self.0.get(name) else { return Ok(0) };
+        text.parse().map_err(|_| {
+            HttpError::bad_request(format!("{name}: `{text}` is not allowed: a whole number"))
+        })
+    }
+
     /// The window of a capture: `seconds` (1 to 300) and `force`.
     pub(crate) fn window(&self, default_seconds: u64) -> Result<Window, HttpError> {
-        let seconds = self.number("seconds", default_seconds, 1..=300)?;
+        let seconds = self.number("seconds", default_seconds, 1..=MAX_SECONDS)?;
         let force = self.choice("force", &[("false", false), ("true", true)])?;
         Ok(Window { duration: Duration::from_secs(seconds), force })
+    }
+
+    /// The same for Go's tools, which know no limit: longer ones are clipped to `most` seconds.
+    pub(crate) fn clipped_window(
+        &self,
+        default_seconds: u64,
+        most: u64,
+    ) -> Result<(Window, Option<Clipped>), HttpError> {
+        let force = self.choice("force", &[("false", false), ("true", true)])?;
+        let window = |seconds| Window { duration: Duration::from_secs(seconds), force };
+        let text = self.0.get("seconds").map(String::as_str).unwrap_or_default();
+        let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+        // A number that does not fit is larger than any other.
+        if is_number && text.parse::<u64>().map_or(true, |seconds| seconds > most) {
+            let clipped = Clipped { asked: text.to_owned(), done: most.to_string() };
+            return Ok((window(most), Some(clipped)));
+        }
+        Ok((window(self.number("seconds", default_seconds, 1..=most)?), None))
+    }
+
+    /// The same with fractions of a second, which Go takes for traces.
+    pub(crate) fn clipped_fraction(
+        &self,
+        default_seconds: f64,
+        (least, most): (f64, f64),
+    ) -> Result<(Window, Option<Clipped>), HttpError> {
+        let force = self.choice("force", &[("false", false), ("true", true)])?;
+        let text = self.0.get("seconds");
+        let asked = text.map_or(Ok(default_seconds), |text| text.parse());
+        let asked = asked.ok().filter(|seconds| *seconds > 0.0).ok_or_else(|| {
+            let text = text.map(String::as_str).unwrap_or_default();
+            let allowed = format!("a number above 0, up to {most}");
+            HttpError::bad_request(format!("seconds: `{text}` is not allowed: {allowed}"))
+        })?;
+        let done = asked.clamp(least, most);
+        let is_clipped = (done < asked) | (done > asked);
+        let clipped = text.filter(|_| is_clipped);
+        let clipped = clipped.map(|text| Clipped { asked: text.clone(), done: done.to_string() });
+        Ok((Window { duration: Duration::from_secs_f64(done), force }, clipped))
     }
 
     pub(crate) fn number<T>(
@@ -103,6 +183,13 @@ impl Params {
     }
 }
 
+impl Clipped {
+    /// A word of it, for the client.
+    pub(crate) fn note(&self) -> String {
+        format!("seconds: {} asked for, clipped to {}", self.asked, self.done)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use axum::response::IntoResponse as _;
@@ -127,6 +214,55 @@ mod tests {
         let unknown = params(&[("second", "1")]).expect_err("refused");
         assert!(format!("{unknown:?}").contains("allowed here are seconds, force"));
         assert_eq!(unknown.into_response().status(), 400);
+    }
+
+    #[test]
+    fn seconds_past_the_limit_are_clipped_for_go_and_told() {
+        let window = |seconds: &str| {
+            params(&[("seconds", seconds)]).and_then(|params| params.clipped_window(30, 300))
+        };
+        for (asked, done) in [("300", 300), ("301", 300), ("99999999999999999999999", 300)] {
+            let (window, clipped) = window(asked).expect("allowed");
+            assert_eq!(window.duration.as_secs(), done, "{asked}");
+            let note = clipped.map(|clipped| clipped.note());
+            let told = format!("seconds: {asked} asked for, clipped to 300");
+            assert_eq!(note, (asked != "300").then_some(told));
+        }
+        for bad in ["0", "-1", "1.5", "", "ten", "1e3"] {
+            let message = format!("{:?}", window(bad).expect_err("refused"));
+            assert!(message.contains(&format!("seconds: `{bad}`")), "{message}");
+        }
+    }
+
+    #[test]
+    fn a_trace_may_last_a_fraction_of_a_second() {
+        let window = |seconds: &str| {
+            params(&[("seconds", seconds)])
+                .and_then(|params| params.clipped_fraction(5.0, (0.1, 60.0)))
+        };
+        for (asked, done, is_clipped) in
+            [("0.5", 500, false), ("60", 60_000, false), ("0.01", 100, true), ("1e9", 60_000, true)]
+        {
+            let (window, clipped) = window(asked).expect("allowed");
+            assert_eq!(window.duration.as_millis(), done, "{asked}");
+            assert_eq!(clipped.is_some(), is_clipped, "{asked}");
+        }
+        for bad in ["0", "-1", "", "ten", "NaN"] {
+            assert!(window(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn what_go_sends_is_taken_by_every_profile() {
+        let taken = |given: &[(&str, &str)]| {
+            let given = given.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+            Params::of_profile(given.collect(), &["route"])
+        };
+        let params = taken(&[("debug", "2"), ("gc", "1"), ("seconds", "1")]).expect("known");
+        assert_eq!(params.debug().expect("a number"), 2);
+        for bad in [[("debug", "yes")], [("gc", "yes")], [("frequency", "1")]] {
+            assert!(taken(&bad).is_err(), "{bad:?}");
+        }
     }
 
     #[test]

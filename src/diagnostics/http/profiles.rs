@@ -1,7 +1,7 @@
 //! Captures over HTTP. A capture ends when its client leaves: the future is dropped, and with it
 //! the capture.
 
-use std::{collections::HashMap, fmt::Write as _};
+use std::{collections::HashMap, fmt::Write as _, time::SystemTime};
 
 use axum::{
     extract::{Query, State},
@@ -9,7 +9,10 @@ use axum::{
 };
 use http::{HeaderName, header};
 
-use super::{HttpError, params::Params};
+use super::{
+    HttpError,
+    params::{Clipped, MAX_SECONDS, Params},
+};
 use crate::diagnostics::{
     Thermograph,
     capture::{Kind, Memory, Window},
@@ -20,6 +23,9 @@ use crate::diagnostics::{
 
 /// Samples that were taken but could not be kept.
 const DROPPED: HeaderName = HeaderName::from_static("x-thermograph-dropped");
+
+/// What was clipped of the request.
+pub(super) const CLIPPED: HeaderName = HeaderName::from_static("x-thermograph-clipped");
 
 /// Longest `route` that is looked for.
 pub(super) const MAX_ROUTE: usize = 1024;
@@ -42,6 +48,11 @@ pub(super) struct Sent {
     /// Only samples of this handler.
     route: Option<String>,
     caption: Caption,
+    /// What was clipped of the request.
+    pub(super) clipped: Option<Clipped>,
+    /// True if it is of all time until now. Scrapers date such a profile by its time, which is
+    /// when it was made, as Go has it, and not when it began.
+    pub(super) is_cumulative: bool,
 }
 
 pub(super) const FORMATS: [(&str, Format); 3] =
@@ -65,8 +76,9 @@ pub(crate) async fn wall(
     sampled(&thermograph, given, "fgprof", kind, Caption::wall()).await
 }
 
-/// `seconds` 1 to 300 (30), `frequency` in hertz 1 to 1000 (99), `format` pprof, svg or folded
-/// (pprof), `route`, `force`.
+/// `seconds` 1 to 300 (30), more are clipped; `frequency` in hertz 1 to 1000 (99), `format` pprof,
+/// svg or folded (pprof), `route`; Go's `debug` and `gc` have no effect, as in Go. Captures that
+/// overlap share the samples, so that `force` has nothing to do.
 async fn sampled(
     thermograph: &Thermograph,
     given: HashMap<String, String>,
@@ -74,9 +86,10 @@ async fn sampled(
     kind: fn(u32) -> Kind,
     caption: Caption,
 ) -> Result<Response, HttpError> {
-    let params = Params::new(given, &["seconds", "frequency", "format", "route", "force"])?;
-    let (window, frequency) = (params.window(30)?, params.number("frequency", 99, 1..=1000)?);
-    let sent = Sent::of(&params, name, caption, &FORMATS)?;
+    let params = Params::of_profile(given, &["seconds", "frequency", "format", "route", "force"])?;
+    let (window, clipped) = params.clipped_window(30, MAX_SECONDS)?;
+    let frequency = params.number("frequency", 99, 1..=1000)?;
+    let sent = Sent { clipped, ..Sent::of(&params, name, caption, &FORMATS)? };
     capture(thermograph, kind(frequency), window, sent).await
 }
 
@@ -94,7 +107,7 @@ pub(crate) async fn spans(
 }
 
 /// `/debug/pprof/block`: stalls, weighted by their time, since the start or over the next `seconds`
-/// (1 to 300); `format` pprof, svg or folded (pprof), `route`, `debug` 0 or 1 (0).
+/// (1 to 300, more are clipped); `format` pprof, svg or folded (pprof), `route`, `debug` for text.
 pub(crate) async fn block(
     State(thermograph): State<Thermograph>,
     Query(given): Query<HashMap<String, String>>,
@@ -127,39 +140,39 @@ pub(crate) async fn allocs(
     memory(&thermograph, given, "allocs", Memory::Allocated).await
 }
 
-/// Over the next `seconds` (1 to 300), which is what was allocated in them: 10 where memory is
-/// sampled on demand; where it always is, without `seconds`, since the start. `format` pprof, svg
-/// or folded (pprof), `route`, `force`, `debug` 0 or 1 (0); `gc` 0 or 1 is Go's, and does nothing.
+/// Without `seconds`, all since sampling began, at once: on demand it begins with the first such
+/// request. Over the next `seconds` (1 to 300, more are clipped), what is allocated in them.
+/// `format` pprof, svg or folded (pprof), `route`, `debug` for text; Go's `gc` does nothing, nor
+/// does `force`, since captures that overlap share the samples.
 async fn memory(
     thermograph: &Thermograph,
     given: HashMap<String, String>,
     name: &'static str,
     memory: Memory,
 ) -> Result<Response, HttpError> {
-    let known = ["seconds", "debug", "format", "route", "force", "gc"];
-    let params = Params::new(given, &known)?;
-    let is_text = params.number("debug", 0, 0..=1)? == 1;
+    let params =
+        Params::of_profile(given, &["seconds", "debug", "format", "route", "force", "gc"])?;
+    let is_text = params.debug()? != 0;
     if is_text && params.has("format") {
         let message = "debug=1 cannot be combined with format";
         return Err(HttpError::bad_request(message.to_owned()));
     }
-    params.number("gc", 0, 0..=1)?;
-    let window = params.window(10)?;
-    let heap = thermograph.inner.captures.heap();
-    let is_window = params.has("seconds") || !heap.is_always();
+    let (window, clipped) = params.clipped_window(10, MAX_SECONDS)?;
+    let is_window = params.has("seconds");
     let caption = match memory {
         Memory::Live if is_window => Caption::heap(),
-        Memory::Live => Caption::heap_since_the_start(),
+        Memory::Live => Caption::heap_so_far(),
         Memory::Allocated => Caption::allocs(),
     };
     let mut sent = Sent::of(&params, name, caption, &FORMATS)?;
+    (sent.clipped, sent.is_cumulative) = (clipped, !is_window);
     if is_text {
         sent.format = Format::Text;
     }
     if is_window {
         return capture(thermograph, Kind::Memory(memory), window, sent).await;
     }
-    let profile = heap.since_the_start(memory).await?;
+    let profile = thermograph.inner.captures.heap().so_far(memory).await?;
     sent.respond(|| profile).await
 }
 
@@ -169,14 +182,16 @@ async fn stalls(
     name: &'static str,
     keep: impl FnOnce(&mut Profile) + Send + 'static,
 ) -> Result<Response, HttpError> {
-    let params = Params::new(given, &["seconds", "debug", "format", "route"])?;
-    let is_text = params.number("debug", 0, 0..=1)? == 1;
+    let params = Params::of_profile(given, &["seconds", "debug", "format", "route"])?;
+    let is_text = params.debug()? != 0;
     if is_text && (params.has("seconds") || params.has("format")) {
         let message = "debug=1 cannot be combined with seconds or format";
         return Err(HttpError::bad_request(message.to_owned()));
     }
-    let window = params.has("seconds").then(|| params.window(30)).transpose()?;
+    let (window, clipped) = params.clipped_window(30, MAX_SECONDS)?;
+    let window = params.has("seconds").then_some(window);
     let mut sent = Sent::of(&params, name, Caption::stalls(), &FORMATS)?;
+    (sent.clipped, sent.is_cumulative) = (clipped, window.is_none());
     if is_text {
         sent.format = Format::Text;
     }
@@ -227,7 +242,8 @@ impl Sent {
         formats: &[(&str, Format)],
     ) -> Result<Self, HttpError> {
         let format = params.choice("format", formats)?;
-        Ok(Self { name, format, route: params.text("route", MAX_ROUTE)?, caption })
+        let route = params.text("route", MAX_ROUTE)?;
+        Ok(Self { name, format, route, caption, clipped: None, is_cumulative: false })
     }
 
     /// Makes the profile and draws or encodes it where that takes no time from anybody.
@@ -235,7 +251,9 @@ impl Sent {
         self,
         profile: impl FnOnce() -> Profile + Send + 'static,
     ) -> Result<Response, HttpError> {
-        let Self { name, format, route, caption } = self;
+        let Self { name, format, route, caption, clipped, is_cumulative } = self;
+        let note = clipped.map(|clipped| clipped.note());
+        let told = note.clone();
         let drawn = tokio::task::spawn_blocking(move || {
             let mut profile = profile();
             let handler = route.as_deref().map(|route| profile.handler(route));
@@ -244,7 +262,10 @@ impl Sent {
             }
             let caption = caption.of(handler.as_deref());
             let dropped = profile.dropped;
-            let body = format.encode(&profile, &caption);
+            if is_cumulative && matches!(format, Format::Pprof) {
+                profile.start = SystemTime::now();
+            }
+            let body = format.encode(&profile, &caption, note.as_deref());
             drop(profile);
             #[cfg(sampler)]
             crate::diagnostics::sampler::used();
@@ -260,14 +281,20 @@ impl Sent {
             (header::CONTENT_DISPOSITION, format.disposition(name)),
             (DROPPED, dropped.to_string()),
         ];
-        Ok((headers, body).into_response())
+        let clipped = told.map(|note| [(CLIPPED, note)]);
+        Ok((headers, clipped, body).into_response())
     }
 }
 
 impl Format {
-    fn encode(self, profile: &Profile, caption: &Caption) -> std::io::Result<Vec<u8>> {
+    fn encode(
+        self,
+        profile: &Profile,
+        caption: &Caption,
+        note: Option<&str>,
+    ) -> std::io::Result<Vec<u8>> {
         match self {
-            Self::Pprof => pprof::encode(profile),
+            Self::Pprof => pprof::encode_with(profile, note),
             Self::Svg => flamegraph::draw(profile, caption),
             Self::Folded => Ok(folded::fold(profile).into_bytes()),
             Self::Text => Ok(text(profile).into_bytes()),

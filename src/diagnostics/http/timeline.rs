@@ -1,6 +1,6 @@
 //! Timelines over HTTP. A recording ends when its client leaves.
 
-use std::{collections::HashMap, time::Duration};
+use std::collections::HashMap;
 
 use axum::{
     extract::{Query, State},
@@ -9,23 +9,22 @@ use axum::{
 use http::{HeaderMap, header};
 use jiff::Timestamp;
 
-use super::{HttpError, params::Params};
-use crate::diagnostics::{Thermograph, capture::Window, timeline::Timeline};
+use super::{HttpError, params::Params, profiles::CLIPPED};
+use crate::diagnostics::{Thermograph, timeline::Timeline};
 
-/// `/debug/pprof/trace`: `seconds` 1 to 60 (5), `format` json, or gzip for a file; `force`. JSON is
-/// compressed on its way where the client takes that.
+/// `/debug/pprof/trace`: `seconds` up to 60 (5), fractions too, more are clipped; `format` json, or
+/// gzip for a file; `force`; Go's `debug` and `gc` have no effect, as in Go. JSON is compressed on
+/// its way where the client takes that. It is for Perfetto: `go tool trace` reads Go's own only.
 pub(crate) async fn trace(
     State(thermograph): State<Thermograph>,
     Query(given): Query<HashMap<String, String>>,
     headers: HeaderMap,
 ) -> Result<Response, HttpError> {
-    let params = Params::new(given, &["seconds", "format", "force"])?;
-    let seconds = params.number("seconds", 5, 1..=60)?;
-    let force = params.choice("force", &[("false", false), ("true", true)])?;
+    let params = Params::of_profile(given, &["seconds", "format", "force"])?;
+    let (window, clipped) = params.clipped_fraction(5.0, (0.1, 60.0))?;
     let is_file = params.choice("format", &[("json", false), ("gzip", true)])?;
     let is_compressed = is_file || takes_gzip(&headers);
     let began = Timestamp::now().strftime("%Y%m%dT%H%M%SZ").to_string();
-    let window = Window { duration: Duration::from_secs(seconds), force };
     let trace = Timeline::record(&thermograph, window).await?;
     let written = tokio::task::spawn_blocking(move || {
         let written = if is_compressed { trace.gzip() } else { trace.json() };
@@ -44,7 +43,8 @@ pub(crate) async fn trace(
     let name = format!("attachment; filename=\"{began}-trace.json{ending}\"");
     let headers = [(header::CONTENT_TYPE, kind.to_owned()), (header::CONTENT_DISPOSITION, name)];
     let encoding = (is_compressed && !is_file).then_some([(header::CONTENT_ENCODING, "gzip")]);
-    Ok((headers, encoding, body).into_response())
+    let clipped = clipped.map(|clipped| [(CLIPPED, clipped.note())]);
+    Ok((headers, encoding, clipped, body).into_response())
 }
 
 /// Whether the client says that it takes gzip, and does not say that it would rather not.

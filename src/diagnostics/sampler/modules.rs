@@ -15,7 +15,7 @@ use object::{Object as _, ObjectSection as _, ObjectSegment as _};
 use crate::diagnostics::profile::Mapping;
 
 /// A file that is mapped as code.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Module {
     pub(crate) mapping: Arc<Mapping>,
     /// Where address 0 of the file is in memory.

@@ -270,26 +270,34 @@ fn note_in_place(ByPlace(handler): ByPlace, class: Class, count: u64, length: Du
 }
 
 fn samples<'a>(sums: impl Iterator<Item = (&'a Place, Sum)>) -> Vec<Sample> {
-    #[cfg(sampler)]
-    let modules = crate::diagnostics::sampler::modules();
-    #[cfg(sampler)]
-    let mut names = crate::diagnostics::sampler::Names::new(&modules);
-    let sample = |(place, Sum { count, length }): (&Place, Sum)| {
+    let sums: Vec<_> = sums.collect();
+    let stacks = stacks(&sums);
+    let sample = |((place, Sum { count, length }), stack): (&(&Place, Sum), Option<Vec<_>>)| {
         let nanoseconds = i64::try_from(length.as_nanos()).unwrap_or(i64::MAX);
-        #[cfg(sampler)]
-        let stack = place.stack.as_ref().map(|stack| names.stack(stack));
-        #[cfg(not(sampler))]
-        let stack: Option<Vec<_>> = None;
         let at_leaf = || syscall_at(place.class, stack.as_deref()?);
         let syscall = place.syscall.or_else(at_leaf);
         let in_place = stack.as_ref().is_some_and(is_in_place);
+        let labels = place.labels(syscall, in_place);
         Sample {
             stack: stack.unwrap_or_else(|| place.without_stack()),
-            values: vec![i64::try_from(count).unwrap_or(i64::MAX), nanoseconds],
-            labels: place.labels(syscall, in_place),
+            values: vec![i64::try_from(*count).unwrap_or(i64::MAX), nanoseconds],
+            labels,
         }
     };
-    sums.map(sample).collect()
+    sums.iter().zip(stacks).map(sample).collect()
+}
+
+/// The stack of each place that has one, with names.
+#[cfg(sampler)]
+fn stacks(sums: &[(&Place, Sum)]) -> Vec<Option<Vec<Arc<Location>>>> {
+    let taken = || sums.iter().map(|(place, _)| place.stack.as_deref());
+    let mut named = crate::diagnostics::sampler::name_all(taken().flatten()).into_iter();
+    taken().map(|stack| stack.and_then(|_| named.next())).collect()
+}
+
+#[cfg(not(sampler))]
+fn stacks(sums: &[(&Place, Sum)]) -> Vec<Option<Vec<Arc<Location>>>> {
+    vec![None; sums.len()]
 }
 
 impl Place {

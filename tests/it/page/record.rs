@@ -183,19 +183,59 @@ fn what_is_not_allowed_is_told_in_place() {
     assert_eq!(page.eval("document.getElementById('record-seconds').validity.valid"), false);
     assert_eq!(page.eval("document.getElementById('record-running').hidden"), true);
     page.eval("document.getElementById('record-seconds').value = 1");
-    // Somebody else captures: it is said, and the place can be taken.
+    // A scraper captures: that is no reason to wait.
+    thread::scope(|scope| {
+        let scraper = clinic.diagnostics("/debug/pprof/profile?seconds=5&format=folded");
+        let scraper = scope.spawn(move || get(&scraper).status);
+        page.click("#record-cpu");
+        page.wait("it is saved", &has("#record-says", "saved as profiles/"));
+        assert_eq!(scraper.join().expect("no panic"), 200);
+    });
+    // Of spans there is one capture at a time: it is said, and the place can be taken.
     thread::scope(|scope| {
         scope.spawn(|| {
-            let long = clinic.diagnostics("/debug/pprof/profile?seconds=60&format=folded");
+            let long = clinic.diagnostics("/debug/spans?seconds=60");
             // The question below may be there first.
             while get(&long).text.contains("already running") {}
         });
-        let short = clinic.diagnostics("/debug/pprof/profile?seconds=1&format=folded");
+        let short = clinic.diagnostics("/debug/spans?seconds=1");
         wait("the other one runs", || get(&short).status == 409);
-        page.click("#record-cpu");
+        page.click("#record-spans");
         page.wait("it is told", &has("#record-says", "already running"));
         page.wait("it is offered", "document.activeElement.id === 'record-force'");
         page.press("Enter");
+        page.wait("it is saved", &has("#record-says", "Spans: "));
         page.wait("it is saved", &has("#record-says", "saved as profiles/"));
     });
+}
+
+#[test]
+fn where_nothing_can_be_written_the_picture_is_shown_and_that_is_said() {
+    let clinic = Clinic::open();
+    // No rights help where a file stands in the way.
+    let profiles = clinic.folder.path().join("profiles");
+    fs::write(&profiles, "not a folder").expect("written");
+    clinic.under_load(&["/cpu-burn"], || {
+        let mut page = visit(&clinic);
+        page.eval("document.getElementById('record-seconds').value = 1");
+        page.click("#record-cpu");
+        page.wait("it is told", &has("#record-says", "not saved: cannot write "));
+        page.wait("where", &has("#record-says", &profiles.display().to_string()));
+        page.wait("the picture", &drawn("clinic::cpu_burn"));
+        page.wait("a link to the profile", &has("#picture-links a", ".pb.gz"));
+        page.wait("it is listed", &has("#captures li", "in memory only"));
+        page.press("Escape");
+        page.click("#captures [aria-label^=Open]");
+        page.wait("it can be opened again", &drawn("clinic::cpu_burn"));
+        page.assert_no_problems();
+    });
+    let listing = get(&clinic.diagnostics("/debug/captures")).json();
+    assert_eq!(listing["captures"][0]["files"], json!([]));
+    let unreadable = listing["unreadable"].as_str().expect("why");
+    assert!(unreadable.contains("cannot read"), "{unreadable}");
+    for form in ["svg", "pb.gz", "folded"] {
+        let name = listing["captures"][0]["name"].as_str().expect("a name");
+        let url = clinic.diagnostics(&format!("/debug/captures/{name}.{form}"));
+        assert_eq!(get(&url).status, 200, "{form}");
+    }
 }

@@ -1,11 +1,11 @@
 //! Without jemalloc there are no samples of memory; nobody comes here, since that is told before.
 
-use std::future::{Ready, ready};
-
-use super::{
-    super::{CaptureError, turn::Turn},
-    Memory,
+use std::{
+    future::{Ready, ready},
+    time::Duration,
 };
+
+use super::{super::CaptureError, Memory};
 use crate::diagnostics::{allocator::NoHeap, config::HeapMode, profile::Profile};
 
 #[derive(Debug)]
@@ -17,12 +17,12 @@ impl Source {
     }
 
     #[expect(clippy::unused_self, reason = "as where there are samples")]
-    pub(super) fn over(&self, _: Turn, _: Memory) -> Ready<Result<Profile, CaptureError>> {
+    pub(super) fn over(&self, _: Memory, _: Duration) -> Ready<Result<Profile, CaptureError>> {
         ready(Err(CaptureError::NoHeap(NoHeap::Feature)))
     }
 
     #[expect(clippy::unused_self, reason = "as where there are samples")]
-    pub(super) fn since_the_start(&self, _: Memory) -> Ready<Result<Profile, CaptureError>> {
+    pub(super) fn so_far(&self, _: Memory) -> Ready<Result<Profile, CaptureError>> {
         ready(Err(CaptureError::NoHeap(NoHeap::Feature)))
     }
 }

@@ -10,7 +10,7 @@ use super::Memory;
 use crate::diagnostics::{
     plumbing,
     profile::{Location, Profile, Sample, ValueType},
-    sampler::{self, HeapEvent, Names, Stack, Thread},
+    sampler::{self, HeapEvent, Stack, Thread},
     watch::ByPlace,
 };
 
@@ -153,15 +153,24 @@ impl Sites {
         Arc::clone(self.threads.entry(thread).or_insert_with(name))
     }
 
+    /// How many stacks with their thread and handler there are.
+    pub(crate) fn len(&self) -> usize {
+        self.sums.len()
+    }
+
+    /// All stacks.
+    pub(crate) fn stacks(&self) -> Vec<Stack> {
+        self.sums.keys().map(|site| site.stack.clone()).collect()
+    }
+
     /// Names everything; the value that is looked at comes last.
     pub(crate) fn profile(self, memory: Memory) -> Profile {
-        let modules = sampler::modules();
-        let mut names = Names::new(&modules);
-        let samples = self.sums.iter().map(|(site, sums)| {
+        let stacks = sampler::name_all(self.sums.keys().map(|site| &site.stack));
+        let samples = self.sums.iter().zip(stacks).map(|((site, sums), stack)| {
             let mut labels = vec![("thread", site.thread.to_string())];
             labels.extend(site.handler.into_iter().flat_map(|ByPlace(handler)| handler.labels()));
             let values = memory.last(sums.allocated.values(), sums.live.values());
-            let stack = without_allocator(names.stack(&site.stack));
+            let stack = without_allocator(stack);
             Sample { stack, values, labels }
         });
         let kind = |kind, unit| ValueType { kind, unit };

@@ -1,64 +1,56 @@
 //! Where samples of memory come from: jemalloc.
 
-use std::time::Duration;
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use super::{
-    super::{
-        CaptureError,
-        turn::{Pace, Turn},
-    },
+    super::CaptureError,
     Memory,
-    always::Always,
-    sites::Sites,
+    sampling::{Reader, Window},
 };
-use crate::diagnostics::{allocator, config::HeapMode, profile::Profile, sampler::HeapSession};
+use crate::diagnostics::{allocator, config::HeapMode, profile::Profile};
 
-/// How often it is looked what jemalloc has told.
-const FETCH: Duration = Duration::from_millis(4);
-
-/// What is sampled already, if anything is.
+/// Keeps sampling on for as long as it is wanted.
 #[derive(Debug)]
 pub(super) struct Source {
-    always: Option<Always>,
+    /// Of what is told without a window.
+    reader: Arc<Mutex<Option<Reader>>>,
 }
 
 impl Source {
     pub(super) fn new(mode: HeapMode) -> Self {
         let is_wanted = mode == HeapMode::Always && allocator::lacks().is_none();
-        let start = || Always::start().inspect_err(|error| tracing::error!("heap: {error}")).ok();
-        Self { always: is_wanted.then(start).flatten() }
+        let join = || Reader::join().inspect_err(|error| tracing::error!("heap: {error}")).ok();
+        Self { reader: Arc::new(Mutex::new(is_wanted.then(join).flatten())) }
     }
 
-    /// What is allocated as long as the turn is.
-    pub(super) async fn over(&self, turn: Turn, memory: Memory) -> Result<Profile, CaptureError> {
-        let listener = self.always.as_ref().map(Always::listener);
-        let sampled = turn.run(move |turn| match listener {
-            Some(listener) => listener.follow(turn),
-            None => sample(turn),
-        });
-        name(memory, sampled.await?).await
+    /// What is allocated in the next while.
+    pub(super) async fn over(
+        &self,
+        memory: Memory,
+        duration: Duration,
+    ) -> Result<Profile, CaptureError> {
+        let window = tokio::task::spawn_blocking(move || Window::open(duration)).await??;
+        tokio::time::sleep(duration).await;
+        let name = move || Ok(window.close()?.profile(memory));
+        tokio::task::spawn_blocking(name).await?
     }
 
-    pub(super) async fn since_the_start(&self, memory: Memory) -> Result<Profile, CaptureError> {
-        let sites = self.always.as_ref().ok_or(CaptureError::Elsewhere)?.sites();
-        name(memory, sites).await
+    /// What was allocated since sampling began; if it has not, it begins now, and goes on.
+    pub(super) async fn so_far(&self, memory: Memory) -> Result<Profile, CaptureError> {
+        let reader = Arc::clone(&self.reader);
+        let name = move || {
+            let mut reader = reader.lock().unwrap_or_else(PoisonError::into_inner);
+            let joined = match reader.take() {
+                Some(joined) => joined,
+                None => Reader::join()?,
+            };
+            let sites = reader.insert(joined).so_far();
+            drop(reader);
+            Ok(sites?.profile(memory))
+        };
+        tokio::task::spawn_blocking(name).await?
     }
-}
-
-/// Samples as long as the window is.
-fn sample(turn: &Turn) -> Result<Sites, CaptureError> {
-    let session = HeapSession::open()?.ok_or(CaptureError::Elsewhere)?;
-    let mut sites = Sites::new(session.interval());
-    let pace = Pace::of(turn);
-    while pace.wait(FETCH)?.is_some() {
-        session.events().for_each(|event| sites.add(event));
-    }
-    session.events().for_each(|event| sites.add(event));
-    sites.end(session.dropped());
-    Ok(sites)
-}
-
-/// Puts names to the stacks, where that takes no time from anybody.
-async fn name(memory: Memory, sites: Sites) -> Result<Profile, CaptureError> {
-    Ok(tokio::task::spawn_blocking(move || sites.profile(memory)).await?)
 }

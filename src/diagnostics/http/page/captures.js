@@ -9,9 +9,9 @@ const captures = (() => {
   const TITLES = { cpu: "CPU time", wall: "Wall-clock time in polls", spans: "Time in spans", heap: "Memory in use", allocs: "Memory allocated", stalls: "Stalls" };
   let ticked = [];
 
-  const fileOf = (capture, end) => capture.files.find((file) => file.endsWith(end));
+  const has = (capture, end) => capture.forms.includes(end.slice(1));
   const pathOf = (capture, end) => `captures/${encodeURIComponent(capture.name)}${end}`;
-  const ends = (capture) => [".pb.gz", ".folded", ".json.gz", ".svg"].filter((end) => fileOf(capture, end));
+  const ends = (capture) => [".pb.gz", ".folded", ".json.gz", ".svg"].filter((end) => has(capture, end));
 
   /** `20261125T143000Z` as people write it, in their own time. */
   function when(time) {
@@ -25,7 +25,7 @@ const captures = (() => {
 
   function open(capture) {
     const links = ends(capture).map((end) => [`${capture.name}${end}`, pathOf(capture, end)]);
-    if (fileOf(capture, ".svg")) picture.show(titleOf(capture), pathOf(capture, ".svg"), links);
+    if (has(capture, ".svg")) picture.show(titleOf(capture), pathOf(capture, ".svg"), links);
   }
 
   function remover(capture) {
@@ -57,7 +57,7 @@ const captures = (() => {
   function row(capture) {
     const tick = h("input", { type: "checkbox", "aria-label": `Compare ${capture.name}`, value: capture.name });
     // Of a timeline or a comparison there are no stacks to compare.
-    tick.disabled = !fileOf(capture, ".pb.gz");
+    tick.disabled = !has(capture, ".pb.gz");
     tick.checked = ticked.some((one) => one.name === capture.name);
     tick.addEventListener("change", () => {
       ticked = ticked.filter((one) => one.name !== capture.name);
@@ -69,12 +69,12 @@ const captures = (() => {
       "li",
       {},
       h("label", {}, tick, h("span", { class: "badge" }, capture.kind)),
-      h("span", {}, when(capture.time)),
-      h("span", { class: "note" }, [capture.handler, size(capture.bytes)].filter(Boolean).join(", ")),
+      h("span", { class: "name", title: capture.name }, ...breakable(capture.handler ?? "every handler")),
+      h("span", { class: "note" }, [when(capture.time), size(capture.bytes), capture.not_saved ? "in memory only" : null].filter(Boolean).join(", ")),
       h(
         "span",
         { class: "tools" },
-        fileOf(capture, ".svg")
+        has(capture, ".svg")
           ? h("button", { type: "button", "aria-label": `Open ${capture.name}`, onclick: () => open(capture) }, "Open")
           : null,
         ...links.map((end) => h("a", { href: door(pathOf(capture, end)), download: true, "aria-label": `${capture.name}${end}` }, end)),
@@ -103,11 +103,13 @@ const captures = (() => {
 
   async function look() {
     try {
-      const { folder, max_captures: most, captures: all } = await ask("captures", "captures");
+      const { folder, max_captures: most, captures: all, unreadable } = await ask("captures", "captures");
       ticked = ticked.filter((one) => all.some((capture) => capture.name === one.name));
       list.replaceChildren(...all.map(row));
       const where = folder === "." ? "where the service runs" : `in ${folder}`;
-      say(note, `${all.length ? `${all.length} of at most ${most}` : "none yet; they are saved"} ${where}`);
+      const saved = all.filter((one) => !one.not_saved).length;
+      const inMemory = all.length > saved ? `; ${all.length - saved} in memory only` : "";
+      say(note, unreadable ? `${unreadable}${inMemory}` : `${saved ? `${saved} of at most ${most}` : "none yet; they are saved"} ${where}${inMemory}`);
       choose();
     } catch (error) {
       say(note, error.message);

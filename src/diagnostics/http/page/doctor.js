@@ -8,7 +8,7 @@
       "li",
       {},
       h("span", { class: `badge ${state}` }, state),
-      h("div", {}, h("p", {}, h("strong", {}, what.replaceAll("_", " ")), ` ${says}`), mend ? h("p", { class: "code" }, mend) : null),
+      h("div", {}, h("p", {}, h("strong", {}, what.replaceAll("_", " ")), ...breakable(` ${says}`)), mend ? h("p", { class: "code" }, ...breakable(mend)) : null),
     );
   }
 

@@ -33,9 +33,15 @@ function arrange(parent, children) {
   while (parent.children.length > children.length) parent.lastElementChild.remove();
 }
 
+/** A text whose long words, as paths and names are, may break after their separators. */
+function breakable(text) {
+  const pieces = /\S{16}/.test(text) ? text.split(/(?<=::|[/_.,<=&?-])(?=\w|[{<])/) : [text];
+  return pieces.flatMap((piece, index) => (index > 0 ? [h("wbr"), piece] : [piece]));
+}
+
 /** Sets a text only where it differs: what is read or selected stays. */
 function say(element, text) {
-  if (element.textContent !== text) element.textContent = text;
+  if (element.textContent !== text) element.replaceChildren(...breakable(text));
 }
 
 /** A sentence below a tool, in red where something went wrong. */
@@ -47,13 +53,13 @@ function tell(element, text, isBad = false) {
 /** What opens to more: a badge, whose it is, why, and the rest in `parts.body`. */
 function itemOf(handler) {
   const parts = { badge: h("span"), why: h("span", { class: "why" }), body: h("div", { class: "body" }) };
-  const summary = h("summary", {}, parts.badge, h("span", { class: "name" }, nameOf(handler)), parts.why);
+  const summary = h("summary", {}, parts.badge, h("span", { class: "name" }, ...breakable(nameOf(handler))), parts.why);
   return { parts, element: h("details", { class: "item" }, summary, parts.body) };
 }
 
 /** Names and values side by side; what is not known is left out. */
 function factsOf(facts) {
-  const fact = ([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, value));
+  const fact = ([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, ...breakable(value)));
   return h("dl", { class: "numbers" }, ...facts.filter(([, value]) => value && value !== "–").map(fact));
 }
 
@@ -70,10 +76,6 @@ const announce = (() => {
 
 /** An answer that is none, in words. */
 async function refusal(what, response) {
-  if (response.status === 404 || response.status === 501) {
-    const why = response.status === 501 ? `: ${(await response.text()).trim()}` : "";
-    return `${what}: this build cannot do that${why}`;
-  }
   const text = (await response.text()).trim();
   return `${what}: ${text || `the answer was ${response.status}`}`;
 }
@@ -114,7 +116,7 @@ const percent = (share) => (share === null || share === undefined ? "–" : `${d
 const whole = (count) => count.toLocaleString("en");
 
 function size(bytes) {
-  return bytes < 1e6 ? `${digits(bytes / 1e3)} kB` : `${digits(bytes / 1e6)} MB`;
+  return bytes < 1e6 ? `${digits(bytes / 1e3)}\u00a0kB` : `${digits(bytes / 1e6)}\u00a0MB`;
 }
 
 const nameOf = ({ method, route }) => `${method} ${route}`;

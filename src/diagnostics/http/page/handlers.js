@@ -42,7 +42,7 @@ const handlers = (() => {
   function make(row) {
     const cells = COLUMNS.map((column, index) => {
       if (index > 0) return h("td", { role: "cell", "data-label": column.title, class: column.isSpark ? "over" : null });
-      const choose = h("button", { type: "button", class: "plain name", title: "choose it for a recording" }, nameOf(row));
+      const choose = h("button", { type: "button", class: "plain name", title: "choose it for a recording" }, ...breakable(nameOf(row)));
       choose.addEventListener("click", () => record.choose(row.route));
       return h("td", { role: "cell" }, choose);
     });

@@ -111,7 +111,7 @@ const lanes = (() => {
     const entry = (name, colour) => {
       const swatch = h("i", { "aria-hidden": "true" });
       swatch.style.background = colour;
-      return h("li", {}, swatch, name);
+      return h("li", {}, swatch, ...breakable(name));
     };
     legend.replaceChildren(entry("a stall, of whichever handler", theme.colour("--bad")), ...names.map((name) => entry(name, hues.of(name))));
   }

@@ -18,6 +18,7 @@
       announce(words);
     }
     say(text, words);
+    text.title = words;
   }
 
   function hearLanes(told) {

@@ -16,6 +16,8 @@ const record = (() => {
     ["heap", "Heap", "what is allocated"],
     ["stalls", "Stalls", "polls over the threshold"],
   ];
+  /** Captures that the server keeps in memory where it cannot write them. */
+  const UNSAVED = 4;
   let current = null;
 
   for (const [kind, title, what] of KINDS) {
@@ -47,7 +49,10 @@ const record = (() => {
     try {
       const capture = await ask(title, `captures?${query}`, { method: "POST", signal: current.signal });
       const dropped = capture.dropped ? `, ${capture.dropped} dropped` : "";
-      tell(says, `${what}: ${plural(capture.samples, "sample")}${dropped}, saved as ${capture.files.join(", ")}`);
+      const where = capture.not_saved
+        ? `not saved: ${capture.not_saved}; in memory until ${plural(UNSAVED, "newer one")} cannot be saved either`
+        : `saved as ${capture.files.join(", ")}`;
+      tell(says, `${what}: ${plural(capture.samples, "sample")}${dropped}, ${where}`, Boolean(capture.not_saved));
       captures.open(capture);
       captures.look();
     } catch (error) {

@@ -14,8 +14,8 @@ function frameLine(frame) {
   return h(
     "li",
     { class: frame.own ? "ours" : "theirs", title: `${frame.function}${frame.file ? ` at ${frame.file}:${frame.line}` : ""}` },
-    functionOf(frame),
-    frame.file ? h("span", { class: "at" }, place(frame)) : null,
+    ...breakable(functionOf(frame)),
+    frame.file ? h("span", { class: "at" }, ...breakable(place(frame))) : null,
   );
 }
 

@@ -26,7 +26,7 @@ const verdicts = (() => {
   }
 
   function cause({ what, share, syscall, at, leaves, stack, no_stack: missing, try: remedy }) {
-    const where = at ? ["at ", h("span", { class: "code" }, `${functionOf(at)} (${place(at)})`)] : [];
+    const where = at ? ["at ", h("span", { class: "code" }, ...breakable(`${functionOf(at)} (${place(at)})`))] : [];
     return h(
       "div",
       { class: "cause" },
@@ -34,7 +34,7 @@ const verdicts = (() => {
       where.length ? h("p", {}, ...where) : null,
       missing ? h("p", { class: "note" }, missing) : null,
       leaves.length && !syscall
-        ? h("p", { class: "note" }, leaves.map((leaf) => `${functionOf(leaf)} (${percent(leaf.share)})`).join(", "))
+        ? h("p", { class: "note" }, ...breakable(leaves.map((leaf) => `${functionOf(leaf)} (${percent(leaf.share)})`).join(", ")))
         : null,
       stackOf(stack),
       h("p", { class: "try" }, `Try ${remedy}`),
@@ -66,7 +66,7 @@ const verdicts = (() => {
       fill(items.get(name), verdict);
       return items.get(name).element;
     });
-    const remarks = notes.map((text) => h("p", { class: "note" }, text));
+    const remarks = notes.map((text) => h("p", { class: "note" }, ...breakable(text)));
     if (elements.length === 0) remarks.unshift(h("p", { class: "empty" }, "No handler was called yet."));
     arrange(list, [...elements, ...remarks]);
     victims.hear(delayed);
