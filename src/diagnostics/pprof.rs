@@ -26,10 +26,10 @@ pub(crate) fn encode_with(profile: &Profile, comment: Option<&str>) -> std::io::
     // The format wants the empty string at 0.
     encoder.string("");
     let comment = comment.map(|comment| encoder.string(comment));
-    let mut encoded = encoder.profile(profile);
-    encoded.comment.extend(comment);
+    let mut wire = encoder.profile(profile);
+    wire.comment.extend(comment);
     let mut gzip = GzEncoder::new(Vec::new(), Compression::fast());
-    gzip.write_all(&encoded.encode_to_vec())?;
+    gzip.write_all(&wire.encode_to_vec())?;
     gzip.finish()
 }
 

@@ -329,7 +329,10 @@ impl Drop for Claim {
 
 #[cfg(test)]
 mod tests {
-    use std::{collections::HashSet, time::Duration};
+    use std::{
+        collections::HashSet,
+        time::{Duration, SystemTime},
+    };
 
     use super::*;
     use crate::diagnostics::captures::Kind;
@@ -420,11 +423,11 @@ mod tests {
     fn past_the_bound_nothing_is_written_and_nothing_deleted() {
         let temporary = Temporary::new("full");
         let folder = temporary.folder(1);
-        folder.check(Kind::Cpu).expect("room");
+        folder.check_bound().expect("room");
         folder.save(name(1, Kind::Cpu, None), &FORMS).expect("saved");
         let refused = folder.save(name(2, Kind::Cpu, None), &FORMS).expect_err("full").to_string();
         assert!(refused.contains("holds 1 captures, and diagnostics.max_captures"), "{refused}");
-        assert!(folder.check(Kind::Cpu).is_err());
+        assert!(folder.check_bound().is_err());
         assert_eq!(folder.list().expect("listed").len(), 1);
     }
 
