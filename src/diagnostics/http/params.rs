@@ -111,7 +111,7 @@ impl Params {
             HttpError::bad_request(format!("seconds: `{text}` is not allowed: {allowed}"))
         })?;
         let done = asked.clamp(least, most);
-        let is_clipped = done < asked || done > asked;
+        let is_clipped = !(least..=most).contains(&asked);
         let clipped = text.filter(|_| is_clipped);
         let clipped = clipped.map(|text| Clipped { asked: text.clone(), done: done.to_string() });
         Ok((Window { duration: Duration::from_secs_f64(done), force }, clipped))
