@@ -5,9 +5,11 @@
 //!
 //! - `blocking`: it held a worker of the runtime past the threshold, by computing or by waiting in a
 //!   system call, and not just once in a long while: for a thousandth of the window, or with one
-//!   request in a hundred. Stalls that are the machine's fault do not count.
-//! - `hot`: it does not block, and takes a fifth of a processor or more, and a fifth of all that
-//!   handlers take.
+//!   request in a hundred. A poll that lasts counts like one that has ended. Stalls that are the
+//!   machine's fault do not count, nor those of an unknown class. Or it waited in system calls in
+//!   polls below the threshold, for a twentieth of a worker's time or more.
+//! - `hot`: it does not block, and takes a fifth of a worker or more without waiting, and a fifth of
+//!   all that handlers take so; or, where CPU time was captured, the same of a processor.
 //! - `healthy`: neither.
 //!
 //! Blocking handlers are ranked by the time that they took from others: of workers by their stalls,
@@ -36,7 +38,7 @@ pub use self::{
 };
 use super::{
     Class, Profile,
-    watch::{HandlerRow, LedgerReport, StallCounts},
+    watch::{HandlerRow, Holding, LedgerReport, StallCounts, Wait, table::millis},
 };
 
 /// Verdicts over one window, the worst first.
@@ -99,6 +101,15 @@ pub struct Numbers {
     pub stalls: StallCounts,
     /// Milliseconds of stalls that are not the machine's fault.
     pub stalled_ms: f64,
+    /// Of `stalled_ms`, milliseconds of stalls of an unknown class, which make no verdict.
+    #[serde(default)]
+    pub unknown_ms: f64,
+    /// Workers that its stalls hold at the end of the window.
+    #[serde(default)]
+    pub holding: Holding,
+    /// System calls that it waits in, in stalls and in shorter polls.
+    #[serde(default)]
+    pub waits: Vec<Wait>,
     /// Milliseconds that others waited for a worker that a stall of this handler held; none where
     /// it is not known.
     pub harm_ms: Option<f64>,
@@ -160,6 +171,8 @@ pub(crate) struct Exhibits<'a> {
 const STALLED: f64 = 0.001;
 /// Share of a handler's requests that stall, from which it is blocking.
 const STALLING: f64 = 0.01;
+/// Workers that a handler takes by waiting in polls below the threshold, from which it is blocking.
+const WAITING: f64 = 0.05;
 /// Processors or workers that a handler takes, from which it is hot; also of what all handlers take.
 const HOT: f64 = 0.2;
 /// Causes that are told of one handler.
@@ -170,7 +183,11 @@ impl Diagnosis {
         let seconds = exhibits.ledger.seconds;
         let all_cpu: f64 = exhibits.cpu.map_or(0.0, |cpu| evidence::of_handlers(cpu).millis());
         let rows = in_place::apart(&exhibits.ledger.handlers, exhibits.stalls);
-        let judge = |row: &HandlerRow| Judge { row, seconds, all_cpu }.judge(exhibits);
+        let all_working = rows.iter().map(working).sum();
+        let threshold_ms = exhibits.ledger.threshold_ms;
+        let judge = |row: &HandlerRow| {
+            Judge { row, seconds, threshold_ms, all_cpu, all_working }.judge(exhibits)
+        };
         let mut verdicts: Vec<_> = rows.iter().map(judge).collect();
         verdicts.sort_by(|a, b| a.rank().cmp(&b.rank()).then(b.weight().total_cmp(&a.weight())));
         let mut notes = notes(exhibits, &verdicts);
@@ -199,20 +216,23 @@ impl Diagnosis {
 struct Judge<'a> {
     row: &'a HandlerRow,
     seconds: f64,
+    threshold_ms: f64,
     /// Milliseconds of CPU time of all handlers.
     all_cpu: f64,
+    /// Workers that all handlers take without waiting.
+    all_working: f64,
 }
 
 impl Judge<'_> {
     fn judge(&self, exhibits: &Exhibits<'_>) -> Verdict {
         let HandlerRow { method, route, .. } = self.row;
         let stalled = Evidence::of(exhibits.stalls, method, route);
-        let stalled = stalled.without_preempted().without_in_place();
+        let stalled = stalled.without_preempted().without_in_place().of_known_classes();
         let cpu = exhibits.cpu.map(|cpu| Evidence::of(cpu, method, route));
         let cpu_ms = cpu.as_ref().map(Evidence::millis);
         let verdict = self.verdict(cpu_ms);
         let causes = match (verdict, cpu) {
-            (Finding::Blocking, _) => stalled.causes(CAUSES),
+            (Finding::Blocking, _) => self.causes_of_blocking(&stalled),
             (Finding::Hot, Some(cpu)) => cpu.causes(CAUSES),
             (Finding::Hot, None) | (Finding::Healthy, _) => Vec::new(),
         };
@@ -220,24 +240,119 @@ impl Judge<'_> {
             verdict,
             method: method.clone(),
             route: route.clone(),
-            summary: text::summary(self.row, verdict, cpu_ms.map(|ms| (ms, self.all_cpu)), &causes),
+            summary: text::summary(self, verdict, cpu_ms, &causes),
             numbers: Numbers::of(self.row, cpu_ms),
             causes,
         }
     }
 
     fn verdict(&self, cpu_ms: Option<f64>) -> Finding {
-        let HandlerRow { requests, stalls, stalled_ms, worker_share, busy_share, .. } = self.row;
-        let window_ms = self.seconds * 1e3;
-        let is_often = stalls.own() as f64 >= STALLING * *requests as f64;
-        if stalls.own() > 0 && (is_often || *stalled_ms >= STALLED * window_ms) {
-            return Finding::Blocking;
+        if self.is_stalling() || self.is_waiting() {
+            Finding::Blocking
+        } else if self.is_working() || cpu_ms.is_some_and(|cpu_ms| self.takes_cpu(cpu_ms)) {
+            Finding::Hot
+        } else {
+            Finding::Healthy
         }
-        let (taken, share) = match cpu_ms {
-            Some(cpu) => (cpu / window_ms, cpu / self.all_cpu.max(f64::MIN_POSITIVE)),
-            None => (*worker_share, *busy_share),
+    }
+
+    /// Returns whether stalls that it is at fault for are not just one in a long while.
+    fn is_stalling(&self) -> bool {
+        let HandlerRow { requests, stalls, stalled_ms, unknown_ms, .. } = self.row;
+        let (count, ms) = if CLASSES_ARE_KNOWN {
+            (stalls.at_fault(), stalled_ms - unknown_ms)
+        } else {
+            (stalls.own(), *stalled_ms)
         };
-        if taken >= HOT && share >= HOT { Finding::Hot } else { Finding::Healthy }
+        let is_often = count as f64 >= STALLING * *requests as f64;
+        count > 0 && (is_often || ms >= STALLED * self.window_ms())
+    }
+
+    /// Returns whether it takes workers by waiting in polls below the threshold.
+    fn is_waiting(&self) -> bool {
+        self.waited_ms() >= WAITING * self.window_ms()
+    }
+
+    /// Milliseconds that it waited in system calls outside of stalls, as far as was seen.
+    fn waited_ms(&self) -> f64 {
+        (waiting(self.row) * self.window_ms() - self.row.stalled_ms).max(0.0)
+    }
+
+    /// Returns whether it takes much of the workers without waiting.
+    fn is_working(&self) -> bool {
+        let working = working(self.row);
+        working >= HOT && working >= HOT * self.all_working
+    }
+
+    /// Returns whether it takes much of the processors, on any thread.
+    fn takes_cpu(&self, cpu_ms: f64) -> bool {
+        cpu_ms >= HOT * self.window_ms() && cpu_ms >= HOT * self.all_cpu
+    }
+
+    fn window_ms(&self) -> f64 {
+        self.seconds * 1e3
+    }
+
+    /// What its stalls show, and the waits in shorter polls if they are much.
+    fn causes_of_blocking(&self, stalled: &Evidence<'_>) -> Vec<Cause> {
+        let mut causes = stalled.causes(CAUSES);
+        if !self.is_waiting() {
+            return causes;
+        }
+        let (stalled_ms, waited_ms) = (stalled.millis(), self.waited_ms());
+        let share = waited_ms / (stalled_ms + waited_ms);
+        for cause in &mut causes {
+            cause.share *= 1.0 - share;
+        }
+        causes.push(Cause::of_short_waits(share, self.row, self.threshold_ms));
+        causes.sort_by(|a, b| b.share.total_cmp(&a.share));
+        causes.truncate(CAUSES);
+        causes
+    }
+}
+
+/// Why waits in short polls have no stack, and where it can be had.
+const SHORT_WAITS_HAVE_NO_STACK: &str =
+    "polls below the threshold have no stack: /debug/fgprof?seconds=10 shows where they wait";
+
+/// True where the system tells of what class a stall is.
+const CLASSES_ARE_KNOWN: bool = cfg!(sampler);
+
+/// Workers that wait in system calls for a handler, on average.
+fn waiting(row: &HandlerRow) -> f64 {
+    row.waits.iter().map(|wait| wait.workers).sum()
+}
+
+/// Workers that a handler takes without waiting, on average.
+fn working(row: &HandlerRow) -> f64 {
+    (row.worker_share - waiting(row)).max(0.0)
+}
+
+impl Cause {
+    /// Waits in polls below the threshold, which have no stack.
+    fn of_short_waits(share: f64, row: &HandlerRow, threshold_ms: f64) -> Self {
+        let syscall = row.waits.first().map(|wait| wait.syscall.as_str());
+        let rule = causes::Rule::of(Some(Class::Blocked.name()), syscall, &causes::Stack::new([]));
+        let length = if row.poll_ms.p90 > 0.0 && row.poll_ms.p90 < threshold_ms {
+            format!("{} ms each, ", millis(row.poll_ms.p90))
+        } else {
+            String::new()
+        };
+        Self {
+            what: format!(
+                "{}, for short times ({length}below the threshold of {} ms)",
+                rule.what,
+                millis(threshold_ms)
+            ),
+            share,
+            class: Some(Class::Blocked),
+            syscall: syscall.map(str::to_owned),
+            at: None,
+            r#try: rule.remedy.to_owned(),
+            no_stack: Some(SHORT_WAITS_HAVE_NO_STACK.to_owned()),
+            leaves: Vec::new(),
+            stack: Vec::new(),
+        }
     }
 }
 
@@ -253,9 +368,13 @@ impl Verdict {
 
     /// Of two handlers with the same judgement, the one that weighs more is the worse.
     fn weight(&self) -> f64 {
-        let Numbers { stalled_ms, harm_ms, cpu_ms, busy_ms, .. } = &self.numbers;
+        let Numbers { stalled_ms, harm_ms, cpu_ms, busy_ms, cpu_share, .. } = &self.numbers;
         match self.verdict {
-            Finding::Blocking => stalled_ms + harm_ms.unwrap_or(0.0),
+            // Where it waits in short polls, all of its time in polls is taken by that and by stalls.
+            Finding::Blocking => {
+                let waited_ms = cpu_share.map_or(0.0, |share| (1.0 - share) * busy_ms);
+                stalled_ms.max(waited_ms) + harm_ms.unwrap_or(0.0)
+            }
             Finding::Hot | Finding::Healthy => cpu_ms.unwrap_or(*busy_ms),
         }
     }
@@ -270,6 +389,9 @@ impl Numbers {
             longest_ms: row.poll_ms.max,
             stalls: row.stalls,
             stalled_ms: row.stalled_ms,
+            unknown_ms: row.unknown_ms,
+            holding: row.holding,
+            waits: row.waits.clone(),
             harm_ms: row.harm_ms,
             cpu_share: row.cpu_share,
             blocked_share: row.blocked_share,
@@ -289,6 +411,13 @@ fn notes(exhibits: &Exhibits<'_>, verdicts: &[Verdict]) -> Vec<String> {
         ));
     }
     notes.extend(in_place::note(verdicts));
+    let unknown: u64 = verdicts.iter().map(|verdict| verdict.numbers.stalls.unknown).sum();
+    if unknown > 0 && CLASSES_ARE_KNOWN {
+        notes.push(format!(
+            "{unknown} polls were long for a reason that is not known, and make no verdict: the \
+             machine was so busy that the watchdog came too late to see it"
+        ));
+    }
     notes.extend(exhibits.cpu.and_then(evidence::elsewhere));
     let is_missing = |finding| verdicts.iter().any(|verdict| verdict.verdict == finding);
     if exhibits.cpu.is_none() && is_missing(Finding::Hot) {

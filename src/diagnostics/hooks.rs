@@ -31,8 +31,8 @@
 //!
 //! What they do not do:
 //!
-//! - They count nothing in the ledger: a task's polls are not the handler's row, unless it is
-//!   [labelled](crate::diagnostics::label::future).
+//! - Of a task's polls they count only those over the threshold in the row of its handler, unless
+//!   the task is [labelled](crate::diagnostics::label::future).
 //! - Tokio does not call them for `spawn_blocking`
 //!   ([`label::blocking`](crate::diagnostics::label::blocking) names that), for the future given to
 //!   `block_on`, or in a `LocalSet`.

@@ -35,7 +35,7 @@ struct Family {
     value: fn(&HandlerRow) -> f64,
 }
 
-const FAMILIES: [Family; 7] = [
+const FAMILIES: [Family; 8] = [
     Family {
         name: "thermograph_handler_in_place_stalls_total",
         kind: "counter",
@@ -63,7 +63,7 @@ const FAMILIES: [Family; 7] = [
     Family {
         name: "thermograph_handler_polls_total",
         kind: "counter",
-        help: "Polls of the handler's future and of its body.",
+        help: "Polls of the handler's future and of its body, and long ones of tasks it spawned.",
         value: |row| row.polls as f64,
     },
     Family {
@@ -77,6 +77,12 @@ const FAMILIES: [Family; 7] = [
         kind: "gauge",
         help: "Longest poll since the start.",
         value: |row| row.poll_ms.max / 1e3,
+    },
+    Family {
+        name: "thermograph_handler_held_workers",
+        kind: "gauge",
+        help: "Workers that stalls of the handler hold now.",
+        value: |row| row.holding.workers as f64,
     },
 ];
 
@@ -232,13 +238,15 @@ fn delays(text: &mut String, rows: &[DelayRow]) {
 /// Stalls by handler and class, and what is not known of them.
 fn stalls(text: &mut String, totals: &Totals) {
     let name = "thermograph_stalls_total";
-    head(text, name, "counter", "Polls over the threshold, by whose fault they are.");
+    head(text, name, "counter", "Polls over the threshold, ended or not, by whose fault they are.");
     for (handler, class, lengths) in &totals.lengths {
         let labels = stall_labels(handler, *class);
         line(text, format_args!("{name}{{{labels}}} {}", lengths.count));
     }
     let name = "thermograph_stall_seconds";
-    head(text, name, "histogram", "Length of polls over the threshold.");
+    let help =
+        "Length of polls over the threshold; of those that last, so far, in no finite bucket.";
+    head(text, name, "histogram", help);
     for (handler, class, lengths) in &totals.lengths {
         let labels = stall_labels(handler, *class);
         for (bound, count) in lengths.buckets() {

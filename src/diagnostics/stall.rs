@@ -22,6 +22,8 @@ mod verdict;
 mod warning;
 mod watchdog;
 
+#[cfg(test)]
+pub(crate) use self::record::Facts;
 pub(crate) use self::{
     bounds::THRESHOLD,
     histogram::Durations,

@@ -64,8 +64,8 @@ pub use snapshot::{
 pub(crate) use times::{Activity, Times, thread_name, thread_name_or_number};
 #[cfg(target_os = "linux")]
 pub(crate) use times::{voluntary_waits, waited};
-pub use trouble::StallCounts;
-pub(crate) use trouble::nanoseconds;
+pub use trouble::{Holding, StallCounts, Wait};
+pub(crate) use trouble::{Trouble, nanoseconds};
 pub(crate) use waits::Waited;
 #[cfg(tokio_unstable)]
 pub(crate) use waits::{Waits, clear_ready, set_ready};

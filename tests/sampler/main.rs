@@ -13,6 +13,7 @@ mod go;
 mod guard;
 mod handler;
 mod hogs;
+mod lasting;
 mod memory;
 mod neighbors;
 mod outside;

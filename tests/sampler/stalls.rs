@@ -3,10 +3,10 @@
 use std::{collections::BTreeMap, thread, time::Duration};
 
 use axum::{Router, routing::get};
-use thermograph::diagnostics::{Class, Stacks, Stall};
+use thermograph::diagnostics::{Class, Diagnosis, Stacks, Stall, diagnosis::Finding};
 
 use crate::{
-    app::{App, agent, alone, wait},
+    app::{App, agent, alone, get_text, wait},
     hogs::Hogs,
     specimens::{self, SPECIMENS, Specimen},
 };
@@ -76,7 +76,7 @@ fn summary(stalls: &[Stall]) -> String {
 /// The healthy have no stall that they are at fault for.
 fn assert_healthy(app: &App) {
     let mut stalls = app.thermograph.stalls();
-    stalls.retain(|stall| stall.route.starts_with("/healthy") && stall.class != Class::Preempted);
+    stalls.retain(|stall| stall.route.starts_with("/healthy") && stall.class.is_the_handler_s());
     assert!(stalls.is_empty(), "{}", stalls.iter().map(ToString::to_string).collect::<String>());
 }
 
@@ -124,7 +124,46 @@ fn the_healthy_are_not_blamed_while_others_eat_the_machine() {
     let mut stalls = app.thermograph.stalls();
     stalls.retain(|stall| stall.route == "/healthy/busy");
     println!("many hogs: {} polls were preempted", stalls.len());
-    assert!(stalls.iter().all(|stall| stall.class == Class::Preempted), "{}", summary(&stalls));
+    assert!(stalls.iter().all(|stall| !stall.class.is_the_handler_s()), "{}", summary(&stalls));
+    let preempted = count(&stalls, |stall| stall.class == Class::Preempted);
+    assert!(preempted > 0, "{}", summary(&stalls));
+}
+
+/// Stalls of a class that is wrong for what the handler does.
+fn wrong(stalls: &[Stall]) -> Vec<&Stall> {
+    let is_wrong = |stall: &&Stall| match &*stall.route {
+        "/ill/sleep" | "/ill/recv" => stall.class == Class::Cpu,
+        "/ill/burn" => stall.class == Class::Blocked,
+        _ => stall.class.is_the_handler_s(),
+    };
+    stalls.iter().filter(is_wrong).collect()
+}
+
+#[test]
+fn classes_are_right_or_unknown_while_others_eat_the_machine() {
+    let _alone = alone();
+    let app = App::start(specimens::router());
+    let processors = thread::available_parallelism().map_or(2, usize::from);
+    let hogs = Hogs::start(4 * processors);
+    app.with_healthy_load(|| {
+        for path in ["/ill/sleep", "/ill/recv", "/ill/burn"] {
+            call(&app, path, 20);
+        }
+    });
+    drop(hogs);
+    wait("all have ended", || app.thermograph.stalls().iter().all(|stall| stall.ended));
+    let stalls = app.thermograph.stalls();
+    let unknown = count(&stalls, |stall| stall.class == Class::Unknown);
+    println!("{unknown} of {} stalls are of an unknown class", stalls.len());
+    let wrong = wrong(&stalls);
+    assert!(wrong.is_empty(), "{wrong:#?}");
+    // Nothing is blamed for what is not known.
+    let text = get_text(&app.diagnostics("/debug/diagnosis"));
+    let diagnosis: Diagnosis = serde_json::from_str(&text).expect("a diagnosis");
+    let healthy = diagnosis.verdicts.iter().filter(|verdict| verdict.route.starts_with("/healthy"));
+    for verdict in healthy {
+        assert_ne!(verdict.verdict, Finding::Blocking, "{verdict:#?}");
+    }
 }
 
 #[test]

@@ -106,6 +106,15 @@ impl<'a> Evidence<'a> {
         (missing > 0).then(|| format!("no stack was taken{of}: {}", why.join("; ")))
     }
 
+    /// Stalls of an unknown class show less than others, if there are others.
+    pub(super) fn of_known_classes(mut self) -> Self {
+        let is_known = |sample: &&Sample| sample.label("class") != Some(Class::Unknown.name());
+        if self.samples.iter().any(is_known) {
+            self.samples.retain(is_known);
+        }
+        self
+    }
+
     /// Milliseconds that the samples weigh.
     pub(super) fn millis(&self) -> f64 {
         self.weight() as f64 / 1e6

@@ -36,7 +36,10 @@ fn row(route: &str) -> HandlerRow {
         cpu_share: None,
         blocked_share: None,
         stalls: StallCounts::default(),
+        waits: Vec::new(),
         stalled_ms: 0.0,
+        unknown_ms: 0.0,
+        holding: Holding::default(),
         harm_ms: None,
     }
 }
@@ -90,6 +93,7 @@ fn diagnose_with(
         seconds: 10.0,
         handlers: rows,
         overflowed: 0,
+        threshold_ms: 10.0,
         delays,
         unlisted_delay_ms: 0.0,
     };
@@ -635,4 +639,96 @@ fn victims_are_told_with_latency_parts_and_whose_stalls_they_waited_for() {
         note.starts_with("latency of 3 handlers does not count from a measured arrival"),
         "{note}"
     );
+}
+
+/// A handler whose polls of 7 ms wait in a system call for so many workers.
+fn waits(route: &str, workers: f64) -> HandlerRow {
+    HandlerRow {
+        poll_ms: Quantiles { p50: 7.0, p90: 7.1, p99: 7.3, max: 8.0 },
+        waits: vec![Wait { syscall: "clock_nanosleep".to_owned(), workers }],
+        worker_share: workers.max(0.01),
+        busy_ms: workers * 10_000.0,
+        ..row(route)
+    }
+}
+
+#[test]
+fn short_waits_that_take_workers_are_blocking_with_and_without_cpu_time() {
+    for cpu in [None, Some(Vec::new())] {
+        let diagnosis = diagnose(vec![waits("/a", 1.9), row("/b")], Vec::new(), cpu);
+        let expected = [(Finding::Blocking, "/a"), (Finding::Healthy, "/b")];
+        assert_eq!(findings(&diagnosis), expected);
+        let verdict = &diagnosis.verdicts[0];
+        assert_eq!(
+            verdict.summary,
+            "1.90 workers waited in its short polls on average: sleeps on the worker, for short \
+             times (7.10 ms each, below the threshold of 10.0 ms)"
+        );
+        let [cause] = &*verdict.causes else { panic!("{verdict:?}") };
+        assert_eq!((cause.syscall.as_deref(), cause.share), (Some("clock_nanosleep"), 1.0));
+        assert!(cause.r#try.contains("tokio::time::sleep"), "{cause:?}");
+    }
+}
+
+#[test]
+fn short_waits_need_a_twentieth_of_a_worker_outside_of_stalls() {
+    let verdict = |row| diagnose(vec![row], Vec::new(), None).worst();
+    assert_eq!(verdict(waits("/a", 0.049)), Finding::Healthy);
+    assert_eq!(verdict(waits("/a", 0.05)), Finding::Blocking);
+    // Stalls are judged by their own rule, and these are of an unknown class.
+    let stalls = StallCounts { unknown: 50, ..StallCounts::default() };
+    let of_stalls =
+        HandlerRow { stalls, stalled_ms: 500.0, unknown_ms: 500.0, ..waits("/a", 0.05) };
+    assert_ne!(verdict(of_stalls), Finding::Blocking);
+}
+
+#[test]
+fn short_waits_and_stalls_share_the_causes_by_their_time() {
+    let labels = [("class", "cpu")];
+    let stalls = vec![sample(Some("/a"), &labels, 1_000, &["app::count"])];
+    let row = HandlerRow { stalls: stalled("/a", 10, 1_000.0).stalls, ..waits("/a", 0.4) };
+    let diagnosis = diagnose(vec![HandlerRow { stalled_ms: 1_000.0, ..row }], stalls, None);
+    let [waits, computes] = &*diagnosis.verdicts[0].causes else { panic!("{diagnosis:?}") };
+    assert!((waits.share - 0.75).abs() < 1e-9 && (computes.share - 0.25).abs() < 1e-9);
+    assert_eq!((&*computes.what, computes.class), ("computes", Some(Class::Cpu)));
+}
+
+#[cfg(sampler)]
+#[test]
+fn stalls_of_an_unknown_class_make_no_verdict_and_are_noted() {
+    let stalls = StallCounts { unknown: 500, ..StallCounts::default() };
+    let unknown = HandlerRow { stalls, stalled_ms: 5_000.0, unknown_ms: 5_000.0, ..row("/a") };
+    let diagnosis = diagnose(vec![unknown.clone()], Vec::new(), None);
+    assert_eq!(diagnosis.worst(), Finding::Healthy);
+    assert!(diagnosis.notes[0].starts_with("500 polls"), "{:?}", diagnosis.notes);
+    // Ten others of a known class do.
+    let stalls = StallCounts { cpu: 10, ..stalls };
+    let known = HandlerRow { stalls, stalled_ms: 5_200.0, ..unknown };
+    assert_eq!(diagnose(vec![known], Vec::new(), None).worst(), Finding::Blocking);
+}
+
+#[test]
+fn handler_that_holds_workers_now_is_told_so() {
+    let holding = |workers, longest_ms| Holding { workers, longest_ms };
+    let summary = |holding, own, ms| {
+        let row = HandlerRow { holding, ..stalled("/a", own, ms) };
+        diagnose(vec![row], Vec::new(), None).verdicts.remove(0).summary
+    };
+    let text = summary(holding(1, 3_500.0), 1, 1_000.0);
+    assert_eq!(text, "it holds a worker now, for 3.5 s: no stack shows why");
+    let text = summary(holding(2, 3_500.0), 2, 2_000.0);
+    assert_eq!(text, "it holds 2 workers now, the longest for 3.5 s: no stack shows why");
+    let text = summary(holding(1, 50.0), 5, 200.0);
+    let expected = "it holds a worker now, for 50.0 ms; it held a worker 5 times, for 40.0 ms on \
+                    average and 40.0 ms at most: no stack shows why";
+    assert_eq!(text, expected);
+}
+
+#[test]
+fn handler_is_hot_by_the_same_figures_with_and_without_cpu_time() {
+    let hot = || HandlerRow { worker_share: 0.8, busy_share: 0.9, ..row("/hot") };
+    let cpu = vec![sample(Some("/hot"), &[], 50, &["app::a"])];
+    for cpu in [None, Some(cpu)] {
+        assert_eq!(diagnose(vec![hot()], Vec::new(), cpu).worst(), Finding::Hot);
+    }
 }

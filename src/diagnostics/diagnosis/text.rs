@@ -2,10 +2,10 @@
 
 use std::fmt::Write as _;
 
-use super::{Cause, Diagnosis, Finding, Leaf, Numbers, StackFrame, Verdict, victims};
+use super::{Cause, Diagnosis, Finding, Judge, Leaf, Numbers, StackFrame, Verdict, victims};
 use crate::diagnostics::watch::{
     HandlerRow,
-    table::{measured, millis},
+    table::{lasted, measured, millis},
 };
 
 /// Own functions of a stack that are shown; the others are in JSON and on the page.
@@ -112,35 +112,28 @@ fn name(frame: &StackFrame) -> &str {
     frame.function.trim_end_matches("::{{closure}}")
 }
 
-/// Why a handler is judged so; `cpu` are its milliseconds of CPU time and those of all handlers.
+/// Why a handler is judged so; `cpu_ms` are its milliseconds of CPU time.
 pub(super) fn summary(
-    row: &HandlerRow,
+    judge: &Judge<'_>,
     verdict: Finding,
-    cpu: Option<(f64, f64)>,
+    cpu_ms: Option<f64>,
     causes: &[Cause],
 ) -> String {
-    let HandlerRow { stalls, stalled_ms, poll_ms, .. } = row;
+    let HandlerRow { stalls, poll_ms, worker_share, busy_share, .. } = judge.row;
     match verdict {
         Finding::Blocking => {
             let what = causes.first().map_or_else(|| "no stack shows why".to_owned(), in_short);
-            let times = if stalls.own() == 1 { "once" } else { &format!("{} times", stalls.own()) };
-            let mean = millis(stalled_ms / stalls.own() as f64);
-            // Polls of tasks that are no request are not counted.
-            let longest = Some(poll_ms.max).filter(|longest| *longest > 0.0);
-            let longest = longest.map(|longest| format!(" and {} ms at most", millis(longest)));
-            let longest = longest.unwrap_or_default();
-            format!("it held a worker {times}, for {mean} ms on average{longest}: {what}")
+            format!("{}: {what}", taken(judge))
         }
-        Finding::Hot => match cpu {
-            Some((ms, all)) => format!(
+        Finding::Hot => match cpu_ms.filter(|cpu_ms| judge.takes_cpu(*cpu_ms)) {
+            Some(ms) => format!(
                 "it took {:.0} % of the CPU time of all handlers, {} ms",
-                ms / all.max(f64::MIN_POSITIVE) * 100.0,
+                ms / judge.all_cpu.max(f64::MIN_POSITIVE) * 100.0,
                 millis(ms)
             ),
             None => format!(
-                "it kept {:.2} workers busy, {:.0} % of what all handlers did",
-                row.worker_share,
-                row.busy_share * 100.0
+                "it kept {worker_share:.2} workers busy, {:.0} % of what all handlers did",
+                busy_share * 100.0
             ),
         },
         Finding::Healthy if stalls.own() == 0 && stalls.in_place > 0 => format!(
@@ -153,4 +146,31 @@ pub(super) fn summary(
         ),
         Finding::Healthy => "its polls are short".to_owned(),
     }
+}
+
+/// How a blocking handler took workers.
+fn taken(judge: &Judge<'_>) -> String {
+    let HandlerRow { stalls, stalled_ms, poll_ms, holding, .. } = judge.row;
+    let mut parts = Vec::new();
+    let longest = lasted(holding.longest_ms);
+    match holding.workers {
+        0 => {}
+        1 => parts.push(format!("it holds a worker now, for {longest}")),
+        workers => parts.push(format!("it holds {workers} workers now, the longest for {longest}")),
+    }
+    if stalls.own() > holding.workers {
+        let times = if stalls.own() == 1 { "once" } else { &format!("{} times", stalls.own()) };
+        let mean = stalled_ms / stalls.own() as f64;
+        // The longest of a window is not exact.
+        let longest = millis(poll_ms.max.max(mean));
+        let mean = millis(mean);
+        parts.push(format!(
+            "it held a worker {times}, for {mean} ms on average and {longest} ms at most"
+        ));
+    }
+    if judge.is_waiting() {
+        let workers = judge.waited_ms() / judge.window_ms();
+        parts.push(format!("{workers:.2} workers waited in its short polls on average"));
+    }
+    parts.join("; ")
 }

@@ -7,7 +7,7 @@ use super::calls::Calls;
 use crate::diagnostics::{
     tasks::table::{Line, TASKS},
     watch::{
-        Handler, Moment, Outer, Slot, Waits, clear_ready, set_ready,
+        Handler, Moment, Outer, Slot, Waits, clear_ready, nanoseconds, set_ready,
         track::{self, Part},
     },
 };
@@ -120,8 +120,11 @@ pub(super) fn end(task: u64) {
         if track::is_on() {
             track::poll(slot, handler, (start, end), Part::default());
         }
-        if handler.is_too_long(end.since(start)) {
-            handler.overruns.ended(slot, handler, start, end);
+        if handler.is_too_long(end.since(start))
+            && let Some((_, length)) = handler.overruns.ended(slot, handler, start, end)
+        {
+            // Worker time that was taken: a row has no less of it than it has in stalls.
+            handler.shard(slot).poll(nanoseconds(length));
         }
         slot.leave(around, start, end);
         slot.set_task(0, None);

@@ -10,7 +10,7 @@ use tokio::{runtime::Runtime, time};
 use tower_service::Service as _;
 
 use super::*;
-use crate::diagnostics::{Class, ConsoleMode, Stall, Thermograph, doctor};
+use crate::diagnostics::{Class, ConsoleMode, Stall, Thermograph, doctor, watch::Quantiles};
 
 const THRESHOLD: Duration = Duration::from_millis(5);
 const TOO_LONG: Duration = Duration::from_millis(30);
@@ -223,9 +223,9 @@ fn what_a_handler_spawns_is_the_handler_s() {
     drop(runtime);
     let number = stalls[0].task.expect("known");
     assert!(TASKS.find(number).is_none());
-    // A task is no request: the handler's own polls are all that is counted.
+    // A task is no request: the handler's own polls are counted, and of the task's the stall.
     let rows = thermograph.ledger().report().handlers;
-    assert_eq!((rows.len(), rows[0].requests, rows[0].polls), (1, 1, 2));
+    assert_eq!((rows.len(), rows[0].requests, rows[0].polls), (1, 1, 3));
 }
 
 #[test]
@@ -247,7 +247,7 @@ fn other_tasks_go_by_where_they_were_spawned() {
     assert!(route.starts_with("src/diagnostics/hooks/tests.rs:"), "{route}");
     // It has its stall, and no request.
     let [row] = &*thermograph.ledger().report().handlers else { panic!("not one row") };
-    assert_eq!((&*row.method, row.requests, row.polls, row.stalls.all()), ("TASK", 0, 0, 1));
+    assert_eq!((&*row.method, row.requests, row.polls, row.stalls.all()), ("TASK", 0, 1, 1));
 }
 
 #[test]
@@ -266,6 +266,96 @@ fn a_handler_s_stall_is_not_its_connection_s_too() {
     let stalls = stalls(&thermograph);
     assert_eq!(names(&stalls), [("GET", "/blocks")]);
     assert!(stalls[0].task.is_some());
+}
+
+/// Computes until this thread has used so much CPU time.
+#[cfg(sampler)]
+fn compute(time: Duration) {
+    let run = || crate::diagnostics::watch::Times::own().expect("told").run;
+    let until = run() + time;
+    while run() < until {}
+}
+
+#[cfg(sampler)]
+#[test]
+fn stall_around_a_nested_poll_has_its_own_class() {
+    let thermograph = thermograph();
+    let runtime = runtime(thermograph.hooks());
+    let app = Router::new()
+        .route("/computes", get(|| async { compute(TOO_LONG) }))
+        .route("/sleeps", get(|| async { thread::sleep(TOO_LONG) }))
+        .layer(thermograph.layer());
+    // In the poll of the task, before and after that of the request.
+    let around = |path: &'static str, work: fn()| {
+        let answer = ask(&app, path);
+        let task = async move {
+            work();
+            answer.await;
+            work();
+        };
+        runtime.block_on(async { tokio::spawn(task).await.expect("no panic") });
+    };
+    let mut seen = Vec::new();
+    for _ in 0..20 {
+        around("/computes", || thread::sleep(TOO_LONG));
+        around("/sleeps", || compute(TOO_LONG));
+        seen = stalls(&thermograph);
+        // On a crowded machine the watchdog may come too late to know.
+        let known = seen.iter().filter(|stall| stall.class.is_the_handler_s());
+        let kinds: std::collections::HashSet<_> =
+            known.map(|stall| (&*stall.method, &*stall.route, stall.class.name())).collect();
+        if kinds.len() >= 4 {
+            break;
+        }
+    }
+    for stall in &seen {
+        if let (route @ ("/computes" | "/sleeps"), Class::Cpu | Class::Blocked) =
+            (&*stall.route, stall.class)
+        {
+            assert_eq!(stall.class == Class::Cpu, route == "/computes", "{stall}");
+        }
+    }
+    // Of either task, of whom one line cannot be told from the other.
+    let outer = |class| seen.iter().any(|stall| stall.method == "TASK" && stall.class == class);
+    assert!(outer(Class::Blocked) && outer(Class::Cpu), "{seen:?}");
+    for stall in seen.iter().filter(|stall| stall.method == "TASK") {
+        let is_waiting = stall.syscall.as_deref() == Some("clock_nanosleep");
+        assert!(stall.class != Class::Cpu || !is_waiting, "{stall}");
+        // Twice 30 ms, of which the nested poll's 30 are no part.
+        assert!(stall.class != Class::Blocked || stall.run_ms < 30.0, "{stall}");
+    }
+}
+
+#[test]
+fn figures_of_a_row_do_not_contradict_each_other() {
+    let thermograph = thermograph();
+    let (runtime, app) = (runtime(thermograph.hooks()), app(&thermograph));
+    let before = thermograph.ledger().snapshot();
+    for path in ["/spawns", "/blocks", "/spawns", "/waits"] {
+        runtime.block_on(async { tokio::spawn(ask(&app, path)).await.expect("no panic") });
+    }
+    thermograph.inner.stalls.settle();
+    let now = thermograph.ledger().snapshot();
+    for report in [now.since(&before).report(), now.report()] {
+        let shares: f64 = report.handlers.iter().map(|row| row.busy_share).sum();
+        assert!((shares - 1.0).abs() < 1e-9, "{report}");
+        for row in &report.handlers {
+            let stalls = row.stalls.own();
+            let mean = if stalls > 0 { row.stalled_ms / stalls as f64 } else { 0.0 };
+            assert!(row.poll_ms.max >= mean, "{row:?}");
+            assert!(row.busy_ms >= row.stalled_ms && row.stalled_ms >= row.unknown_ms, "{row:?}");
+            assert!(row.busy_ms >= row.poll_ms.max * 0.93, "{row:?}");
+            assert!(row.polls >= row.stalls.all(), "{row:?}");
+            let workers = row.busy_ms / (report.seconds * 1e3);
+            assert!((row.worker_share - workers).abs() < 1e-6, "{row:?}");
+            let Quantiles { p50, p90, p99, max } = row.poll_ms;
+            assert!(p50 <= p90 && p90 <= p99 && p99 <= max, "{row:?}");
+        }
+        let spawns = report.handlers.iter().find(|row| row.route == "/spawns");
+        let spawns = spawns.expect("was at work");
+        // Of the task that it spawned.
+        assert!(spawns.stalls.all() >= 2 && spawns.poll_ms.max >= 30.0, "{spawns:?}");
+    }
 }
 
 #[test]

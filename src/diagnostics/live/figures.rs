@@ -5,7 +5,7 @@ use serde::Serialize;
 use crate::diagnostics::{
     Thermograph,
     history::Back,
-    watch::{Arrival, HandlerRow, LedgerReport, Snapshot, millis},
+    watch::{Arrival, HandlerRow, Holding, LedgerReport, Snapshot, millis},
 };
 
 /// The ledger from look to look.
@@ -39,6 +39,8 @@ struct Row {
     in_flight: u64,
     /// From when the latency counts.
     arrival: Arrival,
+    /// Workers that its stalls hold now.
+    holding: Holding,
     /// Since the last look; none where nothing came.
     now: Option<Cost>,
     /// Over the longer window.
@@ -78,6 +80,7 @@ impl Figures {
             route: row.route.clone(),
             in_flight: row.in_flight,
             arrival: row.arrival,
+            holding: row.holding,
             now: now.as_ref().and_then(|now| cost_in(now, row)),
             window: Cost::of(row, minute.seconds),
         };

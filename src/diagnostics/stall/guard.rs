@@ -2,7 +2,7 @@
 
 use std::thread;
 
-use super::{Class, Stall};
+use super::Stall;
 use crate::diagnostics::Thermograph;
 
 /// Fails when dropped, if a handler stalled since it was made; see
@@ -21,14 +21,12 @@ impl NoStall {
         Self { thermograph: thermograph.clone(), since }
     }
 
-    /// The stalls since, the newest first: those that handlers are at fault for.
+    /// The stalls since, the newest first: those that handlers are at fault for, whether they have
+    /// ended or last.
     pub fn stalls(&self) -> Vec<Stall> {
         self.thermograph.inner.stalls.settle();
         let mut stalls = newest(&self.thermograph);
-        // One of an unknown class may be the handler's fault.
-        stalls.retain(|stall| {
-            stall.id > self.since && stall.class != Class::Preempted && !stall.in_place
-        });
+        stalls.retain(|stall| stall.id > self.since && stall.class.is_blamed() && !stall.in_place);
         stalls
     }
 }

@@ -22,6 +22,12 @@ impl Durations {
         fits.for_each(|(count, _)| *count += 1);
     }
 
+    /// Adds one that lasts: which buckets it will be in is not known yet.
+    pub(crate) fn lasts(&mut self, length: Duration) {
+        self.count += 1;
+        self.sum += length;
+    }
+
     /// Upper bounds in seconds, and how many were at most so long.
     pub(crate) fn buckets(&self) -> impl Iterator<Item = (f64, u64)> {
         BOUNDS.into_iter().zip(self.counts)

@@ -2,17 +2,17 @@
 
 use std::{
     fmt,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use serde::{Deserialize, Serialize};
 
-use super::is_in_place;
+use super::{is_in_place, store::Place};
 use crate::diagnostics::{
     plumbing,
     profile::{Frame, Location},
-    watch::{Handler, millis},
+    watch::{Handler, Moment, PollId, Trouble, millis},
 };
 
 /// Whose fault a stall is.
@@ -118,7 +118,19 @@ pub(crate) struct Record {
     pub(crate) thread: String,
     pub(crate) thread_id: i32,
     pub(crate) task: u64,
+    pub(crate) poll: PollId,
     facts: Mutex<Facts>,
+    /// The place that it was counted under when it ended.
+    counted: OnceLock<Place>,
+    trouble: OnceLock<&'static Trouble>,
+}
+
+/// The length of a stall at one moment.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct Progress {
+    pub(crate) elapsed: Duration,
+    /// True if its poll holds the worker now: it has not ended, and no nested poll hides it.
+    pub(crate) holds: bool,
 }
 
 /// What changes while it lasts.
@@ -170,10 +182,11 @@ impl Record {
         began: SystemTime,
         handler: &'static Handler,
         (thread, thread_id): (String, i32),
-        task: u64,
+        (task, poll): (u64, PollId),
         facts: Facts,
     ) -> Self {
-        Self { id, began, handler, thread, thread_id, task, facts: Mutex::new(facts) }
+        let (facts, counted, trouble) = (Mutex::new(facts), OnceLock::new(), OnceLock::new());
+        Self { id, began, handler, thread, thread_id, task, poll, facts, counted, trouble }
     }
 
     /// Never held for longer than it takes to copy them.
@@ -181,8 +194,46 @@ impl Record {
         self.facts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// The length of the poll so far, which never becomes less between two calls.
+    pub(crate) fn progress(&self) -> Progress {
+        let mut facts = self.facts();
+        if facts.ended {
+            return Progress { elapsed: facts.elapsed, holds: false };
+        }
+        let polling = self.poll.slot().polling();
+        let polling = polling.filter(|polling| polling.start == self.poll.start());
+        if let Some(polling) = polling {
+            facts.elapsed = facts.elapsed.max(polling.age(Moment::now()));
+        }
+        Progress { elapsed: facts.elapsed, holds: polling.is_some() }
+    }
+
+    /// Its class, and whether its worker was handed over, which is no matter where the machine did not
+    /// run the thread.
+    pub(crate) fn class_and_place(&self) -> (Class, bool) {
+        let facts = self.facts();
+        (facts.class, facts.in_place && facts.class != Class::Preempted)
+    }
+
+    /// What was found out about its handler when it was found. The row of a handler may change hands
+    /// afterwards.
+    pub(super) fn trouble(&self) -> &'static Trouble {
+        self.trouble.get_or_init(|| self.handler.trouble())
+    }
+
+    /// Notes the place that it is counted under from now on.
+    pub(super) fn count_at(&self, place: &Place) {
+        self.counted.get_or_init(|| place.clone());
+    }
+
+    /// The place that it was counted under, `None` if it lasts.
+    pub(super) fn counted_at(&self) -> Option<&Place> {
+        self.counted.get()
+    }
+
     /// What is known now.
     pub(crate) fn stall(&self) -> Stall {
+        self.progress();
         let facts = self.facts().clone();
         let began = self.began.duration_since(UNIX_EPOCH).unwrap_or_default();
         let named = facts.named.iter().flat_map(|stack| stack.iter());
@@ -298,6 +349,12 @@ impl Class {
     /// The class of this name.
     pub(crate) fn named(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|class| class.name() == name)
+    }
+
+    /// Returns whether the handler is blamed for it: a class that is not known may be the machine's
+    /// fault, except on systems that tell no classes at all.
+    pub(crate) fn is_blamed(self) -> bool {
+        self.is_the_handler_s() || (cfg!(not(sampler)) && self == Self::Unknown)
     }
 
     /// Whether the handler is at fault.

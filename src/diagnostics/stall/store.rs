@@ -1,6 +1,9 @@
 //! All stalls of a ledger's handlers: the newest one by one, and the sums of all.
 //!
 //! The watchdog, the namer and the door's thread come here; a worker of the app never does.
+//!
+//! A stall that lasts is part of every sum with the length that it has when the sum is read, so that
+//! a worker that is stuck for good shows up everywhere.
 
 use std::{
     collections::{HashMap, HashSet, VecDeque},
@@ -19,7 +22,7 @@ use super::{
 };
 use crate::diagnostics::{
     profile::{Frame, Location, Profile, Sample, ValueType},
-    watch::{ByPlace, Handler, Overruns},
+    watch::{ByPlace, Handler, Overruns, PollId},
 };
 
 /// Where stalls are kept.
@@ -43,15 +46,26 @@ pub(crate) struct Store {
 #[derive(Debug, Default)]
 struct Books {
     newest: VecDeque<Arc<Record>>,
+    /// By number, those that have not ended.
+    lasting: HashMap<u64, Lasting>,
     lengths: HashMap<(ByPlace, Class), Durations>,
     stacks: HashMap<Place, Sum>,
     /// Stacks that stand inside of `block_in_place`.
     in_place: HashSet<Arc<RawStack>>,
 }
 
+/// A stall that lasts.
+#[derive(Debug)]
+struct Lasting {
+    record: Arc<Record>,
+    /// The class and the greatest length that scrapes have been given of it: counters must not go
+    /// down, nor one stall be counted in two classes.
+    scraped: Option<(Class, Duration)>,
+}
+
 /// Where stalls of one kind happened.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
-struct Place {
+pub(super) struct Place {
     handler: ByPlace,
     class: Class,
     syscall: Option<&'static str>,
@@ -73,6 +87,7 @@ struct Sum {
 pub(crate) struct Sums {
     at: SystemTime,
     stacks: HashMap<Place, Sum>,
+    lasting: Vec<(Arc<Record>, Place, Duration)>,
     without_place: u64,
     without_stack: [u64; NoStack::ALL.len()],
 }
@@ -115,30 +130,39 @@ impl Store {
 
     /// A stall that was found.
     pub(crate) fn open(&self, record: &Arc<Record>) {
+        record.trouble().open(record);
         let mut books = self.books();
-        if books.newest.len() >= self.kept {
-            books.newest.pop_front();
+        let Books { newest, lasting, .. } = &mut *books;
+        if newest.len() >= self.kept {
+            // Those that last are kept, as long as there are others.
+            let ended = newest.iter().position(|record| !lasting.contains_key(&record.id));
+            newest.remove(ended.unwrap_or(0));
         }
-        books.newest.push_back(Arc::clone(record));
+        newest.push_back(Arc::clone(record));
+        lasting.insert(record.id, Lasting { record: Arc::clone(record), scraped: None });
     }
 
     /// A stall that has ended: it is counted. Only the watchdog says so.
     pub(crate) fn close(&self, record: &Record) {
-        let Facts { class, syscall, elapsed, stack, no_stack, .. } = record.facts().clone();
-        record.handler.trouble().stall(class, elapsed);
+        let Facts { class, elapsed, stack, no_stack, .. } = record.facts().clone();
+        record.trouble().close(record, class, elapsed);
         let handler = ByPlace(record.handler);
         let mut books = self.books();
-        books.lengths.entry((handler, class)).or_default().record(elapsed);
-        let thread = pool(&record.thread).to_owned();
+        let lasting = books.lasting.remove(&record.id);
+        let (of_metrics, shown) =
+            lasting.and_then(|lasting| lasting.scraped).unwrap_or((class, elapsed));
+        let lengths = books.lengths.entry((handler, of_metrics)).or_default();
+        lengths.record(elapsed.max(shown));
         if stack.as_ref().is_some_and(|stack| books.in_place.contains(stack)) {
             note_in_place(handler, class, 1, elapsed);
         }
-        let mut place = Place { handler, class, syscall, thread, stack, no_stack };
+        let mut place = Place::of(record);
         if books.stacks.len() >= Self::MAX_PLACES && !books.stacks.contains_key(&place) {
             // There are few places without a stack: by handler, class and system call.
             place.no_stack = place.stack.take().map(|_| NoStack::NoRoom).or(no_stack);
             self.without_place.fetch_add(1, Relaxed);
         }
+        record.count_at(&place);
         let sum = books.stacks.entry(place).or_default();
         sum.count += 1;
         sum.length += elapsed;
@@ -159,6 +183,11 @@ impl Store {
         for (place, sum) in of_stack {
             note_in_place(place.handler, place.class, sum.count, sum.length);
         }
+    }
+
+    /// Returns whether a stall was made of this poll, and lasts.
+    pub(super) fn is_lasting(&self, poll: PollId) -> bool {
+        self.books().lasting.values().any(|lasting| lasting.record.poll == poll)
     }
 
     /// Tells who listens that something is known of a stall.
@@ -191,12 +220,23 @@ impl Store {
         self.news.subscribe()
     }
 
+    /// The counters for a scrape, which never go down.
+    ///
+    /// A stall that lasts is in the count and the sum of its class with its length so far, and in
+    /// no bucket but `+Inf`. It stays in the class that it had when it was first scraped, even if
+    /// it turns out to be of another one.
     pub(crate) fn totals(&self) -> Totals {
-        let books = self.books();
-        let lengths = books.lengths.iter();
-        let mut lengths: Vec<_> = lengths
-            .map(|((ByPlace(handler), class), lengths)| (*handler, *class, lengths.clone()))
-            .collect();
+        let mut books = self.books();
+        let mut lengths = books.lengths.clone();
+        for Lasting { record, scraped } in books.lasting.values_mut() {
+            let elapsed = record.progress().elapsed;
+            let (class, shown) = scraped.get_or_insert((record.facts().class, elapsed));
+            *shown = elapsed.max(*shown);
+            lengths.entry((ByPlace(record.handler), *class)).or_default().lasts(*shown);
+        }
+        let lengths = lengths.into_iter();
+        let mut lengths: Vec<_> =
+            lengths.map(|((ByPlace(handler), class), lengths)| (handler, class, lengths)).collect();
         lengths.sort_by_key(|(handler, class, _)| (handler.route.clone(), class.name()));
         Totals {
             lengths,
@@ -209,10 +249,14 @@ impl Store {
 
     /// All that has happened so far.
     pub(crate) fn sums(&self) -> Sums {
-        let stacks = self.books().stacks.clone();
+        let books = self.books();
+        let lasting = books.lasting.values().map(|Lasting { record, .. }| {
+            (Arc::clone(record), Place::of(record), record.progress().elapsed)
+        });
         Sums {
             at: SystemTime::now(),
-            stacks,
+            stacks: books.stacks.clone(),
+            lasting: lasting.collect(),
             without_place: self.without_place.load(Relaxed),
             without_stack: self.without_stack(),
         }
@@ -220,8 +264,13 @@ impl Store {
 
     /// Nothing, as it was at the start.
     pub(crate) fn nothing(&self) -> Sums {
-        let without_stack = [0; NoStack::ALL.len()];
-        Sums { at: self.began, stacks: HashMap::new(), without_place: 0, without_stack }
+        Sums {
+            at: self.began,
+            stacks: HashMap::new(),
+            lasting: Vec::new(),
+            without_place: 0,
+            without_stack: [0; NoStack::ALL.len()],
+        }
     }
 
     fn books(&self) -> MutexGuard<'_, Books> {
@@ -242,14 +291,10 @@ impl Sums {
         told.collect()
     }
 
-    /// What was added since an earlier moment, as a profile: stalls and their time.
+    /// What was added since an earlier moment, as a profile: stalls that ended or last, and the part
+    /// of their time that lies in between.
     pub(crate) fn since(&self, earlier: &Self) -> Profile {
-        let added = self.stacks.iter().filter_map(|(place, sum)| {
-            let before = earlier.stacks.get(place).copied().unwrap_or_default();
-            let count = sum.count - before.count;
-            let length = sum.length.saturating_sub(before.length);
-            (count > 0).then_some((place, Sum { count, length }))
-        });
+        let added = self.added(earlier);
         let delay = ValueType { kind: "delay", unit: "nanoseconds" };
         Profile {
             values: vec![ValueType { kind: "contentions", unit: "count" }, delay],
@@ -259,6 +304,30 @@ impl Sums {
             period: Some((delay, 1)),
             dropped: self.without_place - earlier.without_place,
         }
+    }
+
+    fn added<'a>(&'a self, earlier: &'a Self) -> impl Iterator<Item = (&'a Place, Sum)> {
+        let mut added = HashMap::<&Place, Sum>::new();
+        for (place, sum) in &self.stacks {
+            let before = earlier.stacks.get(place).copied().unwrap_or_default();
+            let count = sum.count.saturating_sub(before.count);
+            let length = sum.length.saturating_sub(before.length);
+            added.insert(place, Sum { count, length });
+        }
+        for (_, place, elapsed) in &self.lasting {
+            let sum = added.entry(place).or_default();
+            sum.count += 1;
+            sum.length += *elapsed;
+        }
+        for (record, _, before) in &earlier.lasting {
+            // Its stack, and with it its place, may have become known or changed since.
+            let lasting = self.lasting.iter().find(|(lasting, ..)| lasting.id == record.id);
+            let place = lasting.map(|(_, place, _)| place).or_else(|| record.counted_at());
+            if let Some(sum) = place.and_then(|place| added.get_mut(place)) {
+                sum.length = sum.length.saturating_sub(*before);
+            }
+        }
+        added.into_iter().filter(|(_, Sum { count, .. })| *count > 0)
     }
 }
 
@@ -301,6 +370,13 @@ fn stacks(sums: &[(&Place, Sum)]) -> Vec<Option<Vec<Arc<Location>>>> {
 }
 
 impl Place {
+    /// The place of a stall, as far as it is known.
+    fn of(record: &Record) -> Self {
+        let Facts { class, syscall, stack, no_stack, .. } = record.facts().clone();
+        let thread = pool(&record.thread).to_owned();
+        Self { handler: ByPlace(record.handler), class, syscall, thread, stack, no_stack }
+    }
+
     /// What stands for the stack where none was taken: what the thread did, and for whom.
     fn without_stack(&self) -> Vec<Arc<Location>> {
         let ByPlace(handler) = self.handler;

@@ -26,7 +26,7 @@ use std::{
         },
     },
     thread::{self, JoinHandle},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 #[cfg(sampler)]
@@ -37,6 +37,7 @@ use super::{
     harm::{Harm, Held, Time},
     namer::Namer,
     record::Record,
+    verdict::Spent,
 };
 use crate::diagnostics::{
     log,
@@ -46,6 +47,7 @@ use crate::diagnostics::{
 /// The watchdog of a ledger's handlers, until dropped.
 #[derive(Debug)]
 pub(crate) struct Watch {
+    overruns: &'static Overruns,
     store: Arc<Store>,
     shared: Arc<Shared>,
     thread: Option<JoinHandle<()>>,
@@ -84,7 +86,7 @@ impl Watch {
         };
         let run = move || watchdog.run(&of_thread);
         let thread = thread::Builder::new().name("thermo-watch".to_owned()).spawn(run)?;
-        Ok(Self { store, shared, thread: Some(thread) })
+        Ok(Self { overruns, store, shared, thread: Some(thread) })
     }
 
     pub(crate) fn store(&self) -> &Arc<Store> {
@@ -97,8 +99,29 @@ impl Watch {
         self.shared.workers.each_ref().map(|workers| workers.load(Relaxed))
     }
 
-    /// Waits until every poll that has ended is in the books.
+    /// Waits until every poll that has ended is in the books, and every one that lasts and is over
+    /// the threshold, as far as it is known whose fault that is.
     pub(crate) fn settle(&self) {
+        self.wait_for_rounds();
+        // The stack of such a poll may be on its way.
+        let give_up = Instant::now() + SHOWN_WITHIN;
+        while self.is_one_unshown() && Instant::now() < give_up {
+            self.wait_for_rounds();
+        }
+    }
+
+    /// Returns whether a poll over the threshold lasts that no stall was made of.
+    fn is_one_unshown(&self) -> bool {
+        let threshold = self.overruns.threshold();
+        let mut polls = Slot::used().filter_map(Slot::polling);
+        polls.any(|polling| {
+            polling.handler.is_of(self.overruns)
+                && polling.age(Moment::now()) >= threshold
+                && !self.store.is_lasting(PollId::new(polling.slot, polling.start))
+        })
+    }
+
+    fn wait_for_rounds(&self) {
         // A round that begins after this call sees what ended before it; it has ended itself once
         // the next one begins.
         let until = self.shared.rounds.load(Acquire) + 2;
@@ -149,6 +172,8 @@ const GLANCES: Duration = Duration::from_millis(50);
 const UNNAMED: usize = 256;
 /// How long a poll is remembered that is over and was no stall.
 const FORGET: Duration = Duration::from_secs(1);
+/// Longest time that a poll over the threshold has no stall yet, unless the machine did not run it.
+const SHOWN_WITHIN: Duration = Duration::from_millis(10);
 /// How long the end of a stall is waited for that is not seen any more.
 const GIVE_UP: Duration = Duration::from_mins(1);
 
@@ -171,9 +196,9 @@ impl Watchdog {
 
     /// Looks at every poll that lasts: how long until the next look.
     fn look_at_all(&mut self) -> Duration {
-        self.habits.note();
         let ours = |polling: &Polling| polling.handler.is_of(self.overruns);
         let polls: Vec<_> = Slot::used().filter_map(Slot::polling).filter(ours).collect();
+        self.habits.note(&polls);
         self.glance(&polls);
         // A poll that begins from now on is not to be looked at before.
         let idle = self.first_look();
@@ -190,11 +215,12 @@ impl Watchdog {
             return;
         }
         self.glanced_at = now;
+        self.overruns.glance();
         for Polling { slot, start, thread, handler, .. } in polls {
             let Some(activity) = Kernel::activity(*thread) else { continue };
             // Over meanwhile, it was too short to have been blocked.
             let lasts = slot.polling().is_some_and(|polling| polling.start == *start);
-            handler.trouble().seen(lasts && matches!(activity, Activity::Waiting(_)));
+            handler.trouble().seen(if lasts { activity } else { Activity::Running });
         }
     }
 
@@ -219,8 +245,8 @@ impl Watchdog {
     /// Forgets polls that are over.
     fn forget(&mut self) {
         let now = Moment::now();
-        let (store, kernel) = (&self.store, &self.kernel);
-        self.watched.retain(|_, watched| {
+        let (store, kernel, closed) = (&self.store, &self.kernel, &mut self.ended);
+        self.watched.retain(|poll, watched| {
             let Some(record) = &watched.record else { return watched.was_seen_within(FORGET, now) };
             // Hidden by a poll inside of it, or its end found no room.
             let is_known = watched.was_seen_within(GIVE_UP, now);
@@ -231,6 +257,7 @@ impl Watchdog {
                     facts.no_stack = facts.stack.is_none().then(|| kernel.why_no_stack(watched));
                 }
                 store.close(record);
+                remember(closed, *poll, record);
             }
             is_known
         });
@@ -254,10 +281,10 @@ impl Watchdog {
         if !self.watched.contains_key(&id) && is_over() {
             return self.first_look();
         }
-        let habit = self.habits.of(polling.thread);
+        let earlier = self.habits.before(polling.thread, polling.start);
         let watched = self.watched.entry(id).or_insert_with(|| Watched::new(polling, now));
         let before = watched.age();
-        watched.look(polling, now, habit, age >= self.threshold);
+        watched.look(polling, now, earlier, age >= self.threshold);
         // Also of one that is not a stall yet: the signal of a thread that runs comes with the next
         // tick of the kernel.
         let since = watched.age().saturating_sub(before);
@@ -304,6 +331,10 @@ impl Watchdog {
     }
 
     fn end(&mut self, ended: &Ended) {
+        if self.ended.iter().any(|(poll, _)| *poll == ended.poll) {
+            // Given up, and so counted already.
+            return;
+        }
         let polling = Polling {
             slot: ended.poll.slot(),
             thread: ended.thread,
@@ -317,13 +348,13 @@ impl Watchdog {
         if watched.is_asked {
             self.kernel.withdraw(&mut watched);
         }
-        let habit = self.habits.of(polling.thread);
-        watched.close(ended.elapsed, ended.times, habit);
+        let earlier = self.habits.before(polling.thread, polling.start);
+        watched.close(ended.elapsed, ended.times, ended.nested, earlier);
+        self.tell_outer_polls(ended, watched.spent());
         let is_new = watched.record.is_none();
         let record = watched.record(&self.store, ended.elapsed, self.threshold);
         let (class, no_stack) = {
             let mut facts = record.facts();
-            facts.ended = true;
             facts.no_stack = facts.stack.is_none().then(|| self.kernel.why_no_stack(&watched));
             (facts.class, facts.no_stack)
         };
@@ -341,10 +372,17 @@ impl Watchdog {
         }
         self.store.close(&record);
         self.namer.send(&record, &self.store);
-        self.ended.push_back((ended.poll, record));
-        if self.ended.len() > UNNAMED {
-            self.ended.pop_front();
-        }
+        remember(&mut self.ended, ended.poll, &record);
+    }
+
+    /// The times of the thread that a poll has used are not those of the polls around it.
+    fn tell_outer_polls(&mut self, ended: &Ended, spent: Option<Spent>) {
+        let Ended { poll, elapsed, end, .. } = *ended;
+        let around = self.watched.values_mut().filter(|watched| {
+            let Polling { slot, start, .. } = watched.polling;
+            slot == poll.slot() && poll.start().since(start) > 0
+        });
+        around.for_each(|watched| watched.nested_ended(end, elapsed, spent));
     }
 
     fn take_names(&mut self) {
@@ -354,5 +392,13 @@ impl Watchdog {
             let mut facts = record.facts();
             facts.request_id.get_or_insert_with(|| name.chars().take(64).collect());
         }
+    }
+}
+
+/// Keeps a stall that has been counted for a while.
+fn remember(closed: &mut VecDeque<(PollId, Arc<Record>)>, poll: PollId, record: &Arc<Record>) {
+    closed.push_back((poll, Arc::clone(record)));
+    if closed.len() > UNNAMED {
+        closed.pop_front();
     }
 }

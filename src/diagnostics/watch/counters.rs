@@ -8,7 +8,7 @@ use std::sync::{
 use super::{
     shard::Shard,
     slot::{SLOTS, Slot},
-    trouble::Trouble,
+    trouble::{Trouble, nanoseconds},
 };
 
 /// Counters of one row; they only grow.
@@ -70,7 +70,10 @@ impl Counters {
             activity.started = activity.started.wrapping_add(shard.counts().started);
             activity.polled_ns = activity.polled_ns.wrapping_add(shard.polls.sum_ns());
         }
-        activity.stalls = self.trouble.now().counts().all();
+        let troubles = self.trouble.now();
+        activity.stalls = troubles.counts().all();
+        // A stall that lasts is not at rest.
+        activity.stalled_ns = nanoseconds(troubles.longest_lasting());
         activity
     }
 }
@@ -81,4 +84,5 @@ pub(super) struct Activity {
     pub(super) started: u64,
     polled_ns: u64,
     stalls: u64,
+    stalled_ns: u64,
 }

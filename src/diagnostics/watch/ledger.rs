@@ -106,7 +106,8 @@ impl Ledger {
             let uptime = Duration::from_nanos(Moment::now().since(self.since));
             let overflowed = self.overflowed.load(Relaxed);
             let (is_told, delayed) = (self.waits().is_told(), self.delays.now());
-            let mut now = Snapshot::take(self.handlers(), uptime, overflowed, is_told, delayed);
+            let (handlers, overruns) = (self.handlers(), self.overruns);
+            let mut now = Snapshot::take(handlers, uptime, overflowed, overruns, is_told, delayed);
             // Rows change hands once in a second at most.
             if self.registry.is_unchanged(&hands) {
                 now.settle(&hands);

@@ -35,6 +35,8 @@ pub(crate) struct Overruns {
     stalled: AtomicU64,
     waits: Waits,
     estimate: Estimate,
+    /// How often the watchdog has looked at what all threads do.
+    glances: AtomicU64,
 }
 
 /// Which poll it was: a thread begins one at a time.
@@ -52,6 +54,8 @@ pub(crate) struct Ended {
     /// The kernel's number of the thread, 0 where it has none.
     pub(crate) thread: i32,
     pub(crate) elapsed: Duration,
+    /// Time in polls inside of it, which is not part of `elapsed`.
+    pub(crate) nested: Duration,
     pub(crate) end: Moment,
     /// Of the thread, at the end.
     pub(crate) times: Option<Times>,
@@ -76,6 +80,7 @@ impl Overruns {
             stalled: AtomicU64::new(0),
             waits: Waits::new(),
             estimate: Estimate::default(),
+            glances: AtomicU64::new(0),
         }
     }
 
@@ -126,7 +131,8 @@ impl Overruns {
         self.threshold
     }
 
-    /// A poll has ended that took too long, unless it did so only by what was polled inside of it.
+    /// A poll has ended that took too long, unless it did so only by what was polled inside of it:
+    /// which one it was, and its length without that.
     #[cold]
     pub(crate) fn ended(
         &self,
@@ -134,7 +140,7 @@ impl Overruns {
         handler: &'static Handler,
         start: Moment,
         end: Moment,
-    ) -> Option<PollId> {
+    ) -> Option<(PollId, Duration)> {
         // A thread without a slot of its own has no nested polls that are known.
         let polling = slot.polling();
         let whole = Duration::from_nanos(end.since(start));
@@ -150,6 +156,7 @@ impl Overruns {
             handler,
             thread: slot.thread().unwrap_or(0),
             elapsed,
+            nested: whole.saturating_sub(elapsed),
             end,
             times: Times::own(),
             task: polling.map_or(0, |polling| polling.task),
@@ -157,7 +164,7 @@ impl Overruns {
         if self.ended.push(ended).is_err() {
             self.dropped.fetch_add(1, Relaxed);
         }
-        Some(poll)
+        Some((poll, elapsed))
     }
 
     /// What the request of such a poll is called.
@@ -173,6 +180,16 @@ impl Overruns {
 
     pub(crate) fn next_named(&self) -> Option<(PollId, HeaderValue)> {
         self.named.pop()
+    }
+
+    /// The watchdog looks at what all threads do.
+    pub(crate) fn glance(&self) {
+        self.glances.fetch_add(1, Relaxed);
+    }
+
+    /// How often it did.
+    pub(crate) fn glances(&self) -> u64 {
+        self.glances.load(Relaxed)
     }
 
     /// Polls that found no room.

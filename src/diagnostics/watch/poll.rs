@@ -96,7 +96,8 @@ impl Poll {
         let overran = handler
             .is_too_long(taken)
             .then(|| handler.overruns.ended(self.slot, handler, self.start, at))
-            .flatten();
+            .flatten()
+            .map(|(poll, _)| poll);
         self.slot.leave(self.outer, self.start, at);
         End { shard, at, handler, taken: with_before, overran }
     }

@@ -92,6 +92,11 @@ pub(crate) struct Polling {
 }
 
 impl Polling {
+    /// Time in what was polled inside of it so far.
+    pub(crate) fn nested(&self) -> Duration {
+        Duration::from_nanos(self.own_start.since(self.start))
+    }
+
     /// How long it has lasted, without what was polled inside of it.
     pub(crate) fn age(&self, now: Moment) -> Duration {
         Duration::from_nanos(now.since(self.own_start))

@@ -2,20 +2,23 @@
 
 mod past;
 
-use std::time::Duration;
+use std::{ptr, time::Duration};
 
-use histogram::{Quantile, SparseHistogram};
+use histogram::{Histogram, Quantile, SparseHistogram};
 use serde::{Deserialize, Serialize};
 
 pub(super) use self::past::Past;
 use self::past::Turn;
 use super::{
+    clock::Moment,
     counters::Counters,
     delays::{Delay, Delayed},
     handler::{ByPlace, Handler},
+    overrun::Overruns,
     shard::{Counts, Parts, Shard},
+    slot::Slot,
     timings::{Timings, Totals},
-    trouble::{StallCounts, Troubles, nanoseconds},
+    trouble::{Holding, StallCounts, Troubles, Wait, nanoseconds},
 };
 use crate::diagnostics::stall::Class;
 
@@ -25,6 +28,10 @@ pub struct Snapshot {
     rows: Vec<Row>,
     uptime: Duration,
     overflowed: u64,
+    /// Length from which a poll is a stall.
+    threshold: Duration,
+    /// How often the watchdog looked at what all threads do.
+    glances: u64,
     /// Whether it is known how long tasks waited for a worker.
     knows_harm: bool,
     /// Of handlers whose row others had before.
@@ -42,6 +49,9 @@ pub struct LedgerReport {
     /// Requests counted in the row `(other)` because every row had a handler. What handlers had
     /// counted that lost their row is in `(other)`, too, and not in this.
     pub overflowed: u64,
+    /// Milliseconds from which a poll is a stall.
+    #[serde(default)]
+    pub threshold_ms: f64,
     /// Whom stalls delayed, the longest delay first.
     pub delays: Vec<DelayRow>,
     /// Milliseconds of delays between pairs of handlers past the bound of [`delays`](Self::delays).
@@ -131,11 +141,13 @@ pub struct HandlerRow {
     pub estimated: u64,
     /// What the time to the response head was spent with.
     pub latency: LatencyParts,
-    /// Polls of the handler's future and of its body.
+    /// Polls of the handler's future and of its body; those over the threshold also while they last,
+    /// and of tasks that it spawned.
     pub polls: u64,
     /// Milliseconds of a single poll.
     pub poll_ms: Quantiles,
-    /// Milliseconds spent in polls: what the handler took from the runtime's workers.
+    /// Milliseconds spent in polls: what the handler took from the runtime's workers. Of a poll over
+    /// the threshold it is the part that lies in the window, whether it has ended or lasts.
     pub busy_ms: f64,
     /// Share of all handlers' time in polls, 0 to 1.
     pub busy_share: f64,
@@ -146,10 +158,19 @@ pub struct HandlerRow {
     pub cpu_share: Option<f64>,
     /// Of the time in polls, the share waiting in a system call, 0 to 1; none as above.
     pub blocked_share: Option<f64>,
-    /// Polls over the threshold, by whose fault they are.
+    /// System calls that it waits in, in stalls and in shorter polls, the one with the most time first; empty if the watchdog saw too few waits to tell. Page faults are not in it.
+    #[serde(default)]
+    pub waits: Vec<Wait>,
+    /// Polls over the threshold, by whose fault they are: those that ended, or last at the end.
     pub stalls: StallCounts,
-    /// Milliseconds of stalls that are not the machine's fault.
+    /// Milliseconds of stalls that are not the machine's fault: the part that lies in the window.
     pub stalled_ms: f64,
+    /// Of `stalled_ms`, milliseconds of stalls of an unknown class.
+    #[serde(default)]
+    pub unknown_ms: f64,
+    /// Workers that stalls of the handler hold at the end of the window.
+    #[serde(default)]
+    pub holding: Holding,
     /// Milliseconds that requests and tasks, added up, waited for a worker while a stall of this
     /// handler held one; none where neither a listener nor a runtime's hooks tell it.
     pub harm_ms: Option<f64>,
@@ -164,7 +185,7 @@ pub struct Quantiles {
     pub p90: f64,
     /// All but one in a hundred are shorter.
     pub p99: f64,
-    /// The longest: exact since the start, within 6.25 % in a window.
+    /// The longest: exact since the start and of a poll that lasts, within 6.25 % in a window.
     pub max: f64,
 }
 
@@ -178,6 +199,12 @@ struct Row {
     total: Distribution,
     polls: Distribution,
     parts: Parts,
+    /// Polls over the threshold that last, since they began.
+    lasting: Vec<Duration>,
+    /// Polls that ended, and those.
+    polled: u64,
+    /// Time in polls that ended, and in those.
+    busy: Duration,
     troubles: Troubles,
 }
 
@@ -195,15 +222,26 @@ impl Snapshot {
         rows: impl Iterator<Item = &'a Handler>,
         uptime: Duration,
         overflowed: u64,
+        overruns: &Overruns,
         knows_harm: bool,
         delayed: Delayed,
     ) -> Self {
+        let (threshold, glances) = (overruns.threshold(), overruns.glances());
         // Tasks have no shards, and stalls.
         let seen = |row: &&Handler| {
             row.shards().next().is_some() || row.known_trouble().now().counts().all() > 0
         };
-        let rows = rows.filter(seen).map(Row::take).collect();
-        Self { rows, uptime, overflowed, knows_harm, turns: Vec::new(), delayed }
+        let rows = rows.filter(seen).map(|handler| Row::take(handler, threshold)).collect();
+        Self {
+            rows,
+            uptime,
+            overflowed,
+            threshold,
+            glances,
+            knows_harm,
+            turns: Vec::new(),
+            delayed,
+        }
     }
 
     /// What was added since an earlier snapshot of the same ledger.
@@ -213,6 +251,8 @@ impl Snapshot {
             rows: self.rows_since(earlier),
             uptime: self.uptime.saturating_sub(earlier.uptime),
             overflowed: self.overflowed.saturating_sub(earlier.overflowed),
+            threshold: self.threshold,
+            glances: self.glances - earlier.glances,
             knows_harm: self.knows_harm,
             turns: self.turns.clone(),
             delayed: self.delayed.since(&earlier.delayed),
@@ -221,7 +261,7 @@ impl Snapshot {
 
     /// The counters as a report; handlers without a request, a poll or a stall are left out.
     pub fn report(&self) -> LedgerReport {
-        let busy: Duration = self.rows.iter().map(|row| row.polls.sum).sum();
+        let busy: Duration = self.rows.iter().map(Row::busy).sum();
         let is_there = |row: &HandlerRow| {
             row.polls > 0 || row.requests > 0 || row.in_flight > 0 || row.stalls.all() > 0
         };
@@ -234,6 +274,7 @@ impl Snapshot {
             seconds: self.uptime.as_secs_f64(),
             handlers,
             overflowed: self.overflowed,
+            threshold_ms: millis(self.threshold),
             delays,
             unlisted_delay_ms: millis(self.delayed.unlisted),
         }
@@ -288,11 +329,18 @@ impl LatencyParts {
 }
 
 impl Row {
-    fn take(handler: &Handler) -> Self {
-        Self::of(handler.method.to_string(), handler.route.to_string(), handler.counters())
+    fn take(handler: &Handler, threshold: Duration) -> Self {
+        let (method, route) = (handler.method.to_string(), handler.route.to_string());
+        let lasting = |counters: &Counters| lasting(counters, threshold);
+        Self::of(method, route, handler.counters(), lasting)
     }
 
-    fn of(method: String, route: String, counters: &Counters) -> Self {
+    fn of(
+        method: String,
+        route: String,
+        counters: &Counters,
+        lasting: impl FnOnce(&Counters) -> Vec<Duration>,
+    ) -> Self {
         let take = |of: fn(&Shard) -> &Timings| Distribution::take(counters.shards().map(of));
         // What has ended first: a request that ends in between must not make in-flight negative.
         let total = take(|shard| &shard.total);
@@ -302,6 +350,14 @@ impl Row {
             counts += shard.counts();
             parts += shard.parts();
         });
+        let polls = take(|shard| &shard.polls);
+        let troubles = counters.trouble.now();
+        // After those that have ended: one that ends in between is not counted twice.
+        let lasting = lasting(counters);
+        let (polled, busy) = counters.trouble.at_least(
+            polls.count() + lasting.len() as u64,
+            polls.sum + lasting.iter().sum::<Duration>(),
+        );
         Self {
             method,
             route,
@@ -309,9 +365,12 @@ impl Row {
             counts,
             head: take(|shard| &shard.head),
             total,
-            polls: take(|shard| &shard.polls),
+            polls,
             parts,
-            troubles: counters.trouble.now(),
+            lasting,
+            polled,
+            busy,
+            troubles,
         }
     }
 
@@ -329,6 +388,10 @@ impl Row {
             total: self.total.since(&old.total),
             polls: self.polls.since(&old.polls),
             parts: self.parts.since(&old.parts),
+            lasting: self.lasting.clone(),
+            // One that lasts at both ends is a poll of this window too.
+            polled: self.polled.saturating_sub(old.polled) + old.lasting.len() as u64,
+            busy: self.busy.saturating_sub(old.busy),
             troubles: self.troubles.since(&old.troubles),
         }
     }
@@ -343,8 +406,20 @@ impl Row {
         }
     }
 
+    /// Time in polls. That of a stall that a nested poll hides is known of the stall alone.
+    fn busy(&self) -> Duration {
+        self.busy.max(self.troubles.stalled())
+    }
+
+    /// Polls over the threshold that last, by the slots or by the watchdog.
+    fn longest_lasting(&self) -> Duration {
+        let seen = self.lasting.iter().copied().max().unwrap_or_default();
+        // Of a task without a row of its own, the poll is counted elsewhere than the stall.
+        seen.max(self.troubles.longest_lasting()).max(self.troubles.mean())
+    }
+
     fn report(&self, of: &Snapshot, all_busy: Duration) -> HandlerRow {
-        let (busy, troubles) = (self.polls.sum, &self.troubles);
+        let (busy, troubles) = (self.busy(), &self.troubles);
         let (cpu_share, blocked_share) = troubles.shares().unzip();
         let share = |whole: Duration| {
             if whole.is_zero() { 0.0 } else { busy.div_duration_f64(whole) }
@@ -363,15 +438,18 @@ impl Row {
             measured: self.parts.measured,
             estimated: self.parts.estimated,
             latency: LatencyParts::of(self.head.sum, self.parts, troubles),
-            polls: self.polls.count(),
-            poll_ms: self.polls.quantiles(),
+            polls: self.polled.max(troubles.counts().all()),
+            poll_ms: self.polls.with(&self.lasting).quantiles().at_least(self.longest_lasting()),
             busy_ms: millis(busy),
             busy_share: share(all_busy),
             worker_share: share(of.uptime),
             cpu_share,
             blocked_share,
+            waits: troubles.waits(of.glances),
             stalls: troubles.counts(),
             stalled_ms: millis(troubles.stalled()),
+            unknown_ms: millis(troubles.stalled_by(Class::Unknown)),
+            holding: troubles.holding(),
             harm_ms: of.knows_harm.then(|| millis(troubles.harm)),
         }
     }
@@ -397,6 +475,21 @@ impl Distribution {
         }
     }
 
+    /// With durations that are not over yet.
+    fn with(&self, lasting: &[Duration]) -> Self {
+        let mut all = self.clone();
+        if !lasting.is_empty() {
+            let mut histogram = Histogram::from(&self.histogram);
+            for duration in lasting {
+                add(&mut histogram, *duration);
+            }
+            all.histogram = SparseHistogram::from(&histogram);
+        }
+        let longest = lasting.iter().max().copied();
+        all.max = self.max.map(|max| longest.map_or(max, |longest| longest.max(max)));
+        all
+    }
+
     fn count(&self) -> u64 {
         self.histogram.count().iter().sum()
     }
@@ -416,6 +509,27 @@ impl Distribution {
     }
 }
 
+impl Quantiles {
+    /// With a longest that may be too long for the histogram, or not be in it.
+    fn at_least(self, longest: Duration) -> Self {
+        Self { max: self.max.max(millis(longest)), ..self }
+    }
+}
+
+/// Polls over the threshold that last, of handlers that count in a row.
+fn lasting(counters: &Counters, threshold: Duration) -> Vec<Duration> {
+    let polls = Slot::used().filter_map(Slot::polling);
+    let own = polls.filter(|polling| ptr::eq(polling.handler.counters(), counters));
+    own.map(|polling| polling.age(Moment::now())).filter(|age| *age >= threshold).collect()
+}
+
+/// Adds a duration to a histogram of [`Timings`].
+fn add(histogram: &mut Histogram, duration: Duration) {
+    let longest = (1 << histogram.config().max_value_power()) - 1;
+    // What is longer counts as that, so that there is a bucket for every value.
+    let _ = histogram.increment(nanoseconds(duration).min(longest));
+}
+
 pub(crate) fn millis(duration: Duration) -> f64 {
     duration.as_secs_f64() * 1e3
 }
@@ -425,7 +539,7 @@ mod tests {
     use http::Method;
 
     use super::*;
-    use crate::diagnostics::watch::{Overruns, Slot, trouble::Trouble};
+    use crate::diagnostics::watch::{Activity, Slot, trouble::Trouble};
 
     fn handler() -> Handler {
         let overruns = Box::leak(Box::new(Overruns::new(Duration::from_secs(1))));
@@ -435,8 +549,8 @@ mod tests {
     }
 
     fn snapshot(handler: &Handler) -> Snapshot {
-        let delayed = Delayed::default();
-        Snapshot::take([handler].into_iter(), Duration::from_secs(1), 0, false, delayed)
+        let (uptime, delayed) = (Duration::from_secs(1), Delayed::default());
+        Snapshot::take([handler].into_iter(), uptime, 0, handler.overruns, false, delayed)
     }
 
     #[test]
@@ -464,7 +578,9 @@ mod tests {
         trouble.stall(Class::Blocked, Duration::from_millis(15));
         let stalled = parts(parts_of, &trouble.now());
         assert_eq!((stalled.blocked_ms, stalled.cpu_ms, stalled.unknown_ms), (15.0, 0.0, 15.0));
-        (0..8).for_each(|look| trouble.seen(look < 2));
+        for look in 0..8 {
+            trouble.seen(if look < 2 { Activity::Waiting(None) } else { Activity::Running });
+        }
         let seen = parts(parts_of, &trouble.now());
         assert_eq!((seen.blocked_ms, seen.cpu_ms, seen.unknown_ms), (5.0, 15.0, 10.0));
         // Counters that were read a moment later than the whole.

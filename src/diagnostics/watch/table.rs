@@ -2,7 +2,10 @@
 
 use std::fmt;
 
-use super::snapshot::{Arrival, HandlerRow, LedgerReport};
+use super::{
+    snapshot::{Arrival, HandlerRow, LedgerReport},
+    trouble::Holding,
+};
 
 const HEAD: [&str; COLUMNS] = [
     "handler", "requests", "errors", "p50 ms", "p99 ms", "polls", "poll p99", "longest", "busy",
@@ -25,6 +28,12 @@ impl fmt::Display for LedgerReport {
              that a stall held",
             self.seconds
         )?;
+        for row in self.handlers.iter().filter(|row| !row.holding.is_none()) {
+            let Holding { workers, longest_ms } = row.holding;
+            let plural = if workers == 1 { "" } else { "s" };
+            let (method, route, longest) = (&row.method, &row.route, lasted(longest_ms));
+            writeln!(f, "{method} {route} holds {workers} worker{plural} now, for {longest}")?;
+        }
         if self.handlers.iter().any(|row| row.arrival == Arrival::Estimated) {
             writeln!(f, "~ about: what requests waited during stalls is an estimate")?;
         }
@@ -83,6 +92,11 @@ fn line(f: &mut fmt::Formatter<'_>, width: usize, cells: &[String; COLUMNS]) -> 
 /// are not.
 pub(crate) fn measured(value: f64) -> String {
     if value > 0.0 { millis(value) } else { "-".to_owned() }
+}
+
+/// A length with its unit: 35.1 ms, 3.5 s.
+pub(crate) fn lasted(ms: f64) -> String {
+    if ms < 1e3 { format!("{} ms", millis(ms)) } else { format!("{:.1} s", ms / 1e3) }
 }
 
 /// Three digits that matter: 0.012, 1.23, 45.6, 789.

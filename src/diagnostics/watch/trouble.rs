@@ -1,41 +1,82 @@
 //! What the watchdog has found out about a handler.
 //!
-//! It alone writes here, so that an addition needs no more than a load and a store, and nobody's
-//! poll is slower for it.
+//! It alone writes here, and only readers of the counters come here besides: no worker of the app
+//! waits for the lock.
 
 use std::{
-    sync::atomic::{AtomicU64, Ordering::Relaxed},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
     time::Duration,
 };
 
 use serde::{Deserialize, Serialize};
 
-use super::in_place::{HandedOver, InPlace};
-use crate::diagnostics::stall::Class;
+use super::{
+    in_place::{HandedOver, InPlace},
+    times::Activity,
+};
+use crate::diagnostics::stall::{Class, Record};
 
 /// Counters of one handler.
 #[derive(Debug, Default)]
 pub(crate) struct Trouble {
-    /// Stalls and their nanoseconds, by class.
-    stalls: [AtomicU64; CLASSES],
-    stalled_ns: [AtomicU64; CLASSES],
+    stalls: Mutex<Stalls>,
     /// Of the stalls, those inside of `block_in_place`.
     pub(crate) in_place: InPlace,
     harm_ns: AtomicU64,
-    /// Looks that found a poll of the handler running, and waiting for something.
-    running: AtomicU64,
-    blocked: AtomicU64,
+    looks: Mutex<Looks>,
+    /// The most polls, and nanoseconds in polls, that a reader was given.
+    polled: AtomicU64,
+    busy_ns: AtomicU64,
 }
 
-/// The counters at one moment.
+/// Stalls, each in one of the two: a reader counts none twice.
+#[derive(Debug, Default)]
+struct Stalls {
+    ended: [Tally; CLASSES],
+    lasting: Vec<Arc<Record>>,
+}
+
+/// Stalls of one class.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Troubles {
-    stalls: [u64; CLASSES],
-    stalled: [Duration; CLASSES],
-    in_place: HandedOver,
-    pub(crate) harm: Duration,
+struct Tally {
+    count: u64,
+    length: Duration,
+}
+
+/// Looks at polls of the handler, by what the thread did.
+#[derive(Clone, Debug, Default)]
+struct Looks {
     running: u64,
     blocked: u64,
+    /// Of `blocked`, by system call.
+    waiting: Vec<(&'static str, u64)>,
+}
+
+/// The counters at one moment, or what was added in a window.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Troubles {
+    ended: [Tally; CLASSES],
+    lasting: Vec<Lasting>,
+    in_place: HandedOver,
+    pub(crate) harm: Duration,
+    looks: Looks,
+}
+
+/// A stall that lasts at that moment.
+#[derive(Clone, Debug)]
+struct Lasting {
+    record: Arc<Record>,
+    class: Class,
+    /// Since its poll began.
+    age: Duration,
+    /// The part of it that lies in the window.
+    length: Duration,
+    /// True if it holds a worker: no nested poll hides it, and the worker was not handed over.
+    holds: bool,
+    is_in_place: bool,
 }
 
 /// Stalls by whose fault they are.
@@ -55,103 +96,295 @@ pub struct StallCounts {
     pub in_place: u64,
 }
 
+/// Workers that stalls of a handler hold at the moment of a report.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Serialize)]
+pub struct Holding {
+    /// Number of workers.
+    pub workers: u64,
+    /// Milliseconds for which the longest of these stalls has lasted.
+    pub longest_ms: f64,
+}
+
+/// A system call that a handler waits in.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct Wait {
+    /// Name of the system call.
+    pub syscall: String,
+    /// Workers that wait in it on average.
+    pub workers: f64,
+}
+
 const CLASSES: usize = Class::ALL.len();
 
 impl Trouble {
+    /// A stall was found that lasts.
+    pub(crate) fn open(&self, record: &Arc<Record>) {
+        self.stalls().lasting.push(Arc::clone(record));
+    }
+
     /// A stall has ended.
+    pub(crate) fn close(&self, record: &Record, class: Class, length: Duration) {
+        let mut stalls = self.stalls();
+        stalls.lasting.retain(|lasting| lasting.id != record.id);
+        stalls.ended[class as usize].add(length);
+    }
+
+    /// A stall has ended that was never seen while it lasted.
+    #[cfg(test)]
     pub(crate) fn stall(&self, class: Class, length: Duration) {
-        add(&self.stalls[class as usize], 1);
-        add(&self.stalled_ns[class as usize], nanoseconds(length));
+        self.stalls().ended[class as usize].add(length);
     }
 
     /// Other tasks waited so long while a stall of the handler held a worker.
     pub(crate) fn harm(&self, waited: Duration) {
-        add(&self.harm_ns, nanoseconds(waited));
+        // There is one writer.
+        self.harm_ns.store(self.harm_ns.load(Relaxed) + nanoseconds(waited), Relaxed);
     }
 
     /// A thread was looked at while it polled the handler.
-    pub(crate) fn seen(&self, is_blocked: bool) {
-        add(if is_blocked { &self.blocked } else { &self.running }, 1);
+    pub(crate) fn seen(&self, activity: Activity) {
+        self.looks().add(activity);
+    }
+
+    /// Polls and the time in them, as counters that never go down.
+    ///
+    /// What is read of polls that last is not exact: while a nested poll hides one, it is not seen.
+    pub(crate) fn at_least(&self, polled: u64, busy: Duration) -> (u64, Duration) {
+        let most = |counter: &AtomicU64, value: u64| counter.fetch_max(value, Relaxed).max(value);
+        let busy = most(&self.busy_ns, nanoseconds(busy));
+        (most(&self.polled, polled), Duration::from_nanos(busy))
     }
 
     pub(crate) fn now(&self) -> Troubles {
+        let stalls = self.stalls();
         Troubles {
-            stalls: std::array::from_fn(|class| self.stalls[class].load(Relaxed)),
-            stalled: std::array::from_fn(|class| {
-                Duration::from_nanos(self.stalled_ns[class].load(Relaxed))
-            }),
+            ended: stalls.ended,
+            lasting: stalls.lasting.iter().map(Lasting::of).collect(),
             in_place: self.in_place.now(),
             harm: Duration::from_nanos(self.harm_ns.load(Relaxed)),
-            running: self.running.load(Relaxed),
-            blocked: self.blocked.load(Relaxed),
+            looks: self.looks().clone(),
         }
+    }
+
+    fn stalls(&self) -> MutexGuard<'_, Stalls> {
+        self.stalls.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn looks(&self) -> MutexGuard<'_, Looks> {
+        self.looks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl std::ops::AddAssign for Troubles {
     fn add_assign(&mut self, other: Self) {
-        let Self { stalls, stalled, in_place, harm, running, blocked } = other;
+        let Self { ended, lasting, in_place, harm, looks } = other;
+        for (sum, ended) in self.ended.iter_mut().zip(ended) {
+            sum.count += ended.count;
+            sum.length += ended.length;
+        }
+        self.lasting.extend(lasting);
         self.in_place += in_place;
-        self.stalls.iter_mut().zip(stalls).for_each(|(sum, count)| *sum += count);
-        self.stalled.iter_mut().zip(stalled).for_each(|(sum, time)| *sum += time);
         self.harm += harm;
-        self.running += running;
-        self.blocked += blocked;
+        self.looks.add_all(&looks);
     }
 }
 
 impl Troubles {
-    /// What was added since an earlier look.
+    /// What was added since an earlier moment: of a stall that lasts over the start or the end of
+    /// the window, the part that lies in it.
     pub(crate) fn since(&self, old: &Self) -> Self {
-        Self {
-            stalls: std::array::from_fn(|class| {
-                self.stalls[class].saturating_sub(old.stalls[class])
-            }),
-            stalled: std::array::from_fn(|class| {
-                self.stalled[class].saturating_sub(old.stalled[class])
-            }),
-            in_place: self.in_place.since(&old.in_place),
-            harm: self.harm.saturating_sub(old.harm),
-            running: self.running.saturating_sub(old.running),
-            blocked: self.blocked.saturating_sub(old.blocked),
+        let mut new = self.clone();
+        for (ended, before) in new.ended.iter_mut().zip(&old.ended) {
+            *ended = ended.since(before);
         }
+        new.in_place = self.in_place.since(&old.in_place);
+        for before in &old.lasting {
+            let same = |lasting: &&mut Lasting| lasting.record.id == before.record.id;
+            let less = |length: &mut Duration| *length = length.saturating_sub(before.age);
+            if let Some(lasts) = new.lasting.iter_mut().find(same) {
+                less(&mut lasts.length);
+                continue;
+            }
+            // Counted since, by the class that it turned out to be of.
+            let (class, is_in_place) = before.record.class_and_place();
+            less(&mut new.ended[class as usize].length);
+            if is_in_place {
+                less(&mut new.in_place.stalled[class as usize]);
+            }
+        }
+        new.harm = self.harm.saturating_sub(old.harm);
+        new.looks = self.looks.since(&old.looks);
+        new
     }
 
+    /// Stalls that ended, or last at the end.
     pub(crate) fn counts(&self) -> StallCounts {
+        let lasting = |class| self.lasting.iter().filter(|lasting| lasting.is(class)).count();
         // What is noted late may have been counted before the window began.
-        let of = |class: Class| {
-            self.stalls[class as usize].saturating_sub(self.in_place.stalls[class as usize])
+        let ended = |class: Class| {
+            self.ended[class as usize].count.saturating_sub(self.in_place.stalls[class as usize])
         };
+        let of = |class: Class| ended(class) + lasting(class) as u64;
+        let in_place = self.lasting.iter().filter(|lasting| lasting.is_in_place).count();
         StallCounts {
             cpu: of(Class::Cpu),
             blocked: of(Class::Blocked),
             preempted: of(Class::Preempted),
             unknown: of(Class::Unknown),
-            in_place: self.in_place.count(),
+            in_place: self.in_place.count() + in_place as u64,
         }
     }
 
-    /// Time in stalls that held a worker, but for those that are the machine's fault.
+    /// Time in stalls that held a worker, except those that are the machine's fault.
     pub(crate) fn stalled(&self) -> Duration {
         let own = Class::ALL.into_iter().filter(|class| *class != Class::Preempted);
-        own.map(|class| class as usize)
-            .map(|class| self.stalled[class].saturating_sub(self.in_place.stalled[class]))
-            .sum()
+        own.map(|class| self.stalled_by(class)).sum()
     }
 
-    /// Time in stalls of one class.
+    /// Time in stalls of one class that held a worker.
+    pub(crate) fn stalled_by(&self, class: Class) -> Duration {
+        let lasting = self.lasting.iter().filter(|lasting| lasting.is(class));
+        let in_place = self.in_place.stalled[class as usize];
+        let ended = self.ended[class as usize].length.saturating_sub(in_place);
+        ended + lasting.map(|lasting| lasting.length).sum::<Duration>()
+    }
+
+    /// Time in stalls of one class, whether they held a worker or had handed it over.
     pub(crate) fn stalled_as(&self, class: Class) -> Duration {
-        self.stalled[class as usize]
+        let lasting = self.lasting.iter().filter(|lasting| lasting.class == class);
+        self.ended[class as usize].length + lasting.map(|lasting| lasting.length).sum::<Duration>()
     }
 
-    /// Shares of the time in polls that the handler ran, and was blocked; none where it was seen
-    /// too seldom to tell.
+    /// Mean length of the stalls that held a worker.
+    pub(crate) fn mean(&self) -> Duration {
+        u32::try_from(self.counts().own()).map_or(Duration::ZERO, |own| self.stalled() / own.max(1))
+    }
+
+    /// The workers that are held at the end.
+    pub(crate) fn holding(&self) -> Holding {
+        let own = |lasting: &&Lasting| lasting.holds && lasting.class != Class::Preempted;
+        let longest = self.lasting.iter().filter(own).map(|lasting| lasting.age).max();
+        Holding {
+            workers: self.lasting.iter().filter(own).count() as u64,
+            longest_ms: longest.unwrap_or_default().as_secs_f64() * 1e3,
+        }
+    }
+
+    /// The longest stall that lasts at the end, since its poll began.
+    pub(crate) fn longest_lasting(&self) -> Duration {
+        self.lasting.iter().map(|lasting| lasting.age).max().unwrap_or_default()
+    }
+
+    /// Shares of the time in polls that the handler ran, and was blocked; `None` if it was seen too
+    /// seldom to tell.
     pub(crate) fn shares(&self) -> Option<(f64, f64)> {
-        /// Looks: below, a share is off by a quarter as often as not.
-        const ENOUGH: u64 = 8;
-        let looks = self.running + self.blocked;
-        let blocked = self.blocked as f64 / looks as f64;
-        (looks >= ENOUGH).then_some((1.0 - blocked, blocked))
+        let Looks { running, blocked, .. } = self.looks;
+        let share = blocked as f64 / (running + blocked) as f64;
+        (running + blocked >= Looks::ENOUGH).then_some((1.0 - share, share))
+    }
+
+    /// The system calls that the handler waits in, the one with the most time first; empty if it
+    /// was seen too seldom to tell.
+    ///
+    /// `glances` is how often the watchdog looked at all threads.
+    pub(crate) fn waits(&self, glances: u64) -> Vec<Wait> {
+        let waiting = &self.looks.waiting;
+        let waited: u64 = waiting.iter().map(|(_, count)| count).sum();
+        if waited < Looks::ENOUGH_WAITING {
+            return Vec::new();
+        }
+        let mut waiting: Vec<_> = waiting.iter().filter(|(_, count)| *count > 0).collect();
+        waiting.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+        let wait = |(syscall, count): &(&str, u64)| Wait {
+            syscall: (*syscall).to_owned(),
+            workers: *count as f64 / glances.max(1) as f64,
+        };
+        waiting.into_iter().map(wait).collect()
+    }
+}
+
+impl Lasting {
+    fn of(record: &Arc<Record>) -> Self {
+        let progress = record.progress();
+        let (class, is_in_place) = record.class_and_place();
+        Self {
+            record: Arc::clone(record),
+            class,
+            age: progress.elapsed,
+            length: progress.elapsed,
+            holds: progress.holds && !is_in_place,
+            is_in_place,
+        }
+    }
+
+    /// Returns whether it is counted among those of a class.
+    fn is(&self, class: Class) -> bool {
+        self.class == class && !self.is_in_place
+    }
+}
+
+impl Tally {
+    fn add(&mut self, length: Duration) {
+        self.count += 1;
+        self.length += length;
+    }
+
+    fn since(&self, old: &Self) -> Self {
+        Self {
+            count: self.count.saturating_sub(old.count),
+            length: self.length.saturating_sub(old.length),
+        }
+    }
+}
+
+impl Looks {
+    /// Looks below which a share is off by a quarter as often as not.
+    const ENOUGH: u64 = 8;
+    /// Looks at a waiting thread below which the waits may be chance.
+    const ENOUGH_WAITING: u64 = 5;
+    /// Most system calls that are told apart.
+    const CALLS: usize = 16;
+    /// Stands for all further ones.
+    const OTHER: &'static str = "other";
+
+    fn add(&mut self, activity: Activity) {
+        let Activity::Waiting(syscall) = activity else {
+            self.running += 1;
+            return;
+        };
+        self.blocked += 1;
+        // Without a system call it waits in a page fault, say.
+        let Some(syscall) = syscall else { return };
+        let place = self.waiting.iter().position(|(known, _)| *known == syscall);
+        let syscall = if self.waiting.len() < Self::CALLS { syscall } else { Self::OTHER };
+        let place = place.or_else(|| self.waiting.iter().position(|(known, _)| *known == syscall));
+        match place {
+            Some(place) => self.waiting[place].1 += 1,
+            None => self.waiting.push((syscall, 1)),
+        }
+    }
+
+    fn add_all(&mut self, other: &Self) {
+        self.running += other.running;
+        self.blocked += other.blocked;
+        for (syscall, count) in &other.waiting {
+            match self.waiting.iter_mut().find(|(known, _)| known == syscall) {
+                Some((_, sum)) => *sum += count,
+                None => self.waiting.push((syscall, *count)),
+            }
+        }
+    }
+
+    fn since(&self, old: &Self) -> Self {
+        let waiting = |(syscall, count): &(&'static str, u64)| {
+            let before = old.waiting.iter().find(|(known, _)| known == syscall);
+            (*syscall, count.saturating_sub(before.map_or(0, |(_, count)| *count)))
+        };
+        Self {
+            running: self.running.saturating_sub(old.running),
+            blocked: self.blocked.saturating_sub(old.blocked),
+            waiting: self.waiting.iter().map(waiting).collect(),
+        }
     }
 }
 
@@ -161,15 +394,22 @@ impl StallCounts {
         self.cpu + self.blocked + self.unknown
     }
 
+    /// Stalls that the handler is at fault for, by what the system says.
+    pub fn at_fault(&self) -> u64 {
+        self.cpu + self.blocked
+    }
+
     /// All of them.
     pub fn all(&self) -> u64 {
         self.own() + self.preempted + self.in_place
     }
 }
 
-/// There is one writer.
-fn add(counter: &AtomicU64, count: u64) {
-    counter.store(counter.load(Relaxed) + count, Relaxed);
+impl Holding {
+    /// True if no worker is held.
+    pub fn is_none(&self) -> bool {
+        self.workers == 0
+    }
 }
 
 pub(crate) fn nanoseconds(duration: Duration) -> u64 {
@@ -177,48 +417,4 @@ pub(crate) fn nanoseconds(duration: Duration) -> u64 {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const MS: Duration = Duration::from_millis(1);
-
-    #[test]
-    fn preempted_stalls_are_counted_and_are_nobody_s_time() {
-        let trouble = Trouble::default();
-        trouble.stall(Class::Cpu, 20 * MS);
-        let earlier = trouble.now();
-        trouble.stall(Class::Blocked, 30 * MS);
-        trouble.stall(Class::Preempted, 40 * MS);
-        trouble.harm(5 * MS);
-        let counts = trouble.now().counts();
-        assert_eq!((counts.cpu, counts.blocked, counts.preempted, counts.unknown), (1, 1, 1, 0));
-        assert_eq!((counts.own(), counts.all()), (2, 3));
-        assert_eq!(trouble.now().stalled(), 50 * MS);
-        let later = trouble.now().since(&earlier);
-        assert_eq!((later.counts().own(), later.stalled(), later.harm), (1, 30 * MS, 5 * MS));
-    }
-
-    #[test]
-    fn stalls_in_place_are_counted_apart_even_when_that_is_known_later() {
-        let trouble = Trouble::default();
-        trouble.stall(Class::Blocked, 30 * MS);
-        trouble.stall(Class::Cpu, 20 * MS);
-        let earlier = trouble.now();
-        trouble.in_place.note(Class::Blocked, 1, 30 * MS);
-        let counts = trouble.now().counts();
-        assert_eq!((counts.cpu, counts.blocked, counts.in_place), (1, 0, 1));
-        assert_eq!((counts.own(), counts.all(), trouble.now().stalled()), (1, 2, 20 * MS));
-        // In a window that began after it had ended.
-        let later = trouble.now().since(&earlier);
-        assert_eq!((later.counts().own(), later.stalled()), (0, Duration::ZERO));
-    }
-
-    #[test]
-    fn shares_need_enough_looks() {
-        let trouble = Trouble::default();
-        (0..7).for_each(|_| trouble.seen(true));
-        assert_eq!(trouble.now().shares(), None);
-        trouble.seen(false);
-        assert_eq!(trouble.now().shares(), Some((0.125, 0.875)));
-    }
-}
+mod tests;

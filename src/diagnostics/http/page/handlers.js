@@ -12,9 +12,15 @@ const handlers = (() => {
     { title: "in flight", of: ({ row }) => row.in_flight, show: whole, says: "requests on their way now" },
     { title: "p99", of: ({ row }) => row.window.p99_ms, show: millis, says: "time from arrival (or else from the first poll) to the response head that all but one in a hundred kept" },
     { title: "longest poll", of: ({ row }) => row.window.longest_ms, show: millis, says: "the longest time that a worker was held", isIll: (value, { threshold }) => value >= threshold },
-    { title: "stalls", of: ({ row }) => row.window.stalls, show: whole, says: "polls over the threshold", isIll: (value) => value > 0 },
+    { title: "stalls", of: ({ row }) => row.window.stalls, show: (value, { row }) => whole(value) + holds(row), says: "polls over the threshold, ended or not", isIll: (value) => value > 0 },
     { title: "harm", of: ({ row }) => row.window.harm_ms, show: millis, says: "how long requests and tasks waited for a worker that a stall held" },
   ];
+  /** Workers that the handler's stalls hold now. */
+  function holds({ holding }) {
+    if (!holding.workers) return "";
+    return `, holds ${holding.workers === 1 ? "a worker" : plural(holding.workers, "worker")} now, ${millis(holding.longest_ms)}`;
+  }
+
   const rows = new Map();
   let sorted = { column: COLUMNS[1], down: true };
   let threshold = Infinity;
@@ -83,7 +89,7 @@ const handlers = (() => {
       COLUMNS.forEach((column, index) => {
         if (!column.show) return;
         const value = column.of(one);
-        say(one.cells[index], column.show(value));
+        say(one.cells[index], column.show(value, one));
         one.cells[index].classList.toggle("ill", column.isIll?.(value, { threshold }) ?? false);
       });
     }

@@ -18,6 +18,7 @@ const verdicts = (() => {
       ["longest poll", millis(n.longest_ms)],
       ["stalls", `${all - n.stalls.preempted - (n.stalls.in_place ?? 0)}${n.stalls.preempted ? ` and ${n.stalls.preempted} of the machine’s` : ""}`],
       ["time in stalls", millis(n.stalled_ms)],
+      ["holds now", n.holding.workers ? `${plural(n.holding.workers, "worker")}, for ${millis(n.holding.longest_ms)}` : null],
       ["harm to others", millis(n.harm_ms)],
       ["CPU time", millis(n.cpu_ms)],
       ["on a processor", percent(n.cpu_share)],

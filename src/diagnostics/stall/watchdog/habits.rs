@@ -1,40 +1,77 @@
-//! The times of every thread some while ago, for polls that were not looked at in time.
+//! The times of every thread a short while ago, for what polls did before they were looked at.
 
 use std::{collections::HashMap, time::Duration};
 
-use super::kernel::Kernel;
-use crate::diagnostics::watch::{Moment, Slot, Times};
+use super::{super::verdict::Earlier, kernel::Kernel};
+use crate::diagnostics::watch::{Moment, Polling, Slot, Times};
 
 /// What was noted of threads.
 #[derive(Debug)]
 pub(super) struct Habits {
     /// By the kernel's number of the thread, not by its slot, which another thread may have next.
-    times: HashMap<i32, Times>,
+    /// The newest last: the last but one is older than a poll that the last is not.
+    notes: HashMap<i32, [Option<Note>; 2]>,
+    /// When all threads were noted.
+    all_at: Moment,
     at: Moment,
+    /// Time until the next note.
+    pause: Duration,
 }
 
-/// How often they are noted.
-const PERIOD: Duration = Duration::from_millis(250);
+#[derive(Clone, Copy, Debug)]
+struct Note {
+    at: Moment,
+    times: Times,
+}
+
+/// Time between two notes of threads that are not in a poll: most do nothing, and have no new times.
+const IDLE: Duration = Duration::from_millis(100);
+/// Parts of the time of which notes take one: a fiftieth of a processor.
+const REST: u32 = 50;
 
 impl Habits {
     pub(super) fn new() -> Self {
-        Self { times: HashMap::new(), at: Moment::now() }
+        let now = Moment::now();
+        Self { notes: HashMap::new(), all_at: now, at: now, pause: Duration::ZERO }
     }
 
-    /// Notes the times of all threads now and then.
-    pub(super) fn note(&mut self) {
+    /// Notes the times of the threads that are in a poll, and now and then of all, if it is time for
+    /// it.
+    pub(super) fn note(&mut self, polls: &[Polling]) {
         let now = Moment::now();
-        if !self.times.is_empty() && Duration::from_nanos(now.since(self.at)) < PERIOD {
+        let since = |moment| Duration::from_nanos(now.since(moment));
+        if since(self.at) < self.pause {
             return;
         }
+        let before = Kernel::own_time();
+        if since(self.all_at) >= IDLE || self.notes.is_empty() {
+            let threads: Vec<_> = Slot::used().filter_map(Slot::thread).collect();
+            self.notes.retain(|thread, _| threads.contains(thread));
+            threads.into_iter().for_each(|thread| self.note_thread(thread));
+            self.all_at = now;
+        } else {
+            polls.iter().for_each(|polling| self.note_thread(polling.thread));
+        }
         self.at = now;
-        let threads = Slot::used().filter_map(Slot::thread);
-        self.times = threads.filter_map(|thread| Some((thread, Kernel::times(thread)?))).collect();
+        // In time of a processor: on a crowded machine it takes much longer.
+        self.pause = (Kernel::own_time().saturating_sub(before) * REST).min(IDLE);
     }
 
-    /// The times of a thread when they were last noted. One that has come since had done nothing.
-    pub(super) fn of(&self, thread: i32) -> Option<Times> {
-        (thread != 0).then(|| self.times.get(&thread).copied().unwrap_or_default())
+    fn note_thread(&mut self, thread: i32) {
+        let at = Moment::now();
+        let Some(times) = Kernel::times(thread) else { return };
+        let notes = self.notes.entry(thread).or_default();
+        *notes = [notes[1], Some(Note { at, times })];
+    }
+
+    /// The newest times of a thread from before a poll that began at `start`; `None` if none were
+    /// noted.
+    pub(super) fn before(&self, thread: i32, start: Moment) -> Option<Earlier> {
+        let notes = self.notes.get(&thread)?;
+        // Differences of moments are never negative: 0 where it is the later one.
+        let is_before = |note: &Note| start.since(note.at) > 0;
+        let note = notes.iter().rev().flatten().copied().find(is_before)?;
+        Some(Earlier { times: note.times, gap: Duration::from_nanos(start.since(note.at)) })
     }
 }
 
@@ -42,14 +79,28 @@ impl Habits {
 mod tests {
     use super::*;
 
+    fn later(moment: Moment) -> Moment {
+        loop {
+            let now = Moment::now();
+            if now.since(moment) > 0 {
+                return now;
+            }
+        }
+    }
+
     #[test]
-    fn a_thread_is_not_judged_by_what_another_did() {
-        let (second, times) = (Duration::from_secs(1), HashMap::new());
-        let mut habits = Habits { times, at: Moment::now() };
-        let known = Times { run: second, wait: second, waits: 100 };
-        habits.times.insert(7, known);
-        assert_eq!(habits.of(7), Some(known));
-        assert_eq!(habits.of(8), Some(Times::default()));
-        assert_eq!(habits.of(0), None);
+    fn poll_is_compared_with_its_own_thread_before_its_start() {
+        let first = Moment::now();
+        let start = later(first);
+        let second = later(start);
+        let note = |at, run| Some(Note { at, times: Times { run, ..Times::default() } });
+        let (early, late) = (Duration::from_secs(1), Duration::from_secs(2));
+        let mut habits = Habits::new();
+        habits.notes.insert(7, [note(first, early), note(second, late)]);
+        habits.notes.insert(8, [None, note(second, late)]);
+        let known = |thread, start| habits.before(thread, start).map(|earlier| earlier.times.run);
+        assert_eq!(known(7, start), Some(early));
+        assert_eq!(known(7, later(second)), Some(late));
+        assert_eq!((known(8, start), known(9, start)), (None, None));
     }
 }

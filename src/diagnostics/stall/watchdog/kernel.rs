@@ -53,6 +53,12 @@ impl Kernel {
         be_prompt();
     }
 
+    /// Processor time of this thread.
+    pub(super) fn own_time() -> Duration {
+        let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+        Duration::new(time.tv_sec.cast_unsigned(), time.tv_nsec as u32)
+    }
+
     pub(super) fn times(thread: i32) -> Option<Times> {
         Thread::new(thread).times()
     }

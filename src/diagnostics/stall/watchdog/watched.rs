@@ -10,12 +10,12 @@ use super::{
         Class, NoStack, Store,
         namer::LONG,
         record::{Facts, RawStack, Record},
-        verdict::{Account, Spent},
+        verdict::{Account, Earlier, Nested, Spent},
     },
     kernel::Kernel,
     stacks::Stacks,
 };
-use crate::diagnostics::watch::{Activity, Moment, Polling, Times, thread_name};
+use crate::diagnostics::watch::{Activity, Moment, PollId, Polling, Times, thread_name};
 
 /// A poll that has lasted long enough to be looked at.
 #[derive(Debug)]
@@ -23,7 +23,13 @@ pub(super) struct Watched {
     pub(super) polling: Polling,
     seen: Moment,
     account: Option<Account>,
+    /// When the account began.
+    opened: Moment,
     spent: Option<Spent>,
+    /// What was polled inside of it by the first look.
+    nested_before: Duration,
+    /// What was polled inside of it since.
+    nested: Nested,
     /// The system call that it waited in before it was too long.
     early_syscall: Option<&'static str>,
     /// The first that it was seen waiting in afterwards: when its stack was taken, as a rule.
@@ -51,7 +57,10 @@ impl Watched {
             polling,
             seen,
             account: None,
+            opened: seen,
             spent: None,
+            nested_before: Duration::ZERO,
+            nested: Nested::default(),
             early_syscall: None,
             syscall: None,
             request_id: None,
@@ -67,15 +76,15 @@ impl Watched {
         }
     }
 
-    /// Asks the kernel what the thread does. `habit` are its times some while before.
+    /// Asks the kernel what the thread does. `earlier` are its times before the poll.
     pub(super) fn look(
         &mut self,
         polling: Polling,
         now: Moment,
-        habit: Option<Times>,
+        earlier: Option<Earlier>,
         is_too_long: bool,
     ) {
-        let Some(times) = Kernel::times(self.polling.thread) else { return };
+        let times = Kernel::times(self.polling.thread);
         let activity = Kernel::activity(self.polling.thread);
         // Over meanwhile, what was read is of whatever came next: the thread tells the rest itself.
         let Polling { slot, start, .. } = self.polling;
@@ -83,26 +92,55 @@ impl Watched {
             return;
         }
         (self.seen, self.polling, self.activity) = (now, polling, activity);
+        let Some(times) = times else { return };
         let age = polling.age(now);
         let is_blocked = matches!(activity, Some(Activity::Waiting(_)));
         if let Some(Activity::Waiting(Some(syscall))) = activity {
             let place = if is_too_long { &mut self.syscall } else { &mut self.early_syscall };
             place.get_or_insert(syscall);
         }
-        let open = || Account::open(age, habit, times, is_blocked);
+        let nested = polling.nested();
+        if self.account.is_none() {
+            (self.opened, self.nested_before) = (now, nested);
+        }
+        let open = || Account::open(age, earlier, nested, times, is_blocked);
         let account = self.account.get_or_insert_with(open);
-        self.spent = Some(account.look(age, times, is_blocked));
+        let since = self.nested.of_length(nested.saturating_sub(self.nested_before));
+        self.spent = Some(account.look(age, times, &since, is_blocked));
     }
 
-    /// The poll has ended; `times` are its thread's at the end.
-    pub(super) fn close(&mut self, length: Duration, times: Option<Times>, habit: Option<Times>) {
+    /// The poll has ended; `times` are its thread's at the end, `nested` is what was polled inside of
+    /// it, and `earlier` are its thread's times before.
+    pub(super) fn close(
+        &mut self,
+        length: Duration,
+        times: Option<Times>,
+        nested: Duration,
+        earlier: Option<Earlier>,
+    ) {
         self.has_ended = true;
         let Some(times) = times else { return };
-        self.spent = match (&self.account, habit) {
-            (Some(account), _) => Some(account.close(length, times, self.asked)),
-            (None, Some(habit)) => Some(Spent::unseen(length, habit, times)),
-            (None, None) => None,
-        };
+        self.spent = Some(match &self.account {
+            Some(account) => {
+                let since = self.nested.of_length(nested.saturating_sub(self.nested_before));
+                account.close(length, times, &since, self.asked)
+            }
+            None => Spent::unseen(length, earlier, nested, times),
+        });
+    }
+
+    /// A poll inside of this one has ended, which was so long: its thread's times are not all this
+    /// one's.
+    pub(super) fn nested_ended(&mut self, end: Moment, length: Duration, spent: Option<Spent>) {
+        let is_since = self.account.is_some() && end.since(self.opened) > 0;
+        if let Some(spent) = spent.filter(|_| is_since) {
+            self.nested.ended(length, spent);
+        }
+    }
+
+    /// How its time was spent, as far as it is known.
+    pub(super) fn spent(&self) -> Option<Spent> {
+        self.spent
     }
 
     /// It has ended, and nothing more is known than what was seen.
@@ -123,15 +161,20 @@ impl Watched {
         length: Duration,
         threshold: Duration,
     ) -> Arc<Record> {
-        let facts = self.facts(length, threshold);
+        let mut facts = self.facts(length, threshold);
         let record = self.record.get_or_insert_with(|| {
-            let Polling { handler, thread, task, .. } = self.polling;
+            let Polling { slot, start, handler, thread, task, .. } = self.polling;
             let name = thread_name(thread).unwrap_or_default();
             let began = SystemTime::now().checked_sub(length).unwrap_or(SystemTime::UNIX_EPOCH);
-            let thread = (name, thread);
-            Arc::new(Record::new(store.next_id(), began, handler, thread, task, facts.clone()))
+            let (thread, poll) = ((name, thread), PollId::new(slot, start));
+            let id = store.next_id();
+            Arc::new(Record::new(id, began, handler, thread, (task, poll), facts.clone()))
         });
         let mut known = record.facts();
+        if !facts.ended {
+            // A reader may have seen it when it was older than at this look.
+            facts.elapsed = facts.elapsed.max(known.elapsed);
+        }
         // Names stay, as long as they are of this stack.
         let is_same = known.stack == facts.stack;
         let named = known.named.take().filter(|_| is_same);
@@ -157,9 +200,9 @@ impl Watched {
                 .filter(|_| matches!(class, Class::Blocked | Class::Unknown)),
             request_id: self.request_id.clone(),
             elapsed: length,
-            ended: false,
-            run: spent.run,
-            queued: spent.queued,
+            ended: self.has_ended,
+            run: spent.run.least,
+            queued: spent.queued.least,
             captured_after: shown.as_ref().map(|shown| shown.after),
             stack: shown.map(|shown| shown.stack),
             no_stack: None,

@@ -22,7 +22,9 @@ pub(super) struct Turn {
 impl Past {
     /// All that was counted in a row.
     pub(in crate::diagnostics::watch) fn of(counters: &Counters) -> Self {
-        Self(Some(Box::new(Row::of(ANY_METHOD.to_owned(), OTHER.to_owned(), counters))))
+        Self(Some(Box::new(Row::of(ANY_METHOD.to_owned(), OTHER.to_owned(), counters, |_| {
+            Vec::new()
+        }))))
     }
 
     /// Whether no request of it is on its way.
@@ -88,15 +90,18 @@ impl Snapshot {
 impl Row {
     fn add(&mut self, other: &Self) {
         // Every field: what is not added is lost when a row changes hands.
-        let Self { method: _, route: _, in_flight, counts, head, total, polls, parts, troubles } =
-            other;
+        let Self { method: _, route: _, in_flight, counts, head, total, .. } = other;
+        let Self { polls, parts, lasting, polled, busy, troubles, .. } = other;
         self.in_flight += in_flight;
         self.counts += *counts;
         self.head.add(head);
         self.total.add(total);
         self.polls.add(polls);
         self.parts += *parts;
-        self.troubles += *troubles;
+        self.lasting.extend(lasting);
+        self.polled += polled;
+        self.busy += *busy;
+        self.troubles += troubles.clone();
     }
 }
 
