@@ -158,7 +158,8 @@ pub struct HandlerRow {
     pub cpu_share: Option<f64>,
     /// Of the time in polls, the share waiting in a system call, 0 to 1; none as above.
     pub blocked_share: Option<f64>,
-    /// System calls that it waits in, in stalls and in shorter polls, the one with the most time first; empty if the watchdog saw too few waits to tell. Page faults are not in it.
+    /// System calls that it waits in, in stalls and in shorter polls, the one with the most time
+    /// first; empty if the watchdog saw too few waits to tell. Page faults are not in it.
     #[serde(default)]
     pub waits: Vec<Wait>,
     /// Polls over the threshold, by whose fault they are: those that ended, or last at the end.

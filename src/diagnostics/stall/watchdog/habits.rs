@@ -47,10 +47,14 @@ impl Habits {
         if since(self.all_at) >= IDLE || self.notes.is_empty() {
             let threads: Vec<_> = Slot::used().filter_map(Slot::thread).collect();
             self.notes.retain(|thread, _| threads.contains(thread));
-            threads.into_iter().for_each(|thread| self.note_thread(thread));
+            for thread in threads {
+                self.note_thread(thread);
+            }
             self.all_at = now;
         } else {
-            polls.iter().for_each(|polling| self.note_thread(polling.thread));
+            for polling in polls {
+                self.note_thread(polling.thread);
+            }
         }
         self.at = now;
         // In time of a processor: on a crowded machine it takes much longer.
