@@ -613,7 +613,7 @@ fn victims_are_told_with_latency_parts_and_whose_stalls_they_waited_for() {
     let latency = LatencyParts { whole_ms: 5000.0, waiting_ms: 4000.0, ..LatencyParts::default() };
     let head_ms = Quantiles { p50: 0.1, p90: 50.0, p99: 77.0, max: 80.0 };
     let arrival = Arrival::Measured;
-    let hello = HandlerRow { latency, head_ms, arrival, ..row("/hello") };
+    let hello = HandlerRow { head_ms, arrival, latency, ..row("/hello") };
     let rows = vec![hello, stalled("/burn", 10, 500.0), stalled("/lock", 10, 300.0), row("/idle")];
     let delays = vec![
         delay("/hello", "/lock", 1000.0),
