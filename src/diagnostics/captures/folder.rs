@@ -454,9 +454,14 @@ mod tests {
             folded: "a 1\n".to_owned(),
             svg: svg.as_bytes().to_vec(),
         };
-        let first = name(1, Kind::Cpu, None);
-        let names: Vec<_> = (0..6)
-            .map(|n| folder.keep_unsaved(first.clone(), forms(&n.to_string()), "why".to_owned()))
+        // Two of one second.
+        let names: Vec<_> = [1, 1, 11, 21, 31, 41]
+            .into_iter()
+            .enumerate()
+            .map(|(n, second)| {
+                let name = name(second, Kind::Cpu, None);
+                folder.keep_unsaved(name, forms(&n.to_string()), "why".to_owned())
+            })
             .collect();
         let distinct: HashSet<_> = names.iter().map(Name::to_string).collect();
         assert_eq!(distinct.len(), 6, "{names:?}");

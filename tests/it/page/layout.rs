@@ -90,7 +90,7 @@ fn keep(folder: &Path, number: usize) {
 
 /// What is wrong with the layout: the page is wider than the window, something reaches out of its
 /// section, a name is narrower than a dozen of its characters, or two parts of a line overlap.
-const PROBLEMS: &str = r##"(() => {
+const PROBLEMS: &str = r#"(() => {
     const wrong = [];
     const told = (what, one) => wrong.push(`${what}: ${one.outerHTML.slice(0, 150)}`);
     const root = document.documentElement;
@@ -124,7 +124,7 @@ const PROBLEMS: &str = r##"(() => {
         }));
     }
     return wrong;
-})()"##;
+})()"#;
 
 #[test]
 fn nothing_overlaps_or_reaches_out_and_names_can_be_read_at_every_width() {
