@@ -79,8 +79,8 @@ fn signals_of_signal_hook_all_arrive() {
     let _alone = alone();
     let seen = Arc::new(AtomicUsize::new(0));
     let count = Arc::clone(&seen);
-    // SAFETY: adds to an atomic.
     let add = move || drop(count.fetch_add(1, SeqCst));
+    // SAFETY: adds to an atomic.
     let hook = unsafe { signal_hook::low_level::register(libc::SIGUSR1, add) }.expect("installed");
     let app = app();
     let sent = 500;
@@ -112,13 +112,14 @@ fn signals_that_a_thread_waits_for_all_arrive() {
     let waiter = {
         let (received, waiting) = (Arc::clone(&received), Arc::clone(&waiting));
         thread::spawn(move || {
-            let set = only(libc::SIGRTMIN() + 2);
-            // SAFETY: this thread's own mask, and a set that lives as long as the calls.
-            unsafe { libc::pthread_sigmask(libc::SIG_BLOCK, &raw const set, ptr::null_mut()) };
+            let awaited = only(libc::SIGRTMIN() + 2);
+            // SAFETY: this thread's own mask, and a set that lives as long as the call.
+            unsafe { libc::pthread_sigmask(libc::SIG_BLOCK, &raw const awaited, ptr::null_mut()) };
             waiting.store(true, SeqCst);
             let mut signal = 0;
             for _ in 0..sent {
-                let error = unsafe { libc::sigwait(&raw const set, &raw mut signal) };
+                // SAFETY: both live as long as the call.
+                let error = unsafe { libc::sigwait(&raw const awaited, &raw mut signal) };
                 assert_eq!((error, signal), (0, libc::SIGRTMIN() + 2));
                 received.fetch_add(1, SeqCst);
             }

@@ -115,15 +115,20 @@ fn busy_workers_with_short_polls_are_not_blamed() {
     }
 }
 
-#[tokio::test]
-async fn guard_fails_for_a_spawned_task_that_blocks() {
+/// As `#[tokio::test]` runs it: on one thread, without hooks.
+#[test]
+fn guard_fails_for_a_spawned_task_that_blocks() {
     let _alone = alone();
-    let thermograph = Thermograph::builder().build().expect("valid");
-    let guard = thermograph.assert_no_stall();
-    // The runtime is known by now.
-    tokio::time::sleep(Duration::from_millis(200)).await;
-    tokio::spawn(async { sleeps_outside() }).await.expect("no panic");
-    let stalls = guard.stalls();
-    std::mem::forget(guard);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let stalls = runtime.expect("a runtime").block_on(async {
+        let thermograph = Thermograph::builder().build().expect("valid");
+        let guard = thermograph.assert_no_stall();
+        // The runtime is known by now.
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        tokio::spawn(async { sleeps_outside() }).await.expect("no panic");
+        let stalls = guard.stalls();
+        std::mem::forget(guard);
+        stalls
+    });
     assert!(stalls.iter().any(|stall| is_in(stall, "sleeps_outside")), "{stalls:#?}");
 }

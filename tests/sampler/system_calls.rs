@@ -2,6 +2,10 @@
 //! them every call that signal(7) lists as never restarted after a signal.
 
 #![expect(unsafe_code, reason = "most of these calls are not offered by the standard library")]
+#![expect(
+    clippy::undocumented_unsafe_blocks,
+    reason = "each call gets null, or a value of its own caller's that lives as long as the call"
+)]
 
 use std::{
     collections::BTreeMap,
