@@ -5,7 +5,7 @@
 #![cfg(target_os = "linux")]
 
 #[path = "../sampler/app.rs"]
-#[expect(dead_code, reason = "shared with other tests")]
+#[expect(dead_code, unused_imports, reason = "shared with other tests")]
 mod app;
 
 use std::{
@@ -105,7 +105,9 @@ fn blocked_log_hides_no_stall_and_loses_no_line() {
         }
         (requests, warned)
     });
-    clients.into_iter().for_each(|client| client.join().expect("every request is answered"));
+    for client in clients {
+        client.join().expect("every request is answered");
+    }
     assert_eq!((BEGUN.load(SeqCst), LOGGED.load(SeqCst)), (240, 240));
     let (requests, warned) = reader.join().expect("no panic");
     assert!(requests >= 240 && warned > 0, "{requests} lines of requests, {warned} warnings");

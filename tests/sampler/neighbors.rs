@@ -79,7 +79,9 @@ fn signals_of_signal_hook_all_arrive() {
     let _alone = alone();
     let seen = Arc::new(AtomicUsize::new(0));
     let count = Arc::clone(&seen);
-    let add = move || drop(count.fetch_add(1, SeqCst));
+    let add = move || {
+        count.fetch_add(1, SeqCst);
+    };
     // SAFETY: adds to an atomic.
     let hook = unsafe { signal_hook::low_level::register(libc::SIGUSR1, add) }.expect("installed");
     let app = app();

@@ -138,14 +138,14 @@ const CALLS: [Call; 29] = [
         socket.set_read_timeout(Some(WAIT * 100)).expect("set");
         let address = socket.local_addr().expect("an address");
         let other = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("bound");
-        later(move || drop(other.send_to(b"x", address).expect("sent")));
+        later(move || other.send_to(b"x", address).expect("sent"));
         told(&socket.recv(&mut [0; 8]))
     }),
     ("recvmmsg with a timeout", || {
         let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("bound");
         let address = socket.local_addr().expect("an address");
         let other = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("bound");
-        later(move || drop(other.send_to(b"x", address).expect("sent")));
+        later(move || other.send_to(b"x", address).expect("sent"));
         let mut byte = [0_u8; 8];
         let mut piece = libc::iovec { iov_base: byte.as_mut_ptr().cast(), iov_len: 8 };
         // SAFETY: all zero is a value of these types.
@@ -227,8 +227,8 @@ fn waits_for<T: Into<i64>>(time: Duration, call: impl FnOnce() -> T) -> String {
     let start = Instant::now();
     let result = call().into();
     let error = if result < 0 { io::Error::last_os_error().to_string() } else { String::new() };
-    // Whoever ends the wait from another thread has begun before.
-    let is_whole = start.elapsed() >= time - Duration::from_millis(5);
+    // A thread that ends the wait has begun its own before.
+    let is_whole = start.elapsed() + Duration::from_millis(5) >= time;
     // Numbers of bytes and signals are the same each time.
     format!("{result} {error} {is_whole}")
 }
@@ -450,7 +450,9 @@ fn system_calls_have_the_same_results_with_and_without_diagnostics() {
         match stacks {
             Stacks::Off => assert_eq!(with_stack, 0),
             // All of them waited, for long enough.
-            _ => assert!(with_stack * 10 >= stalls.len() * 9, "{with_stack} of {}", stalls.len()),
+            Stacks::Signal => {
+                assert!(with_stack * 10 >= stalls.len() * 9, "{with_stack} of {}", stalls.len());
+            }
         }
     }
 }

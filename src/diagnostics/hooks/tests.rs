@@ -132,7 +132,9 @@ fn hooks_that_the_app_replaces_are_found_by_the_doctor() {
     }
     let (found, ..) = hooks_found(1, |thermograph, builder| {
         let _ = thermograph.hooks().install(builder);
-        all.iter().for_each(|(_, replace)| replace(builder));
+        for (_, replace) in &all {
+            replace(builder);
+        }
     });
     assert_eq!(found.state, doctor::State::Warning, "{found:?}");
     assert!(found.says.contains("never called"), "{found:?}");
