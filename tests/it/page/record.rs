@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::{Browser, has, visit};
 use crate::{
     clinic::Clinic,
-    support::{get, wait},
+    support::{get, get_bytes, wait},
 };
 
 /// An expression: whether the picture is drawn and has a text.
@@ -236,6 +236,6 @@ fn where_nothing_can_be_written_the_picture_is_shown_and_that_is_said() {
     for form in ["svg", "pb.gz", "folded"] {
         let name = listing["captures"][0]["name"].as_str().expect("a name");
         let url = clinic.diagnostics(&format!("/debug/captures/{name}.{form}"));
-        assert_eq!(get(&url).status, 200, "{form}");
+        assert!(!get_bytes(&url).is_empty(), "{form}");
     }
 }
