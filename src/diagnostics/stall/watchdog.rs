@@ -282,9 +282,10 @@ impl Watchdog {
             return self.first_look();
         }
         let earlier = self.habits.before(polling.thread, polling.start);
+        let early = self.habits.within(polling.thread, polling.start);
         let watched = self.watched.entry(id).or_insert_with(|| Watched::new(polling, now));
         let before = watched.age();
-        watched.look(polling, now, earlier, age >= self.threshold);
+        watched.look(polling, now, (earlier, early), age >= self.threshold);
         // Also of one that is not a stall yet: the signal of a thread that runs comes with the next
         // tick of the kernel.
         let since = watched.age().saturating_sub(before);

@@ -9,7 +9,8 @@ use crate::diagnostics::watch::{Moment, Polling, Slot, Times};
 #[derive(Debug)]
 pub(super) struct Habits {
     /// By the kernel's number of the thread, not by its slot, which another thread may have next.
-    /// The newest last: the last but one is older than a poll that the last is not.
+    /// The newest last. While a thread is in a poll, these are the last one before it and the first
+    /// one in it.
     notes: HashMap<i32, [Option<Note>; 2]>,
     /// When all threads were noted.
     all_at: Moment,
@@ -48,12 +49,19 @@ impl Habits {
             let threads: Vec<_> = Slot::used().filter_map(Slot::thread).collect();
             self.notes.retain(|thread, _| threads.contains(thread));
             for thread in threads {
-                self.note_thread(thread);
+                let mut polls = polls.iter().filter(|polling| polling.thread == thread);
+                let is_in_it = polls.any(|polling| self.within(thread, polling.start).is_some());
+                if !is_in_it {
+                    self.note_thread(thread);
+                }
             }
             self.all_at = now;
         } else {
             for polling in polls {
-                self.note_thread(polling.thread);
+                let is_in_it = self.within(polling.thread, polling.start).is_some();
+                if !is_in_it {
+                    self.note_thread(polling.thread);
+                }
             }
         }
         self.at = now;
@@ -66,6 +74,13 @@ impl Habits {
         let Some(times) = Kernel::times(thread) else { return };
         let notes = self.notes.entry(thread).or_default();
         *notes = [notes[1], Some(Note { at, times })];
+    }
+
+    /// The first times of a thread that were noted in a poll that began at `start`, and when; `None`
+    /// if none were. The poll must last.
+    pub(super) fn within(&self, thread: i32, start: Moment) -> Option<(Moment, Times)> {
+        let [_, last] = self.notes.get(&thread)?;
+        last.filter(|note| note.at.since(start) > 0).map(|note| (note.at, note.times))
     }
 
     /// The newest times of a thread from before a poll that began at `start`; `None` if none were
@@ -106,5 +121,7 @@ mod tests {
         assert_eq!(known(7, start), Some(early));
         assert_eq!(known(7, later(second)), Some(late));
         assert_eq!((known(8, start), known(9, start)), (None, None));
+        let within = |start| habits.within(7, start).map(|(_, times)| times.run);
+        assert_eq!((within(start), within(later(second))), (Some(late), None));
     }
 }

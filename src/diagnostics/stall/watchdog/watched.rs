@@ -76,12 +76,13 @@ impl Watched {
         }
     }
 
-    /// Asks the kernel what the thread does. `earlier` are its times before the poll.
+    /// Asks the kernel what the thread does. `earlier` are its times before the poll, `early` those
+    /// that were noted in it before the first look.
     pub(super) fn look(
         &mut self,
         polling: Polling,
         now: Moment,
-        earlier: Option<Earlier>,
+        (earlier, early): (Option<Earlier>, Option<(Moment, Times)>),
         is_too_long: bool,
     ) {
         let times = Kernel::times(self.polling.thread);
@@ -103,7 +104,13 @@ impl Watched {
         if self.account.is_none() {
             (self.opened, self.nested_before) = (now, nested);
         }
-        let open = || Account::open(age, earlier, nested, times, is_blocked);
+        let open = || match early {
+            // What the thread did then was not looked at: as if it ran.
+            Some((at, times)) if nested.is_zero() && now.since(at) > 0 => {
+                Account::open(polling.age(at), earlier, nested, times, false)
+            }
+            _ => Account::open(age, earlier, nested, times, is_blocked),
+        };
         let account = self.account.get_or_insert_with(open);
         let since = self.nested.of_length(nested.saturating_sub(self.nested_before));
         self.spent = Some(account.look(age, times, &since, is_blocked));
