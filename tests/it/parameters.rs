@@ -8,6 +8,8 @@ use crate::support::{Answer, Server, get};
 const WITHOUT: &[&str] = &[
     "/debug/",
     "/debug",
+    // Leads to the next one.
+    "/debug/pprof",
     "/debug/pprof/",
     "/debug/pprof/cmdline",
     // Addresses, which have a test of their own.

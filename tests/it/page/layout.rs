@@ -11,11 +11,12 @@ use std::{
 use axum::{Router, body::Body, extract::Request, routing::get};
 use serde_json::json;
 use tempfile::TempDir;
-use thermograph::diagnostics::{ConsoleMode, Door, Thermograph};
+use thermograph::diagnostics::{Class, ConsoleMode, Door, Stall, Thermograph};
 use tokio::runtime::{self, Runtime};
 use tower::ServiceExt as _;
 
 use super::{Browser, has};
+use crate::support::wait;
 
 const WIDTHS: [u32; 3] = [400, 1280, 1440];
 /// The longest names that captures have.
@@ -56,10 +57,19 @@ impl Crowded {
         let app = app.layer(thermograph.layer());
         let runtime = runtime::Runtime::new().expect("a runtime");
         for route in &routes {
-            let uri = route.replace(['{', '}'], "x");
-            let request = Request::get(uri).body(Body::empty()).expect("a request");
-            let answer = runtime.block_on(runtime.spawn(app.clone().oneshot(request)));
-            assert_eq!(answer.expect("no panic").expect("infallible").status(), 200);
+            // On a busy machine the watchdog may come too late for the first stall's stack.
+            wait("the handler has a stall with a stack", || {
+                let uri = route.replace(['{', '}'], "x");
+                let request = Request::get(uri).body(Body::empty()).expect("a request");
+                let answer = runtime.block_on(runtime.spawn(app.clone().oneshot(request)));
+                assert_eq!(answer.expect("no panic").expect("infallible").status(), 200);
+                let is_told = |stall: &Stall| {
+                    stall.route == *route
+                        && stall.class == Class::Blocked
+                        && !stall.stack.is_empty()
+                };
+                thermograph.stalls().iter().any(is_told)
+            });
         }
         Self { door, _folder: folder, _runtime: runtime }
     }
@@ -69,7 +79,7 @@ impl Crowded {
 fn deep<const DEPTH: usize>() {
     fn call(depth: usize) {
         if depth == 0 {
-            thread::sleep(Duration::from_millis(15));
+            thread::sleep(Duration::from_millis(30));
         } else {
             call(std::hint::black_box(depth - 1));
             std::hint::black_box(depth);
