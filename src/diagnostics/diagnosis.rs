@@ -269,8 +269,10 @@ impl Judge<'_> {
     }
 
     /// Returns whether it takes workers by waiting in polls below the threshold.
+    ///
+    /// A look does not tell a worker that was handed over with `block_in_place` from one that was not.
     fn is_waiting(&self) -> bool {
-        self.waited_ms() >= WAITING * self.window_ms()
+        self.row.stalls.in_place == 0 && self.waited_ms() >= WAITING * self.window_ms()
     }
 
     /// Milliseconds that it waited in system calls outside of stalls, as far as was seen.

@@ -201,7 +201,8 @@ fn deadlocked_handlers_are_blocking_with_the_place_where_each_waits() {
         assert!(function.contains("lasting::lock"), "{cause:#?}");
     }
     let elapsed = app.thermograph.stalls().iter().map(|stall| stall.elapsed_ms).fold(0.0, f64::max);
-    assert!(verdict(&diagnosis, "/left").numbers.longest_ms <= elapsed);
+    // A stall that lasts is looked at four times a second.
+    assert!(verdict(&diagnosis, "/left").numbers.longest_ms <= elapsed + 1000.0);
     // Its workers never end.
     std::mem::forget(app);
 }

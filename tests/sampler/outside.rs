@@ -88,7 +88,8 @@ fn spawned_task_that_blocks_is_found_without_hooks() {
     let verdict = verdict.unwrap_or_else(|| panic!("{diagnosis:#?}"));
     assert_eq!(verdict.verdict, Finding::Blocking, "{verdict:#?}");
     let at = verdict.causes[0].at.as_ref().expect("a place");
-    assert!(at.file.ends_with("tests/sampler/outside.rs"), "{verdict:#?}");
+    // Of two causes, either may be the greater one.
+    assert!(at.own && at.file.contains("tests/sampler/"), "{verdict:#?}");
 }
 
 #[test]

@@ -57,9 +57,15 @@ fn assert_specimen(specimen: &Specimen, stalls: &[Stall]) {
             }),
         ),
     ];
+    // A disk wakes its writer many times in one call, and interrupts take the processor in between:
+    // classes of such polls are often unknown.
+    let least = if *path == "/ill/fsync" { 0.3 } else { 0.95 };
+    let is_wrong = |stall: &&Stall| stall.class != *class && stall.class.is_the_handler_s();
+    let wrong = count(stalls, is_wrong);
+    assert!(wrong * 50 <= stalls.len(), "{path}: {wrong} classes are wrong\n{}", summary(stalls));
     for (what, right) in right {
         let share = right as f64 / stalls.len() as f64;
-        assert!(share >= 0.95, "{path}: {what} is right in {right} only\n{}", summary(stalls));
+        assert!(share >= least, "{path}: {what} is right in {right} only\n{}", summary(stalls));
     }
 }
 

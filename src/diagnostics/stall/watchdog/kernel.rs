@@ -34,6 +34,8 @@ const SOON: Duration = Duration::from_micros(200);
 const LATER: Duration = Duration::from_millis(5);
 /// Time between two stacks of a poll that goes on running.
 const AGAIN: Duration = Duration::from_secs(1);
+/// Further copies of a stack that are tried at once where the thread ran meanwhile.
+const COPIES: u32 = 4;
 /// Stacks of one poll that are asked for within its first second: it may run on after the first only
 /// waited for a processor.
 const TRIES: u32 = 2;
@@ -90,7 +92,8 @@ impl Kernel {
             Some(Activity::Waiting(_)) => self.copy(watched, since, threshold),
             _ => self.ask(watched, threshold),
         };
-        if is_tried_again && age < threshold + LATER {
+        // A disk wakes its writer many times in one call: a copy succeeds between two of these.
+        if is_tried_again && age < threshold * 4 {
             SOON
         } else if watched.wants_syscall(threshold) {
             SOON * 5
@@ -111,7 +114,14 @@ impl Kernel {
         }
         let age = watched.age();
         let Some(unwinder) = self.unwinder() else { return false };
-        match unwinder.waiting(thread) {
+        let mut taken = unwinder.waiting(thread);
+        for _ in 0..COPIES {
+            if !matches!(taken, Err(NotCopied::Running | NotCopied::Moved)) {
+                break;
+            }
+            taken = unwinder.waiting(thread);
+        }
+        match taken {
             Ok(taken) if taken.seen.start == watched.start() => {
                 watched.request_id = taken.request_id.or_else(|| watched.request_id.take());
                 watched.stacks.waited(Wait {
