@@ -31,12 +31,12 @@ const CAUSES: [(&str, &str, &str); SPECIMENS.len()] = [
     ("/ill/recv", "waits for a channel", "tokio::sync::mpsc"),
 ];
 
-fn diagnosis(app: &App, query: &str) -> Diagnosis {
+pub(crate) fn diagnosis(app: &App, query: &str) -> Diagnosis {
     let text = get_text(&app.diagnostics(&format!("/debug/diagnosis{query}")));
     serde_json::from_str(&text).expect("a diagnosis")
 }
 
-fn verdict<'a>(diagnosis: &'a Diagnosis, route: &str) -> &'a Verdict {
+pub(crate) fn verdict<'a>(diagnosis: &'a Diagnosis, route: &str) -> &'a Verdict {
     let found = diagnosis.verdicts.iter().find(|verdict| verdict.route == route);
     found.unwrap_or_else(|| panic!("{route} is not in {diagnosis:#?}"))
 }

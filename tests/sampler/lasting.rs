@@ -9,28 +9,16 @@ use std::{
 
 use axum::{Router, routing::get};
 use serde_json::Value;
-use thermograph::diagnostics::{
-    Class, Diagnosis,
-    diagnosis::{Finding, Verdict},
-};
+use thermograph::diagnostics::{Class, diagnosis::Finding};
 
 use crate::{
     app::{App, PATIENCE, agent, alone, get_bytes, get_text, wait},
     captures::Wire,
+    diagnosis::{diagnosis, verdict},
 };
 
 fn json(app: &App, path: &str) -> Value {
     serde_json::from_str(&get_text(&app.diagnostics(path))).expect("JSON")
-}
-
-fn diagnosis(app: &App, query: &str) -> Diagnosis {
-    let text = get_text(&app.diagnostics(&format!("/debug/diagnosis{query}")));
-    serde_json::from_str(&text).expect("a diagnosis")
-}
-
-fn verdict<'a>(diagnosis: &'a Diagnosis, route: &str) -> &'a Verdict {
-    let found = diagnosis.verdicts.iter().find(|verdict| verdict.route == route);
-    found.unwrap_or_else(|| panic!("{route} is not in {diagnosis:#?}"))
 }
 
 fn row(app: &App, query: &str, route: &str) -> Value {
