@@ -3,7 +3,8 @@
 //! jemalloc takes an allocation out of so many bytes, and tells of it by a hook, on the thread that
 //! allocates and inside of its `malloc`; by another it tells when one that it took is freed. The
 //! hooks copy what they are told to a bounded queue. They do not allocate, lock or wait; what finds
-//! no room in the queue is counted.
+//! no room in the queue is counted. There is more room for what is freed than for stacks: a stack
+//! that is missing is a sample less, but memory whose end was missed would seem to live for ever.
 //!
 //! jemalloc's own profile (`prof.dump`) has neither handler nor thread, and knows what was freed
 //! only at the price of keeping every stack for ever.
@@ -31,8 +32,10 @@ use crate::diagnostics::{
 
 /// Most frames of a stack.
 const MAX_FRAMES: usize = 256;
-/// What jemalloc tells between two looks at the queue: some 2 KiB each.
-const ROOM: usize = 1024;
+/// What jemalloc tells between two looks at the queue: some 40 bytes each.
+const ROOM: usize = 32 * 1024;
+/// Stacks between two looks: some 2 KiB each.
+const STACKS: usize = 1024;
 
 const ACTIVE: &str = "prof.active\0";
 const INTERVAL: &str = "prof.lg_sample\0";
@@ -45,24 +48,31 @@ type SampledHook = unsafe extern "C" fn(*const c_void, usize, *const *const c_vo
 /// Called with the address and the size that was given.
 type FreedHook = unsafe extern "C" fn(*const c_void, usize);
 
-static QUEUE: OnceLock<ArrayQueue<Told>> = OnceLock::new();
+static QUEUE: OnceLock<Queue> = OnceLock::new();
 static DROPPED: AtomicU64 = AtomicU64::new(0);
 /// Whether a session is open.
 static TAKEN: AtomicBool = AtomicBool::new(false);
 /// Of the session that is open, or was the last.
 static NUMBER: AtomicU32 = AtomicU32::new(0);
 
+/// What the hooks are told, in its order.
+struct Queue {
+    told: ArrayQueue<Told>,
+    /// Room for stacks that no event has.
+    room: ArrayQueue<Box<Sampled>>,
+}
+
 /// What a hook was told.
 struct Told {
     session: u32,
     address: usize,
     size: usize,
+    thread: i32,
     /// None where it was freed.
-    sampled: Option<Sampled>,
+    sampled: Option<Box<Sampled>>,
 }
 
 struct Sampled {
-    thread: i32,
     handler: Option<ByPlace>,
     length: usize,
     stack: [usize; MAX_FRAMES],
@@ -81,6 +91,7 @@ pub(crate) enum HeapEvent {
     Freed {
         address: usize,
         size: usize,
+        thread: Thread,
     },
 }
 
@@ -118,7 +129,7 @@ impl HeapSession {
         }
         let interval: usize = INTERVAL.name().read().map_err(failed)?;
         let frames: u32 = "opt.prof_bt_max\0".name().read().map_err(failed)?;
-        QUEUE.get_or_init(|| ArrayQueue::new(ROOM));
+        QUEUE.get_or_init(Queue::new);
         let number = NUMBER.fetch_add(1, AcqRel).wrapping_add(1);
         let dropped_before = DROPPED.load(Relaxed);
         set_hooks(Some(sampled), Some(freed))?;
@@ -133,18 +144,27 @@ impl HeapSession {
     /// What has happened since the last look.
     pub(crate) fn events(&self) -> impl Iterator<Item = HeapEvent> {
         // What came late of an earlier session says nothing any more.
-        let told = std::iter::from_fn(|| QUEUE.get()?.pop());
-        told.filter(|told| told.session == self.number).map(|told| self.event(told))
+        let told = std::iter::from_fn(|| QUEUE.get()?.told.pop());
+        told.filter_map(|told| self.event(told))
     }
 
-    fn event(&self, Told { address, size, sampled, .. }: Told) -> HeapEvent {
-        let Some(Sampled { thread, handler, length, stack }) = sampled else {
-            return HeapEvent::Freed { address, size };
+    fn event(&self, Told { session, address, size, thread, sampled }: Told) -> Option<HeapEvent> {
+        let thread = Thread::new(thread);
+        let event = match &sampled {
+            None => HeapEvent::Freed { address, size, thread },
+            Some(sampled) => {
+                // They return to these addresses: the calls are before.
+                let called = sampled.stack.iter().take(sampled.length);
+                let called = called.map(|address| address.wrapping_sub(1) as u64);
+                let truncated = sampled.length >= self.frames;
+                let stack = Stack { addresses: called.collect(), truncated };
+                HeapEvent::Allocated { address, size, stack, thread, handler: sampled.handler }
+            }
         };
-        // They return to these addresses: the calls are before.
-        let addresses = stack.iter().take(length).map(|address| address.wrapping_sub(1) as u64);
-        let stack = Stack { addresses: addresses.collect(), truncated: length >= self.frames };
-        HeapEvent::Allocated { address, size, stack, thread: Thread::new(thread), handler }
+        if let (Some(queue), Some(sampled)) = (QUEUE.get(), sampled) {
+            queue.take_back(sampled);
+        }
+        (session == self.number).then_some(event)
     }
 
     /// Bytes from one sample to the next, on average.
@@ -182,6 +202,34 @@ fn failed(error: tikv_jemalloc_ctl::Error) -> io::Error {
     io::Error::other(format!("jemalloc refuses to be asked for samples: {error}"))
 }
 
+impl Queue {
+    fn new() -> Self {
+        let room = ArrayQueue::new(STACKS);
+        for _ in 0..STACKS {
+            let empty = Sampled { handler: None, length: 0, stack: [0; MAX_FRAMES] };
+            // There is room for all of them.
+            let _ = room.push(Box::new(empty));
+        }
+        Self { told: ArrayQueue::new(ROOM), room }
+    }
+
+    /// What finds no room is counted. It is not freed either: this is called within `free`.
+    fn tell(&self, told: Told) {
+        if let Err(told) = self.told.push(told) {
+            DROPPED.fetch_add(1, Relaxed);
+            if let Some(sampled) = told.sampled {
+                self.take_back(sampled);
+            }
+        }
+    }
+
+    fn take_back(&self, sampled: Box<Sampled>) {
+        // There is room for as many as there are.
+        let is_room = self.room.push(sampled).is_ok();
+        debug_assert!(is_room);
+    }
+}
+
 /// An allocation was taken.
 unsafe extern "C" fn sampled(
     address: *const c_void,
@@ -191,31 +239,33 @@ unsafe extern "C" fn sampled(
     size: usize,
 ) {
     let length = (length as usize).min(MAX_FRAMES);
-    if backtrace.is_null() {
+    let Some(queue) = QUEUE.get().filter(|_| !backtrace.is_null()) else { return };
+    let Some(mut sampled) = queue.room.pop() else {
+        DROPPED.fetch_add(1, Relaxed);
         return;
-    }
+    };
     // SAFETY: jemalloc gives its own list of so many addresses, which is there, and not written to,
     // as long as the allocation that it was just made for.
     let backtrace = unsafe { slice::from_raw_parts(backtrace, length) };
-    let thread = rustix::thread::gettid().as_raw_nonzero().get();
-    let mut stack = [0; MAX_FRAMES];
-    for (to, from) in stack.iter_mut().zip(backtrace) {
+    let thread = thread();
+    sampled.length = length;
+    for (to, from) in sampled.stack.iter_mut().zip(backtrace) {
         *to = from.addr();
     }
-    let handler = handler_at(seen_by(thread).handler).map(ByPlace);
-    tell(address.addr(), size, Some(Sampled { thread, handler, length, stack }));
+    sampled.handler = handler_at(seen_by(thread).handler).map(ByPlace);
+    let session = NUMBER.load(Relaxed);
+    queue.tell(Told { session, address: address.addr(), size, thread, sampled: Some(sampled) });
 }
 
 /// An allocation that was taken is freed.
 unsafe extern "C" fn freed(address: *const c_void, size: usize) {
-    tell(address.addr(), size, None);
+    let Some(queue) = QUEUE.get() else { return };
+    let session = NUMBER.load(Relaxed);
+    queue.tell(Told { session, address: address.addr(), size, thread: thread(), sampled: None });
 }
 
-fn tell(address: usize, size: usize, sampled: Option<Sampled>) {
-    let told = Told { session: NUMBER.load(Relaxed), address, size, sampled };
-    if QUEUE.get().is_some_and(|queue| queue.push(told).is_err()) {
-        DROPPED.fetch_add(1, Relaxed);
-    }
+fn thread() -> i32 {
+    rustix::thread::gettid().as_raw_nonzero().get()
 }
 
 #[cfg(test)]
@@ -224,11 +274,24 @@ mod tests {
 
     #[test]
     fn what_finds_no_room_is_counted() {
-        let queue = QUEUE.get_or_init(|| ArrayQueue::new(ROOM));
+        let queue = QUEUE.get_or_init(Queue::new);
         let before = DROPPED.load(Relaxed);
-        (0..ROOM + 3).for_each(|address| tell(address, 1, None));
-        let told = std::iter::from_fn(|| queue.pop()).count();
-        assert_eq!((told, DROPPED.load(Relaxed) - before), (ROOM, 3));
+        let called = std::ptr::dangling::<c_void>();
+        let mut address = (1..).map(std::ptr::without_provenance);
+        for address in address.by_ref().take(STACKS + 3) {
+            // SAFETY: one address, which is there.
+            unsafe { sampled(address, 1, &raw const called, 1, 1) };
+        }
+        assert_eq!(DROPPED.load(Relaxed) - before, 3, "stacks");
+        // What is freed is told nevertheless.
+        for address in address.take(ROOM - STACKS + 5) {
+            // SAFETY: it is not read.
+            unsafe { freed(address, 1) };
+        }
+        assert_eq!(DROPPED.load(Relaxed) - before, 8, "events");
+        let told = std::iter::from_fn(|| queue.told.pop());
+        let stacks = told.filter_map(|told| told.sampled.map(|of| queue.take_back(of))).count();
+        assert_eq!((stacks, queue.room.len()), (STACKS, STACKS));
     }
 
     #[test]

@@ -24,6 +24,9 @@ pub(crate) struct Sites {
     sums: HashMap<Arc<Site>, Sums>,
     /// What was sampled and is not freed, by its address.
     live: HashMap<usize, Live>,
+    /// What a thread made to grow or to shrink in its place, by the last that it did. jemalloc tells
+    /// of the new size first, and then that the old one is freed.
+    resized: HashMap<Thread, Resized>,
     /// Names of threads by their number.
     threads: HashMap<Thread, Arc<str>>,
     dropped: u64,
@@ -54,9 +57,13 @@ struct Amount {
 struct Live {
     site: Arc<Site>,
     size: usize,
-    /// The size that it had before it grew or shrank in its place: jemalloc tells of the new size
-    /// first, and then that the old one is freed.
-    before: Option<usize>,
+}
+
+/// An allocation at an address where one lives.
+#[derive(Clone, Copy, Debug)]
+struct Resized {
+    address: usize,
+    before: usize,
 }
 
 impl Sites {
@@ -75,6 +82,7 @@ impl Sites {
             interval,
             sums: HashMap::new(),
             live: HashMap::new(),
+            resized: HashMap::new(),
             threads: HashMap::new(),
             dropped: 0,
         }
@@ -83,10 +91,22 @@ impl Sites {
     pub(crate) fn add(&mut self, event: HeapEvent) {
         match event {
             HeapEvent::Allocated { address, size, stack, thread, handler } => {
-                let thread = self.thread(thread);
-                self.allocated(address, size, Site { stack, thread, handler });
+                let name = self.thread(thread);
+                let before = self.allocated(address, size, Site { stack, thread: name, handler });
+                match before {
+                    Some(before) => self.resized.insert(thread, Resized { address, before }),
+                    None => self.resized.remove(&thread),
+                };
             }
-            HeapEvent::Freed { address, size } => self.freed(address, size),
+            HeapEvent::Freed { address, size, thread } => {
+                // It is not a second size where the end of an earlier allocation was missed: then
+                // what the thread did next is something else.
+                let resized = self.resized.remove(&thread);
+                let is_old_size = |of: &Resized| of.address == address && of.before == size;
+                if !resized.as_ref().is_some_and(is_old_size) {
+                    self.freed(address, size);
+                }
+            }
         }
     }
 
@@ -96,33 +116,37 @@ impl Sites {
         self.dropped += dropped;
     }
 
-    fn allocated(&mut self, at: usize, size: usize, of: Site) {
+    /// The size of what was known to live there.
+    fn allocated(&mut self, at: usize, size: usize, of: Site) -> Option<usize> {
         let amount = self.amount(size);
+        let before = self.live.remove(&at);
+        if let Some(live) = &before {
+            self.gone(live);
+        }
+        let before = before.map(|live| live.size);
         let place = match self.sums.get_key_value(&of) {
             Some((known, _)) => Arc::clone(known),
             None if self.sums.len() < Self::MAX_SITES => Arc::new(of),
             None => {
                 self.dropped += 1;
-                return;
+                return before;
             }
         };
         self.sums.entry(Arc::clone(&place)).or_default().allocated.add(amount);
-        let before = self.live.remove(&at);
-        if let Some(live) = &before {
-            self.gone(live);
-        }
         if self.live.len() >= Self::MAX_LIVE {
             self.dropped += 1;
-            return;
+            return before;
         }
         self.sums.entry(Arc::clone(&place)).or_default().live.add(amount);
-        self.live.insert(at, Live { site: place, size, before: before.map(|live| live.size) });
+        self.live.insert(at, Live { site: place, size });
+        before
     }
 
     fn freed(&mut self, at: usize, size: usize) {
         // What was sampled before the window is not known here.
-        let Some(live) = self.live.get_mut(&at) else { return };
-        if live.before.take_if(|before| *before == size).is_some() || live.size != size {
+        let Some(live) = self.live.get(&at) else { return };
+        // What grew in its place and was sampled before the window.
+        if live.size != size {
             return;
         }
         if let Some(live) = self.live.remove(&at) {
@@ -148,6 +172,7 @@ impl Sites {
     fn thread(&mut self, thread: Thread) -> Arc<str> {
         if self.threads.len() >= Self::MAX_THREADS {
             self.threads.clear();
+            self.resized.clear();
         }
         let name = || thread.name().unwrap_or_else(|| thread.number().to_string()).into();
         Arc::clone(self.threads.entry(thread).or_insert_with(name))
@@ -249,6 +274,10 @@ mod tests {
         HeapEvent::Allocated { address, size, stack, thread: Thread::current(), handler: None }
     }
 
+    fn freed(address: usize, size: usize) -> HeapEvent {
+        HeapEvent::Freed { address, size, thread: Thread::current() }
+    }
+
     /// The values of a profile of these events, in the order of [`Memory::Live`].
     fn sums(events: impl IntoIterator<Item = HeapEvent>) -> Vec<Vec<i64>> {
         let mut sites = Sites::new(INTERVAL);
@@ -272,20 +301,34 @@ mod tests {
         let sums = sums([
             allocated(1, GIB, 7),
             allocated(2, GIB, 7),
-            HeapEvent::Freed { address: 1, size: GIB },
+            freed(1, GIB),
             // Sampled before the window.
-            HeapEvent::Freed { address: 3, size: GIB },
+            freed(3, GIB),
         ]);
         assert_eq!(sums, [[2, 2 * GIB_BYTES, 1, GIB_BYTES]]);
     }
 
     #[test]
     fn what_grows_in_its_place_lives_on_with_its_new_size() {
-        let grows = [allocated(1, 2 * GIB, 7), HeapEvent::Freed { address: 1, size: GIB }];
+        let grows = [allocated(1, 2 * GIB, 7), freed(1, GIB)];
         // One that was sampled before the window.
         assert_eq!(sums(grows.clone()), [[1, 2 * GIB_BYTES, 1, 2 * GIB_BYTES]]);
         let whole = [allocated(1, GIB, 7)].into_iter().chain(grows);
         assert_eq!(sums(whole), [[2, 3 * GIB_BYTES, 1, 2 * GIB_BYTES]]);
+    }
+
+    #[test]
+    fn what_lives_where_the_end_of_another_was_missed_ends_with_its_own_end() {
+        let sums = sums([
+            allocated(1, GIB, 7),
+            // It was freed, which found no room in the queue.
+            allocated(1, GIB, 8),
+            allocated(2, GIB, 8),
+            freed(1, GIB),
+        ]);
+        let (live, freed) = ([1, GIB_BYTES], [0, 0]);
+        assert!(sums.contains(&[[1, GIB_BYTES], freed].concat()), "{sums:?}");
+        assert!(sums.contains(&[[2, 2 * GIB_BYTES], live].concat()), "{sums:?}");
     }
 
     #[test]
