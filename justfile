@@ -153,10 +153,13 @@ console address="http://127.0.0.1:6669": _tokio-console
     @exec {{ tools }}/bin/tokio-console "$1"
 
 # One at a time: servers say of themselves whether they stalled, and tests side by side take each
-# other's processors away.
+# other's processors away. The program is built together with a test: alone it would be built with
+# other features of its dependencies, and then once more.
 # All tests, with the real clients of everything
 [group('check')]
-test *args: model tools
+test *args: _python tools
+    cargo build --profile {{ profile }} --bin thermograph --test log
+    {{ program }} model pull
     RUST_TEST_THREADS=1 cargo test --profile {{ profile }} "$@"
 
 # Formatting, lints, documentation, dependencies
