@@ -24,6 +24,7 @@ mod causes;
 mod evidence;
 mod html;
 mod in_place;
+mod locks;
 mod text;
 mod victims;
 
@@ -140,10 +141,29 @@ pub struct Cause {
     /// Why there is no stack, or none of some stalls; `None` if each has one.
     #[serde(default)]
     pub no_stack: Option<String>,
+    /// Who held the lock that it waits for, as it seems, the one with the most time first.
+    #[serde(default)]
+    pub held_by: Vec<HeldBy>,
     /// The functions that the thread stood in itself, the one with the most time first.
     pub leaves: Vec<Leaf>,
     /// The stack that shows it, the leaf first.
     pub stack: Vec<StackFrame>,
+}
+
+/// A lock that a handler waits for, and who held it meanwhile.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct HeldBy {
+    /// Type and address of the lock.
+    pub lock: String,
+    /// The handler that the holder's thread worked for, or its thread; `None` where no thread was
+    /// found that shows signs of holding it.
+    pub who: Option<String>,
+    /// Where the holder stood while it held the lock.
+    pub at: Option<String>,
+    /// What says that it holds the lock.
+    pub evidence: Option<String>,
+    /// Share of the cause's time, 0 to 1.
+    pub share: f64,
 }
 
 /// A function that threads stood in themselves.
@@ -192,6 +212,7 @@ impl Diagnosis {
         verdicts.sort_by(|a, b| a.rank().cmp(&b.rank()).then(b.weight().total_cmp(&a.weight())));
         let mut notes = notes(exhibits, &verdicts);
         notes.extend(victims::note(exhibits.ledger, &verdicts));
+        notes.extend(locks::deadlocks(&verdicts));
         let victims = victims::of(exhibits.ledger);
         Self { seconds, fresh: exhibits.cpu.is_some(), verdicts, victims, notes }
     }
@@ -352,6 +373,7 @@ impl Cause {
             at: None,
             r#try: rule.remedy.to_owned(),
             no_stack: Some(SHORT_WAITS_HAVE_NO_STACK.to_owned()),
+            held_by: Vec::new(),
             leaves: Vec::new(),
             stack: Vec::new(),
         }

@@ -1,13 +1,14 @@
 //! The ledger, and whatever the app adds, in Prometheus' text format.
 
 use std::{
+    collections::BTreeMap,
     fmt::{self, Write as _},
     sync::Arc,
 };
 
 use super::{
     Class, Memory, Thermograph, log,
-    stall::{NoStack, Totals},
+    stall::{LockHolder, NoStack, StallLock, Totals, lock::place},
     watch::{DelayRow, Handler, HandlerRow, Slot},
 };
 
@@ -256,6 +257,7 @@ fn stalls(text: &mut String, totals: &Totals) {
         line(text, format_args!("{name}_sum{{{labels}}} {}", lengths.sum.as_secs_f64()));
         line(text, format_args!("{name}_count{{{labels}}} {}", lengths.count));
     }
+    locks(text, totals);
     let name = "thermograph_stalls_without_stack_total";
     head(text, name, "counter", "Stalls for which no stack could be taken, by reason.");
     for (reason, count) in NoStack::ALL.iter().zip(totals.without_stack) {
@@ -280,6 +282,32 @@ fn stalls(text: &mut String, totals: &Totals) {
     ] {
         head(text, name, "counter", help);
         line(text, format_args!("{name} {value}"));
+    }
+}
+
+/// Locks that are waited for now.
+fn locks(text: &mut String, totals: &Totals) {
+    let name = "thermograph_lock_waits";
+    let help = "Stalls that last and wait for a lock: how many, which lock, and who holds it where, \
+                as it seems.";
+    head(text, name, "gauge", help);
+    let mut waits = BTreeMap::<String, u64>::new();
+    for (handler, lock) in &totals.locks {
+        let StallLock { kind, address, holder } = lock;
+        let held_by = holder.as_ref().map_or_else(String::new, LockHolder::who);
+        let at = holder.as_ref().and_then(|holder| holder.at.as_ref());
+        let held_at = at.map_or_else(String::new, place);
+        let labels = format!(
+            "method=\"{}\",route=\"{}\",lock=\"{kind} at {address}\",held_by=\"{}\",held_at=\"{}\"",
+            handler.method,
+            escape(&handler.route),
+            escape(&held_by),
+            escape(&held_at)
+        );
+        *waits.entry(labels).or_default() += 1;
+    }
+    for (labels, count) in waits {
+        line(text, format_args!("{name}{{{labels}}} {count}"));
     }
 }
 

@@ -35,6 +35,7 @@ mod handler;
 #[cfg(heap)]
 mod heap;
 mod known;
+mod locks;
 mod modules;
 mod names;
 mod procfs;
@@ -58,6 +59,7 @@ pub(crate) use self::{
     debug_files::DebugInfo,
     handler::now as monotonic,
     known::name_all,
+    locks::{LockFunctions, LockWait, Sign},
     modules::Module,
     names::{Names, give_back, truncated, used},
     procfs::Thread,
@@ -66,7 +68,7 @@ pub(crate) use self::{
     session::{NotAsked, Reason, Session, SessionError},
     shot::Shot,
     timer::CpuTimer,
-    unwind::{Stack, Unwinder, WaitingStack},
+    unwind::{Stack, Suspect, Unwinder, WaitingStack},
     waiting::NotCopied,
 };
 

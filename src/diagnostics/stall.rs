@@ -15,6 +15,7 @@ mod guard;
 mod harm;
 mod histogram;
 mod in_place;
+pub(crate) mod lock;
 mod namer;
 mod record;
 mod store;
@@ -35,5 +36,6 @@ pub(crate) use self::{
 };
 pub use self::{
     guard::NoStall,
+    lock::{LockHolder, StallLock},
     record::{Class, NoStack, Stall, StallFrame},
 };

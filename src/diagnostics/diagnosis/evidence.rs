@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     Cause, Leaf,
     causes::{self, Rule},
+    locks,
 };
 use crate::diagnostics::{
     Class, NoStack, Profile, folded, plumbing,
@@ -151,6 +152,7 @@ impl<'a> Evidence<'a> {
             at: at.map(|frame| StackFrame::of(frame)),
             r#try: (if is_elsewhere { ELSEWHERE } else { rule.remedy }).to_owned(),
             leaves,
+            held_by: locks::held_by(&self.samples),
             no_stack: self.missing(),
             stack: frames.iter().map(|frame| StackFrame::of(frame)).collect(),
         })

@@ -30,7 +30,10 @@ fn of_verdict(verdict: &Verdict) -> String {
 }
 
 fn of_cause(cause: &Cause) -> String {
-    let Cause { what, share, at, r#try, stack, no_stack, .. } = cause;
+    let Cause { what, share, at, r#try, stack, no_stack, held_by, .. } = cause;
+    let held_by = held_by.iter().map(|held_by| format!("<p>It {}</p>", escape(&held_by.told())));
+    let held_by: Vec<_> = held_by.collect();
+    let held_by = held_by.concat();
     let missing = no_stack.as_ref().map_or_else(String::new, |why| format!(" ({})", escape(why)));
     let at = at.as_ref().map_or_else(String::new, |at| {
         format!(" at <code>{} ({}:{})</code>", escape(&at.function), escape(&at.file), at.line)
@@ -39,7 +42,7 @@ fn of_cause(cause: &Cause) -> String {
         stack.iter().map(|frame| format!("{} ({}:{})", frame.function, frame.file, frame.line));
     let frames: Vec<_> = frames.collect();
     format!(
-        "<p>{:.0} %: {}{at}{missing}</p><p>Try {}</p><details><summary>stack</summary><pre>{}</pre></details>",
+        "<p>{:.0} %: {}{at}{missing}</p>{held_by}<p>Try {}</p><details><summary>stack</summary><pre>{}</pre></details>",
         share * 100.0,
         escape(what),
         escape(r#try),

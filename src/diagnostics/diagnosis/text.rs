@@ -66,6 +66,9 @@ fn told(cause: &Cause) -> String {
     for frame in &shown {
         let _ = writeln!(text, "        at {}", place(frame));
     }
+    for held_by in &cause.held_by {
+        let _ = writeln!(text, "        {}", held_by.told());
+    }
     if let Some(missing) = &cause.no_stack {
         let _ = writeln!(text, "        {missing}");
     }

@@ -10,8 +10,8 @@
 use std::collections::HashMap;
 
 use addr2line::gimli::{
-    BaseAddresses, CfaRule, EhFrame, EhFrameHdr, LittleEndian, UnwindContext, UnwindSection as _,
-    X86_64,
+    BaseAddresses, CfaRule, EhFrame, EhFrameHdr, EndianSlice, FrameDescriptionEntry, LittleEndian,
+    UnwindContext, UnwindSection as _, X86_64,
 };
 
 use super::{modules::Module, waiting::word};
@@ -98,22 +98,41 @@ impl Above<'_> {
     }
 }
 
+/// What is known of a function's frames.
+type Entry<'a> = FrameDescriptionEntry<EndianSlice<'a, LittleEndian>>;
+
+/// The entry of the tables for the code at an address of a module.
+fn entry_of(
+    module: &Module,
+    address: u64,
+) -> Option<(Entry<'_>, EhFrame<EndianSlice<'_, LittleEndian>>, BaseAddresses)> {
+    let tables = module.unwind_tables()?;
+    let bases = BaseAddresses::default()
+        .set_eh_frame(tables.eh_frame_address)
+        .set_eh_frame_hdr(tables.eh_frame_hdr_address)
+        .set_text(tables.text_address);
+    let frames = EhFrame::new(tables.eh_frame, LittleEndian);
+    let header = EhFrameHdr::new(tables.eh_frame_hdr, LittleEndian).parse(&bases, 8).ok()?;
+    let relative = address.wrapping_sub(module.base);
+    let entry = header
+        .table()?
+        .fde_for_address(&frames, &bases, relative, EhFrame::cie_from_offset)
+        .ok()?;
+    Some((entry, frames, bases))
+}
+
+/// Where the function begins that has an address.
+pub(super) fn start_of(module: &Module, address: u64) -> Option<u64> {
+    let (entry, ..) = entry_of(module, address)?;
+    Some(entry.initial_address().wrapping_add(module.base))
+}
+
 impl Function {
     /// The function at an address, if its frame is found by the frame pointer there.
     fn at(modules: &[Module], address: u64) -> Option<Self> {
         let module = module_of(modules, address)?;
-        let tables = module.unwind_tables()?;
-        let bases = BaseAddresses::default()
-            .set_eh_frame(tables.eh_frame_address)
-            .set_eh_frame_hdr(tables.eh_frame_hdr_address)
-            .set_text(tables.text_address);
-        let frames = EhFrame::new(tables.eh_frame, LittleEndian);
-        let header = EhFrameHdr::new(tables.eh_frame_hdr, LittleEndian).parse(&bases, 8).ok()?;
+        let (entry, frames, bases) = entry_of(module, address)?;
         let relative = address.wrapping_sub(module.base);
-        let entry = header
-            .table()?
-            .fde_for_address(&frames, &bases, relative, EhFrame::cie_from_offset)
-            .ok()?;
         let mut context = UnwindContext::new();
         let mut rows = entry.rows(&frames, &bases, &mut context).ok()?;
         let mut after_prologue = None;

@@ -10,7 +10,7 @@ use std::{
 };
 
 use memmap2::Mmap;
-use object::{Object as _, ObjectSection as _, ObjectSegment as _};
+use object::{Object as _, ObjectSection as _, ObjectSegment as _, ObjectSymbol as _};
 
 use crate::diagnostics::profile::Mapping;
 
@@ -149,6 +149,20 @@ impl Module {
             eh_frame_hdr_address: header.address.start,
             eh_frame_hdr: self.image.get(header.file.clone())?,
         })
+    }
+
+    /// Every function that has a name: its name as the linker knows it, and where it is in memory.
+    pub(super) fn functions(&self, mut each: impl FnMut(&str, Range<u64>)) {
+        let Ok(file) = object::File::parse(&*self.image) else { return };
+        let functions = file.symbols().chain(file.dynamic_symbols());
+        for symbol in functions.filter(|symbol| symbol.kind() == object::SymbolKind::Text) {
+            let start = symbol.address().wrapping_add(self.base);
+            if let Ok(name) = symbol.name()
+                && symbol.is_definition()
+            {
+                each(name, start..start + symbol.size());
+            }
+        }
     }
 
     fn section(&self, range: Range<usize>) -> Section {

@@ -18,6 +18,8 @@ pub(super) enum Standing {
     Waiting {
         /// `None` if it waits in no system call.
         syscall: Option<&'static str>,
+        /// The first argument of the call; 0 if there is none.
+        argument: u64,
         sp: u64,
         ip: u64,
     },
@@ -76,12 +78,14 @@ impl Thread {
             return Some(Standing::Running);
         }
         let mut address = || u64::from_str_radix(fields.next()?.strip_prefix("0x")?, 16).ok();
+        let mut argument = 0;
         if number >= 0 {
-            for _argument in 0..6 {
+            argument = address()?;
+            for _further in 1..6 {
                 address()?;
             }
         }
-        Some(Standing::Waiting { syscall, sp: address()?, ip: address()? })
+        Some(Standing::Waiting { syscall, argument, sp: address()?, ip: address()? })
     }
 
     /// Whether it blocks a signal; `None` if it has ended.

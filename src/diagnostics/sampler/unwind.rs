@@ -10,6 +10,7 @@ use framehop::{
 #[cfg(target_arch = "x86_64")]
 use super::frame_pointer::FramePointers;
 use super::{
+    locks::{self, LockWait, Sign},
     modules::{Module, Section},
     procfs::Thread,
     shot::{Registers, STACK, Shot},
@@ -42,6 +43,21 @@ pub(crate) struct WaitingStack {
     /// The work of the thread.
     pub(crate) seen: Seen,
     pub(crate) request_id: Option<String>,
+    /// The word that it waits for in futex(2).
+    pub(crate) futex: Option<u64>,
+}
+
+/// A thread that may hold a lock.
+#[derive(Debug)]
+pub(crate) struct Suspect {
+    pub(crate) stack: Stack,
+    /// The frame of the stack that refers to the lock.
+    pub(crate) frame: usize,
+    pub(crate) sign: Sign,
+    /// The work of the thread.
+    pub(crate) seen: Seen,
+    /// The word that the thread waits for itself in futex(2).
+    pub(crate) futex: Option<u64>,
 }
 
 /// In place of a register that is not known: no stack is there, so that no read succeeds.
@@ -80,24 +96,59 @@ impl Unwinder {
 
     /// The stack that a shot holds.
     pub(crate) fn unwind(&mut self, shot: &Shot) -> Stack {
-        let stack = self.walk(shot.content().registers, shot.stack());
+        let stack = self.walk(shot.content().registers, shot.stack()).stack;
         let end = stack.addresses.last().filter(|_| stack.truncated);
         // A library that was loaded meanwhile, or else code that was made at run time.
         if end.is_some_and(|end| !self.knows(*end))
             && self.read.elapsed() >= REFRESH
             && self.refresh().is_ok()
         {
-            return self.walk(shot.content().registers, shot.stack());
+            return self.walk(shot.content().registers, shot.stack()).stack;
         }
         stack
     }
 
     /// The stack of a thread that waits, taken without a signal: the thread does not notice.
     pub(crate) fn waiting(&mut self, thread: Thread) -> Result<WaitingStack, NotCopied> {
+        let (copied, Walked { stack, .. }) = self.copy(thread)?;
+        let futex = copied.futex();
+        let Copied { syscall, slices, seen, request_id, .. } = copied;
+        Ok(WaitingStack { stack, syscall, slices, seen, request_id, futex })
+    }
+
+    /// Whether a thread that waits may hold a lock: its stack shows it.
+    pub(crate) fn suspect(
+        &mut self,
+        thread: Thread,
+        wait: &LockWait,
+    ) -> Result<Option<Suspect>, NotCopied> {
+        let (copied, walked) = self.copy(thread)?;
+        let futex = copied.futex();
+        if futex.is_some_and(|word| wait.is_word(word)) {
+            // It waits for the same lock.
+            return Ok(None);
+        }
+        let found = locks::refers(wait, &self.modules, &walked, (copied.sp, &copied.bytes));
+        let seen = copied.seen;
+        Ok(found.map(|(frame, sign)| Suspect { stack: walked.stack, frame, sign, seen, futex }))
+    }
+
+    /// Whether the thread of a shot may hold a lock: its stack shows it.
+    pub(crate) fn suspect_in(&mut self, shot: &Shot, wait: &LockWait) -> Option<Suspect> {
+        let walked = self.walk(shot.content().registers, shot.stack());
+        let (frame, sign) = locks::refers(wait, &self.modules, &walked, shot.stack())?;
+        let seen = shot.seen();
+        Some(Suspect { stack: walked.stack, frame, sign, seen, futex: None })
+    }
+
+    /// A copy of the stack of a thread that waits, large enough to unwind it.
+    fn copy(&mut self, thread: Thread) -> Result<(Copied, Walked), NotCopied> {
         let mut room = FIRST_COPY;
         loop {
             let copied = waiting::copy(thread, room)?;
-            let walked = self.walk_waiting(&copied);
+            // Other registers are not known at first.
+            let registers = unknown_registers(copied.ip, copied.sp);
+            let walked = self.follow(copied.ip, registers, (copied.sp, &copied.bytes));
             let is_cut_off = walked.ran_out && copied.bytes.len() == room && room < STACK;
             let end = walked.stack.addresses.last().copied().filter(|_| walked.stack.truncated);
             let is_new_code = end.is_some_and(|end| !self.knows(end))
@@ -106,31 +157,46 @@ impl Unwinder {
             if is_cut_off {
                 room *= 4;
             } else if !is_new_code {
-                let Copied { syscall, slices, seen, request_id, .. } = copied;
-                return Ok(WaitingStack { stack: walked.stack, syscall, slices, seen, request_id });
+                return Ok((copied, walked));
             }
         }
     }
 
-    /// Unwinds by stack pointer and program counter; other registers are not known at first.
-    fn walk_waiting(&mut self, copied: &Copied) -> Walked {
-        let Copied { ip, sp, ref bytes, .. } = *copied;
+    /// The stack from a waker's clone up to the poll of the watched future, which is its end.
+    #[cfg(tokio_unstable)]
+    pub(crate) fn awaits(&mut self, place: &super::awaits::Await) -> Stack {
+        let stack = self.walk(place.registers, (place.from, &place.bytes)).stack;
+        Stack { truncated: false, ..stack }
+    }
+
+    fn walk(&mut self, registers: Registers, copy: (u64, &[u8])) -> Walked {
+        self.follow(registers.ip, native(registers), copy)
+    }
+
+    /// Unwinds from these registers by a copy of the stack, which begins at an address.
+    fn follow(
+        &mut self,
+        ip: u64,
+        mut registers: UnwindRegsNative,
+        (from, bytes): (u64, &[u8]),
+    ) -> Walked {
         let mut ran_out = false;
         let mut read = |address: u64| {
-            let offset = usize::try_from(address.wrapping_sub(sp)).map_err(|_| ())?;
+            let offset = usize::try_from(address.wrapping_sub(from)).map_err(|_| ())?;
             let word = bytes.get(offset..).and_then(<[u8]>::first_chunk);
             // Beyond the copy, and not at a register that is not known.
             ran_out |= word.is_none() && offset < STACK;
             Ok(u64::from_ne_bytes(*word.ok_or(())?))
         };
-        let mut registers = unknown_registers(ip, sp);
         let mut at = FrameAddress::from_instruction_pointer(ip);
         let mut addresses = Vec::with_capacity(64);
+        let mut stack_pointers = Vec::with_capacity(64);
         let truncated = loop {
             if addresses.len() == MAX_FRAMES {
                 break true;
             }
             addresses.push(at.address_for_lookup());
+            stack_pointers.push(registers.sp());
             #[cfg(target_arch = "x86_64")]
             let before = registers;
             let next = self.rules.unwind_frame(at, &mut registers, &mut self.cache, &mut read);
@@ -138,12 +204,11 @@ impl Unwinder {
             let next = match next {
                 Err(_) if before.bp() == UNKNOWN => {
                     registers = before;
-                    let sp_of_frame = registers.sp();
-                    let above = usize::try_from(sp_of_frame.wrapping_sub(sp)).ok();
+                    let sp = registers.sp();
+                    let above = usize::try_from(sp.wrapping_sub(from)).ok();
                     let above = above.and_then(|above| bytes.get(above..)).unwrap_or_default();
                     let address = at.address_for_lookup();
-                    let pointer =
-                        self.frame_pointers.find(&self.modules, address, sp_of_frame, above);
+                    let pointer = self.frame_pointers.find(&self.modules, address, sp, above);
                     let Some(pointer) = pointer else { break true };
                     registers.set_bp(pointer);
                     self.rules.unwind_frame(at, &mut registers, &mut self.cache, &mut read)
@@ -157,35 +222,8 @@ impl Unwinder {
                 Ok(Some(Some(_))) | Err(_) => break true,
             }
         };
-        Walked { stack: Stack { addresses: addresses.into(), truncated }, ran_out }
-    }
-
-    /// The stack from a waker's clone up to the poll of the watched future, which is its end.
-    #[cfg(tokio_unstable)]
-    pub(crate) fn awaits(&mut self, place: &super::awaits::Await) -> Stack {
-        let stack = self.walk(place.registers, (place.from, &place.bytes));
-        Stack { truncated: false, ..stack }
-    }
-
-    fn walk(&mut self, registers: Registers, (from, bytes): (u64, &[u8])) -> Stack {
-        let mut read = |address: u64| {
-            let offset = usize::try_from(address.wrapping_sub(from)).map_err(|_| ())?;
-            let bytes = bytes.get(offset..).and_then(<[u8]>::first_chunk).ok_or(())?;
-            Ok(u64::from_ne_bytes(*bytes))
-        };
-        let native = native(registers);
-        let mut frames = self.rules.iter_frames(registers.ip, native, &mut self.cache, &mut read);
-        let mut addresses = Vec::with_capacity(64);
-        let truncated = loop {
-            match frames.next() {
-                Ok(Some(frame)) if addresses.len() < MAX_FRAMES => {
-                    addresses.push(frame.address_for_lookup());
-                }
-                Ok(None) => break false,
-                Ok(Some(_)) | Err(_) => break true,
-            }
-        };
-        Stack { addresses: addresses.into(), truncated }
+        let stack = Stack { addresses: addresses.into(), truncated };
+        Walked { stack, stack_pointers, ran_out }
     }
 
     fn knows(&self, address: u64) -> bool {
@@ -207,10 +245,20 @@ impl Unwinder {
     }
 }
 
-/// An unwound stack, and whether it needed more of the stack than was copied.
-struct Walked {
-    stack: Stack,
+/// An unwound stack.
+pub(super) struct Walked {
+    pub(super) stack: Stack,
+    /// Where each frame begins in memory; it ends where the next one begins.
+    pub(super) stack_pointers: Vec<u64>,
+    /// Whether more of the stack was needed than was copied.
     ran_out: bool,
+}
+
+impl Copied {
+    /// The word that the thread waits for in futex(2).
+    fn futex(&self) -> Option<u64> {
+        (self.syscall == Some("futex")).then_some(self.argument)
+    }
 }
 
 impl std::fmt::Debug for Unwinder {

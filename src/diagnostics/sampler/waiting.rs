@@ -28,6 +28,8 @@ pub(super) struct Copied {
     pub(super) bytes: Vec<u8>,
     /// The system call that the thread waits in; `None` if it waits in none, as in a page fault.
     pub(super) syscall: Option<&'static str>,
+    /// The first argument of the call; 0 if there is none.
+    pub(super) argument: u64,
     /// Number of time slices that the thread was given before the wait.
     pub(super) slices: u64,
     pub(super) seen: Seen,
@@ -48,9 +50,9 @@ pub(crate) enum NotCopied {
 /// Copies at most `room` bytes of the stack of a thread that waits, from the stack pointer upwards.
 pub(super) fn copy(thread: Thread, room: usize) -> Result<Copied, NotCopied> {
     let slices = thread.slices().ok_or(NotCopied::Unknown)?;
-    let (syscall, sp, ip) = match thread.standing().ok_or(NotCopied::Unknown)? {
+    let (syscall, argument, sp, ip) = match thread.standing().ok_or(NotCopied::Unknown)? {
         Standing::Running => return Err(NotCopied::Running),
-        Standing::Waiting { syscall, sp, ip } => (syscall, sp, ip),
+        Standing::Waiting { syscall, argument, sp, ip } => (syscall, argument, sp, ip),
     };
     let is_unmoved = || thread.slices() == Some(slices);
     let bytes = read(sp, room.min(STACK));
@@ -59,7 +61,7 @@ pub(super) fn copy(thread: Thread, room: usize) -> Result<Copied, NotCopied> {
     if !is_unmoved() {
         return Err(NotCopied::Moved);
     }
-    let mut copied = Copied { ip, sp, bytes, syscall, slices, seen, request_id: None };
+    let mut copied = Copied { ip, sp, bytes, syscall, argument, slices, seen, request_id: None };
     if let Some(request) = request
         && seen.start != 0
     {
@@ -86,7 +88,6 @@ pub(super) fn read(from: u64, length: usize) -> Vec<u8> {
 }
 
 /// A word of this process' memory; `None` if it is not mapped.
-#[cfg(target_arch = "x86_64")]
 pub(super) fn word(at: u64) -> Option<u64> {
     let mut word = [MaybeUninit::uninit(); 8];
     // SAFETY: the kernel has written all of them.

@@ -13,6 +13,8 @@ use std::{
     time::Duration,
 };
 
+#[cfg(sampler)]
+use super::record::RawStack;
 use super::{Store, record::Record, warning::Warnings};
 use crate::diagnostics::log;
 #[cfg(sampler)]
@@ -53,7 +55,10 @@ impl Namer {
 /// Names stalls here and now, those that have no names yet.
 pub(crate) fn name(stalls: &[Arc<Record>]) {
     #[cfg(sampler)]
-    if stalls.iter().any(|record| record.facts().unnamed().is_some()) {
+    if stalls.iter().any(|record| {
+        let facts = record.facts();
+        facts.unnamed().is_some() || facts.unnamed_holder().is_some()
+    }) {
         let modules = sampler::modules();
         let mut names = Names::new(&modules);
         for record in stalls {
@@ -62,6 +67,11 @@ pub(crate) fn name(stalls: &[Arc<Record>]) {
             if let Some(stack) = unnamed {
                 let stack = names.stack(&stack).into();
                 record.facts().name(stack);
+            }
+            let unnamed = record.facts().unnamed_holder();
+            if let Some(stack) = unnamed {
+                let holder = names.stack(&stack).into();
+                record.facts().name_holder(&stack, holder);
             }
         }
     }
@@ -147,7 +157,10 @@ impl Book {
 
     /// Looks up what is not known of these stalls, unless that was done a moment ago.
     fn read(&mut self, stalls: &[Arc<Record>]) {
-        let stacks = stalls.iter().filter_map(|record| record.facts().unnamed());
+        let stacks = stalls.iter().flat_map(|record| {
+            let facts = record.facts();
+            facts.unnamed().into_iter().chain(facts.unnamed_holder())
+        });
         let mut unknown: Vec<_> = stacks.flat_map(|stack| stack.addresses.to_vec()).collect();
         unknown.retain(|address| !self.known.contains_key(address));
         let start = Instant::now();
@@ -168,12 +181,22 @@ impl Book {
     /// Names a stall, if all its names are known.
     fn name(&self, record: &Record) -> bool {
         let mut facts = record.facts();
-        let Some(stack) = facts.unnamed() else { return true };
-        let known = stack.addresses.iter().map(|address| self.known.get(address).cloned());
-        let Some(named) = known.collect::<Option<Vec<_>>>() else { return false };
-        let cut = stack.truncated.then(sampler::truncated);
-        facts.name(named.into_iter().chain(cut).collect());
+        if let Some(stack) = facts.unnamed() {
+            let Some(named) = self.named(&stack) else { return false };
+            facts.name(named);
+        }
+        if let Some(stack) = facts.unnamed_holder() {
+            let Some(named) = self.named(&stack) else { return false };
+            facts.name_holder(&stack, named);
+        }
         true
+    }
+
+    fn named(&self, stack: &RawStack) -> Option<Arc<[Arc<Location>]>> {
+        let known = stack.addresses.iter().map(|address| self.known.get(address).cloned());
+        let named = known.collect::<Option<Vec<_>>>()?;
+        let cut = stack.truncated.then(sampler::truncated);
+        Some(named.into_iter().chain(cut).collect())
     }
 }
 

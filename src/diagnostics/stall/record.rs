@@ -8,7 +8,11 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use super::{is_in_place, store::Place};
+use super::{
+    is_in_place,
+    lock::{RawLock, StallLock},
+    store::Place,
+};
 use crate::diagnostics::{
     plumbing,
     profile::{Frame, Location},
@@ -81,6 +85,9 @@ pub struct Stall {
     pub run_ms: f64,
     /// Of that, waiting for a processor.
     pub queued_ms: f64,
+    /// The lock that the thread waited for, and who may have held it.
+    #[serde(default)]
+    pub lock: Option<StallLock>,
     /// How long after the threshold the stack was taken, in milliseconds.
     pub captured_after_ms: Option<f64>,
     /// Whether it was inside of `tokio::task::block_in_place`, which hands the worker to another
@@ -145,6 +152,10 @@ pub(crate) struct Facts {
     pub(crate) queued: Duration,
     /// Addresses, as soon as they are there.
     pub(crate) stack: Option<Arc<RawStack>>,
+    /// The lock that the thread waited for when its stack was taken.
+    pub(crate) lock: Option<Arc<RawLock>>,
+    /// Names of the stack of who may hold that lock, once they are known.
+    pub(crate) holder_named: Option<Arc<[Arc<Location>]>>,
     /// How long after the threshold the stack was taken.
     pub(crate) captured_after: Option<Duration>,
     /// Why it has no stack, once that is known.
@@ -166,6 +177,30 @@ impl Facts {
     #[cfg(sampler)]
     pub(crate) fn unnamed(&self) -> Option<Arc<RawStack>> {
         self.stack.clone().filter(|_| self.named.is_none())
+    }
+
+    /// The lock that it waits for, with names as far as they are known.
+    pub(super) fn lock(&self) -> Option<StallLock> {
+        #[cfg(sampler)]
+        let told = |lock: &Arc<RawLock>| lock.told(self.holder_named.as_deref());
+        #[cfg(not(sampler))]
+        let told = |lock: &Arc<RawLock>| match **lock {};
+        self.lock.as_ref().map(told)
+    }
+
+    /// The stack of who may hold the lock that it waits for, if its names are not known.
+    #[cfg(sampler)]
+    pub(crate) fn unnamed_holder(&self) -> Option<Arc<RawStack>> {
+        self.lock.as_ref()?.stack().filter(|_| self.holder_named.is_none()).cloned()
+    }
+
+    /// The names of this stack are known, which may be of who holds the lock that it waits for.
+    #[cfg(sampler)]
+    pub(crate) fn name_holder(&mut self, stack: &Arc<RawStack>, named: Arc<[Arc<Location>]>) {
+        let holder = self.lock.as_ref().and_then(|lock| lock.stack());
+        if holder.is_some_and(|holder| Arc::ptr_eq(holder, stack)) {
+            self.holder_named = Some(named);
+        }
     }
 
     /// The names of its stack are known: they tell the system call too, where none was seen.
@@ -237,6 +272,7 @@ impl Record {
         let facts = self.facts().clone();
         let began = self.began.duration_since(UNIX_EPOCH).unwrap_or_default();
         let named = facts.named.iter().flat_map(|stack| stack.iter());
+        let lock = facts.lock();
         Stall {
             id: self.id,
             began: began.as_secs_f64(),
@@ -252,6 +288,7 @@ impl Record {
             ended: facts.ended,
             run_ms: millis(facts.run),
             queued_ms: millis(facts.queued),
+            lock,
             captured_after_ms: facts.captured_after.map(millis),
             in_place: facts.in_place,
             no_stack: facts.no_stack,
@@ -381,6 +418,9 @@ impl fmt::Display for Stall {
         if self.in_place {
             write!(f, ", handed over with block_in_place")?;
         }
+        if let Some(lock) = &self.lock {
+            write!(f, "\n    waits for {lock}")?;
+        }
         for StallFrame { function, file, line, .. } in &self.stack {
             write!(f, "\n    {function}")?;
             if !file.is_empty() {
@@ -406,6 +446,8 @@ mod tests {
             run: Duration::ZERO,
             queued: Duration::ZERO,
             stack: None,
+            lock: None,
+            holder_named: None,
             captured_after: None,
             no_stack: None,
             in_place: false,

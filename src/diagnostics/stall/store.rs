@@ -18,6 +18,7 @@ use tokio::sync::broadcast;
 
 use super::{
     Class, Durations, NoStack, is_in_place,
+    lock::{LockPlace, StallLock},
     record::{Facts, RawStack, Record, syscall_at},
 };
 use crate::diagnostics::{
@@ -73,6 +74,8 @@ pub(super) struct Place {
     stack: Option<Arc<RawStack>>,
     /// Why there is none.
     no_stack: Option<NoStack>,
+    /// The kind of lock that was waited for, and who may have held it.
+    lock: Option<LockPlace>,
 }
 
 /// How many there were, and how long.
@@ -96,6 +99,8 @@ pub(crate) struct Sums {
 #[derive(Clone, Debug)]
 pub(crate) struct Totals {
     pub(crate) lengths: Vec<(&'static Handler, Class, Durations)>,
+    /// Locks that stalls wait for which last.
+    pub(crate) locks: Vec<(&'static Handler, StallLock)>,
     /// By reason.
     pub(crate) without_stack: [u64; NoStack::ALL.len()],
     pub(crate) dropped: u64,
@@ -106,6 +111,8 @@ pub(crate) struct Totals {
 impl Store {
     /// Most different stacks that are summed, of 1 KiB as a rule.
     const MAX_PLACES: usize = 2048;
+    /// Most locks that a scrape is told of.
+    const MAX_LOCKS: usize = 64;
     /// News that wait for a reader that is slow; it is told how many it missed.
     const NEWS: usize = 256;
 
@@ -157,6 +164,10 @@ impl Store {
             note_in_place(handler, class, 1, elapsed);
         }
         let mut place = Place::of(record);
+        if books.stacks.len() >= Self::MAX_PLACES / 2 && !books.stacks.contains_key(&place) {
+            // Of locks there may be any number.
+            place.lock = None;
+        }
         if books.stacks.len() >= Self::MAX_PLACES && !books.stacks.contains_key(&place) {
             // There are few places without a stack: by handler, class and system call.
             place.no_stack = place.stack.take().map(|_| NoStack::NoRoom).or(no_stack);
@@ -238,8 +249,12 @@ impl Store {
         let mut lengths: Vec<_> =
             lengths.map(|((ByPlace(handler), class), lengths)| (handler, class, lengths)).collect();
         lengths.sort_by_key(|(handler, class, _)| (handler.route.clone(), class.name()));
+        let lasting = books.lasting.values().map(|lasting| &lasting.record);
+        let locks = lasting.filter_map(|record| Some((record.handler, record.facts().lock()?)));
+        let locks = locks.take(Self::MAX_LOCKS).collect();
         Totals {
             lengths,
+            locks,
             without_stack: self.without_stack(),
             dropped: self.overruns.dropped(),
             without_place: self.without_place.load(Relaxed),
@@ -340,13 +355,16 @@ fn note_in_place(ByPlace(handler): ByPlace, class: Class, count: u64, length: Du
 
 fn samples<'a>(sums: impl Iterator<Item = (&'a Place, Sum)>) -> Vec<Sample> {
     let sums: Vec<_> = sums.collect();
-    let stacks = stacks(&sums);
-    let sample = |((place, Sum { count, length }), stack): (&(&Place, Sum), Option<Vec<_>>)| {
+    let stacks = named(sums.iter().map(|(place, _)| place.stack.as_deref()));
+    let holders = named(sums.iter().map(|(place, _)| place.holder_stack()));
+    let stacks = stacks.into_iter().zip(holders);
+    let sample = |((place, Sum { count, length }), (stack, holder)): (&(&Place, Sum), Named)| {
         let nanoseconds = i64::try_from(length.as_nanos()).unwrap_or(i64::MAX);
         let at_leaf = || syscall_at(place.class, stack.as_deref()?);
         let syscall = place.syscall.or_else(at_leaf);
         let in_place = stack.as_ref().is_some_and(is_in_place);
-        let labels = place.labels(syscall, in_place);
+        let mut labels = place.labels(syscall, in_place);
+        labels.extend(place.lock.iter().flat_map(|lock| lock.labels(holder.as_deref())));
         Sample {
             stack: stack.unwrap_or_else(|| place.without_stack()),
             values: vec![i64::try_from(*count).unwrap_or(i64::MAX), nanoseconds],
@@ -356,25 +374,37 @@ fn samples<'a>(sums: impl Iterator<Item = (&'a Place, Sum)>) -> Vec<Sample> {
     sums.iter().zip(stacks).map(sample).collect()
 }
 
-/// The stack of each place that has one, with names.
+/// The stack of a place, and that of who may have held the lock that was waited for there.
+type Named = (Option<Vec<Arc<Location>>>, Option<Vec<Arc<Location>>>);
+
+/// Each stack that there is, with names.
 #[cfg(sampler)]
-fn stacks(sums: &[(&Place, Sum)]) -> Vec<Option<Vec<Arc<Location>>>> {
-    let taken = || sums.iter().map(|(place, _)| place.stack.as_deref());
-    let mut named = crate::diagnostics::sampler::name_all(taken().flatten()).into_iter();
-    taken().map(|stack| stack.and_then(|_| named.next())).collect()
+fn named<'a>(
+    stacks: impl Iterator<Item = Option<&'a RawStack>> + Clone,
+) -> Vec<Option<Vec<Arc<Location>>>> {
+    let mut named = crate::diagnostics::sampler::name_all(stacks.clone().flatten()).into_iter();
+    stacks.map(|stack| stack.and_then(|_| named.next())).collect()
 }
 
 #[cfg(not(sampler))]
-fn stacks(sums: &[(&Place, Sum)]) -> Vec<Option<Vec<Arc<Location>>>> {
-    vec![None; sums.len()]
+fn named<'a>(
+    stacks: impl Iterator<Item = Option<&'a RawStack>> + Clone,
+) -> Vec<Option<Vec<Arc<Location>>>> {
+    stacks.map(|_| None).collect()
 }
 
 impl Place {
     /// The place of a stall, as far as it is known.
     fn of(record: &Record) -> Self {
-        let Facts { class, syscall, stack, no_stack, .. } = record.facts().clone();
+        let Facts { class, syscall, stack, no_stack, lock, .. } = record.facts().clone();
         let thread = pool(&record.thread).to_owned();
-        Self { handler: ByPlace(record.handler), class, syscall, thread, stack, no_stack }
+        let lock = lock.as_deref().map(LockPlace::of);
+        Self { handler: ByPlace(record.handler), class, syscall, thread, stack, no_stack, lock }
+    }
+
+    /// The stack of who may have held the lock that was waited for.
+    fn holder_stack(&self) -> Option<&RawStack> {
+        Some(&*self.lock.as_ref()?.holder.as_ref()?.stack)
     }
 
     /// What stands for the stack where none was taken: what the thread did, and for whom.

@@ -11,6 +11,8 @@ mod kernel;
 #[path = "watchdog/no_kernel.rs"]
 mod kernel;
 #[cfg(sampler)]
+mod locks;
+#[cfg(sampler)]
 mod outside;
 mod stacks;
 mod watched;

@@ -6,6 +6,7 @@
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use super::{
+    locks::Locks,
     stacks::{Run, Wait},
     watched::Watched,
 };
@@ -21,9 +22,10 @@ use crate::diagnostics::{
 pub(super) struct Kernel {
     takes_stacks: bool,
     /// `None` if threads that run are not asked for their stacks.
-    session: Option<Session>,
+    pub(super) session: Option<Session>,
     /// Made when the first stack is taken.
     unwinder: Option<Unwinder>,
+    pub(super) locks: Locks,
 }
 
 /// How long a stall is not shown while its stack may still come.
@@ -47,7 +49,7 @@ impl Kernel {
             let warn = |error: &_| tracing::warn!(%error, "stalls that compute have no stacks");
             opened.inspect_err(warn).ok()
         });
-        Self { takes_stacks, session, unwinder: None }
+        Self { takes_stacks, session, unwinder: None, locks: Locks::default() }
     }
 
     /// The watchdog is worth little when it comes late.
@@ -89,7 +91,13 @@ impl Kernel {
             return later;
         }
         let is_tried_again = match watched.activity {
-            Some(Activity::Waiting(_)) => self.copy(watched, since, threshold),
+            Some(Activity::Waiting(_)) => {
+                let is_tried_again = self.copy(watched, since, threshold);
+                if age >= threshold {
+                    self.search_holder(watched);
+                }
+                is_tried_again
+            }
             _ => self.ask(watched, threshold),
         };
         // A disk wakes its writer many times in one call: a copy succeeds between two of these.
@@ -130,6 +138,9 @@ impl Kernel {
                     slices: taken.slices,
                     time: since,
                     after: age.saturating_sub(threshold),
+                    futex: taken.futex,
+                    lock: None,
+                    searched: Duration::ZERO,
                 });
                 false
             }
@@ -211,6 +222,9 @@ impl Kernel {
             if let Some(poll) = poll {
                 self.take(&shot, poll, threshold);
             }
+            if let Some(unwinder) = self.unwinder() {
+                Self::offer(unwinder, &shot, watched.iter_mut());
+            }
         }
     }
 
@@ -229,7 +243,7 @@ impl Kernel {
         });
     }
 
-    fn unwinder(&mut self) -> Option<&mut Unwinder> {
+    pub(super) fn unwinder(&mut self) -> Option<&mut Unwinder> {
         if self.unwinder.is_none() {
             match Unwinder::new() {
                 Ok(new) => self.unwinder = Some(new),

@@ -6,7 +6,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::super::{Class, record::RawStack};
+use super::super::{Class, lock::RawLock, record::RawStack};
 
 /// What was taken of a poll so far.
 #[derive(Debug, Default)]
@@ -29,6 +29,12 @@ pub(super) struct Wait {
     pub(super) time: Duration,
     /// How long after the threshold it was taken.
     pub(super) after: Duration,
+    /// The word that it waits for in futex(2).
+    pub(super) futex: Option<u64>,
+    /// The lock that it waits for, and who may hold it.
+    pub(super) lock: Option<Arc<RawLock>>,
+    /// How old the poll was when it was last looked who may hold the lock.
+    pub(super) searched: Duration,
 }
 
 /// A place that the thread ran in.
@@ -49,6 +55,7 @@ pub(super) struct Shown {
     /// The system call of the same moment; `None` if the thread ran.
     pub(super) syscall: Option<&'static str>,
     pub(super) after: Duration,
+    pub(super) lock: Option<Arc<RawLock>>,
 }
 
 /// Places of one poll that are kept apart.
@@ -88,11 +95,18 @@ impl Stacks {
             let old = self.waits.remove(place);
             wait.time += old.time;
             wait.after = old.after;
+            wait.lock = wait.lock.or(old.lock);
         } else if self.waits.len() >= PLACES {
             let least = (0..self.waits.len()).min_by_key(|place| self.waits[*place].time);
             least.map(|place| self.waits.remove(place));
         }
         self.waits.push(wait);
+    }
+
+    /// The place that the thread waits in now, if its stack was taken.
+    #[cfg(sampler)]
+    pub(super) fn current_wait(&mut self) -> Option<&mut Wait> {
+        self.waits.last_mut().filter(|_| self.is_waiting)
     }
 
     /// Sets the stack of a thread that ran.
@@ -120,14 +134,14 @@ impl Stacks {
 
 impl Wait {
     fn shown(&self) -> Shown {
-        let Self { stack, syscall, after, .. } = self;
-        Shown { stack: Arc::clone(stack), syscall: *syscall, after: *after }
+        let Self { stack, syscall, after, lock, .. } = self;
+        Shown { stack: Arc::clone(stack), syscall: *syscall, after: *after, lock: lock.clone() }
     }
 }
 
 impl Run {
     fn shown(&self) -> Shown {
-        Shown { stack: Arc::clone(&self.stack), syscall: None, after: self.after }
+        Shown { stack: Arc::clone(&self.stack), syscall: None, after: self.after, lock: None }
     }
 }
 
@@ -145,7 +159,9 @@ mod tests {
 
     fn wait(address: u64, syscall: &'static str, slices: u64) -> Wait {
         let (stack, syscall) = (stack(address), Some(syscall));
-        Wait { stack, syscall, slices, time: Duration::ZERO, after: Duration::ZERO }
+        let (futex, lock) = (None, None);
+        let (time, after, searched) = (Duration::ZERO, Duration::ZERO, Duration::ZERO);
+        Wait { stack, syscall, slices, time, after, futex, lock, searched }
     }
 
     fn shown(stacks: &Stacks, class: Class, ended: bool) -> Option<(u64, Option<&'static str>)> {

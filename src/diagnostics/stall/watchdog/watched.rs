@@ -8,6 +8,7 @@ use std::{
 use super::{
     super::{
         Class, NoStack, Store,
+        lock::RawLock,
         namer::LONG,
         record::{Facts, RawStack, Record},
         verdict::{Account, Earlier, Nested, Spent},
@@ -46,6 +47,8 @@ pub(super) struct Watched {
     pub(super) not_asked: Option<NoStack>,
     /// The stack that was last sent to be named.
     sent: Option<Arc<RawStack>>,
+    /// The lock that was last sent to be named.
+    sent_lock: Option<Arc<RawLock>>,
     was_long: bool,
     has_ended: bool,
     pub(super) record: Option<Arc<Record>>,
@@ -70,6 +73,7 @@ impl Watched {
             is_asked: false,
             not_asked: None,
             sent: None,
+            sent_lock: None,
             was_long: false,
             has_ended: false,
             record: None,
@@ -185,6 +189,8 @@ impl Watched {
         // Names stay, as long as they are of this stack.
         let is_same = known.stack == facts.stack;
         let named = known.named.take().filter(|_| is_same);
+        let is_same_lock = same(known.lock.as_ref(), facts.lock.as_ref());
+        facts.holder_named = known.holder_named.take().filter(|_| is_same_lock);
         *known = facts;
         if let Some(named) = named {
             known.name(named);
@@ -211,6 +217,8 @@ impl Watched {
             run: spent.run.least,
             queued: spent.queued.least,
             captured_after: shown.as_ref().map(|shown| shown.after),
+            lock: shown.as_ref().and_then(|shown| shown.lock.clone()),
+            holder_named: None,
             stack: shown.map(|shown| shown.stack),
             no_stack: None,
             in_place: false,
@@ -237,14 +245,17 @@ impl Watched {
         if self.polling.slot.is_of_thread() { self.polling.start.raw() } else { 0 }
     }
 
-    /// Whether its record has a stack that was not sent to be named yet.
+    /// Whether its record has a stack that was not sent to be named yet, its own or that of who may
+    /// hold the lock that it waits for.
     pub(super) fn has_new_stack(&mut self, record: &Record) -> bool {
-        let stack = record.facts().stack.clone();
+        let (stack, lock) = {
+            let facts = record.facts();
+            (facts.stack.clone(), facts.lock.clone())
+        };
         let is_new = stack.is_some() && stack != self.sent;
-        if is_new {
-            self.sent = stack;
-        }
-        is_new
+        let is_new_lock = lock.is_some() && !same(lock.as_ref(), self.sent_lock.as_ref());
+        (self.sent, self.sent_lock) = (stack.or(self.sent.take()), lock);
+        is_new || is_new_lock
     }
 
     /// Whether it has just become so long that it is warned of before it ends.
@@ -257,5 +268,13 @@ impl Watched {
     /// Whether it was looked at, or made, so short a time ago.
     pub(super) fn was_seen_within(&self, time: Duration, now: Moment) -> bool {
         Duration::from_nanos(now.since(self.seen)) < time
+    }
+}
+
+/// Whether both are the very same, or none.
+fn same<T>(one: Option<&Arc<T>>, other: Option<&Arc<T>>) -> bool {
+    match (one, other) {
+        (Some(one), Some(other)) => Arc::ptr_eq(one, other),
+        (one, other) => one.is_none() && other.is_none(),
     }
 }

@@ -28,6 +28,8 @@ fn record(handler: &'static Handler, id: u64, class: Class, length: Duration) ->
         stack: None,
         in_place: false,
         no_stack: None,
+        lock: None,
+        holder_named: None,
         captured_after: None,
         named: None,
     };

@@ -1,0 +1,164 @@
+//! Who may hold the lock that a stalled thread waits for.
+
+use std::{
+    sync::{Arc, OnceLock},
+    thread,
+    time::Duration,
+};
+
+use super::{kernel::Kernel, stacks::Wait, watched::Watched};
+use crate::diagnostics::{
+    sampler::{LockFunctions, LockWait, Shot, Sign, Stack, Suspect, Thread, Unwinder},
+    stall::lock::{RawHolder, RawLock},
+    watch::{PollId, handler_at, seen_by},
+};
+
+/// Which functions wait for locks: known once they were wanted.
+#[derive(Debug, Default)]
+pub(super) struct Locks {
+    functions: Arc<OnceLock<LockFunctions>>,
+    is_wanted: bool,
+}
+
+/// Time after which it is looked again who holds a lock, at least.
+const AGAIN: Duration = Duration::from_millis(10);
+/// Threads that run and are asked for their stacks, for one search.
+const ASKED: usize = 16;
+/// Threads of the diagnostics.
+const OURS: &str = "thermo-";
+
+impl Locks {
+    /// The functions, if they are known. Reading them takes too long for the watchdog.
+    fn functions(&mut self) -> Option<&LockFunctions> {
+        if !self.is_wanted {
+            self.is_wanted = true;
+            let functions = Arc::clone(&self.functions);
+            let read = move || drop(functions.set(LockFunctions::read()));
+            // Without that thread, it is never known who holds a lock.
+            drop(thread::Builder::new().name("thermo-locks".to_owned()).spawn(read));
+        }
+        self.functions.get()
+    }
+}
+
+impl Kernel {
+    /// Looks who may hold the lock that a poll waits for, unless that was done a moment ago.
+    pub(super) fn search_holder(&mut self, watched: &mut Watched) {
+        let (age, waiter) = (watched.age(), watched.polling.thread);
+        let Some(wait) = watched.stacks.current_wait() else { return };
+        let Some(futex) = wait.futex else { return };
+        let is_due = wait.searched.is_zero() || age >= wait.searched * 3 / 2 + AGAIN;
+        if !is_due {
+            return;
+        }
+        let Some(functions) = self.locks.functions() else { return };
+        wait.searched = age;
+        let Some(lock) = functions.wait(futex, &wait.stack.addresses) else {
+            // It waits for something else.
+            wait.futex = None;
+            return;
+        };
+        let holder = self.holder(&lock, waiter);
+        wait.found(lock, holder);
+    }
+
+    /// A thread that shows signs of holding a lock; of several, the one with the best sign.
+    fn holder(&mut self, lock: &LockWait, waiter: i32) -> Option<RawHolder> {
+        let unwinder = self.unwinder()?;
+        if let Some(owner) = lock.owner() {
+            let taken = unwinder.waiting(Thread::new(owner));
+            let (stack, seen) = if let Ok(taken) = taken {
+                (taken.stack, taken.seen)
+            } else {
+                // Its stack comes later.
+                self.ask_all(&[owner]);
+                (Stack { addresses: Box::default(), truncated: true }, seen_by(owner))
+            };
+            let suspect = Suspect { stack, frame: 0, sign: Sign::Owner, seen, futex: None };
+            return Some(RawHolder::new(owner, suspect));
+        }
+        let mut found = Vec::new();
+        let mut running = Vec::new();
+        for thread in Thread::all() {
+            let number = thread.number();
+            let is_ours = || thread.name().is_none_or(|name| name.starts_with(OURS));
+            if number == waiter || is_ours() {
+                continue;
+            }
+            match unwinder.suspect(thread, lock) {
+                Ok(suspect) => found.extend(suspect.map(|suspect| (number, suspect))),
+                Err(_) => running.push(number),
+            }
+        }
+        let best = found.into_iter().min_by_key(|(_, suspect)| rank(suspect));
+        if best.is_none() {
+            // Their stacks come later.
+            self.ask_all(&running);
+        }
+        best.map(|(thread, suspect)| RawHolder::new(thread, suspect))
+    }
+
+    fn ask_all(&self, threads: &[i32]) {
+        let Some(session) = &self.session else { return };
+        for thread in threads.iter().take(ASKED) {
+            // One that cannot be asked is none of which is known that it holds the lock.
+            let _ = session.ask(*thread);
+        }
+    }
+
+    /// The stack of a thread that runs has come: it may be one that holds a lock.
+    pub(super) fn offer<'a>(
+        unwinder: &mut Unwinder,
+        shot: &Shot,
+        watched: impl Iterator<Item = (&'a PollId, &'a mut Watched)>,
+    ) {
+        let thread = shot.ticket().thread();
+        for (_, watched) in watched.filter(|(_, other)| other.polling.thread != thread) {
+            let Some(wait) = watched.stacks.current_wait() else { continue };
+            let Some(lock) = &wait.lock else { continue };
+            let suspect = match &lock.holder {
+                None => unwinder.suspect_in(shot, &lock.wait),
+                Some(owner) if owner.thread == thread && owner.stack.addresses.is_empty() => {
+                    let (stack, seen) = (unwinder.unwind(shot), shot.seen());
+                    Some(Suspect { stack, frame: 0, sign: Sign::Owner, seen, futex: None })
+                }
+                Some(_) => None,
+            };
+            if let Some(suspect) = suspect {
+                let lock = lock.wait;
+                wait.found(lock, Some(RawHolder::new(thread, suspect)));
+            }
+        }
+    }
+}
+
+/// The lower, the more it says.
+fn rank(suspect: &Suspect) -> (bool, bool, bool) {
+    (
+        suspect.sign != Sign::Address,
+        // Whose work is known is one of those that are looked for.
+        suspect.seen.start == 0,
+        suspect.futex.is_some(),
+    )
+}
+
+impl Wait {
+    /// A holder that was found once stays, unless another one is found.
+    fn found(&mut self, wait: LockWait, holder: Option<RawHolder>) {
+        let before = self.lock.as_ref().filter(|lock| lock.wait == wait);
+        let before = before.and_then(|lock| lock.holder.clone());
+        let is_news = holder.is_some() || self.lock.is_none();
+        if is_news {
+            self.lock = Some(Arc::new(RawLock { wait, holder: holder.or(before) }));
+        }
+    }
+}
+
+impl RawHolder {
+    fn new(thread: i32, suspect: Suspect) -> Self {
+        let Suspect { stack, frame, sign, seen, .. } = suspect;
+        let handler = handler_at(seen.handler).filter(|_| seen.start != 0);
+        let thread_name = Thread::new(thread).name().unwrap_or_default();
+        Self { thread, thread_name, handler, stack: Arc::new(stack), frame, sign }
+    }
+}
