@@ -94,7 +94,9 @@ pub(crate) fn render(thermograph: &Thermograph) -> String {
     let name = "thermograph_ledger_overflowed_requests_total";
     head(&mut text, name, "counter", "Requests of handlers past the ledger's bound.");
     line(&mut text, format_args!("{name} {}", report.overflowed));
-    stalls(&mut text, &thermograph.inner.stalls.store().totals());
+    let store = thermograph.inner.stalls.store();
+    store.name_holders();
+    stalls(&mut text, &store.totals());
     harm(&mut text, &report.handlers);
     latency(&mut text, &report.handlers);
     delays(&mut text, &report.delays);

@@ -14,6 +14,7 @@ mod guard;
 mod handler;
 mod hogs;
 mod lasting;
+mod locks;
 mod memory;
 mod neighbors;
 mod outside;

@@ -64,11 +64,17 @@ const RENDERING: Duration = Duration::from_secs(1);
 ///
 /// The app's own metrics are rendered on another thread: one that waits for a lock of the app's must
 /// not keep the rest from being told. While they take longer than a second, they are left out.
-pub(crate) async fn metrics(State(thermograph): State<Thermograph>) -> impl IntoResponse {
+pub(crate) async fn metrics(
+    State(thermograph): State<Thermograph>,
+) -> Result<impl IntoResponse, HttpError> {
     let content_type = [(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")];
-    let mut text = metrics::render(&thermograph);
+    let ours = thermograph.clone();
+    // Where a lock is waited for, names are looked up.
+    let rendered = tokio::task::spawn_blocking(move || metrics::render(&ours)).await;
+    let failed = |error| HttpError::internal(format!("rendering metrics failed: {error}"));
+    let mut text = rendered.map_err(failed)?;
     text.push_str(&of_app(thermograph).await);
-    (content_type, text)
+    Ok((content_type, text))
 }
 
 /// The app's own metrics, or a comment that says why they are missing.

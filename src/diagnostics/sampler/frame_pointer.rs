@@ -11,7 +11,7 @@ use std::collections::HashMap;
 
 use addr2line::gimli::{
     BaseAddresses, CfaRule, EhFrame, EhFrameHdr, EndianSlice, FrameDescriptionEntry, LittleEndian,
-    UnwindContext, UnwindSection as _, X86_64,
+    RegisterRule, UnwindContext, UnwindSection as _, X86_64,
 };
 
 use super::{modules::Module, waiting::word};
@@ -125,6 +125,23 @@ fn entry_of(
 pub(super) fn start_of(module: &Module, address: u64) -> Option<u64> {
     let (entry, ..) = entry_of(module, address)?;
     Some(entry.initial_address().wrapping_add(module.base))
+}
+
+/// The registers of its caller that a function has saved where it stands at an address: their
+/// numbers, and where they are, relative to the canonical frame address.
+pub(super) fn saved_registers(module: &Module, address: u64) -> Vec<(u16, i64)> {
+    let saved = || {
+        let (entry, frames, bases) = entry_of(module, address)?;
+        let mut context = UnwindContext::new();
+        let relative = address.wrapping_sub(module.base);
+        let row = entry.unwind_info_for_address(&frames, &bases, &mut context, relative).ok()?;
+        let saved = row.registers().filter_map(|(register, rule)| match rule {
+            RegisterRule::Offset(offset) if *register != X86_64::RA => Some((register.0, *offset)),
+            _ => None,
+        });
+        Some(saved.collect())
+    };
+    saved().unwrap_or_default()
 }
 
 impl Function {

@@ -9,7 +9,7 @@
 use std::{fmt, fs, ops::Range};
 
 #[cfg(target_arch = "x86_64")]
-use super::frame_pointer::start_of;
+use super::frame_pointer::{saved_registers, start_of};
 use super::{modules::Module, unwind::Walked, waiting::word};
 
 /// A lock, as the function that waits for it tells.
@@ -163,13 +163,14 @@ pub(super) fn refers(
     walked: &Walked,
     (from, bytes): (u64, &[u8]),
 ) -> Option<(usize, Sign)> {
-    let starts = &walked.stack_pointers;
+    let mut frames = walked.stack_pointers.windows(2).enumerate();
     let place = |at: u64| usize::try_from(at.wrapping_sub(from)).ok();
-    let by_address = starts.windows(2).position(|frame| {
-        let frame = place(frame[0]).zip(place(frame[1]));
-        let words = frame.and_then(|(start, end)| bytes.get(start..end)).unwrap_or_default();
-        let mut words = words.as_chunks::<8>().0.iter();
-        words.any(|word| u64::from_ne_bytes(*word) == wait.address)
+    let by_address = frames.find_map(|(frame, ends)| {
+        let (start, end) = place(ends[0]).zip(place(ends[1]))?;
+        let words = bytes.get(start..end)?.as_chunks::<8>().0;
+        let word = words.iter().rposition(|word| u64::from_ne_bytes(*word) == wait.address)?;
+        let below_end = i64::try_from(end - start - word * 8).ok()?;
+        Some(owner_of(modules, walked, frame, -below_end))
     });
     let by_code = || {
         let addresses = walked.stack.addresses.iter();
@@ -179,6 +180,31 @@ pub(super) fn refers(
     };
     let found = by_address.map(|frame| (frame, Sign::Address));
     found.or_else(|| by_code().map(|frame| (frame, Sign::Code)))
+}
+
+/// The frame that a word of a frame's is of, which lies at an offset from the frame's end: a function
+/// saves the registers of its callers that it needs itself.
+#[cfg(target_arch = "x86_64")]
+fn owner_of(modules: &[Module], walked: &Walked, frame: usize, offset: i64) -> usize {
+    let addresses = &walked.stack.addresses;
+    let saved = |frame: usize| {
+        let address = *addresses.get(frame)?;
+        let module = modules.iter().find(|module| module.contains(address))?;
+        Some(saved_registers(module, address))
+    };
+    let at_offset = |(register, at): (u16, i64)| (at == offset).then_some(register);
+    let register = saved(frame).and_then(|saved| saved.into_iter().find_map(at_offset));
+    let Some(register) = register else { return frame };
+    // Of the callers, the first that has saved the register too has put something else there.
+    let has_own = |frame: &usize| {
+        saved(*frame).is_none_or(|saved| saved.iter().any(|(saved, _)| *saved == register))
+    };
+    (frame + 1..addresses.len()).find(has_own).unwrap_or(frame)
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn owner_of(_: &[Module], _: &Walked, frame: usize, _: i64) -> usize {
+    frame
 }
 
 /// Whether the code of the function that stands at an address takes a static lock before that

@@ -231,6 +231,15 @@ impl Store {
         self.news.subscribe()
     }
 
+    /// Looks up the names of who holds the locks that stalls wait for which last. Takes as long as
+    /// it takes to read the debug information.
+    pub(crate) fn name_holders(&self) {
+        let lasting: Vec<_> =
+            self.books().lasting.values().map(|lasting| Arc::clone(&lasting.record)).collect();
+        let waiting = lasting.into_iter().filter(|record| record.facts().lock.is_some());
+        super::name(&waiting.take(Self::MAX_LOCKS).collect::<Vec<_>>());
+    }
+
     /// The counters for a scrape, which never go down.
     ///
     /// A stall that lasts is in the count and the sum of its class with its length so far, and in

@@ -54,6 +54,7 @@ impl Warnings {
                 ended = stall.ended,
                 at = place,
                 request_id = stall.request_id,
+                lock = stall.lock.map(|lock| lock.to_string()),
                 thread = stall.thread,
                 stall = stall.id,
                 left_out,

@@ -91,6 +91,12 @@ const stalls = (() => {
     say(note, `each place once; ${plural(total, "stall")} so far${missed ? `, ${missed} events missed` : ""}`);
   }
 
+  /** Who holds a lock, where, and what says so. */
+  function holder({ thread, method, route, at, evidence }) {
+    const who = method ? `${method} ${route}` : thread;
+    return `${who}${at ? ` in ${functionOf(at)} (${place(at)})` : ""}: ${evidence}`;
+  }
+
   function show({ parts, newest, count, longest, element }, isNow) {
     const { class: kind, syscall, elapsed_ms: elapsed } = newest;
     parts.badge.className = `badge ${kind}`;
@@ -116,6 +122,8 @@ const stalls = (() => {
         ["waited for a processor", millis(newest.queued_ms)],
         ["thread", `${newest.thread} ${newest.thread_id}`],
         ["request", newest.request_id],
+        ["lock", newest.lock ? `${newest.lock.kind} at ${newest.lock.address}` : null],
+        ["held by", newest.lock?.holder ? holder(newest.lock.holder) : null],
       ]),
       stackOf(newest.stack),
     );

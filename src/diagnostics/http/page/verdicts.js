@@ -26,13 +26,20 @@ const verdicts = (() => {
     ]);
   }
 
-  function cause({ what, share, syscall, at, leaves, stack, no_stack: missing, try: remedy }) {
+  /** A lock that is waited for, and who holds it. */
+  function heldBy({ lock, who, at, evidence, share }) {
+    if (!who) return `waits for a ${lock}; no thread shows that it holds it`;
+    return `waits for a ${lock} that ${who} holds${at ? ` in ${at}` : ""} (${percent(share)}; ${evidence})`;
+  }
+
+  function cause({ what, share, syscall, at, held_by: locks, leaves, stack, no_stack: missing, try: remedy }) {
     const where = at ? ["at ", h("span", { class: "code" }, ...breakable(`${functionOf(at)} (${place(at)})`))] : [];
     return h(
       "div",
       { class: "cause" },
       h("p", {}, h("strong", {}, `${percent(share)} ${what}`), syscall ? `, in ${syscall}` : ""),
       where.length ? h("p", {}, ...where) : null,
+      ...locks.map((lock) => h("p", {}, ...breakable(heldBy(lock)))),
       missing ? h("p", { class: "note" }, missing) : null,
       leaves.length && !syscall
         ? h("p", { class: "note" }, ...breakable(leaves.map((leaf) => `${functionOf(leaf)} (${percent(leaf.share)})`).join(", ")))

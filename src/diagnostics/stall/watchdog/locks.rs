@@ -147,7 +147,11 @@ impl Wait {
     fn found(&mut self, wait: LockWait, holder: Option<RawHolder>) {
         let before = self.lock.as_ref().filter(|lock| lock.wait == wait);
         let before = before.and_then(|lock| lock.holder.clone());
-        let is_news = holder.is_some() || self.lock.is_none();
+        let is_news = match (&holder, &before) {
+            (Some(now), Some(before)) => !now.is_like(before),
+            (Some(_), None) => true,
+            (None, _) => self.lock.is_none(),
+        };
         if is_news {
             self.lock = Some(Arc::new(RawLock { wait, holder: holder.or(before) }));
         }
@@ -155,6 +159,12 @@ impl Wait {
 }
 
 impl RawHolder {
+    /// Whether the same thread stands in the same place.
+    fn is_like(&self, other: &Self) -> bool {
+        let of = |holder: &Self| (holder.thread, holder.frame, holder.sign);
+        of(self) == of(other) && self.stack == other.stack
+    }
+
     fn new(thread: i32, suspect: Suspect) -> Self {
         let Suspect { stack, frame, sign, seen, .. } = suspect;
         let handler = handler_at(seen.handler).filter(|_| seen.start != 0);
