@@ -430,6 +430,45 @@ mod tests {
     }
 
     #[test]
+    fn locks_of_parking_lot_are_found_beside_what_is_waited_for() {
+        let lock = Arc::new((0_u64, parking_lot::Mutex::new(0)));
+        let (wait, holder) = found(
+            |stand| {
+                let guard = lock.1.lock();
+                stand();
+                drop(guard);
+            },
+            || drop(lock.1.lock()),
+        );
+        assert_eq!(wait.kind, LockKind::ParkingLotMutex);
+        assert_eq!(wait.address, (&raw const lock.1).addr() as u64);
+        assert_eq!(holder.map(|suspect| suspect.sign), Some(Sign::Address));
+
+        let lock = Arc::new((0_u64, parking_lot::RwLock::new(0)));
+        let address = (&raw const lock.1).addr() as u64;
+        let (wait, holder) = found(
+            |stand| {
+                let guard = lock.1.write();
+                stand();
+                drop(guard);
+            },
+            || drop(lock.1.read()),
+        );
+        assert_eq!((wait.kind, wait.address), (LockKind::ParkingLotRwLock, address));
+        assert!(holder.is_some(), "the writer");
+        let (wait, holder) = found(
+            |stand| {
+                let guard = lock.1.read();
+                stand();
+                drop(guard);
+            },
+            || drop(lock.1.write()),
+        );
+        assert_eq!((wait.kind, wait.address), (LockKind::ParkingLotRwLock, address));
+        assert!(holder.is_some(), "the reader");
+    }
+
+    #[test]
     #[cfg(target_env = "gnu")]
     fn mutexes_of_the_c_library_know_their_owner() {
         struct Shared(UnsafeCell<libc::pthread_mutex_t>);
