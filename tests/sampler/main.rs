@@ -17,6 +17,7 @@ mod lasting;
 mod memory;
 mod neighbors;
 mod outside;
+mod pool;
 mod pprof_crate;
 mod readers;
 mod specimens;

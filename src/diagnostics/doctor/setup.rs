@@ -4,7 +4,9 @@ use tracing::level_filters::LevelFilter;
 
 use super::Finding;
 use crate::diagnostics::{
-    BuildInfo, Config, ConsoleMode, HeapMode, NoHeap, Stacks, Thermograph, allocator, reach::Reach,
+    BuildInfo, Config, ConsoleMode, HeapMode, NoHeap, Stacks, Thermograph, allocator,
+    pool::{Figures, Source, Standing},
+    reach::Reach,
     watch::UNMATCHED,
 };
 
@@ -24,6 +26,10 @@ pub(super) fn findings(thermograph: &Thermograph) -> Vec<Finding> {
         tracing_layer(&inner.probe.reach(), wants_runtime(inner.config.console)),
         hooks(&Hooked::of(thermograph)),
         workers(inner.stalls.workers(), inner.ledger.waits().is_told()),
+        blocking_pool(
+            Source::of_build(inner.config.stacks == Stacks::Signal),
+            &inner.pools.reports().now(),
+        ),
         stall_stacks(inner.config.stacks),
         memory(inner.config.heap, allocator::lacks()),
         door(&inner.config),
@@ -222,6 +228,53 @@ fn workers([seen, all, knows_tasks]: [u64; 3], is_hooked: bool) -> Finding {
             format!("{all} workers are watched outside of handlers, without names of tasks"),
         ),
     }
+}
+
+/// Whether it is known how busy the blocking pools of the app's runtimes are.
+fn blocking_pool(source: Source, pools: &[Standing]) -> Finding {
+    const REBUILD: &str = "build with --cfg tokio_unstable";
+    let what = "blocking_pool";
+    let unstable = "queue depth and counts of threads are unstable metrics of Tokio's";
+    match (source, pools) {
+        (Source::Nothing, _) => Finding::warning(
+            what,
+            format!("nothing is known of it: {unstable}, and no stacks are taken"),
+            REBUILD,
+        ),
+        (_, []) => Finding::warning(
+            what,
+            "no runtime is known: a blocking pool that is exhausted is not seen",
+            "call thermograph.serve() or thermograph.layer() within the runtime",
+        ),
+        (Source::Stacks, _) => Finding::warning(
+            what,
+            format!(
+                "its threads are counted by their stacks, and the queue's depth is not known: \
+                 {unstable}"
+            ),
+            REBUILD,
+        ),
+        (Source::Counters, pools) => {
+            let told: Vec<_> = pools.iter().map(pool).collect();
+            Finding::good(what, told.join("; "))
+        }
+    }
+}
+
+/// How busy a pool is.
+fn pool(pool: &Standing) -> String {
+    let name = pool.name.as_deref().unwrap_or("?");
+    let limit = pool.limit.map_or_else(
+        || "the limit was never reached".to_owned(),
+        |limit| format!("{limit} is the limit"),
+    );
+    pool.figures.map_or_else(
+        || format!("`{name}`: not looked at yet"),
+        |Figures { threads, idle, queued }| {
+            let (busy, queued) = (threads - idle, queued.unwrap_or(0));
+            format!("`{name}`: {busy} of {threads} threads busy, {queued} queued; {limit}")
+        },
+    )
 }
 
 fn stall_stacks(stacks: Stacks) -> Finding {
