@@ -36,7 +36,7 @@ use tokio::runtime::{self, Handle, RuntimeFlavor};
 
 use self::{books::Books, watched::Watched};
 pub(crate) use self::{
-    books::{Figures, Place, Seen, Standing, Window},
+    books::{Figures, Place, Seen, Standing, Waits, Window},
     frames::{Role, keeper},
 };
 use super::{

@@ -1,6 +1,9 @@
 //! One blocking pool from look to look.
 
-use std::time::{Duration, Instant};
+use std::{
+    mem,
+    time::{Duration, Instant},
+};
 
 use tokio::runtime::Handle;
 #[cfg(all(sampler, not(tokio_unstable)))]
@@ -25,6 +28,8 @@ pub(super) struct Watched {
     probe: Option<Probe>,
     /// Threads at which it started none for queued work; `None` until that was seen.
     limit: Option<usize>,
+    /// True if it was full, with work in the queue, at the last look.
+    was_full: bool,
     /// When it was last looked at, if it was exhausted then.
     exhausted_at: Option<Instant>,
     /// No probe is queued before.
@@ -46,6 +51,7 @@ impl Watched {
             name,
             probe: None,
             limit: None,
+            was_full: false,
             exhausted_at: None,
             rest_until: None,
             #[cfg(all(sampler, not(tokio_unstable)))]
@@ -148,13 +154,15 @@ impl Watched {
         }
         let is_full = figures.threads > 0 && figures.idle == 0;
         // Without the queue's depth it is the probe that finds out.
-        let seems_queued = figures.queued.is_none_or(|queued| queued > 0);
-        let may_probe = !is_queued && self.rest_until.is_none_or(|rest| now >= rest);
-        if is_full && seems_queued && may_probe {
+        let seems_queued = is_full && figures.queued.is_none_or(|queued| queued > 0);
+        // Threads may be about to start: it has to be so at two looks in a row.
+        let was_full = mem::replace(&mut self.was_full, seems_queued);
+        let is_lasting = was_full && seems_queued;
+        if is_lasting && !is_queued && self.rest_until.is_none_or(|rest| now >= rest) {
             self.probe();
         }
         let is_queued = figures.queued.map_or(is_queued, |queued| queued > 0);
-        look.is_exhausted = is_full && is_queued && self.limit == Some(figures.threads);
+        look.is_exhausted = is_lasting && is_queued && self.limit == Some(figures.threads);
         if look.is_exhausted {
             // The first look does not tell since when.
             look.lasted = self.exhausted_at.map_or(Duration::ZERO, |before| now - before);
