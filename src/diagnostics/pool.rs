@@ -11,6 +11,9 @@
 //! at its limit, no thread is idle, and work is queued. Then the stacks of its waiting threads are
 //! copied, ten times a second and without a signal.
 //!
+//! The probe is the only work that the diagnostics give to a runtime's pool: at most one piece at a
+//! time. An `on_task_terminate` hook of the app's own is told of its end, as of all blocking work.
+//!
 //! It does not know which task queued a piece of work: Tokio's hooks do not tell of blocking work.
 //! Threads that compute have no stack here, since that would take a signal; a capture of CPU time
 //! shows them. Queues that are empty again within 50 ms may be missed.
@@ -34,9 +37,11 @@ use std::{
 
 use tokio::runtime::{self, Handle, RuntimeFlavor};
 
+#[cfg(test)]
+pub(crate) use self::books::Waits;
 use self::{books::Books, watched::Watched};
 pub(crate) use self::{
-    books::{Figures, Place, Seen, Standing, Waits, Window},
+    books::{Figures, Place, Seen, Standing, Window},
     frames::{Role, keeper},
 };
 use super::{
@@ -78,10 +83,10 @@ pub(crate) enum Source {
     /// Tokio's own counters.
     Counters,
     /// The stacks of the threads; the depth of the queue is not known.
-    #[cfg_attr(tokio_unstable, expect(dead_code, reason = "Tokio tells"))]
+    #[cfg_attr(all(tokio_unstable, not(test)), expect(dead_code, reason = "Tokio tells"))]
     Stacks,
     /// Nothing is known.
-    #[cfg_attr(tokio_unstable, expect(dead_code, reason = "Tokio tells"))]
+    #[cfg_attr(all(tokio_unstable, not(test)), expect(dead_code, reason = "Tokio tells"))]
     Nothing,
 }
 

@@ -29,6 +29,7 @@ pub(super) fn findings(thermograph: &Thermograph) -> Vec<Finding> {
         blocking_pool(
             Source::of_build(inner.config.stacks == Stacks::Signal),
             &inner.pools.reports().now(),
+            report.seconds,
         ),
         stall_stacks(inner.config.stacks),
         memory(inner.config.heap, allocator::lacks()),
@@ -231,7 +232,7 @@ fn workers([seen, all, knows_tasks]: [u64; 3], is_hooked: bool) -> Finding {
 }
 
 /// Whether it is known how busy the blocking pools of the app's runtimes are.
-fn blocking_pool(source: Source, pools: &[Standing]) -> Finding {
+fn blocking_pool(source: Source, pools: &[Standing], seconds: f64) -> Finding {
     const REBUILD: &str = "build with --cfg tokio_unstable";
     let what = "blocking_pool";
     let unstable = "queue depth and counts of threads are unstable metrics of Tokio's";
@@ -241,6 +242,7 @@ fn blocking_pool(source: Source, pools: &[Standing]) -> Finding {
             format!("nothing is known of it: {unstable}, and no stacks are taken"),
             REBUILD,
         ),
+        (_, []) if seconds < EARLY => Finding::good(what, "no runtime is known yet"),
         (_, []) => Finding::warning(
             what,
             "no runtime is known: a blocking pool that is exhausted is not seen",
@@ -367,6 +369,29 @@ mod tests {
         // Scanners, and a fallback that serves files.
         says(&layer(60, 30, 5.0), State::Good, "60 requests");
         says(&layer(19, 19, 5.0), State::Good, "19 requests");
+    }
+
+    #[test]
+    fn blocking_pool_is_shown_as_far_as_it_is_known() {
+        let standing = Standing {
+            runtime: "1".to_owned(),
+            name: Some("app".to_owned()),
+            figures: Some(Figures { threads: 4, idle: 1, queued: Some(2) }),
+            limit: Some(4),
+            is_exhausted: false,
+            exhausted: std::time::Duration::ZERO,
+            waits: crate::diagnostics::pool::Waits::default(),
+        };
+        let pools = [standing];
+        says(
+            &blocking_pool(Source::Counters, &pools, 5.0),
+            State::Good,
+            "`app`: 3 of 4 threads busy, 2 queued; 4 is the limit",
+        );
+        says(&blocking_pool(Source::Counters, &[], 5.0), State::Good, "yet");
+        says(&blocking_pool(Source::Counters, &[], 100.0), State::Warning, "within the runtime");
+        says(&blocking_pool(Source::Stacks, &pools, 5.0), State::Warning, "--cfg tokio_unstable");
+        says(&blocking_pool(Source::Nothing, &[], 5.0), State::Warning, "nothing is known");
     }
 
     /// A layer that everything reaches.
