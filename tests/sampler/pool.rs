@@ -7,9 +7,12 @@ use std::{
 };
 
 use axum::{Router, routing::get};
-use thermograph::diagnostics::{Diagnosis, diagnosis::Finding};
+use thermograph::diagnostics::{Diagnosis, diagnosis::Finding, label};
 
-use crate::app::{App, agent, alone, get_text, wait};
+use crate::{
+    app::{App, agent, alone, get_text, wait},
+    specimens::burn,
+};
 
 const THREADS: usize = 4;
 const WORK: Duration = Duration::from_millis(300);
@@ -22,6 +25,16 @@ fn resizes() {
 
 async fn resize() {
     tokio::task::spawn_blocking(resizes).await.expect("no panic");
+}
+
+#[inline(never)]
+fn computes() {
+    burn(Duration::from_millis(100));
+    std::hint::black_box(());
+}
+
+async fn compute() {
+    tokio::task::spawn_blocking(label::blocking(computes)).await.expect("no panic");
 }
 
 /// Asks for a path from so many threads, again and again while `during` runs.
@@ -94,6 +107,19 @@ fn exhausted_pool_is_told_with_its_wait_and_places() {
     assert_eq!(metric(&app, "exhausted"), Some(0.0));
     assert!(metric(&app, "exhausted_seconds_total") > Some(2.5));
     assert!(metric(&app, "queue_wait_seconds_count") > Some(0.0));
+}
+
+#[test]
+fn threads_that_compute_are_shown_by_their_cpu_time() {
+    let _alone = alone();
+    let app = App::with_blocking_threads(Router::new().route("/compute", get(compute)), THREADS);
+    let diagnosis = under_load(&app, "/compute", 16, || diagnose(&app, 3));
+    println!("{}", diagnosis.text(|_, word| word.to_owned()));
+    let [pool] = &diagnosis.pools[..] else { panic!("{diagnosis:#?}") };
+    let found = pool.places.iter().find(|place| place.at.function.ends_with("pool::computes"));
+    let place = found.unwrap_or_else(|| panic!("{pool:#?}"));
+    assert!(place.syscall.is_none() && place.threads > 2.0, "{pool:#?}");
+    assert!(diagnosis.worst() > Finding::Blocking, "{diagnosis:#?}");
 }
 
 #[test]

@@ -11,10 +11,7 @@ use crate::diagnostics::{
     http::escape,
     pool::{Place, Role, Window, keeper},
     profile::{Frame, Location, Sample},
-    watch::{
-        millis as in_millis,
-        table::{lasted, millis},
-    },
+    watch::{millis as in_millis, table::lasted},
 };
 
 /// A blocking pool that was exhausted: at its limit, no thread idle, and work queued.
@@ -67,7 +64,7 @@ pub struct PoolPlace {
     pub stack: Vec<StackFrame>,
 }
 
-/// Tasks that await blocking work.
+/// Tasks that await blocking work, whether it runs or is queued.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct PoolWaiter {
     /// Method of the handler; `TASK` for work that is no request.
@@ -174,7 +171,7 @@ impl ExhaustedPool {
         );
         let mean = self.mean_wait_ms.map_or_else(String::new, |mean| {
             let probes = if self.probes == 1 { "probe" } else { "probes" };
-            format!(", {} ms on average of {} {probes}", millis(mean), self.probes)
+            format!(", {} on average of {} {probes}", lasted(mean), self.probes)
         });
         format!(
             "all of its {threads} threads were busy for {} of {seconds:.0} s while {queued}, for {} \
@@ -197,8 +194,8 @@ impl ExhaustedPool {
     fn lines(&self) -> Vec<String> {
         let places = self.places.iter().map(|place| place.line(self.threads));
         let waiting = self.waiting.iter().map(|PoolWaiter { method, route, tasks, waits_for }| {
-            let waits = if *tasks == 1 { "task waits" } else { "tasks wait" };
-            format!("{tasks} {waits}: {method} {route}, for {waits_for}")
+            let await_it = if *tasks == 1 { "task awaits" } else { "tasks await" };
+            format!("{tasks} {await_it} work that runs or is queued: {method} {route}, {waits_for}")
         });
         places.chain(waiting).chain(self.unknown.iter().cloned()).collect()
     }

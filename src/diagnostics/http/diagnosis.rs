@@ -63,7 +63,7 @@ pub(crate) async fn diagnosis(
 /// Over the next seconds, with CPU time.
 async fn over(thermograph: &Thermograph, window: Window) -> Result<Diagnosis, HttpError> {
     let kind = Kind::Cpu { frequency: FREQUENCY };
-    let before = thermograph.inner.history.now();
+    let (began, before) = (Instant::now(), thermograph.inner.history.now());
     // Where CPU time cannot be captured, the rest is known all the same.
     let (cpu, (), waiters) = tokio::join!(
         thermograph.inner.captures.capture(kind, window),
@@ -71,7 +71,7 @@ async fn over(thermograph: &Thermograph, window: Window) -> Result<Diagnosis, Ht
         waiters(thermograph, window.duration),
     );
     let after = thermograph.inner.history.now();
-    let pools = thermograph.inner.pools.reports().exhausted_within(window.duration);
+    let pools = thermograph.inner.pools.reports().exhausted_within(began.elapsed());
     let judge = move || {
         let ledger = after.ledger.since(&before.ledger).report();
         let stalls = after.stalls.since(&before.stalls);

@@ -53,7 +53,7 @@ fn sentence_has_threads_queue_and_wait() {
         "the blocking pool of threads `app` was exhausted: all of its 4 threads were busy for 2.1 s \
          of 10 s while up to 28 pieces of work waited for one, for 800 ms at most, 410 ms on average \
          of 2 probes\n",
-        "28 tasks wait: GET /resize, for another task, or blocking work, in app::handler\n",
+        "28 tasks await work that runs or is queued: GET /resize, another task, or blocking work, in app::handler\n",
         "4.0 of 4 threads were running when they were looked at",
         "try bound what is handed to spawn_blocking",
     ] {

@@ -58,7 +58,7 @@ const verdicts = (() => {
       ),
       stackOf(stack),
     ));
-    const waits = waiting.map(({ method, route, tasks, waits_for: what }) => h("p", {}, ...breakable(`${plural(tasks, "task")} waiting: ${method} ${route}, for ${what}`)));
+    const waits = waiting.map(({ method, route, tasks, waits_for: what }) => h("p", {}, ...breakable(`${plural(tasks, "task")} awaiting work that runs or is queued: ${method} ${route}, ${what}`)));
     return h(
       "div",
       { class: "cause" },
