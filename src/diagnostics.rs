@@ -54,6 +54,7 @@ mod log;
 mod memory;
 mod metrics;
 pub(crate) mod plumbing;
+pub(crate) mod pool;
 pub(crate) mod pprof;
 mod profile;
 mod reach;
@@ -105,6 +106,7 @@ struct Inner {
     // Before the stalls, whose books it reads.
     history: history::History,
     stalls: stall::Watch,
+    pools: pool::Pools,
     /// Taken apart once: the layer by `tracing_layer`, the server by `serve`.
     console: Mutex<Console>,
     exposition: Vec<metrics::Exposition>,
@@ -241,8 +243,10 @@ impl Thermograph {
         self.inner.ledger
     }
 
-    /// Has the workers of the runtime that this is called in watched outside of polls.
+    /// Has the runtime that this is called in watched: its blocking pool, and its workers outside of
+    /// polls.
     fn note_runtime(&self) {
+        pool::note(self.inner.ledger.overruns());
         #[cfg(sampler)]
         workers::note(self.inner.ledger.overruns());
     }

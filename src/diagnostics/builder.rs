@@ -12,7 +12,7 @@ use thiserror::Error;
 use super::{
     Config, ConsoleMode, HeapMode, Inner, Invalid, Ledger, Stacks, Thermograph, Token,
     capture::Captures, captures::Folder, console::Console, history::History, metrics::Exposition,
-    stall,
+    pool::Pools, stall,
 };
 
 /// Scrapes at a time that have the app's own metrics rendered.
@@ -135,11 +135,13 @@ impl Builder {
         let signals = config.stacks == Stacks::Signal;
         let stalls = stall::Watch::start(ledger, config.max_stalls, signals)?;
         let history = History::start(ledger, Arc::clone(stalls.store()))?;
+        let pools = Pools::start(ledger, signals)?;
         let probe = super::reach::Probe::default();
         let inner = Inner {
             ledger,
             history,
             stalls,
+            pools,
             captures: Captures::new(config.heap),
             folder: Arc::new(Folder::new(&config.folder, config.max_captures)),
             console: Mutex::new(Console::new(config.console, ledger, &probe)),

@@ -18,13 +18,17 @@
 //! A poll that is long inside of `tokio::task::block_in_place` has handed its worker over: it is
 //! counted apart, and makes no verdict.
 //!
-//! It does not look at what a handler waits for with `.await`: that is latency, and blocks nobody.
+//! A blocking pool that is exhausted is told beside the verdicts, and makes none: no worker is held
+//! by it. Requests that wait for its threads do so with `.await`.
+//!
+//! It does not look at what else a handler waits for with `.await`: that is latency, and blocks nobody.
 
 mod causes;
 mod evidence;
 mod html;
 mod in_place;
 mod locks;
+mod pool;
 mod text;
 mod victims;
 
@@ -33,8 +37,10 @@ use std::{fmt, str::FromStr};
 use serde::{Deserialize, Serialize};
 
 use self::evidence::Evidence;
+pub(crate) use self::pool::Waiters;
 pub use self::{
     evidence::StackFrame,
+    pool::{ExhaustedPool, PoolPlace, PoolWaiter},
     victims::{Culprit, Victim},
 };
 use super::{
@@ -54,6 +60,9 @@ pub struct Diagnosis {
     /// Handlers whose requests waited while a stall held a worker, the one delayed most first.
     #[serde(default)]
     pub victims: Vec<Victim>,
+    /// Blocking pools that were exhausted, the longest time first.
+    #[serde(default)]
+    pub pools: Vec<ExhaustedPool>,
     /// What else to know: what is missing, and what is nobody's fault.
     pub notes: Vec<String>,
 }
@@ -214,7 +223,18 @@ impl Diagnosis {
         notes.extend(victims::note(exhibits.ledger, &verdicts));
         notes.extend(locks::deadlocks(&verdicts));
         let victims = victims::of(exhibits.ledger);
-        Self { seconds, fresh: exhibits.cpu.is_some(), verdicts, victims, notes }
+        let (fresh, pools) = (exhibits.cpu.is_some(), Vec::new());
+        Self { seconds, fresh, verdicts, victims, pools, notes }
+    }
+
+    /// Adds the blocking pools that were exhausted. It looks up names, which takes time.
+    pub(crate) fn add_pools(
+        &mut self,
+        found: Vec<super::pool::Window>,
+        cpu: Option<&Profile>,
+        waiters: &Waiters,
+    ) {
+        self.pools = pool::of(found, self.seconds, cpu, waiters);
     }
 
     /// The worst that was found; healthy where there is no handler.

@@ -8,6 +8,7 @@ use std::{
 
 use super::{
     Class, Memory, Thermograph, log,
+    pool::{Figures, Standing},
     stall::{LockHolder, NoStack, StallLock, Totals, lock::place},
     watch::{DelayRow, Handler, HandlerRow, Slot},
 };
@@ -129,6 +130,7 @@ pub(crate) fn render(thermograph: &Thermograph) -> String {
         head(&mut text, name, "counter", "Tasks past the bound, not listed nor named by handler.");
         line(&mut text, format_args!("{name} {}", super::tasks::table::TASKS.unlisted()));
     }
+    pools(&mut text, &thermograph.inner.pools.reports().now());
     for (name, help, bytes) in Memory::now().figures() {
         head(&mut text, name, "gauge", help);
         line(&mut text, format_args!("{name} {bytes}"));
@@ -311,6 +313,95 @@ fn locks(text: &mut String, totals: &Totals) {
     for (labels, count) in waits {
         line(text, format_args!("{name}{{{labels}}} {count}"));
     }
+}
+
+/// A metric of each blocking pool; no line for a pool of which it is not known.
+struct PoolFamily {
+    name: &'static str,
+    kind: &'static str,
+    help: &'static str,
+    value: fn(&Standing) -> Option<f64>,
+}
+
+const POOL_FAMILIES: [PoolFamily; 9] = [
+    PoolFamily {
+        name: "thermograph_blocking_pool_threads",
+        kind: "gauge",
+        help: "Threads of the runtime's blocking pool, without its workers.",
+        value: |pool| Some(pool.figures?.threads as f64),
+    },
+    PoolFamily {
+        name: "thermograph_blocking_pool_idle_threads",
+        kind: "gauge",
+        help: "Threads of the blocking pool without work.",
+        value: |pool| Some(pool.figures?.idle as f64),
+    },
+    PoolFamily {
+        name: "thermograph_blocking_pool_busy_threads",
+        kind: "gauge",
+        help: "Threads of the blocking pool with work.",
+        value: |pool| pool.figures.map(|Figures { threads, idle, .. }| (threads - idle) as f64),
+    },
+    PoolFamily {
+        name: "thermograph_blocking_pool_max_threads",
+        kind: "gauge",
+        help: "Most threads of the blocking pool; known once it was reached.",
+        value: |pool| pool.limit.map(|limit| limit as f64),
+    },
+    PoolFamily {
+        name: "thermograph_blocking_pool_queue_depth",
+        kind: "gauge",
+        help: "Work that waits for a thread of the blocking pool; known with tokio_unstable only.",
+        value: |pool| pool.figures?.queued.map(|queued| queued as f64),
+    },
+    PoolFamily {
+        name: "thermograph_blocking_pool_exhausted",
+        kind: "gauge",
+        help: "1 while the blocking pool is at its limit, has no idle thread, and work waits.",
+        value: |pool| pool.figures.map(|_| f64::from(u8::from(pool.is_exhausted))),
+    },
+    PoolFamily {
+        name: "thermograph_blocking_pool_exhausted_seconds_total",
+        kind: "counter",
+        help: "Time for which the blocking pool was exhausted.",
+        value: |pool| pool.figures.map(|_| pool.exhausted.as_secs_f64()),
+    },
+    PoolFamily {
+        name: "thermograph_blocking_pool_queue_wait_so_far_seconds",
+        kind: "gauge",
+        help: "Time that a probe has waited in the queue so far; 0 if none is queued.",
+        value: |pool| pool.figures.map(|_| pool.waits.so_far.unwrap_or_default().as_secs_f64()),
+    },
+    PoolFamily {
+        name: "thermograph_blocking_pool_longest_queue_wait_seconds",
+        kind: "gauge",
+        help: "Longest time that a probe waited in the queue since the start.",
+        value: |pool| pool.figures.map(|_| pool.waits.longest_so_far().as_secs_f64()),
+    },
+];
+
+/// The blocking pools of the runtimes that are known.
+fn pools(text: &mut String, pools: &[Standing]) {
+    for PoolFamily { name, kind, help, value } in POOL_FAMILIES {
+        head(text, name, kind, help);
+        for pool in pools {
+            if let Some(value) = value(pool) {
+                line(text, format_args!("{name}{{{}}} {value}", pool_labels(pool)));
+            }
+        }
+    }
+    let name = "thermograph_blocking_pool_queue_wait_seconds";
+    head(text, name, "summary", "Time that probes waited in the queue of an exhausted pool.");
+    for pool in pools.iter().filter(|pool| pool.figures.is_some()) {
+        let labels = pool_labels(pool);
+        line(text, format_args!("{name}_sum{{{labels}}} {}", pool.waits.sum.as_secs_f64()));
+        line(text, format_args!("{name}_count{{{labels}}} {}", pool.waits.count));
+    }
+}
+
+fn pool_labels(pool: &Standing) -> String {
+    let threads = escape(pool.name.as_deref().unwrap_or_default());
+    format!("runtime=\"{}\",threads=\"{threads}\"", pool.runtime)
 }
 
 fn stall_labels(handler: &Handler, class: Class) -> String {

@@ -137,6 +137,15 @@ pub(crate) enum Stage {
     Labelled,
 }
 
+/// The names of what a task awaits whose work is done on a thread of the blocking pool, or may be.
+const JOIN: &str = "another task, or blocking work";
+const FILE: &str = "a file";
+
+/// Returns whether what a task [waits for](TaskRow::waits_for) is work of a blocking pool, or may be.
+pub(crate) fn awaits_blocking_work(waits_for: &str) -> bool {
+    [JOIN, FILE].iter().any(|what| waits_for.starts_with(what))
+}
+
 /// A report, and with it the stacks with their addresses: several where a task waits for several
 /// things at once.
 #[derive(Clone, Debug)]

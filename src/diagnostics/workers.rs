@@ -29,6 +29,7 @@ use tokio::{
 };
 
 use super::{
+    pool,
     sampler::{TaskPlace, Thread, places_of, storage, task_at},
     watch::{Activity, Moment, Overruns, Slot},
 };
@@ -123,8 +124,7 @@ const LATER: Duration = Duration::from_secs(5);
 
 /// Notes the runtime of the calling thread, for the watchdog of these polls; not on a hot path.
 pub(crate) fn note(overruns: &Overruns) {
-    let is_ours = std::thread::current().name().is_some_and(|name| name.starts_with("thermo"));
-    if let (Ok(handle), false) = (Handle::try_current(), is_ours) {
+    if let Some(handle) = pool::runtime_of_app() {
         overruns.found(Found { handle, seat: own_seat(), places: None });
     }
 }

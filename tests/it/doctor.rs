@@ -46,6 +46,7 @@ fn the_service_has_what_it_takes_and_says_so_at_its_start() {
         "layer",
         "tracing_layer",
         "hooks",
+        "blocking_pool",
         "allocator",
         "door",
         "console",

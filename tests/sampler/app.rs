@@ -69,6 +69,17 @@ impl App {
         Self::on(ill, |builder| builder, install)
     }
 
+    /// The same with at most so many threads for blocking work.
+    pub(crate) fn with_blocking_threads(ill: Router, threads: usize) -> Self {
+        Self::on(
+            ill,
+            |builder| builder,
+            |thermograph, runtime| {
+                thermograph.hooks().install(runtime.max_blocking_threads(threads));
+            },
+        )
+    }
+
     fn on(
         ill: Router,
         configure: impl FnOnce(Builder) -> Builder,

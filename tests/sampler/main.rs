@@ -18,6 +18,7 @@ mod locks;
 mod memory;
 mod neighbors;
 mod outside;
+mod pool;
 mod pprof_crate;
 mod readers;
 mod specimens;

@@ -194,7 +194,7 @@ impl<'a> Kind<'a> {
 }
 
 impl StackFrame {
-    fn of(frame: &Frame) -> Self {
+    pub(super) fn of(frame: &Frame) -> Self {
         let Frame { name, file, line, .. } = frame;
         let own = is_own(frame);
         Self { function: name.clone(), file: file.clone(), line: *line, own }

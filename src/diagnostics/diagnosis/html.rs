@@ -1,6 +1,6 @@
 //! A diagnosis as a page that needs nothing else.
 
-use super::{Cause, Diagnosis, Verdict, victims};
+use super::{Cause, Diagnosis, Verdict, pool, victims};
 use crate::diagnostics::http::escape;
 
 const HEAD: &str = "<!doctype html><html lang=en><meta charset=utf-8>\
@@ -16,7 +16,8 @@ pub(super) fn write(diagnosis: &Diagnosis) -> String {
     let verdicts: String = verdicts.iter().map(of_verdict).collect();
     let notes: Vec<_> = notes.iter().map(|note| format!("<p>{}</p>", escape(note))).collect();
     let victims = victims::html(&diagnosis.victims);
-    format!("{HEAD}<p>over {seconds:.0} s</p>{verdicts}{victims}{}", notes.concat())
+    let pools = pool::html(&diagnosis.pools);
+    format!("{HEAD}<p>over {seconds:.0} s</p>{pools}{verdicts}{victims}{}", notes.concat())
 }
 
 fn of_verdict(verdict: &Verdict) -> String {

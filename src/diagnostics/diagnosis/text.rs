@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::{Cause, Diagnosis, Finding, Judge, Leaf, Numbers, StackFrame, Verdict, victims};
+use super::{Cause, Diagnosis, Finding, Judge, Leaf, Numbers, StackFrame, Verdict, pool, victims};
 use crate::diagnostics::watch::{
     HandlerRow,
     table::{lasted, measured, millis},
@@ -42,8 +42,11 @@ pub(super) fn write(diagnosis: &Diagnosis, paint: &dyn Fn(Finding, &str) -> Stri
     if verdicts.is_empty() {
         text.push_str("no handler was at work\n");
     } else if verdicts.iter().all(Verdict::is_healthy) {
-        let _ = writeln!(text, "\n{}", paint(Finding::Healthy, "every handler is healthy"));
+        let healthy = paint(Finding::Healthy, "every handler is healthy");
+        let but = if diagnosis.pools.is_empty() { "" } else { ", but not the blocking pool" };
+        let _ = writeln!(text, "\n{healthy}{but}");
     }
+    text.push_str(&pool::text(&diagnosis.pools, paint));
     text.push_str(&victims::text(&diagnosis.victims));
     let _ = writeln!(text, "\nover {seconds:.0} s");
     for note in notes {
@@ -99,7 +102,7 @@ fn within(cause: &Cause) -> String {
 }
 
 /// A function, its file and line; the end of a path says enough.
-fn place(frame: &StackFrame) -> String {
+pub(super) fn place(frame: &StackFrame) -> String {
     let StackFrame { file, line, .. } = frame;
     let function = name(frame);
     if file.is_empty() {

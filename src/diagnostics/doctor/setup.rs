@@ -4,7 +4,9 @@ use tracing::level_filters::LevelFilter;
 
 use super::Finding;
 use crate::diagnostics::{
-    BuildInfo, Config, ConsoleMode, HeapMode, NoHeap, Stacks, Thermograph, allocator, reach::Reach,
+    BuildInfo, Config, ConsoleMode, HeapMode, NoHeap, Stacks, Thermograph, allocator,
+    pool::{Figures, Source, Standing},
+    reach::Reach,
     watch::UNMATCHED,
 };
 
@@ -24,6 +26,11 @@ pub(super) fn findings(thermograph: &Thermograph) -> Vec<Finding> {
         tracing_layer(&inner.probe.reach(), wants_runtime(inner.config.console)),
         hooks(&Hooked::of(thermograph)),
         workers(inner.stalls.workers(), inner.ledger.waits().is_told()),
+        blocking_pool(
+            Source::of_build(inner.config.stacks == Stacks::Signal),
+            &inner.pools.reports().now(),
+            report.seconds,
+        ),
         stall_stacks(inner.config.stacks),
         memory(inner.config.heap, allocator::lacks()),
         door(&inner.config),
@@ -224,6 +231,54 @@ fn workers([seen, all, knows_tasks]: [u64; 3], is_hooked: bool) -> Finding {
     }
 }
 
+/// Whether it is known how busy the blocking pools of the app's runtimes are.
+fn blocking_pool(source: Source, pools: &[Standing], seconds: f64) -> Finding {
+    const REBUILD: &str = "build with --cfg tokio_unstable";
+    let what = "blocking_pool";
+    let unstable = "queue depth and counts of threads are unstable metrics of Tokio's";
+    match (source, pools) {
+        (Source::Nothing, _) => Finding::warning(
+            what,
+            format!("nothing is known of it: {unstable}, and no stacks are taken"),
+            REBUILD,
+        ),
+        (_, []) if seconds < EARLY => Finding::good(what, "no runtime is known yet"),
+        (_, []) => Finding::warning(
+            what,
+            "no runtime is known: a blocking pool that is exhausted is not seen",
+            "call thermograph.serve() or thermograph.layer() within the runtime",
+        ),
+        (Source::Stacks, _) => Finding::warning(
+            what,
+            format!(
+                "its threads are counted by their stacks, and the queue's depth is not known: \
+                 {unstable}"
+            ),
+            REBUILD,
+        ),
+        (Source::Counters, pools) => {
+            let told: Vec<_> = pools.iter().map(pool).collect();
+            Finding::good(what, told.join("; "))
+        }
+    }
+}
+
+/// How busy a pool is.
+fn pool(pool: &Standing) -> String {
+    let name = pool.name.as_deref().unwrap_or("?");
+    let limit = pool.limit.map_or_else(
+        || "the limit was never reached".to_owned(),
+        |limit| format!("{limit} is the limit"),
+    );
+    pool.figures.map_or_else(
+        || format!("`{name}`: not looked at yet"),
+        |Figures { threads, idle, queued }| {
+            let (busy, queued) = (threads - idle, queued.unwrap_or(0));
+            format!("`{name}`: {busy} of {threads} threads busy, {queued} queued; {limit}")
+        },
+    )
+}
+
 fn stall_stacks(stacks: Stacks) -> Finding {
     let what = "stall_stacks";
     match stacks {
@@ -314,6 +369,29 @@ mod tests {
         // Scanners, and a fallback that serves files.
         says(&layer(60, 30, 5.0), State::Good, "60 requests");
         says(&layer(19, 19, 5.0), State::Good, "19 requests");
+    }
+
+    #[test]
+    fn blocking_pool_is_shown_as_far_as_it_is_known() {
+        let standing = Standing {
+            runtime: "1".to_owned(),
+            name: Some("app".to_owned()),
+            figures: Some(Figures { threads: 4, idle: 1, queued: Some(2) }),
+            limit: Some(4),
+            is_exhausted: false,
+            exhausted: std::time::Duration::ZERO,
+            waits: crate::diagnostics::pool::Waits::default(),
+        };
+        let pools = [standing];
+        says(
+            &blocking_pool(Source::Counters, &pools, 5.0),
+            State::Good,
+            "`app`: 3 of 4 threads busy, 2 queued; 4 is the limit",
+        );
+        says(&blocking_pool(Source::Counters, &[], 5.0), State::Good, "yet");
+        says(&blocking_pool(Source::Counters, &[], 100.0), State::Warning, "within the runtime");
+        says(&blocking_pool(Source::Stacks, &pools, 5.0), State::Warning, "--cfg tokio_unstable");
+        says(&blocking_pool(Source::Nothing, &[], 5.0), State::Warning, "nothing is known");
     }
 
     /// A layer that everything reaches.

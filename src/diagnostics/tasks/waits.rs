@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::{FILE, JOIN};
 use crate::diagnostics::{
     plumbing,
     profile::{Frame, Location},
@@ -21,11 +22,11 @@ const RULES: [(&str, &str); 18] = [
     ("tokio::sync::barrier::", "a barrier"),
     ("tokio::sync::once_cell::", "a value (OnceCell)"),
     ("tokio::sync::batch_semaphore::", "a lock or a permit"),
-    ("tokio::runtime::task::join::", "another task, or blocking work"),
+    ("tokio::runtime::task::join::", JOIN),
     ("tokio::io::util::mem::", "a pipe in memory"),
     ("tokio::net::", "a socket"),
     ("tokio::process::", "a process"),
-    ("tokio::fs::", "a file"),
+    ("tokio::fs::", FILE),
     ("hyper::", "its connection"),
 ];
 /// Frames of a leaf that are looked at: what is awaited is near.

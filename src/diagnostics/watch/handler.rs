@@ -218,6 +218,7 @@ impl Handler {
     /// A thread polls it for the first time.
     #[cold]
     fn thread_is_new(&self) {
+        crate::diagnostics::pool::note(self.overruns);
         #[cfg(sampler)]
         crate::diagnostics::workers::note(self.overruns);
     }

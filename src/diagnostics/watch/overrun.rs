@@ -15,6 +15,7 @@ use super::{
     clock::Moment, estimate::Estimate, handler::Handler, slot::Slot, times::Times,
     trouble::nanoseconds, waits::Waits,
 };
+use crate::diagnostics::pool::Runtimes;
 #[cfg(sampler)]
 use crate::diagnostics::workers::Found;
 
@@ -28,6 +29,8 @@ pub(crate) struct Overruns {
     /// Threads of runtimes. What finds no room is noted again by another thread.
     #[cfg(sampler)]
     found: ArrayQueue<Found>,
+    /// Runtimes whose blocking pools are not looked at yet.
+    runtimes: Runtimes,
     /// True if a request was polled in a task that the runtime's hooks have not told of.
     #[cfg(tokio_unstable)]
     is_untold: std::sync::atomic::AtomicBool,
@@ -75,6 +78,7 @@ impl Overruns {
             dropped: AtomicU64::new(0),
             #[cfg(sampler)]
             found: ArrayQueue::new(Self::ROOM),
+            runtimes: Runtimes::default(),
             #[cfg(tokio_unstable)]
             is_untold: std::sync::atomic::AtomicBool::new(false),
             stalled: AtomicU64::new(0),
@@ -106,6 +110,11 @@ impl Overruns {
     #[cfg(sampler)]
     pub(crate) fn next_found(&self) -> Option<Found> {
         self.found.pop()
+    }
+
+    /// Runtimes of the app whose blocking pools are not looked at yet.
+    pub(crate) fn runtimes(&self) -> &Runtimes {
+        &self.runtimes
     }
 
     /// What requests wait whose arrival is not measured.

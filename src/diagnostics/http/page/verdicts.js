@@ -49,6 +49,34 @@ const verdicts = (() => {
     );
   }
 
+  /** A blocking pool that is exhausted: it makes no verdict, and stands above them. */
+  function poolOf({ title, summary, threads: all, places, waiting, unknown, try: remedy }) {
+    const threads = (count) => (Math.abs(count - Math.round(count)) < 0.05 ? Math.round(count) : count.toFixed(1));
+    const where = places.map(({ at, threads: count, syscall, handlers, stack }) => h(
+      "div",
+      {},
+      h(
+        "p",
+        {},
+        `${threads(count)} of ${all} threads in `,
+        h("span", { class: "code" }, ...breakable(`${functionOf(at)} (${place(at)})`)),
+        syscall ? `, in ${syscall}` : ", computing",
+        handlers.length ? `, for ${handlers.join(", ")}` : "",
+      ),
+      stackOf(stack),
+    ));
+    const waits = waiting.map(({ method, route, tasks, waits_for: what }) => h("p", {}, ...breakable(`${plural(tasks, "task")} awaiting work that runs or is queued: ${method} ${route}, ${what}`)));
+    return h(
+      "div",
+      { class: "cause" },
+      h("p", {}, h("strong", {}, title), `: ${summary}`),
+      ...where,
+      ...waits,
+      ...unknown.map((text) => h("p", { class: "note" }, ...breakable(text))),
+      h("p", { class: "try" }, `Try ${remedy}`),
+    );
+  }
+
   function fill(item, verdict) {
     const { why, badge, body } = item.parts;
     badge.className = `badge ${verdict.verdict}`;
@@ -61,9 +89,10 @@ const verdicts = (() => {
     body.replaceChildren(numbers(verdict), ...causes);
   }
 
-  function show({ seconds, verdicts: all, victims: delayed, notes }) {
+  function show({ seconds, verdicts: all, victims: delayed, pools, notes }) {
     const counts = ["blocking", "hot", "healthy"].map((word) => [word, all.filter((v) => v.verdict === word).length]);
     const told = counts.filter(([, count]) => count > 0).map(([word, count]) => `${count} ${word}`);
+    if (pools.length) told.push(`blocking pool ${pools.some((pool) => pool.lasts) ? "is" : "was"} exhausted`);
     say(note, `${told.join(", ")}${told.length ? ", " : ""}over ${Math.round(seconds)} s${isFresh ? ", with CPU time" : ""}`);
     for (const name of items.keys()) {
       if (!all.some((verdict) => nameOf(verdict) === name)) items.delete(name);
@@ -76,7 +105,7 @@ const verdicts = (() => {
     });
     const remarks = notes.map((text) => h("p", { class: "note" }, ...breakable(text)));
     if (elements.length === 0) remarks.unshift(h("p", { class: "empty" }, "No handler was called yet."));
-    arrange(list, [...elements, ...remarks]);
+    arrange(list, [...pools.map(poolOf), ...elements, ...remarks]);
     victims.hear(delayed);
     if (told.length) announce(`Verdicts: ${told.join(", ")}`);
   }
