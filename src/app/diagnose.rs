@@ -58,7 +58,8 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     Ok(if is_failure { ExitCode::from(FAILED) } else { ExitCode::SUCCESS })
 }
 
-fn ask(client: &Client, seconds: u64) -> anyhow::Result<Diagnosis> {
+/// Asks for a diagnosis of the next seconds; of the last five minutes if they are 0.
+pub(crate) fn ask(client: &Client, seconds: u64) -> anyhow::Result<Diagnosis> {
     let window = if seconds > 0 { format!("?seconds={seconds}") } else { String::new() };
     let path = format!("/debug/diagnosis{window}");
     let body = client.get(&path, Duration::from_secs(seconds))?;

@@ -20,6 +20,8 @@
 
 mod books;
 mod frames;
+#[cfg(all(sampler, not(tokio_unstable)))]
+mod idle;
 mod probe;
 #[cfg(sampler)]
 mod threads;
@@ -42,7 +44,7 @@ pub(crate) use self::books::Waits;
 use self::{books::Books, watched::Watched};
 pub(crate) use self::{
     books::{Figures, Place, Seen, Standing, Window},
-    frames::{Role, keeper},
+    frames::{Role, handed, keeper},
 };
 use super::{
     log,
@@ -92,6 +94,8 @@ pub(crate) enum Source {
 
 /// Time between two looks.
 const LOOK: Duration = Duration::from_millis(50);
+/// The longest time between two, after one that took long.
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 /// Time between two looks at threads whose stacks tell whether they are idle.
 #[cfg(not(tokio_unstable))]
 const LOOK_AT_THREADS: Duration = Duration::from_millis(250);
@@ -226,8 +230,8 @@ impl Looker {
             self.take_runtimes(shared);
             let began = Instant::now();
             self.look(shared);
-            // However much there is to look at, it takes a twentieth of a processor at most.
-            thread::park_timeout(LOOK.max(began.elapsed() * 20));
+            // However much there is to look at, it takes a twentieth of a processor.
+            thread::park_timeout((began.elapsed() * 20).clamp(LOOK, LONGEST_PAUSE));
         }
     }
 
@@ -254,13 +258,13 @@ impl Looker {
                 self.threads.as_mut(),
             );
             let look = pool.look(figures, Instant::now());
-            let seen = look.is_exhausted.then(|| {
-                #[cfg(sampler)]
-                return self.threads.as_mut().and_then(|threads| threads.sample(pool.name()));
-                #[cfg(not(sampler))]
-                None
-            });
-            shared.books().note(pool.id(), pool.name(), look, seen.flatten());
+            #[cfg(sampler)]
+            let threads = self.threads.as_mut().filter(|_| pool.is_sampled(&look));
+            #[cfg(sampler)]
+            let seen = threads.map(|threads| threads.sample(pool.name()));
+            #[cfg(not(sampler))]
+            let seen = None;
+            shared.books().note(pool.id(), pool.name(), look, seen);
         }
     }
 }

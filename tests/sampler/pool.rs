@@ -7,7 +7,11 @@ use std::{
 };
 
 use axum::{Router, routing::get};
-use thermograph::diagnostics::{Diagnosis, diagnosis::Finding, label};
+use thermograph::diagnostics::{
+    Diagnosis,
+    diagnosis::{Finding, StackFrame},
+    label,
+};
 
 use crate::{
     app::{App, agent, alone, get_text, wait},
@@ -116,9 +120,12 @@ fn threads_that_compute_are_shown_by_their_cpu_time() {
     let diagnosis = under_load(&app, "/compute", 16, || diagnose(&app, 3));
     println!("{}", diagnosis.text(|_, word| word.to_owned()));
     let [pool] = &diagnosis.pools[..] else { panic!("{diagnosis:#?}") };
-    let found = pool.places.iter().find(|place| place.at.function.ends_with("pool::computes"));
+    let computes = |frame: &StackFrame| frame.function.ends_with("pool::computes");
+    let found = pool.places.iter().find(|place| place.stack.iter().any(computes));
     let place = found.unwrap_or_else(|| panic!("{pool:#?}"));
     assert!(place.syscall.is_none() && place.threads > 2.0, "{pool:#?}");
+    assert!(computes(&place.at) || place.from.as_ref().is_some_and(computes), "{place:#?}");
+    assert_eq!(place.handlers, ["GET /compute"], "{place:#?}");
     assert!(diagnosis.worst() > Finding::Blocking, "{diagnosis:#?}");
 }
 

@@ -74,9 +74,11 @@ pub(crate) async fn take<T>(
     };
     let began = SystemTime::now();
     let (client, seconds) = (subject.diagnostics.clone(), args.seconds);
-    let (load, handlers, cpu, wall, stalls, spans, beside) = tokio::try_join!(
+    let diagnoser = subject.diagnostics.clone();
+    let (load, handlers, diagnosed, cpu, wall, stalls, spans, beside) = tokio::try_join!(
         async { Ok(load::watched(&plan, "driving and capturing", stop).await) },
         blocking(move || handlers::ask(&client, Some(seconds))),
+        blocking(move || diagnose::ask(&diagnoser, seconds)),
         capture(What::Cpu),
         other(What::Wall),
         capture(What::Stalls),
@@ -84,7 +86,8 @@ pub(crate) async fn take<T>(
         beside,
     )?;
     let exhibits = Exhibits { ledger: &handlers, stalls: &stalls.profile, cpu: Some(&cpu.profile) };
-    let diagnosis = Diagnosis::of(&exhibits);
+    // The service alone knows its blocking pools.
+    let diagnosis = Diagnosis { pools: diagnosed.pools, ..Diagnosis::of(&exhibits) };
     Ok((Taken { load, handlers, diagnosis, cpu, wall, stalls, spans, began }, beside))
 }
 

@@ -9,7 +9,7 @@ use super::{Finding, Profile, evidence::StackFrame, text::place};
 use crate::diagnostics::{
     folded,
     http::escape,
-    pool::{Place, Role, Window, keeper},
+    pool::{Place, Role, Window, handed, keeper},
     profile::{Frame, Location, Sample},
     watch::{millis as in_millis, table::lasted},
 };
@@ -54,6 +54,8 @@ pub struct ExhaustedPool {
 pub struct PoolPlace {
     /// The function.
     pub at: StackFrame,
+    /// The function that was handed to the pool; `None` if it is the same, or none of the app's own.
+    pub from: Option<StackFrame>,
     /// Threads that it keeps on average, while the pool was exhausted.
     pub threads: f64,
     /// The system call that they wait in; `None` if they compute.
@@ -203,7 +205,8 @@ impl ExhaustedPool {
 
 impl PoolPlace {
     fn line(&self, all: usize) -> String {
-        let Self { at, threads, syscall, handlers, .. } = self;
+        let Self { at, from, threads, syscall, handlers, .. } = self;
+        let from = from.as_ref().map_or_else(String::new, |from| format!(", from {}", place(from)));
         let is_whole = (threads - threads.round()).abs() < FEW;
         let threads = if is_whole { format!("{threads:.0}") } else { format!("{threads:.1}") };
         let does = syscall.as_ref().map_or(", computing".to_owned(), |call| format!(", in {call}"));
@@ -212,7 +215,7 @@ impl PoolPlace {
         } else {
             format!(", for {}", handlers.join(", "))
         };
-        format!("{threads} of {all} threads in {}{does}{handlers}", place(at))
+        format!("{threads} of {all} threads in {}{does}{from}{handlers}", place(at))
     }
 }
 
@@ -233,10 +236,7 @@ fn places(window: &Window, cpu: Option<&Profile>) -> (Vec<PoolPlace>, Vec<String
         });
         group.threads += threads;
         if let Some((method, route)) = &place.handler {
-            let handler = format!("{method} {route}");
-            if !group.handlers.contains(&handler) {
-                group.handlers.push(handler);
-            }
+            group.works_for(method, route);
         }
     }
     let mut places: Vec<_> = groups.into_values().collect();
@@ -269,10 +269,18 @@ impl PoolPlace {
     fn new(at: &Frame, frames: &[&Frame]) -> Self {
         Self {
             at: StackFrame::of(at),
+            from: handed(frames).filter(|from| from.name != at.name).map(StackFrame::of),
             threads: 0.0,
             syscall: None,
             handlers: Vec::new(),
             stack: frames.iter().map(|frame| StackFrame::of(frame)).collect(),
+        }
+    }
+
+    fn works_for(&mut self, method: &str, route: &str) {
+        let handler = format!("{method} {route}");
+        if !self.handlers.contains(&handler) {
+            self.handlers.push(handler);
         }
     }
 }
@@ -293,6 +301,9 @@ fn computing(cpu: &Profile, name: Option<&str>, threads: f64) -> Vec<PoolPlace> 
         whole += sample.weight() as f64;
         let group = groups.entry(&at.name).or_insert_with(|| PoolPlace::new(at, &frames));
         group.threads += sample.weight() as f64;
+        if let (Some(method), Some(route)) = (sample.label("method"), sample.label("route")) {
+            group.works_for(method, route);
+        }
     }
     let mut places: Vec<_> = groups.into_values().collect();
     for place in &mut places {

@@ -45,6 +45,12 @@ pub(crate) fn keeper<'a>(frames: &[&'a Frame]) -> Option<&'a Frame> {
     own.or_else(of_tokio).or_else(chosen).or_else(|| frames.first().copied())
 }
 
+/// The function of the app's own that was handed to the pool, if there is one.
+pub(crate) fn handed<'a>(frames: &[&'a Frame]) -> Option<&'a Frame> {
+    let work = frames.iter().copied().take_while(|frame| !plumbing::polls(&frame.name));
+    work.filter(|frame| plumbing::is_own(&frame.name, &frame.file)).last()
+}
+
 /// Returns whether a function is one of Tokio's that hands work to the pool by itself.
 fn is_of_tokio(name: &str) -> bool {
     const PARTS: [&str; 3] = ["tokio::fs::", "tokio::net::addr::", "tokio::io::blocking::"];
@@ -94,6 +100,14 @@ mod tests {
         let in_place = &["read", "app::save", "tokio::task::blocking::block_in_place"][..];
         assert_eq!(role(&[in_place, worker, &RUN, &START]), Role::Busy);
         assert_eq!(role(&[&["epoll_wait", "app::main"]]), Role::Other);
+    }
+
+    #[test]
+    fn function_that_was_handed_over_is_the_outermost_of_the_app() {
+        let names = ["clock_nanosleep", "app::resize", "app::f", "core::ops::FnOnce::call_once"];
+        let frames = frames(&[&names, &RUN, &["app::main"]]);
+        let handed = handed(&frames.iter().collect::<Vec<_>>());
+        assert_eq!(handed.map(|frame| &*frame.name), Some("app::f"));
     }
 
     #[test]

@@ -59,7 +59,9 @@ fn full_pool_with_queued_work_is_exhausted_until_it_has_run() {
     let look = look_until(&mut pool, |look| look.waits_so_far >= Some(Duration::from_millis(50)));
     assert_eq!((counts(&look), look.is_exhausted), (Some((2, 0, Some(3))), true));
     assert!(look.lasted > Duration::ZERO, "{look:?}");
-    works.iter().for_each(|work| work.send(()).expect("it waits"));
+    for work in &works {
+        work.send(()).expect("it waits");
+    }
     let look = look_until(&mut pool, |look| look.waited.is_some());
     assert!(look.waited >= Some(Duration::from_millis(50)), "{look:?}");
     let look = look_until(&mut pool, |look| counts(look) == Some((2, 2, Some(0))));

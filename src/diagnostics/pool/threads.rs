@@ -7,10 +7,8 @@ use std::{
 };
 
 #[cfg(not(tokio_unstable))]
-use super::{Figures, Role};
+use super::Figures;
 use super::{Place, Seen};
-#[cfg(not(tokio_unstable))]
-use crate::diagnostics::sampler::name_all;
 use crate::diagnostics::{
     folded,
     sampler::{Thread, Unwinder, WaitingStack},
@@ -26,12 +24,10 @@ pub(super) struct Threads {
     waiting: HashMap<i32, Waiting>,
     /// Places that were seen, each once.
     places: HashSet<Arc<Place>>,
-    /// When threads were last looked at because a pool was exhausted.
-    sampled_at: Option<Instant>,
     /// The thread to begin with, where there were too many for one look.
     first: usize,
     #[cfg(not(tokio_unstable))]
-    roles: HashMap<Arc<Place>, Role>,
+    idle: super::idle::Idle,
 }
 
 /// A thread that waits: as long as it was given no time slice, its stack is the same.
@@ -41,33 +37,29 @@ struct Waiting {
     place: Arc<Place>,
 }
 
-/// Time between two looks.
-const SAMPLE: Duration = Duration::from_millis(100);
 /// Time that one look may take.
-const BUDGET: Duration = Duration::from_millis(5);
+const BUDGET: Duration = Duration::from_millis(10);
 /// Places that are known at a time; past them all are forgotten.
 const PLACES: usize = 1024;
 /// The diagnostics' own threads.
 const OURS: &str = "thermo";
 
 impl Threads {
-    /// Looks at the threads of one name, of any name if it is not known; `None` if that was done a
-    /// moment ago.
-    pub(super) fn sample(&mut self, name: Option<&str>) -> Option<Seen> {
-        if self.sampled_at.is_some_and(|at| at.elapsed() < SAMPLE) {
-            return None;
-        }
-        self.sampled_at = Some(Instant::now());
+    /// Looks at the threads of one name; at those of any name if it is `None`.
+    pub(super) fn sample(&mut self, name: Option<&str>) -> Seen {
         let mut places = HashMap::<Arc<Place>, usize>::new();
         for place in self.places_of(&threads_of(name)) {
             *places.entry(place).or_default() += 1;
         }
-        Some(Seen { waiting: places.into_iter().collect() })
+        Seen { waiting: places.into_iter().collect() }
     }
 
     /// The places of those threads that wait.
     fn places_of(&mut self, threads: &[Thread]) -> Vec<Arc<Place>> {
-        self.waiting.retain(|number, _| threads.contains(&Thread::new(*number)));
+        // Those of other pools stay as long as there is room.
+        if self.waiting.len() > 2 * threads.len() + PLACES {
+            self.waiting.clear();
+        }
         if self.places.len() > PLACES {
             self.places.clear();
             self.waiting.clear();
@@ -121,30 +113,9 @@ impl Threads {
     pub(super) fn count(&mut self, name: Option<&str>, workers: usize) -> Option<Figures> {
         let threads = threads_of(Some(name?));
         let places = self.places_of(&threads);
-        self.tell_roles(&places);
-        let is_idle = |place: &&Arc<Place>| self.roles.get(*place) == Some(&Role::Idle);
-        let idle = places.iter().filter(is_idle).count();
+        let idle = self.idle.count(&places);
         let threads = threads.len().saturating_sub(workers);
         Some(Figures { threads, idle: idle.min(threads), queued: None })
-    }
-
-    /// Names those stacks that are new.
-    #[cfg(not(tokio_unstable))]
-    fn tell_roles(&mut self, places: &[Arc<Place>]) {
-        let known = &self.places;
-        self.roles.retain(|place, _| known.contains(place));
-        let mut new: Vec<_> =
-            places.iter().filter(|place| !self.roles.contains_key(*place)).collect();
-        new.dedup();
-        if new.is_empty() {
-            return;
-        }
-        let named = name_all(new.iter().map(|place| &place.stack));
-        for (place, stack) in new.into_iter().zip(named) {
-            let frames: Vec<_> =
-                stack.iter().flat_map(|location| &location.frames).map(|frame| &**frame).collect();
-            self.roles.insert(Arc::clone(place), Role::of(&frames));
-        }
     }
 }
 

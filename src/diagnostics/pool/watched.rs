@@ -32,6 +32,9 @@ pub(super) struct Watched {
     was_full: bool,
     /// When it was last looked at, if it was exhausted then.
     exhausted_at: Option<Instant>,
+    /// When its threads were last looked at because it was exhausted.
+    #[cfg(sampler)]
+    sampled_at: Option<Instant>,
     /// No probe is queued before.
     rest_until: Option<Instant>,
     /// The figures of the last look at its threads.
@@ -41,6 +44,9 @@ pub(super) struct Watched {
 
 /// Time after a probe that did not wait until the next one.
 const REST: Duration = Duration::from_millis(250);
+/// Time between two looks at the threads of a pool that is exhausted.
+#[cfg(sampler)]
+const SAMPLE: Duration = Duration::from_millis(100);
 
 impl Watched {
     pub(super) fn new(runtime: Handle, name: Option<String>) -> Self {
@@ -53,6 +59,8 @@ impl Watched {
             limit: None,
             was_full: false,
             exhausted_at: None,
+            #[cfg(sampler)]
+            sampled_at: None,
             rest_until: None,
             #[cfg(all(sampler, not(tokio_unstable)))]
             counted: None,
@@ -113,6 +121,16 @@ impl Watched {
     #[cfg(not(any(sampler, tokio_unstable)))]
     pub(super) fn figures(&self) -> Option<Figures> {
         None
+    }
+
+    /// Returns whether it is time to look at its threads, if it is exhausted.
+    #[cfg(sampler)]
+    pub(super) fn is_sampled(&mut self, look: &Look) -> bool {
+        let is_due = self.sampled_at.is_none_or(|before| look.at - before >= SAMPLE);
+        if look.is_exhausted && is_due {
+            self.sampled_at = Some(look.at);
+        }
+        look.is_exhausted && is_due
     }
 
     /// Looks at it once: queues a probe where work seems to wait.

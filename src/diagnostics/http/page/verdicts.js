@@ -52,7 +52,7 @@ const verdicts = (() => {
   /** A blocking pool that is exhausted: it makes no verdict, and stands above them. */
   function poolOf({ title, summary, threads: all, places, waiting, unknown, try: remedy }) {
     const threads = (count) => (Math.abs(count - Math.round(count)) < 0.05 ? Math.round(count) : count.toFixed(1));
-    const where = places.map(({ at, threads: count, syscall, handlers, stack }) => h(
+    const where = places.map(({ at, from, threads: count, syscall, handlers, stack }) => h(
       "div",
       {},
       h(
@@ -61,6 +61,7 @@ const verdicts = (() => {
         `${threads(count)} of ${all} threads in `,
         h("span", { class: "code" }, ...breakable(`${functionOf(at)} (${place(at)})`)),
         syscall ? `, in ${syscall}` : ", computing",
+        from ? `, from ${functionOf(from)} (${place(from)})` : "",
         handlers.length ? `, for ${handlers.join(", ")}` : "",
       ),
       stackOf(stack),
