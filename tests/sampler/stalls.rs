@@ -100,11 +100,6 @@ fn every_specimen_is_named_and_classed_beside_healthy_handlers() {
             specimen.path,
             after.get(after.len() / 2)
         );
-        if specimen.path == "/ill/fsync" {
-            for s in &stalls {
-                println!(s.class, s.elapsed_ms, s.run_ms, s.queued_ms, s.syscall);
-            }
-        }
         assert_specimen(specimen, &stalls);
     }
     assert_healthy(&app);
