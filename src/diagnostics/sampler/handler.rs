@@ -11,7 +11,7 @@ use std::{io, ptr};
 
 use super::{
     session::{self, Ticket},
-    shot::{Blank, Content, PIECE, PIECES, RED_ZONE, REQUEST_ID, Registers, STACK},
+    shot::{Blank, Content, PIECE, PIECES, RED_ZONE, Registers, STACK},
     signal::Info,
 };
 use crate::diagnostics::watch::seen_by;
@@ -71,11 +71,13 @@ fn copy_request_id(content: &mut Content) {
     // this handler runs on top of it, it does not change the value, and takes the pointer out of
     // the slot before the value is dropped.
     let Some(request) = (unsafe { content.seen.request.as_ref() }) else { return };
-    let to = content.request_id.iter_mut();
-    for (to, from) in to.zip(request.as_bytes()).take(REQUEST_ID) {
+    // Not by an iterator over both, whose making is a call where units of code are compiled apart.
+    let (from, mut length) = (request.as_bytes(), 0);
+    while let (Some(to), Some(from)) = (content.request_id.get_mut(length), from.get(length)) {
         *to = *from;
-        content.request_id_length += 1;
+        length += 1;
     }
+    content.request_id_length = length;
 }
 
 /// How far the stack goes up from here, as far as that is known, and at most as far as fits.
