@@ -14,8 +14,11 @@
 //! Threads of workers are known as soon as they poll a handler; the others are found by a census: a few
 //! short tasks that note the thread which they run on.
 //!
-//! It cannot see the future that `Runtime::block_on` polls on a thread that is no worker, and it follows
-//! a worker that `block_in_place` moves to another thread only when that thread polls a handler.
+//! `block_in_place` moves a worker to another thread. A worker's thread has a task's number at all
+//! times, since a worker is itself a piece of work of the blocking pool; one that has none is no
+//! worker any more, and a further census finds the one that is.
+//!
+//! It cannot see the future that `Runtime::block_on` polls on a thread that is no worker.
 
 use std::{
     collections::HashMap,
@@ -57,6 +60,8 @@ struct Seat {
 pub(super) struct Workers {
     runtimes: HashMap<runtime::Id, Runtime>,
     place: Place,
+    /// When it was last looked whether the threads are still those of the workers.
+    checked: Option<Instant>,
 }
 
 /// Where Tokio keeps the number of the task that a thread polls.
@@ -78,6 +83,8 @@ struct Runtime {
     /// When its tasks last counted the workers, and how often they did.
     counted: Option<Instant>,
     counts: u32,
+    /// Whether a worker has moved to a thread that is not known yet.
+    has_moved: bool,
 }
 
 /// A worker from look to look.
@@ -121,6 +128,10 @@ const AGREEING: u32 = 32;
 /// Censuses in a row, and the time between later ones while a worker is not known.
 const CENSUSES: u32 = 16;
 const LATER: Duration = Duration::from_secs(5);
+/// The same while a worker has moved to another thread, and the time between two looks whether one
+/// has.
+const MOVED: Duration = Duration::from_millis(100);
+const CHECK: Duration = Duration::from_millis(25);
 
 /// Notes the runtime of the calling thread, for the watchdog of these polls; not on a hot path.
 pub(crate) fn note(overruns: &Overruns) {
@@ -190,9 +201,27 @@ impl Workers {
         while let Some(found) = overruns.next_found() {
             self.take(found);
         }
+        self.check();
         let is_searched = self.place.is_searched();
         for runtime in self.runtimes.values_mut() {
             runtime.census(is_searched, overruns);
+        }
+    }
+
+    /// Forgets threads that are no workers any more.
+    fn check(&mut self) {
+        let Some(place) = self.place.known() else { return };
+        if self.checked.is_some_and(|checked| checked.elapsed() < CHECK) {
+            return;
+        }
+        self.checked = Some(Instant::now());
+        for Runtime { workers, has_moved, .. } in self.runtimes.values_mut() {
+            let is_other =
+                |worker: &&mut Worker| worker.seat.is_some_and(|seat| !seat.is_of_worker(place));
+            for worker in workers.iter_mut().filter(is_other) {
+                *worker = Worker::default();
+                *has_moved = true;
+            }
         }
     }
 
@@ -226,13 +255,15 @@ impl Workers {
         let mut kept = Vec::new();
         let mut is_soon = false;
         let mut number = 0;
-        for Runtime { metrics, workers, .. } in self.runtimes.values_mut() {
+        for Runtime { metrics, workers, has_moved, .. } in self.runtimes.values_mut() {
             for (index, worker) in workers.iter_mut().enumerate() {
                 let metrics = (
                     metrics.worker_park_unpark_count(index),
                     metrics.worker_total_busy_duration(index),
                 );
+                let had_seat = worker.seat.is_some();
                 is_soon |= worker.look(metrics, place, threshold);
+                *has_moved |= had_seat && worker.seat.is_none();
                 kept.extend(worker.kept(number + index));
             }
             number += WORKERS;
@@ -255,7 +286,8 @@ impl Runtime {
         let metrics = handle.metrics();
         let workers = (0..metrics.num_workers().min(WORKERS)).map(|_| Worker::default()).collect();
         let known_since = Instant::now();
-        Self { handle, metrics, workers, known_since, counted: None, counts: 0 }
+        let (counted, counts, has_moved) = (None, 0, false);
+        Self { handle, metrics, workers, known_since, counted, counts, has_moved }
     }
 
     /// Whether a worker of it may still run.
@@ -275,7 +307,12 @@ impl Runtime {
 
     fn census(&mut self, is_place_searched: bool, overruns: &'static Overruns) {
         let is_known = self.workers.iter().all(|worker| worker.seat.is_some());
-        let pause = if self.counts < CENSUSES { Duration::from_millis(1) } else { LATER };
+        self.has_moved &= !is_known;
+        let pause = match self.counts {
+            ..CENSUSES => Duration::from_millis(1),
+            _ if self.has_moved => MOVED,
+            _ => LATER,
+        };
         let is_due = self.counted.is_none_or(|counted| counted.elapsed() >= pause);
         if (is_known && !is_place_searched) || !is_due || self.known_since.elapsed() < GRACE {
             return;
@@ -289,6 +326,14 @@ impl Runtime {
         for _ in 0..(2 * self.workers.len()).clamp(4, 64) {
             drop(self.handle.spawn(async move { count(overruns) }));
         }
+    }
+}
+
+impl Seat {
+    /// Whether the thread is there and polls something, as a worker does even while it is parked.
+    fn is_of_worker(self, place: TaskPlace) -> bool {
+        Thread::new(self.thread).slices().is_some()
+            && task_at(self.storage, place).is_some_and(|task| task != 0)
     }
 }
 
@@ -319,6 +364,11 @@ impl Worker {
         }
         let age = Duration::from_nanos(now.since(busy.since));
         if age < threshold / 2 {
+            return false;
+        }
+        if place.is_some_and(|place| !seat.is_of_worker(place)) {
+            // It has moved to another thread.
+            *self = Self::default();
             return false;
         }
         let task = place.and_then(|place| task_at(seat.storage, place)).filter(|task| *task != 0);
