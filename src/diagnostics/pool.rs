@@ -83,6 +83,10 @@ struct Noted {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Source {
     /// Tokio's own counters.
+    #[cfg_attr(
+        all(not(tokio_unstable), not(test)),
+        expect(dead_code, reason = "Tokio does not tell")
+    )]
     Counters,
     /// The stacks of the threads; the depth of the queue is not known.
     #[cfg_attr(all(tokio_unstable, not(test)), expect(dead_code, reason = "Tokio tells"))]
