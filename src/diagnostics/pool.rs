@@ -39,11 +39,13 @@ use std::{
 
 use tokio::runtime::{self, Handle, RuntimeFlavor};
 
+#[cfg(sampler)]
+use self::books::Seen;
 #[cfg(test)]
 pub(crate) use self::books::Waits;
 use self::{books::Books, watched::Watched};
 pub(crate) use self::{
-    books::{Figures, Place, Seen, Standing, Window},
+    books::{Figures, Place, Standing, Window},
     frames::{Role, handed, keeper},
 };
 use super::{
