@@ -39,11 +39,13 @@ use std::{
 
 use tokio::runtime::{self, Handle, RuntimeFlavor};
 
+#[cfg(sampler)]
+use self::books::Seen;
 #[cfg(test)]
 pub(crate) use self::books::Waits;
 use self::{books::Books, watched::Watched};
 pub(crate) use self::{
-    books::{Figures, Place, Seen, Standing, Window},
+    books::{Figures, Place, Standing, Window},
     frames::{Role, handed, keeper},
 };
 use super::{
@@ -83,6 +85,10 @@ struct Noted {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Source {
     /// Tokio's own counters.
+    #[cfg_attr(
+        all(not(tokio_unstable), not(test)),
+        expect(dead_code, reason = "Tokio does not tell")
+    )]
     Counters,
     /// The stacks of the threads; the depth of the queue is not known.
     #[cfg_attr(all(tokio_unstable, not(test)), expect(dead_code, reason = "Tokio tells"))]

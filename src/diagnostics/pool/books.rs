@@ -7,8 +7,7 @@ use std::{
 };
 
 #[cfg(sampler)]
-use crate::diagnostics::sampler::Stack;
-use crate::diagnostics::watch::Handler;
+use crate::diagnostics::{sampler::Stack, watch::Handler};
 
 /// The counts of a pool at one moment.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -51,7 +50,7 @@ pub(super) struct Look {
 
 /// The threads of a pool at one look.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Seen {
+pub(super) struct Seen {
     /// Threads that wait, by place; workers and idle threads are among them.
     pub(crate) waiting: Vec<(Arc<Place>, usize)>,
 }
@@ -133,6 +132,7 @@ impl Default for Look {
     }
 }
 
+#[cfg(sampler)]
 impl Place {
     /// The name of a handler that the work is labelled with.
     pub(crate) fn name_of(handler: Option<&Handler>) -> Option<HandlerName> {

@@ -9,8 +9,10 @@ use tokio::runtime::Handle;
 #[cfg(all(sampler, not(tokio_unstable)))]
 use tokio::runtime::RuntimeFlavor;
 
+#[cfg(not(tokio_unstable))]
+use super::LOOK;
 use super::{
-    Figures, LOOK,
+    Figures,
     books::Look,
     probe::{Probe, Progress},
 };
@@ -28,6 +30,9 @@ pub(super) struct Watched {
     probe: Option<Probe>,
     /// Threads at which it started none for queued work; `None` until that was seen.
     limit: Option<usize>,
+    /// The threads that there were when no further one was started for the probe.
+    #[cfg(tokio_unstable)]
+    unmoved: Option<usize>,
     /// True if it was full, with work in the queue, at the last look.
     was_full: bool,
     /// When it was last looked at, if it was exhausted then.
@@ -42,6 +47,8 @@ pub(super) struct Watched {
     counted: Option<(Instant, Figures)>,
 }
 
+/// A probe that waited for less did not wait.
+const SHORT: Duration = Duration::from_millis(10);
 /// Time after a probe that did not wait until the next one.
 const REST: Duration = Duration::from_millis(250);
 /// Time between two looks at the threads of a pool that is exhausted.
@@ -57,6 +64,8 @@ impl Watched {
             name,
             probe: None,
             limit: None,
+            #[cfg(tokio_unstable)]
+            unmoved: None,
             was_full: false,
             exhausted_at: None,
             #[cfg(sampler)]
@@ -146,7 +155,7 @@ impl Watched {
             Some(Progress::Started(wait, thread)) => {
                 self.probe = None;
                 self.name = thread.or(self.name.take());
-                if wait < LOOK / 5 {
+                if wait < SHORT {
                     self.rest_until = Some(now + REST);
                 }
                 look.waited = self.exhausted_at.is_some().then_some(wait);
@@ -158,9 +167,9 @@ impl Watched {
             None => {}
         }
         let Some(mut figures) = figures else { return look };
-        #[cfg(not(tokio_unstable))]
-        if look.waits_so_far.is_some_and(|wait| wait >= LOOK) {
-            // A thread that was started for it would have run it by now.
+        if let Some(wait) = look.waits_so_far
+            && self.is_at_limit(wait, figures.threads)
+        {
             self.limit = Some(figures.threads);
         }
         // The probe is no work of the app's.
@@ -198,15 +207,26 @@ impl Watched {
         let before = metrics.num_blocking_threads();
         self.probe = Some(Probe::queue(&self.runtime));
         // A thread is counted by the time that `spawn_blocking` returns.
-        let is_at_limit = metrics.num_blocking_threads() == before
-            && metrics.num_idle_blocking_threads() == 0
-            && before > 0;
-        self.limit = is_at_limit.then_some(before);
+        self.unmoved = (metrics.num_blocking_threads() == before).then_some(before);
     }
 
-    /// Queues a probe: if it is still queued at the next look, no thread was started for it.
     #[cfg(not(tokio_unstable))]
     fn probe(&mut self) {
         self.probe = Some(Probe::queue(&self.runtime));
+    }
+
+    /// Returns whether the pool starts no further thread, since a probe has been queued for `wait`.
+    /// One that an idle thread takes is not queued for so long.
+    #[cfg(tokio_unstable)]
+    fn is_at_limit(&self, wait: Duration, threads: usize) -> bool {
+        wait >= SHORT && self.unmoved == Some(threads)
+    }
+
+    /// Returns whether the pool starts no further thread, since a probe has been queued for `wait`:
+    /// such a thread would have taken it by then.
+    #[cfg(not(tokio_unstable))]
+    #[expect(clippy::unused_self, reason = "with tokio_unstable it is used")]
+    fn is_at_limit(&self, wait: Duration, threads: usize) -> bool {
+        wait >= LOOK && threads > 0
     }
 }
