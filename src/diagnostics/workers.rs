@@ -27,7 +27,7 @@ use std::{
 };
 
 use tokio::{
-    runtime::{self, Handle, RuntimeMetrics},
+    runtime::{self, Handle, RuntimeFlavor, RuntimeMetrics},
     task,
 };
 
@@ -215,7 +215,8 @@ impl Workers {
             return;
         }
         self.checked = Some(Instant::now());
-        for Runtime { workers, has_moved, .. } in self.runtimes.values_mut() {
+        let moving = self.runtimes.values_mut().filter(|runtime| runtime.moves());
+        for Runtime { workers, has_moved, .. } in moving {
             let is_other =
                 |worker: &&mut Worker| worker.seat.is_some_and(|seat| !seat.is_of_worker(place));
             for worker in workers.iter_mut().filter(is_other) {
@@ -255,15 +256,19 @@ impl Workers {
         let mut kept = Vec::new();
         let mut is_soon = false;
         let mut number = 0;
-        for Runtime { metrics, workers, has_moved, .. } in self.runtimes.values_mut() {
+        for runtime in self.runtimes.values_mut() {
+            let moving = place.filter(|_| runtime.moves());
+            let Runtime { metrics, workers, has_moved, .. } = runtime;
             for (index, worker) in workers.iter_mut().enumerate() {
                 let metrics = (
                     metrics.worker_park_unpark_count(index),
                     metrics.worker_total_busy_duration(index),
                 );
-                let had_seat = worker.seat.is_some();
                 is_soon |= worker.look(metrics, place, threshold);
-                *has_moved |= had_seat && worker.seat.is_none();
+                if worker.has_moved(moving) {
+                    *worker = Worker::default();
+                    *has_moved = true;
+                }
                 kept.extend(worker.kept(number + index));
             }
             number += WORKERS;
@@ -295,6 +300,11 @@ impl Runtime {
         let seats = self.workers.iter().filter_map(|worker| worker.seat);
         let mut seats = seats.peekable();
         seats.peek().is_none() || seats.any(|seat| Thread::new(seat.thread).slices().is_some())
+    }
+
+    /// Whether `block_in_place` can move its workers to other threads.
+    fn moves(&self) -> bool {
+        self.handle.runtime_flavor() == RuntimeFlavor::MultiThread
     }
 
     /// Whether its hooks tell of every task.
@@ -366,11 +376,6 @@ impl Worker {
         if age < threshold / 2 {
             return false;
         }
-        if place.is_some_and(|place| !seat.is_of_worker(place)) {
-            // It has moved to another thread.
-            *self = Self::default();
-            return false;
-        }
         let task = place.and_then(|place| task_at(seat.storage, place)).filter(|task| *task != 0);
         busy.task = match (busy.task, task) {
             (Some((before, since)), Some(task)) if before == task => Some((task, since)),
@@ -399,6 +404,12 @@ impl Worker {
             busy.kept.get_or_insert(first);
         }
         busy.kept.is_none()
+    }
+
+    /// Whether its thread is no worker any more, though it seemed to be kept.
+    fn has_moved(&self, place: Option<TaskPlace>) -> bool {
+        let seat = self.seat.filter(|_| self.busy.is_some_and(|busy| busy.kept.is_some()));
+        seat.zip(place).is_some_and(|(seat, place)| !seat.is_of_worker(place))
     }
 
     fn kept(&self, worker: usize) -> Option<Kept> {

@@ -93,6 +93,30 @@ fn spawned_task_that_blocks_is_found_without_hooks() {
 }
 
 #[test]
+fn worker_that_block_in_place_moves_is_followed() {
+    let _alone = alone();
+    let in_place = async || tokio::task::block_in_place(|| thread::sleep(BLOCK));
+    let app = App::start(router().route("/in-place", get(in_place)));
+    wait_until_known(&app);
+    for _ in 0..20 {
+        assert_eq!(agent().get(app.url("/in-place")).call().expect("answered").status(), 200);
+    }
+    // Threads that were workers wait in the blocking pool now.
+    thread::sleep(BLOCK * 5);
+    let found = outside(&app.thermograph);
+    assert!(found.is_empty(), "{found:#?}");
+    wait_until_known(&app);
+    for _ in 0..20 {
+        assert_eq!(agent().get(app.url("/spawns-sleep")).call().expect("answered").status(), 200);
+        thread::sleep(BLOCK * 3 / 2);
+    }
+    let found = outside(&app.thermograph);
+    let right = found.iter().filter(|stall| is_in(stall, "outside::sleeps_outside")).count();
+    assert!(right >= 15, "{right} of 20: {found:#?}");
+    assert_eq!(right, found.len(), "{found:#?}");
+}
+
+#[test]
 fn busy_workers_with_short_polls_are_not_blamed() {
     let _alone = alone();
     let app = App::start(Router::new());
