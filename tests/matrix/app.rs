@@ -7,7 +7,7 @@ use std::{
 };
 
 use axum::routing::get;
-use thermograph::diagnostics::{ConsoleMode, Stall, Thermograph};
+use thermograph::diagnostics::{ConsoleMode, Stall, Thermograph, doctor::State};
 use tokio::{
     net::TcpListener,
     runtime::{self, Runtime},
@@ -19,8 +19,6 @@ pub(crate) struct App {
     pub(crate) address: SocketAddr,
     thermograph: Thermograph,
     _runtime: Runtime,
-    /// The newest stall that was already handed out.
-    seen: u64,
 }
 
 impl App {
@@ -37,15 +35,19 @@ impl App {
         let address = listener.local_addr().expect("an address");
         let warm = get(async || thread::sleep(ILLNESS));
         let app = healthy::router().route("/warm", warm);
-        let app = specimens.iter().fold(app, places::add).layer(thermograph.layer());
+        let layer = {
+            let _context = runtime.enter();
+            thermograph.layer()
+        };
+        let app = specimens.iter().fold(app, places::add).layer(layer);
         runtime.spawn(async move { axum::serve(listener, app).await });
-        let mut app = Self { address, thermograph, _runtime: runtime, seen: 0 };
+        let app = Self { address, thermograph, _runtime: runtime };
         app.warm_up();
         app
     }
 
     /// Until debug information is read, and the workers are known.
-    fn warm_up(&mut self) {
+    fn warm_up(&self) {
         let deadline = Instant::now() + Duration::from_secs(20);
         for route in healthy::ROUTES {
             client::call(self.address, "GET", route, "warm").expect("an answer");
@@ -53,8 +55,7 @@ impl App {
         loop {
             client::call(self.address, "GET", "/warm", "warm").expect("an answer");
             let has_stalls = !self.stalls().is_empty();
-            let doctor = serde_json::to_string(&self.thermograph.doctor()).expect("serializes");
-            if has_stalls && doctor.contains("watched outside of handlers") {
+            if has_stalls && self.knows_workers() {
                 return;
             }
             if Instant::now() > deadline {
@@ -64,18 +65,23 @@ impl App {
         }
     }
 
-    /// Stalls since it was last asked, each with its stack if one came.
-    pub(crate) fn stalls(&mut self) -> Vec<Stall> {
-        let deadline = Instant::now() + Duration::from_secs(5);
+    fn knows_workers(&self) -> bool {
+        let doctor = self.thermograph.doctor();
+        let workers = doctor.findings.iter().find(|finding| finding.what == "workers");
+        workers.is_some_and(|finding| finding.state == State::Good)
+    }
+
+    /// All stalls, each with its stack if one came.
+    pub(crate) fn stalls(&self) -> Vec<Stall> {
+        let deadline = Instant::now() + Duration::from_secs(20);
         loop {
             // Polls that are just over are noticed by then.
-            thread::sleep(Duration::from_millis(25));
-            let mut stalls = self.thermograph.stalls();
-            stalls.retain(|stall| stall.id > self.seen);
-            let is_complete =
-                |stall: &Stall| stall.ended && (!stall.stack.is_empty() || stall.no_stack.is_some());
+            thread::sleep(Duration::from_millis(50));
+            let stalls = self.thermograph.stalls();
+            let is_complete = |stall: &Stall| {
+                stall.ended && (!stall.stack.is_empty() || stall.no_stack.is_some())
+            };
             if stalls.iter().all(is_complete) || Instant::now() > deadline {
-                self.seen = stalls.iter().map(|stall| stall.id).max().unwrap_or(self.seen);
                 return stalls;
             }
         }

@@ -11,7 +11,7 @@ Without arguments: three cells, in three minutes.
 
       --all             every cell of this build: hooks on and off, workers 1, 2, 4, idle and with two hogs
       --cells FILTER    of all cells those that match, such as hooks=on,workers=1,workers=2,load=idle
-      --calls N         calls of each specimen [default: 10]
+      --calls N         calls of each specimen [default: 10, without arguments 8]
       --only NAME       specimens whose name contains this; may be repeated
       --json FILE       write what was counted to a file
       --with FILE       take the cells of such a file into the tables, such as those of another build
@@ -36,7 +36,7 @@ pub(crate) enum Task {
 #[derive(Clone, Debug)]
 pub(crate) struct Run {
     pub(crate) cells: Vec<Cell>,
-    pub(crate) calls: u64,
+    calls: Option<u64>,
     pub(crate) only: Vec<String>,
     pub(crate) json: Option<PathBuf>,
     pub(crate) with: Vec<PathBuf>,
@@ -47,7 +47,14 @@ pub(crate) struct Run {
 impl Default for Run {
     fn default() -> Self {
         let (json, with) = (None, Vec::new());
-        Self { cells: Cell::few(), calls: 10, only: Vec::new(), json, with, is_fixed: true }
+        Self { cells: Cell::few(), calls: None, only: Vec::new(), json, with, is_fixed: true }
+    }
+}
+
+impl Run {
+    /// Calls of each specimen.
+    pub(crate) fn calls(&self) -> u64 {
+        self.calls.unwrap_or(if self.is_fixed { 8 } else { 10 })
     }
 }
 
@@ -61,10 +68,13 @@ pub(crate) fn parse(arguments: impl Iterator<Item = String>) -> Result<Task, Str
     let (mut cell, mut filters) = (None, Vec::new());
     while let Some(argument) = arguments.next() {
         let (flag, value) = match argument.split_once('=') {
-            Some((flag, value)) if flag.starts_with("--") => (flag.to_owned(), Some(value.to_owned())),
+            Some((flag, value)) if flag.starts_with("--") => {
+                (flag.to_owned(), Some(value.to_owned()))
+            }
             _ => (argument, None),
         };
-        let mut value = || value.clone().or_else(|| arguments.next()).ok_or(format!("{flag} needs a value"));
+        let mut value =
+            || value.clone().or_else(|| arguments.next()).ok_or(format!("{flag} needs a value"));
         match flag.as_str() {
             "--help" | "-h" => return Ok(Task::Help),
             "--list" => return Ok(Task::List),
@@ -73,7 +83,7 @@ pub(crate) fn parse(arguments: impl Iterator<Item = String>) -> Result<Task, Str
             "--cell" => cell = Some(value()?.parse()?),
             "--all" => (run.cells, run.is_fixed) = (Cell::all(), false),
             "--cells" => (run.cells, run.is_fixed) = (select(&value()?)?, false),
-            "--calls" => run.calls = number(&value()?)?,
+            "--calls" => run.calls = Some(number(&value()?)?),
             "--only" => run.only.push(value()?),
             "--json" => run.json = Some(value()?.into()),
             "--with" => run.with.push(value()?.into()),

@@ -68,7 +68,8 @@ async fn short_polls() {
 
 /// Sorts much, a little of it at a time.
 async fn chunks() {
-    let mut numbers: Vec<u32> = (0..40_000_u32).map(|number| number.wrapping_mul(0x9E37_79B1)).collect();
+    let mut numbers: Vec<u32> =
+        (0..40_000_u32).map(|number| number.wrapping_mul(0x9E37_79B1)).collect();
     for chunk in numbers.chunks_mut(2000) {
         chunk.sort_unstable();
         task::yield_now().await;

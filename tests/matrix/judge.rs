@@ -99,33 +99,81 @@ impl Outcome {
     }
 }
 
-/// Judges what was seen while a specimen was called.
-pub(crate) struct Judge<'a> {
-    pub(crate) cell: Cell,
-    pub(crate) specimen: &'a Specimen,
+/// A specimen, and when it was called.
+pub(crate) struct Called {
+    pub(crate) specimen: Specimen,
+    pub(crate) calls: Vec<Call>,
+}
+
+/// What all calls came to, and who was blamed that is not ill.
+pub(crate) fn judge(
+    cell: Cell,
+    called: &[Called],
+    stalls: Vec<Stall>,
+) -> (Vec<Finding>, BTreeMap<String, u64>) {
+    let mut of_calls: Vec<Vec<Vec<Stall>>> =
+        called.iter().map(|called| vec![Vec::new(); called.calls.len()]).collect();
+    let mut blamed = BTreeMap::new();
+    for stall in stalls {
+        match call_of(cell, called, &stall) {
+            Some((specimen, call)) => of_calls[specimen][call].push(stall),
+            None if is_blamed(&stall) => {
+                let is_over =
+                    |called: &&Called| called.calls.last().is_none_or(|call| call.to < stall.began);
+                let during = called.iter().find(|called| !is_over(called));
+                let during = during.map_or("none", |called| called.specimen.name());
+                *blamed.entry(format!("{} during {during}", describe(&stall))).or_default() += 1;
+            }
+            None => {}
+        }
+    }
+    let findings = called
+        .iter()
+        .zip(of_calls)
+        .map(|(Called { specimen, .. }, of_calls)| Judge { cell, specimen }.finding(of_calls));
+    (findings.collect(), blamed)
+}
+
+/// The specimen and the call that a stall is of, if it is of any.
+fn call_of(cell: Cell, called: &[Called], stall: &Stall) -> Option<(usize, usize)> {
+    let mut best = None;
+    let mut longest = 0.0;
+    for (index, Called { specimen, calls }) in called.iter().enumerate() {
+        if let Some(id) = &stall.request_id {
+            let Some(call) = calls.iter().position(|call| call.id == *id) else { continue };
+            return Some((index, call));
+        }
+        let judge = Judge { cell, specimen };
+        if !judge.is_row(stall) && !judge.has_line(stall) {
+            continue;
+        }
+        for (number, call) in calls.iter().enumerate() {
+            let overlap = overlap(call, stall);
+            if overlap > longest {
+                (best, longest) = (Some((index, number)), overlap);
+            }
+        }
+    }
+    best
+}
+
+/// For how many seconds a stall lasted while a call did.
+fn overlap(call: &Call, stall: &Stall) -> f64 {
+    let end = stall.began + stall.elapsed_ms / 1000.0;
+    end.min(call.to) - stall.began.max(call.from)
+}
+
+/// Compares stalls with what those of a specimen must be.
+struct Judge<'a> {
+    cell: Cell,
+    specimen: &'a Specimen,
 }
 
 impl Judge<'_> {
-    /// What its calls came to, and who else was blamed meanwhile.
-    pub(crate) fn judge(
-        &self,
-        calls: &[Call],
-        stalls: Vec<Stall>,
-        blamed: &mut BTreeMap<String, u64>,
-    ) -> Finding {
-        let mut of_call: Vec<Vec<Stall>> = vec![Vec::new(); calls.len()];
-        for stall in stalls {
-            match self.call_of(calls, &stall) {
-                Some(call) => of_call[call].push(stall),
-                None if is_blamed(&stall) => {
-                    let what = format!("{} during {}", describe(&stall), self.specimen.name());
-                    *blamed.entry(what).or_default() += 1;
-                }
-                None => {}
-            }
-        }
+    /// What the calls came to, by the stalls of each.
+    fn finding(&self, of_calls: Vec<Vec<Stall>>) -> Finding {
         let (mut counts, mut seen) = (Counts::default(), BTreeMap::new());
-        for mut stalls in of_call {
+        for mut stalls in of_calls {
             // Of several, the one that it is about.
             stalls.sort_by(|one, other| {
                 let key = |stall: &Stall| (self.has_line(stall), stall.elapsed_ms);
@@ -141,23 +189,6 @@ impl Judge<'_> {
         }
         let (name, family) = (self.specimen.name().to_owned(), self.specimen.family.to_owned());
         Finding { name, family, counts, seen }
-    }
-
-    /// The call that a stall is of, if it is of any.
-    fn call_of(&self, calls: &[Call], stall: &Stall) -> Option<usize> {
-        if let Some(id) = &stall.request_id {
-            return calls.iter().position(|call| call.id == *id);
-        }
-        if !self.is_row(stall) && !self.has_line(stall) {
-            return None;
-        }
-        let (from, to) = (stall.began, stall.began + stall.elapsed_ms / 1000.0);
-        let overlap = |call: &Call| to.min(call.to) - from.max(call.from);
-        let by_overlap = |one: &usize, other: &usize| {
-            overlap(&calls[*one]).partial_cmp(&overlap(&calls[*other])).expect("numbers")
-        };
-        let call = (0..calls.len()).max_by(by_overlap)?;
-        (overlap(&calls[call]) > 0.0).then_some(call)
     }
 
     /// Returns whether the handler is the specimen, or what it must be called where tasks have no
@@ -211,7 +242,7 @@ fn is_blamed(stall: &Stall) -> bool {
     stall.class.is_the_handler_s() && !stall.in_place && !is_warm_up
 }
 
-/// In one line: handler, class, system call, times, and the top of the stack.
+/// In one line: handler, class, system call, and of the stack its top, what is our own, and its end.
 fn describe(stall: &Stall) -> String {
     let call = stall.syscall.as_deref().unwrap_or("no call");
     let own = |frame: &&StallFrame| frame.file.contains("tests/matrix/");
@@ -219,8 +250,22 @@ fn describe(stall: &Stall) -> String {
     let own: Vec<_> =
         stall.stack.iter().filter(own).take(2).map(|frame| short(&frame.function)).collect();
     let stack = match stall.no_stack {
-        Some(why) if stall.stack.is_empty() => format!("no stack ({why:?})"),
-        _ => format!("{} … {}", leaf.join(" < "), own.join(" < ")),
+        Some(why) if stall.stack.is_empty() => {
+            let Stall { elapsed_ms, run_ms, queued_ms, .. } = stall;
+            format!(
+                "no stack ({why:?}); {elapsed_ms:.0} ms, ran {run_ms:.0}, queued {queued_ms:.0}"
+            )
+        }
+        _ if stall.class == Class::Preempted => {
+            let Stall { elapsed_ms, run_ms, queued_ms, .. } = stall;
+            let leaf = leaf.join(" < ");
+            format!("{leaf}; {elapsed_ms:.0} ms, ran {run_ms:.0}, queued {queued_ms:.0}")
+        }
+        _ => {
+            let root = stall.stack.last().map_or("", |frame| short(&frame.function));
+            let (leaf, own) = (leaf.join(" < "), own.join(" < "));
+            format!("{leaf} … {own} … {root}, {} frames", stall.stack.len())
+        }
     };
     format!("{} {} {} {call}: {stack}", stall.method, stall.route, stall.class)
 }

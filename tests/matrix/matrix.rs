@@ -25,7 +25,9 @@ pub(crate) fn main() -> ExitCode {
     match task {
         Task::Help => println!("{HELP}"),
         Task::List => {
-            run::chosen(&Run::default()).iter().for_each(|specimen| println!("{}", specimen.name()));
+            run::chosen(&Run::default())
+                .iter()
+                .for_each(|specimen| println!("{}", specimen.name()));
         }
         Task::Nothing => println!("nothing is run: no test of this name is here but `matrix`"),
         Task::Hog(parent) => hogs::be_one(parent),
@@ -51,7 +53,7 @@ fn all(run: &Run) -> ExitCode {
             number + 1,
             run.cells.len(),
             specimens.len(),
-            run.calls
+            run.calls()
         );
         outcomes.push(in_process(*cell, run));
     }
@@ -73,14 +75,15 @@ fn all(run: &Run) -> ExitCode {
 }
 
 fn read(file: &Path) -> Vec<Outcome> {
-    let text = fs::read_to_string(file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+    let text =
+        fs::read_to_string(file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
     serde_json::from_str(&text).expect("what `--json` has written")
 }
 
 /// Runs a cell in a process of its own.
 fn in_process(cell: Cell, run: &Run) -> Outcome {
     let mut command = Command::new(env::current_exe().expect("a program"));
-    command.args(["--cell", &cell.to_string(), "--calls", &run.calls.to_string()]);
+    command.args(["--cell", &cell.to_string(), "--calls", &run.calls().to_string()]);
     command.args(run.only.iter().flat_map(|name| ["--only", name]));
     let output = command.stdin(Stdio::null()).stderr(Stdio::inherit()).output();
     let output = output.expect("it starts");

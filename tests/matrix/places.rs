@@ -69,7 +69,10 @@ fn methods(specimen: &Specimen) -> MethodRouter {
             }
         }),
         Place::Timeout => get(async move || {
-            tokio::time::timeout(Duration::from_secs(1), async { done(&work) }).await.is_ok().to_string()
+            tokio::time::timeout(Duration::from_secs(1), async { done(&work) })
+                .await
+                .is_ok()
+                .to_string()
         }),
         Place::Unordered => get(async move || unordered(&work).await),
         Place::Drop => get(async move || {
@@ -83,7 +86,9 @@ fn methods(specimen: &Specimen) -> MethodRouter {
         Place::Body => get(async move || {
             Body::from_stream(once(async move { Ok::<_, Infallible>(done(&work)) }))
         }),
-        Place::Task => get(async move || task::spawn(async move { done(&work) }).await.expect("no panic")),
+        Place::Task => {
+            get(async move || task::spawn(async move { done(&work) }).await.expect("no panic"))
+        }
         Place::TaskOfTask => get(async move || {
             let inner = async move { done(&work) };
             let outer = async { task::spawn(inner).await.expect("no panic") };
@@ -113,7 +118,7 @@ fn done(work: &Work) -> &'static str {
 }
 
 async fn unordered(work: &Work) -> &'static str {
-    let mut futures: FuturesUnordered<_> = (0..30).map(|_| async { done(work) }).collect();
+    let mut futures: FuturesUnordered<_> = (0..25).map(|_| async { done(work) }).collect();
     while futures.next().await.is_some() {}
     "done"
 }

@@ -117,7 +117,8 @@ pub(crate) fn missed(outcomes: &[Outcome], is_fixed: bool) -> Vec<String> {
     }
     for outcome in outcomes {
         for (what, count) in &outcome.blamed {
-            missed.push(format!("nobody healthy is blamed: {count} × {what}, in {}", title(outcome)));
+            missed
+                .push(format!("nobody healthy is blamed: {count} × {what}, in {}", title(outcome)));
         }
     }
     missed
@@ -136,8 +137,12 @@ impl fmt::Display for Amiss<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Counts { calls, row, call, line, right, unknown, preempted, wrong, invisible } = self.0;
         write!(f, "of {calls} calls: row {row}, call {call}, line {line}, class {right}")?;
-        let others =
-            [("unknown", unknown), ("preempted", preempted), ("wrong", wrong), ("invisible", invisible)];
+        let others = [
+            ("unknown", unknown),
+            ("preempted", preempted),
+            ("wrong", wrong),
+            ("invisible", invisible),
+        ];
         for (what, count) in others.into_iter().filter(|(_, count)| **count > 0) {
             write!(f, ", {what} {count}")?;
         }

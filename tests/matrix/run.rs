@@ -1,7 +1,6 @@
 //! Calls every specimen in one cell.
 
 use std::{
-    collections::BTreeMap,
     fs, io,
     net::SocketAddr,
     sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst},
@@ -15,7 +14,7 @@ use crate::{
     cell::Cell,
     client, healthy,
     hogs::Hogs,
-    judge::{Call, Judge, Outcome, now},
+    judge::{Call, Called, Outcome, judge, now},
     places::DETACHED,
     specimen::Specimen,
     specimens,
@@ -38,22 +37,21 @@ pub(crate) fn chosen(run: &Run) -> Vec<Specimen> {
 pub(crate) fn cell(cell: Cell, run: &Run) -> Outcome {
     let (start, load) = (Instant::now(), load());
     let specimens = chosen(run);
-    let mut app = App::start(cell, &specimens);
+    let app = App::start(cell, &specimens);
     let _hogs = Hogs::start(cell.hogs);
     let (stop, healthy) = (AtomicBool::new(false), AtomicU64::new(0));
-    let mut blamed = BTreeMap::new();
-    let findings = thread::scope(|scope| {
+    let called: Vec<_> = thread::scope(|scope| {
         let (address, stop_them, count) = (app.address, &stop, &healthy);
         scope.spawn(move || call_healthy(address, stop_them, count));
-        let findings = specimens.iter().map(|specimen| {
-            let calls = call(address, specimen, run.calls);
-            let stalls = app.stalls();
-            Judge { cell, specimen }.judge(&calls, stalls, &mut blamed)
+        let called = specimens.into_iter().map(|specimen| {
+            let calls = call(address, &specimen, run.calls());
+            Called { specimen, calls }
         });
-        let findings = findings.collect();
+        let called = called.collect();
         stop.store(true, SeqCst);
-        findings
+        called
     });
+    let (findings, blamed) = judge(cell, &called, app.stalls());
     Outcome {
         cell,
         findings,

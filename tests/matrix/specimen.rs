@@ -42,7 +42,7 @@ pub(crate) enum Place {
     Select,
     /// In a future with a time-out.
     Timeout,
-    /// In thirty futures of one poll, each a part of it.
+    /// In 25 futures of one poll, each a part of it.
     Unordered,
     /// In the drop of a guard, at the end of a handler.
     Drop,

@@ -1,6 +1,6 @@
 //! The ill handlers, by family.
 //!
-//! Each is a function that keeps its worker for some 30 ms. What it does last is not the call that is
+//! Each is a function that keeps its worker for 25 ms at least. What it does last is not the call that is
 //! looked for: a call in that place would replace the function's own frame.
 
 pub(crate) mod channels;
@@ -22,7 +22,10 @@ use std::{hint::black_box, thread, time::Duration};
 use crate::specimen::{Place, Specimen, blocked, computes};
 
 /// How long each keeps its worker, at least.
-pub(crate) const ILLNESS: Duration = Duration::from_millis(30);
+pub(crate) const ILLNESS: Duration = Duration::from_millis(25);
+
+/// How long those do that yield some times before they wait: beside hogs each yield is a time slice.
+const LONG_ILLNESS: Duration = Duration::from_millis(50);
 
 pub(crate) fn all() -> Vec<Specimen> {
     let mut all = Vec::new();
@@ -44,8 +47,8 @@ pub(crate) fn all() -> Vec<Specimen> {
 /// The same few, in every place of an app.
 fn elsewhere() -> Vec<Specimen> {
     use Place::{
-        AfterAwait, Any, Body, Detached, Drop, Extractor, JoinSet, Middleware, Parameter, Post, Select,
-        Task, TaskOfTask, Timeout, TraitObject, Unordered, Upgraded,
+        AfterAwait, Any, Body, Detached, Drop, Extractor, JoinSet, Middleware, Parameter, Post,
+        Select, Task, TaskOfTask, Timeout, TraitObject, Unordered, Upgraded,
     };
     let sleep = || blocked(sleeps::sleep_of_a_thread, sleeps::SLEEP);
     let lock = || blocked(locks::mutex, &["futex"]);
@@ -55,7 +58,9 @@ fn elsewhere() -> Vec<Specimen> {
     for place in [AfterAwait, Parameter, Post, Any, TraitObject, Select, Timeout, Drop] {
         all.push(sleep().at(place));
     }
-    for place in [AfterAwait, Select, Extractor, Middleware, Body, Task, JoinSet, Detached, Upgraded] {
+    for place in
+        [AfterAwait, Select, Extractor, Middleware, Body, Task, JoinSet, Detached, Upgraded]
+    {
         all.push(spin().at(place));
     }
     for place in [Extractor, Middleware, Body, Task, TaskOfTask, JoinSet, Detached, Upgraded] {
@@ -71,8 +76,13 @@ fn elsewhere() -> Vec<Specimen> {
 
 /// Does something on a thread of its own, when this one has waited long enough.
 fn later(act: impl FnOnce() + Send + 'static) {
+    after(ILLNESS, act);
+}
+
+/// Does something on a thread of its own after so long a time.
+fn after(time: Duration, act: impl FnOnce() + Send + 'static) {
     thread::spawn(move || {
-        thread::sleep(ILLNESS);
+        thread::sleep(time);
         act();
     });
 }
@@ -104,9 +114,9 @@ pub(crate) fn hash() {
     }
 }
 
-/// A thirtieth of an illness.
+/// A twenty-fifth of an illness.
 #[inline(never)]
 fn part_of_a_poll() {
-    spend(ILLNESS / 30, hash);
+    spend(ILLNESS / 25, hash);
     black_box(());
 }

@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{ILLNESS, later};
+use super::{ILLNESS, LONG_ILLNESS, after, later};
 use crate::specimen::{Specimen, blocked};
 
 pub(super) fn all() -> Vec<Specimen> {
@@ -59,14 +59,14 @@ fn sync_send() {
 #[inline(never)]
 fn crossbeam_recv() {
     let (send, receive) = crossbeam_channel::unbounded();
-    later(move || send.send(1_u64).expect("somebody waits"));
+    after(LONG_ILLNESS, move || send.send(1_u64).expect("somebody waits"));
     black_box(receive.recv().is_ok());
 }
 
 #[inline(never)]
 fn crossbeam_send() {
     let (send, receive) = crossbeam_channel::bounded(0);
-    later(move || drop(black_box(receive.recv())));
+    after(LONG_ILLNESS, move || assert!(receive.recv().is_ok()));
     black_box(send.send(1_u64).is_ok());
 }
 
@@ -74,10 +74,10 @@ fn crossbeam_send() {
 fn crossbeam_select() {
     let (send, receive) = crossbeam_channel::bounded(1);
     let (_other_send, other) = crossbeam_channel::bounded::<u64>(1);
-    later(move || send.send(1_u64).expect("somebody waits"));
+    after(LONG_ILLNESS, move || send.send(1_u64).expect("somebody waits"));
     crossbeam_channel::select! {
-        recv(receive) -> number => drop(black_box(number)),
-        recv(other) -> number => drop(black_box(number)),
+        recv(receive) -> number => { black_box(number.is_ok()); }
+        recv(other) -> number => { black_box(number.is_ok()); }
     }
     black_box(());
 }
@@ -98,6 +98,6 @@ fn flume_recv() {
 #[inline(never)]
 fn flume_send() {
     let (send, receive) = flume::bounded(0);
-    later(move || drop(black_box(receive.recv())));
+    later(move || assert!(receive.recv().is_ok()));
     black_box(send.send(1_u64).is_ok());
 }

@@ -149,7 +149,11 @@ fn btree_map() {
 fn format_text() {
     for_a_while(|| {
         for number in 0..100 {
-            black_box(format!("{number:>8} {:.3} {:?}", black_box(1.5), black_box(["some", "words"])));
+            black_box(format!(
+                "{number:>8} {:.3} {:?}",
+                black_box(1.5),
+                black_box(["some", "words"])
+            ));
         }
     });
     black_box(());

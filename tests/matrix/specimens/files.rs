@@ -9,7 +9,7 @@ use std::{
         Mutex,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use rustix::fs::{FileType, FlockOperation, Mode};
@@ -153,14 +153,17 @@ fn fcntl_lock() {
     fs::remove_file(path).expect("removed");
 }
 
+/// Until the disk has taken enough time; there is much to write, so that there are few waits.
 #[inline(never)]
 fn fsync() {
     let path = scratch("fsync");
     let mut file = File::create(&path).expect("created");
-    let start = Instant::now();
-    while start.elapsed() < ILLNESS {
-        file.write_all(&[b'x'; 4096]).expect("written");
+    let mut waited = Duration::ZERO;
+    while waited < ILLNESS {
+        file.write_all(&vec![b'x'; 4 << 20]).expect("written");
+        let start = Instant::now();
         file.sync_all().expect("synced");
+        waited += start.elapsed();
     }
     fs::remove_file(path).expect("removed");
 }
@@ -169,6 +172,8 @@ fn fsync() {
 #[inline(never)]
 fn slow_log() {
     let log = tracing_subscriber::fmt().with_writer(Mutex::new(full_pipe())).finish();
-    tracing::subscriber::with_default(log, || tracing::info!("one line more than there is room for"));
+    tracing::subscriber::with_default(log, || {
+        tracing::info!("one line more than there is room for")
+    });
     black_box(());
 }

@@ -4,9 +4,10 @@ use std::{
     hint::black_box,
     sync::{Arc, Barrier, Condvar, LazyLock, Mutex, OnceLock, PoisonError, RwLock, mpsc},
     thread,
+    time::Duration,
 };
 
-use super::{ILLNESS, later};
+use super::{ILLNESS, LONG_ILLNESS, later};
 use crate::specimen::{Specimen, blocked};
 
 pub(super) fn all() -> Vec<Specimen> {
@@ -27,12 +28,23 @@ pub(super) fn all() -> Vec<Specimen> {
 }
 
 /// Has another thread take something and give it back later; returns as soon as it is taken.
-fn hold<L: Send + Sync + 'static>(lock: &Arc<L>, take: impl FnOnce(&L, &dyn Fn()) + Send + 'static) {
+fn hold<L: Send + Sync + 'static>(
+    lock: &Arc<L>,
+    take: impl FnOnce(&L, &dyn Fn()) + Send + 'static,
+) {
+    hold_for(ILLNESS, lock, take);
+}
+
+fn hold_for<L: Send + Sync + 'static>(
+    time: Duration,
+    lock: &Arc<L>,
+    take: impl FnOnce(&L, &dyn Fn()) + Send + 'static,
+) {
     let (lock, (tell, held)) = (Arc::clone(lock), mpsc::channel());
     thread::spawn(move || {
         take(&lock, &|| {
             tell.send(()).expect("somebody waits");
-            thread::sleep(ILLNESS);
+            thread::sleep(time);
         });
     });
     held.recv().expect("held");
@@ -134,7 +146,7 @@ fn lazy_lock() {
 #[inline(never)]
 fn parking_lot_mutex() {
     let mutex = Arc::new(parking_lot::Mutex::new(0_u64));
-    hold(&mutex, |mutex, keep| {
+    hold_for(LONG_ILLNESS, &mutex, |mutex, keep| {
         let guard = mutex.lock();
         keep();
         drop(guard);
@@ -146,7 +158,7 @@ fn parking_lot_mutex() {
 #[inline(never)]
 fn parking_lot_rwlock() {
     let lock = Arc::new(parking_lot::RwLock::new(0_u64));
-    hold(&lock, |lock, keep| {
+    hold_for(LONG_ILLNESS, &lock, |lock, keep| {
         let guard = lock.write();
         keep();
         drop(guard);

@@ -1,8 +1,10 @@
 //! Work that is mostly memory, or the kernel's.
 
-use std::{backtrace::Backtrace, fs, hint::black_box};
+use std::{backtrace::Backtrace, fs, hint::black_box, os::unix::fs::FileExt as _};
 
-use super::{files::scratch, for_a_while, system::touch_fresh_memory};
+use rustix::fs::MemfdFlags;
+
+use super::{for_a_while, system::touch_fresh_memory};
 use crate::specimen::{Specimen, computes, computes_in};
 
 pub(super) fn all() -> Vec<Specimen> {
@@ -15,7 +17,7 @@ pub(super) fn all() -> Vec<Specimen> {
         computes_in(fault_pages, &["mmap", "munmap"]),
         computes(capture_backtraces),
         computes_in(read_file, &["read", "pread64", "openat", "statx"]),
-        computes_in(write_file, &["write", "openat", "close", "ftruncate"]),
+        computes_in(write_file, &["pwrite64"]),
         computes_in(look_at_files, &["statx", "openat", "getdents64"]),
     ]
 }
@@ -95,20 +97,21 @@ fn capture_backtraces() {
 fn read_file() {
     let path = std::env::current_exe().expect("a program");
     for_a_while(|| {
-        let mut file = fs::File::open(&path).expect("opened");
+        let file = fs::File::open(&path).expect("opened");
         let mut bytes = vec![0; 1 << 20];
-        std::io::Read::read_exact(&mut file, &mut bytes).expect("read");
+        file.read_exact_at(&mut bytes, 0).expect("read");
         black_box(bytes);
     });
     black_box(());
 }
 
-/// Into the cache of the kernel.
+/// Into memory: on a disk it would wait now and then.
 #[inline(never)]
 fn write_file() {
-    let path = scratch("written");
-    for_a_while(|| fs::write(&path, [b'x'; 4096]).expect("written"));
-    fs::remove_file(path).expect("removed");
+    let memory = rustix::fs::memfd_create("written", MemfdFlags::CLOEXEC).expect("made");
+    let file = fs::File::from(memory);
+    for_a_while(|| file.write_all_at(&[b'x'; 65_536], 0).expect("written"));
+    black_box(());
 }
 
 #[inline(never)]

@@ -9,13 +9,15 @@ use std::{
 use crate::specimen::{Specimen, blocked};
 
 pub(super) fn all() -> Vec<Specimen> {
-    let wait = &["wait4", "waitid"];
+    // The first is a wait, too: until the child runs its program.
+    let wait = &["clone3", "wait4", "waitid"];
+    let read = &["clone3", "read", "poll", "ppoll"];
     vec![
-        blocked(command_output, &["read", "poll", "ppoll"]),
+        blocked(command_output, read),
         blocked(command_status, wait),
         blocked(child_wait, wait),
-        blocked(child_wait_with_output, &["read", "poll", "ppoll"]),
-        blocked(child_stdout, &["read"]),
+        blocked(child_wait_with_output, read),
+        blocked(child_stdout, read),
     ]
 }
 

@@ -8,13 +8,7 @@ use std::{
     sync::LazyLock,
 };
 
-use super::{
-    ILLNESS,
-    files::scratch,
-    later,
-    resolver::NameServer,
-    system::shorten_backlog,
-};
+use super::{ILLNESS, files::scratch, later, resolver::NameServer, system::shorten_backlog};
 use crate::specimen::{Specimen, blocked};
 
 pub(super) fn all() -> Vec<Specimen> {

@@ -31,7 +31,7 @@ pub(super) fn all() -> Vec<Specimen> {
         blocked(pthread_cond_timedwait, &["futex"]),
         blocked(timerfd_read, &["read"]),
         blocked(eventfd_read, &["read"]),
-        blocked(system, &["wait4", "waitid"]),
+        blocked(system, &["clone3", "wait4", "waitid"]),
     ]
 }
 
@@ -76,7 +76,8 @@ fn ppoll() {
 
 #[inline(never)]
 fn select() {
-    let mut timeout = libc::timeval { tv_sec: 0, tv_usec: ILLNESS.as_micros() as libc::suseconds_t };
+    let mut timeout =
+        libc::timeval { tv_sec: 0, tv_usec: ILLNESS.as_micros() as libc::suseconds_t };
     // SAFETY: no descriptors, and a time that is there.
     black_box(unsafe { libc::select(0, null_mut(), null_mut(), null_mut(), &raw mut timeout) });
 }
