@@ -56,15 +56,16 @@ fn all(run: &Run) -> ExitCode {
             run.calls()
         );
         outcomes.push(in_process(*cell, run));
+        if let Some(file) = &run.json {
+            // After each, so that what was counted is kept if the run is broken off.
+            let text = serde_json::to_string_pretty(&outcomes).expect("serializes");
+            fs::write(file, text).expect("written");
+        }
     }
     for outcome in &outcomes {
         println!("{}", report::of_cell(outcome));
     }
     println!("{}", report::of_all(&outcomes));
-    if let Some(file) = &run.json {
-        let text = serde_json::to_string_pretty(&outcomes).expect("serializes");
-        fs::write(file, text).expect("written");
-    }
     let missed = report::missed(&outcomes, run.is_fixed);
     if missed.is_empty() {
         println!("all aims are met");
