@@ -7,9 +7,9 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
-use thermograph::diagnostics::{Class, Stall, stall::StallFrame};
+use thermograph::diagnostics::{Class, Stall, stall::StallFrame, watch::Ledger};
 
-use crate::{cell::Cell, specimen::Specimen};
+use crate::{cell::Cell, places::Spent, specimen::Specimen};
 
 /// A call of a specimen: its request id, and when it was made, in seconds since 1970.
 #[derive(Clone, Debug)]
@@ -17,6 +17,15 @@ pub(crate) struct Call {
     pub(crate) id: String,
     pub(crate) from: f64,
     pub(crate) to: f64,
+    pub(crate) spent: Spent,
+}
+
+impl Call {
+    /// Returns whether it would have been no stall on a machine with nothing else to do: others had
+    /// the processor until what it waits for had come.
+    fn is_disturbed(&self) -> bool {
+        self.spent.length.saturating_sub(self.spent.queued) < Ledger::THRESHOLD
+    }
 }
 
 /// Seconds since 1970.
@@ -130,7 +139,7 @@ pub(crate) fn judge(
     let findings = called
         .iter()
         .zip(of_calls)
-        .map(|(Called { specimen, .. }, of_calls)| Judge { cell, specimen }.finding(of_calls));
+        .map(|(Called { specimen, calls }, of)| Judge { cell, specimen }.finding(calls, of));
     (findings.collect(), blamed)
 }
 
@@ -171,15 +180,15 @@ struct Judge<'a> {
 
 impl Judge<'_> {
     /// What the calls came to, by the stalls of each.
-    fn finding(&self, of_calls: Vec<Vec<Stall>>) -> Finding {
+    fn finding(&self, calls: &[Call], of_calls: Vec<Vec<Stall>>) -> Finding {
         let (mut counts, mut seen) = (Counts::default(), BTreeMap::new());
-        for mut stalls in of_calls {
+        for (call, mut stalls) in calls.iter().zip(of_calls) {
             // Of several, the one that it is about.
             stalls.sort_by(|one, other| {
                 let key = |stall: &Stall| (self.has_line(stall), stall.elapsed_ms);
                 key(other).partial_cmp(&key(one)).expect("numbers")
             });
-            let of_this = self.count(stalls.first());
+            let of_this = self.count(call, stalls.first());
             counts += of_this;
             if !of_this.is_perfect() {
                 let all: Vec<_> = stalls.iter().map(describe).collect();
@@ -216,20 +225,21 @@ impl Judge<'_> {
         }
     }
 
-    fn count(&self, stall: Option<&Stall>) -> Counts {
+    fn count(&self, call: &Call, stall: Option<&Stall>) -> Counts {
         let calls = 1;
         let Some(stall) = stall else {
             return Counts { calls, invisible: 1, ..Counts::default() };
         };
-        let is_right = stall.class == self.specimen.class;
+        let is_excused = stall.class == Class::Preempted && call.is_disturbed();
+        let is_right = is_excused || stall.class == self.specimen.class;
         Counts {
             calls,
             row: self.is_row(stall).into(),
-            call: self.has_call(stall).into(),
+            call: (is_excused || self.has_call(stall)).into(),
             line: self.has_line(stall).into(),
             right: is_right.into(),
             unknown: (stall.class == Class::Unknown).into(),
-            preempted: (stall.class == Class::Preempted).into(),
+            preempted: (stall.class == Class::Preempted && !is_excused).into(),
             wrong: (!is_right && stall.class.is_the_handler_s()).into(),
             invisible: 0,
         }

@@ -2,9 +2,14 @@
 
 use std::{
     convert::Infallible,
+    fs,
     future::ready,
-    sync::atomic::{AtomicUsize, Ordering::SeqCst},
-    time::Duration,
+    mem,
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering::SeqCst},
+    },
+    time::{Duration, Instant},
 };
 
 use axum::{
@@ -113,8 +118,35 @@ fn methods(specimen: &Specimen) -> MethodRouter {
 }
 
 fn done(work: &Work) -> &'static str {
+    let (start, queued) = (Instant::now(), queued());
     work();
+    let mut spent = SPENT.lock().unwrap_or_else(PoisonError::into_inner);
+    spent.length += start.elapsed();
+    spent.queued += self::queued().saturating_sub(queued);
     "done"
+}
+
+/// What a specimen's work took, by its own thread.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Spent {
+    pub(crate) length: Duration,
+    /// Of that, waiting for a processor.
+    pub(crate) queued: Duration,
+}
+
+static SPENT: Mutex<Spent> = Mutex::new(Spent { length: Duration::ZERO, queued: Duration::ZERO });
+
+/// What was spent since this was last called.
+pub(crate) fn take_spent() -> Spent {
+    let none = Spent { length: Duration::ZERO, queued: Duration::ZERO };
+    mem::replace(&mut *SPENT.lock().unwrap_or_else(PoisonError::into_inner), none)
+}
+
+/// How long this thread has waited for a processor so far.
+fn queued() -> Duration {
+    let text = fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
+    let nanos = text.split(' ').nth(1).and_then(|number| number.parse().ok());
+    Duration::from_nanos(nanos.unwrap_or_default())
 }
 
 async fn unordered(work: &Work) -> &'static str {

@@ -15,7 +15,7 @@ use crate::{
     client, healthy,
     hogs::Hogs,
     judge::{Call, Called, Outcome, judge, now},
-    places::DETACHED,
+    places::{self, DETACHED},
     specimen::Specimen,
     specimens,
 };
@@ -83,9 +83,9 @@ fn call(address: SocketAddr, specimen: &Specimen, calls: u64) -> Vec<Call> {
         while DETACHED.load(SeqCst) > 0 {
             thread::sleep(Duration::from_millis(1));
         }
-        let to = now();
+        let (to, spent) = (now(), places::take_spent());
         thread::sleep(PAUSE);
-        Call { id, from, to }
+        Call { id, from, to, spent }
     };
     (0..calls).map(call).collect()
 }
