@@ -125,7 +125,7 @@ pub(crate) fn judge(
     let mut blamed = BTreeMap::new();
     for stall in stalls {
         match call_of(cell, called, &stall) {
-            Some((specimen, call)) => of_calls[specimen][call].push(stall),
+            Some((specimen, number)) => of_calls[specimen][number].push(stall),
             None if is_blamed(&stall) => {
                 let is_over =
                     |called: &&Called| called.calls.last().is_none_or(|call| call.to < stall.began);
@@ -149,8 +149,8 @@ fn call_of(cell: Cell, called: &[Called], stall: &Stall) -> Option<(usize, usize
     let mut longest = 0.0;
     for (index, Called { specimen, calls }) in called.iter().enumerate() {
         if let Some(id) = &stall.request_id {
-            let Some(call) = calls.iter().position(|call| call.id == *id) else { continue };
-            return Some((index, call));
+            let Some(number) = calls.iter().position(|call| call.id == *id) else { continue };
+            return Some((index, number));
         }
         let judge = Judge { cell, specimen };
         if !judge.is_row(stall) && !judge.has_line(stall) {

@@ -25,9 +25,9 @@ pub(crate) fn main() -> ExitCode {
     match task {
         Task::Help => println!("{HELP}"),
         Task::List => {
-            run::chosen(&Run::default())
-                .iter()
-                .for_each(|specimen| println!("{}", specimen.name()));
+            for specimen in run::chosen(&Run::default()) {
+                println!("{}", specimen.name());
+            }
         }
         Task::Nothing => println!("nothing is run: no test of this name is here but `matrix`"),
         Task::Hog(parent) => hogs::be_one(parent),
@@ -71,7 +71,9 @@ fn all(run: &Run) -> ExitCode {
         println!("all aims are met");
         return ExitCode::SUCCESS;
     }
-    missed.iter().for_each(|missed| println!("missed: {missed}"));
+    for missed in missed {
+        println!("missed: {missed}");
+    }
     ExitCode::FAILURE
 }
 

@@ -33,8 +33,11 @@ const AIMS: [Aim; 6] = [
     },
 ];
 
+/// The name of a column, and what it counts.
+type Column = (&'static str, fn(&Counts) -> u64);
+
 /// Columns of a table, behind the number of calls.
-const COLUMNS: [(&str, fn(&Counts) -> u64); 8] = [
+const COLUMNS: [Column; 8] = [
     ("row", |counts| counts.row),
     ("call", |counts| counts.call),
     ("line", |counts| counts.line),

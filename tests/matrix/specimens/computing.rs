@@ -105,7 +105,7 @@ fn numbers(count: usize) -> Vec<u32> {
 fn sort_numbers() {
     for_a_while(|| {
         let mut numbers = numbers(20_000);
-        numbers.sort();
+        numbers.sort_unstable();
         black_box(numbers);
     });
     black_box(());

@@ -68,7 +68,7 @@ fn pipe_read_line() {
 /// A pipe that is emptied after a while; what is written to it must wait for that.
 fn full_pipe() -> PipeWriter {
     let (mut receive, mut send) = io::pipe().expect("a pipe");
-    send.write_all(&[b'x'; PIPE]).expect("written");
+    send.write_all(&vec![b'x'; PIPE]).expect("written");
     later(move || drop(io::copy(&mut receive, &mut io::sink())));
     send
 }
@@ -166,7 +166,7 @@ fn fsync() {
     });
     let mut waited = Duration::ZERO;
     while waited < ILLNESS {
-        FILE.write_all_at(&[b'x'; 65_536], 0).expect("written");
+        FILE.write_all_at(&vec![b'x'; 65_536], 0).expect("written");
         let start = Instant::now();
         FILE.sync_all().expect("synced");
         waited += start.elapsed();
@@ -179,7 +179,7 @@ fn fsync() {
 fn slow_log() {
     let log = tracing_subscriber::fmt().with_writer(Mutex::new(full_pipe())).finish();
     tracing::subscriber::with_default(log, || {
-        tracing::info!("one line more than there is room for")
+        tracing::info!("one line more than there is room for");
     });
     black_box(());
 }

@@ -110,7 +110,7 @@ fn read_file() {
 fn write_file() {
     let memory = rustix::fs::memfd_create("written", MemfdFlags::CLOEXEC).expect("made");
     let file = fs::File::from(memory);
-    for_a_while(|| file.write_all_at(&[b'x'; 65_536], 0).expect("written"));
+    for_a_while(|| file.write_all_at(&[b'x'; 16_384], 0).expect("written"));
     black_box(());
 }
 

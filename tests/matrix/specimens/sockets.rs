@@ -65,7 +65,7 @@ fn tcp_write() {
     let (mut ours, mut theirs) = connected();
     // As much as the buffers hold.
     ours.set_nonblocking(true).expect("set");
-    while ours.write(&[b'x'; 65_536]).is_ok() {}
+    while ours.write(&[b'x'; 16_384]).is_ok() {}
     ours.set_nonblocking(false).expect("set");
     later(move || {
         let mut buffer = vec![0; 1 << 20];
