@@ -193,6 +193,17 @@ halves: _make
 bench *args: model
     cargo bench "$@"
 
+# The second run takes the cells of the first one into its tables; the aims are judged over all.
+# How well stalls of ill handlers are judged, in every setting and in both builds: half an hour
+[group('check')]
+specimens *args:
+    @rm -f target/specimens.json
+    cargo test --profile {{ profile }} --no-default-features --features diagnostics --test matrix -- \
+        --all --json target/specimens.json "$@" || [ -f target/specimens.json ]
+    RUSTFLAGS='-C force-frame-pointers=yes' cargo test --profile {{ profile }} --target-dir target/plain \
+        --no-default-features --features diagnostics --test matrix -- \
+        --all --with target/specimens.json "$@"
+
 # Without sanitizers, which look for what safe code does not do, and need a nightly compiler. The
 # versions are those of the package.
 # Give the decoders whatever there is, each for so many seconds: `just fuzz 600`

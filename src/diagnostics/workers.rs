@@ -361,10 +361,12 @@ impl Worker {
         let is_instrumented =
             slots.next().is_some_and(|slot| slot.is_hooked() || slot.is_polling());
         let now = Moment::now();
+        let polled =
+            || place.and_then(|place| task_at(seat.storage, place)).filter(|task| *task != 0);
         let Some(busy) = &mut self.busy else {
             if !is_parked && !is_instrumented {
-                let (since, task, waits, kept) = (now, None, None, None);
-                self.busy = Some(Busy { since, metrics, task, waits, kept });
+                let task = polled().map(|task| (task, now));
+                self.busy = Some(Busy { since: now, metrics, task, waits: None, kept: None });
             }
             return false;
         };
@@ -376,8 +378,7 @@ impl Worker {
         if age < threshold / 2 {
             return false;
         }
-        let task = place.and_then(|place| task_at(seat.storage, place)).filter(|task| *task != 0);
-        busy.task = match (busy.task, task) {
+        busy.task = match (busy.task, polled()) {
             (Some((before, since)), Some(task)) if before == task => Some((task, since)),
             (_, task) => task.map(|task| (task, now)),
         };

@@ -53,6 +53,8 @@ struct Above<'a> {
 const REMEMBERED: usize = 4096;
 /// How far above the stack pointer a frame is searched for.
 const SEARCHED: usize = 64 << 10;
+/// push rbp; mov rbp, rsp; pop rbp
+const FORWARDS: [u8; 5] = [0x55, 0x48, 0x89, 0xe5, 0x5d];
 /// Instructions of a prologue at most.
 const PROLOGUE: usize = 24;
 
@@ -259,7 +261,10 @@ fn is_indirect_call(code: &[u8]) -> bool {
 /// table, or a thunk.
 fn leads_to(modules: &[Module], target: u64, start: u64) -> bool {
     let Some(module) = module_of(modules, target) else { return false };
-    match module.code(target, 5) {
+    // A function that does nothing but call another one has set up its frame, and taken it down.
+    let is_framed = module.code(target, FORWARDS.len()) == Some(&FORWARDS[..]);
+    let target = if is_framed { target + FORWARDS.len() as u64 } else { target };
+    match module.code(target, 6) {
         Some([0xeb, by, ..]) => {
             return target.wrapping_add(2).wrapping_add_signed(i64::from(by.cast_signed()))
                 == start;
@@ -267,6 +272,11 @@ fn leads_to(modules: &[Module], target: u64, start: u64) -> bool {
         Some([0xe9, by @ ..]) if let Some(by) = by.first_chunk() => {
             let by = i64::from(i32::from_le_bytes(*by));
             return target.wrapping_add(5).wrapping_add_signed(by) == start;
+        }
+        // jmp [rip + rel32]: a function of another crate
+        Some([0xff, 0x25, by @ ..]) if let Some(by) = by.first_chunk() => {
+            let by = i64::from(i32::from_le_bytes(*by));
+            return word(target.wrapping_add(6).wrapping_add_signed(by)) == Some(start);
         }
         Some(_) => return false,
         // Outside of `.text`: a linkage table.

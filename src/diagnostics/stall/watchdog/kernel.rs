@@ -169,15 +169,17 @@ impl Kernel {
                     && watched.class(age, threshold) != Class::Preempted
             }
         };
-        if !is_wanted || watched.not_asked.is_some() {
+        // The C library blocks signals for a moment when it starts a thread.
+        let may_be = watched.not_asked.is_none_or(|why| why == NoStack::SignalBlocked);
+        if !is_wanted || !may_be {
             return false;
         }
         match session.ask(watched.polling.thread) {
             Ok(()) => {
                 watched.asked += 1;
                 watched.is_asked = true;
+                watched.not_asked = None;
             }
-            // Once: to look at a thread's mask at each look would cost more than it tells.
             Err(not_asked) => watched.not_asked = NoStack::of(not_asked),
         }
         watched.is_asked
