@@ -11,7 +11,7 @@ Without arguments: three cells, in three minutes.
 
       --all             every cell of this build: hooks on and off, workers 1, 2, 4, idle and with two hogs
       --cells FILTER    of all cells those that match, such as hooks=on,workers=1,workers=2,load=idle
-      --calls N         calls of each specimen [default: 10, without arguments 8]
+      --calls N         calls of each specimen [default: 10, without arguments 4]
       --only NAME       specimens whose name contains this; may be repeated
       --json FILE       write what was counted to a file
       --with FILE       take the cells of such a file into the tables, such as those of another build

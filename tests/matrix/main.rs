@@ -8,7 +8,8 @@
 //! what it must be.
 //!
 //! `cargo test` runs three cells, in three minutes. `just specimens` runs all of them, with
-//! `tokio_unstable` and without. The process ends with 1 where an aim is missed.
+//! `tokio_unstable` and without. The process ends with 1 where an aim is missed; the three cells, which run
+//! on machines that have other things to do, must reach the floors below the aims.
 
 #[cfg(target_os = "linux")]
 mod app;
