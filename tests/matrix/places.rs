@@ -118,12 +118,29 @@ fn methods(specimen: &Specimen) -> MethodRouter {
 }
 
 fn done(work: &Work) -> &'static str {
-    let (start, queued) = (Instant::now(), queued());
+    let _watch = Watch::start();
     work();
-    let mut spent = SPENT.lock().unwrap_or_else(PoisonError::into_inner);
-    spent.length += start.elapsed();
-    spent.queued += self::queued().saturating_sub(queued);
     "done"
+}
+
+/// Adds what is spent while it lives, all in one poll.
+struct Watch {
+    start: Instant,
+    queued: Duration,
+}
+
+impl Watch {
+    fn start() -> Self {
+        Self { start: Instant::now(), queued: queued() }
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        let mut spent = SPENT.lock().unwrap_or_else(PoisonError::into_inner);
+        spent.length += self.start.elapsed();
+        spent.queued += queued().saturating_sub(self.queued);
+    }
 }
 
 /// What a specimen's work took, by its own thread.
@@ -150,7 +167,8 @@ fn queued() -> Duration {
 }
 
 async fn unordered(work: &Work) -> &'static str {
-    let mut futures: FuturesUnordered<_> = (0..25).map(|_| async { done(work) }).collect();
+    let _watch = Watch::start();
+    let mut futures: FuturesUnordered<_> = (0..25).map(|_| async { work() }).collect();
     while futures.next().await.is_some() {}
     "done"
 }
