@@ -132,6 +132,8 @@ const LATER: Duration = Duration::from_secs(5);
 /// has.
 const MOVED: Duration = Duration::from_millis(100);
 const CHECK: Duration = Duration::from_millis(25);
+/// Polls whose threads note themselves then.
+const WANTED: u32 = 64;
 
 /// Notes the runtime of the calling thread, for the watchdog of these polls; not on a hot path.
 pub(crate) fn note(overruns: &Overruns) {
@@ -148,7 +150,7 @@ fn own_seat() -> Option<(usize, Seat)> {
 
 /// What a task of a census does: long enough for other workers to take one as well.
 fn count(overruns: &'static Overruns) {
-    const LENGTH: Duration = Duration::from_micros(50);
+    const LENGTH: Duration = Duration::from_micros(100);
     let start = Instant::now();
     while start.elapsed() < LENGTH {
         hint::spin_loop();
@@ -331,6 +333,9 @@ impl Runtime {
         self.counts += 1;
         if self.is_hooked() {
             return;
+        }
+        if self.has_moved {
+            overruns.want(WANTED);
         }
         // As many as make it likely that each worker has one.
         for _ in 0..(2 * self.workers.len()).clamp(4, 64) {

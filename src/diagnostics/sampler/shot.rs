@@ -125,15 +125,18 @@ impl Blank {
     #[inline]
     pub(super) fn claim(reason: Reason, weight: u32) -> Option<Self> {
         let end = if matches!(reason, Reason::Stall) { SHOTS } else { SHOTS - KEPT_FOR_STALLS };
-        let states = STATES.iter().take(end);
-        let free = |(_, state): &(usize, &AtomicU32)| {
-            state.compare_exchange(FREE, TAKEN, Acquire, Relaxed).is_ok()
-        };
-        let claimed = states.enumerate().find(free).map(|(index, _)| Self(index));
-        if claimed.is_none() {
-            dropped_cell(reason).fetch_add(u64::from(weight), Relaxed);
+        // Without closures, which are called where units are compiled apart.
+        let mut index = 0;
+        while index < end
+            && let Some(state) = STATES.get(index)
+        {
+            if state.compare_exchange(FREE, TAKEN, Acquire, Relaxed).is_ok() {
+                return Some(Self(index));
+            }
+            index += 1;
         }
-        claimed
+        dropped_cell(reason).fetch_add(u64::from(weight), Relaxed);
+        None
     }
 
     /// Where to write everything but the stack.

@@ -212,7 +212,19 @@ impl Handler {
     /// Where a thread with this slot counts.
     #[inline]
     pub(crate) fn shard(&self, slot: Slot) -> &'static Shard {
+        #[cfg(sampler)]
+        if self.overruns.wants_threads() {
+            self.thread_is_wanted();
+        }
         self.counters().shard(slot, || self.thread_is_new())
+    }
+
+    /// A worker has moved to a thread that is not known: it may be this one.
+    #[cfg(sampler)]
+    #[cold]
+    fn thread_is_wanted(&self) {
+        self.overruns.one_less_wanted();
+        crate::diagnostics::workers::note(self.overruns);
     }
 
     /// A thread polls it for the first time.

@@ -29,6 +29,9 @@ pub(crate) struct Overruns {
     /// Threads of runtimes. What finds no room is noted again by another thread.
     #[cfg(sampler)]
     found: ArrayQueue<Found>,
+    /// Threads that are wanted to note themselves at their next poll.
+    #[cfg(sampler)]
+    wanted: std::sync::atomic::AtomicU32,
     /// Runtimes whose blocking pools are not looked at yet.
     runtimes: Runtimes,
     /// True if a request was polled in a task that the runtime's hooks have not told of.
@@ -78,6 +81,8 @@ impl Overruns {
             dropped: AtomicU64::new(0),
             #[cfg(sampler)]
             found: ArrayQueue::new(Self::ROOM),
+            #[cfg(sampler)]
+            wanted: std::sync::atomic::AtomicU32::new(0),
             runtimes: Runtimes::default(),
             #[cfg(tokio_unstable)]
             is_untold: std::sync::atomic::AtomicBool::new(false),
@@ -105,6 +110,26 @@ impl Overruns {
     #[cfg(sampler)]
     pub(crate) fn found(&self, found: Found) {
         let _ = self.found.push(found);
+    }
+
+    /// Has the threads of the next so many polls note themselves.
+    #[cfg(sampler)]
+    pub(crate) fn want(&self, polls: u32) {
+        self.wanted.store(polls, Relaxed);
+    }
+
+    /// Returns whether threads are wanted to note themselves.
+    #[cfg(sampler)]
+    #[inline]
+    pub(crate) fn wants_threads(&self) -> bool {
+        self.wanted.load(Relaxed) > 0
+    }
+
+    /// A thread that was wanted notes itself.
+    #[cfg(sampler)]
+    pub(crate) fn one_less_wanted(&self) {
+        // Others may do the same: it never goes below 0.
+        let _ = self.wanted.fetch_update(Relaxed, Relaxed, |wanted| wanted.checked_sub(1));
     }
 
     #[cfg(sampler)]

@@ -310,13 +310,22 @@ pub(crate) struct Seen {
 #[cfg_attr(not(sampler), expect(dead_code, reason = "for the signal handler"))]
 #[inline]
 pub(crate) fn seen_by(thread: i32) -> Seen {
-    let places = PLACES.iter().take(USED.load(Relaxed));
-    let mut own = places.filter(|place| place.thread.load(Relaxed) == thread);
-    own.next().map_or(Seen::NOTHING, |place| Seen {
-        start: place.start.load(Acquire),
-        handler: place.handler.load(Acquire),
-        request: place.request.load(Acquire),
-    })
+    let used = USED.load(Relaxed);
+    let mut index = 0;
+    // Without closures, which are called where units are compiled apart.
+    while index < used
+        && let Some(place) = PLACES.get(index)
+    {
+        if place.thread.load(Relaxed) == thread {
+            return Seen {
+                start: place.start.load(Acquire),
+                handler: place.handler.load(Acquire),
+                request: place.request.load(Acquire),
+            };
+        }
+        index += 1;
+    }
+    Seen::NOTHING
 }
 
 /// A handler that a slot pointed to.
