@@ -174,21 +174,21 @@ fn a_small_request_passes_a_large_one_whose_inputs_are_dropped_when_its_client_l
 
 #[test]
 fn past_the_queue_requests_are_refused_with_when_to_come_back() {
-    let server = Server::with(&[("THERMOGRAPH_ENGINE_QUEUE_INPUTS", "1024")]);
-    let text = "long enough to keep the engine busy for a while ".repeat(20);
+    let server = Server::with(&[("THERMOGRAPH_ENGINE_QUEUE_INPUTS", "2048")]);
+    let text = "long enough to keep the engine busy for a while ".repeat(8);
     std::thread::scope(|scope| {
         let full =
-            scope.spawn(|| server.embed(&json!({ "model": MODEL, "input": vec![&text; 100] })));
+            scope.spawn(|| server.embed(&json!({ "model": MODEL, "input": vec![&text; 300] })));
         let _all =
-            scope.spawn(|| server.embed(&json!({ "model": MODEL, "input": vec!["a"; 924] })));
-        wait("the queue is full", || server.metric("thermograph_engine_waiting_inputs") >= 1024);
-        let refused = server.embed(&json!({ "model": MODEL, "input": vec!["a"; 1024] }));
+            scope.spawn(|| server.embed(&json!({ "model": MODEL, "input": vec!["a"; 1748] })));
+        wait("the queue is full", || server.metric("thermograph_engine_waiting_inputs") >= 2048);
+        let refused = server.embed(&json!({ "model": MODEL, "input": vec!["a"; 2048] }));
         assert_eq!((refused.status, &refused.error()["code"]), (503, &json!("overloaded")));
         assert_eq!(
             (refused.header("retry-after"), refused.header("retry-after-ms")),
             ("1", "1000")
         );
-        assert_eq!(server.metric("thermograph_engine_rejected_inputs_total"), 1024);
+        assert_eq!(server.metric("thermograph_engine_rejected_inputs_total"), 2048);
         assert_eq!(full.join().expect("no panic").status, 200);
     });
 }
