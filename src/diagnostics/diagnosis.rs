@@ -150,7 +150,7 @@ pub struct Cause {
     /// Why there is no stack, or none of some stalls; `None` if each has one.
     #[serde(default)]
     pub no_stack: Option<String>,
-    /// Who held the lock that it waits for, as it seems, the one with the most time first.
+    /// Probable holders of the locks that it waits for, the one with the most time first.
     #[serde(default)]
     pub held_by: Vec<HeldBy>,
     /// The functions that the thread stood in itself, the one with the most time first.
@@ -159,17 +159,17 @@ pub struct Cause {
     pub stack: Vec<StackFrame>,
 }
 
-/// A lock that a handler waits for, and who held it meanwhile.
+/// A lock that a handler waits for, and its probable holder.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub struct HeldBy {
     /// Type and address of the lock.
     pub lock: String,
-    /// The handler that the holder's thread worked for, or its thread; `None` where no thread was
-    /// found that shows signs of holding it.
-    pub who: Option<String>,
+    /// The handler that the holder's thread worked for, or its thread; `None` if no thread shows
+    /// evidence of holding the lock.
+    pub holder: Option<String>,
     /// Where the holder stood while it held the lock.
     pub at: Option<String>,
-    /// What says that it holds the lock.
+    /// Evidence that it holds the lock; `None` without a holder.
     pub evidence: Option<String>,
     /// Share of the cause's time, 0 to 1.
     pub share: f64,

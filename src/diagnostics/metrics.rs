@@ -289,16 +289,15 @@ fn stalls(text: &mut String, totals: &Totals) {
     }
 }
 
-/// Locks that are waited for now.
+/// Locks that stalls wait for now.
 fn locks(text: &mut String, totals: &Totals) {
     let name = "thermograph_lock_waits";
-    let help = "Stalls that last and wait for a lock: how many, which lock, and who holds it where, \
-                as it seems.";
+    let help = "Stalls that last and wait for a lock, by lock and probable holder.";
     head(text, name, "gauge", help);
     let mut waits = BTreeMap::<String, u64>::new();
     for (handler, lock) in &totals.locks {
         let StallLock { kind, address, holder } = lock;
-        let held_by = holder.as_ref().map_or_else(String::new, LockHolder::who);
+        let held_by = holder.as_ref().map_or_else(String::new, LockHolder::name);
         let at = holder.as_ref().and_then(|holder| holder.at.as_ref());
         let held_at = at.map_or_else(String::new, place);
         let labels = format!(

@@ -1,4 +1,4 @@
-//! Who holds the lock that a handler waits for.
+//! The probable holder of the lock that a handler waits for.
 
 use std::{
     hint::black_box,
@@ -72,14 +72,14 @@ fn in_statics() -> Pair {
     Pair { name: "statics", router, holders: ["locks::settle_accounts", "locks::rebuild_index"] }
 }
 
-fn holder<'a>(diagnosis: &'a Diagnosis, route: &str, who: &str) -> Option<&'a HeldBy> {
+fn holder<'a>(diagnosis: &'a Diagnosis, route: &str, name: &str) -> Option<&'a HeldBy> {
     let verdict = diagnosis.verdicts.iter().find(|verdict| verdict.route == route)?;
     let held_by = verdict.causes.iter().flat_map(|cause| &cause.held_by);
-    held_by.clone().find(|held_by| held_by.who.as_deref() == Some(who))
+    held_by.clone().find(|held_by| held_by.holder.as_deref() == Some(name))
 }
 
 #[test]
-fn deadlock_names_both_handlers_both_places_and_each_other_s_lock() {
+fn deadlock_names_both_handlers_their_places_and_locks() {
     let _alone = alone();
     for Pair { name, router, holders } in [on_the_heap(), in_statics()] {
         let app = App::start(router);
@@ -89,7 +89,7 @@ fn deadlock_names_both_handlers_both_places_and_each_other_s_lock() {
             thread::spawn(move || agent().get(url).call().map(drop));
         }
         let is_told = |diagnosis: &Diagnosis| {
-            diagnosis.notes.iter().any(|note| note.contains("wait for each other, a deadlock"))
+            diagnosis.notes.iter().any(|note| note.starts_with("probable deadlock: GET "))
         };
         wait(&format!("{name}: the deadlock is told"), || {
             // A worker that is idle looks for the second connection only after it was woken.
@@ -119,7 +119,7 @@ fn deadlock_names_both_handlers_both_places_and_each_other_s_lock() {
         for (lock, other, at) in
             [(&locks[0], "GET /right", holders[1]), (&locks[1], "GET /left", holders[0])]
         {
-            let told = format!("waits for a {lock} that {other} holds in ");
+            let told = format!("waits for a {lock} held by {other} in ");
             assert!(text.contains(&told) && page.contains(&told), "{name}: {text}\n{page}");
             let lines = metrics.lines().filter(|line| line.starts_with("thermograph_lock_waits{"));
             let mut lines = lines
@@ -155,7 +155,7 @@ fn sleep_with_the_index(shared: &Shared) {
 }
 
 #[test]
-fn waiting_handlers_are_told_who_held_the_lock_whether_it_computes_or_sleeps() {
+fn holder_is_named_whether_it_computes_or_sleeps() {
     let _alone = alone();
     let shared = Arc::new(Shared::default());
     let [computes, sleeps, reads, counts] = [(); 4].map(|()| Arc::clone(&shared));
@@ -194,7 +194,7 @@ fn waiting_handlers_are_told_who_held_the_lock_whether_it_computes_or_sleeps() {
         assert!(held_by.at.as_deref().unwrap_or_default().contains(function), "{held_by:#?}");
         let causes = &verdict(&diagnosis, waits).causes;
         let of_others = causes.iter().flat_map(|cause| &cause.held_by).filter(|held_by| {
-            held_by.who.as_deref().is_some_and(|who| who != format!("GET {holds}"))
+            held_by.holder.as_deref().is_some_and(|holder| holder != format!("GET {holds}"))
         });
         assert_eq!(of_others.count(), 0, "{causes:#?}");
     }

@@ -1,4 +1,4 @@
-//! Locks that ill handlers wait for, and who holds them.
+//! Locks that handlers wait for, their probable holders, and deadlocks.
 
 use std::collections::BTreeMap;
 
@@ -21,11 +21,11 @@ pub(super) fn held_by(samples: &[&Sample]) -> Vec<HeldBy> {
     let whole = samples.iter().map(|sample| sample.weight()).sum::<i64>().max(1) as f64;
     let mut holders: Vec<_> = holders.into_iter().collect();
     holders.sort_by_key(|(_, weight)| std::cmp::Reverse(*weight));
-    let told = holders.into_iter().take(HOLDERS).map(|([lock, who, at, evidence], weight)| {
+    let told = holders.into_iter().take(HOLDERS).map(|([lock, holder, at, evidence], weight)| {
         let owned = |label: Option<&str>| label.map(str::to_owned);
         HeldBy {
             lock: lock.unwrap_or_default().to_owned(),
-            who: owned(who),
+            holder: owned(holder),
             at: owned(at),
             evidence: owned(evidence),
             share: weight as f64 / whole,
@@ -37,30 +37,33 @@ pub(super) fn held_by(samples: &[&Sample]) -> Vec<HeldBy> {
 impl HeldBy {
     /// In a sentence.
     pub(super) fn told(&self) -> String {
-        let Self { lock, who, at, evidence, share } = self;
-        let Some(who) = who else {
-            return format!("waits for a {lock}; no thread shows that it holds it");
+        let Self { lock, holder, at, evidence, share } = self;
+        let Some(holder) = holder else {
+            return format!("waits for a {lock}; no holder found");
         };
         let at = at.as_ref().map_or_else(String::new, |at| format!(" in {at}"));
-        let evidence = evidence.as_deref().unwrap_or("it is not known how");
-        format!("waits for a {lock} that {who} holds{at} ({:.0} %; {evidence})", share * 100.0)
+        let evidence = evidence.as_deref().unwrap_or("unknown");
+        format!(
+            "waits for a {lock} held by {holder}{at} ({:.0} %; evidence: {evidence})",
+            share * 100.0
+        )
     }
 }
 
-/// A sentence for each two handlers that hold a worker now and wait for what the other one holds.
+/// A sentence for each pair of handlers that hold a worker now and wait for each other's lock.
 pub(super) fn deadlocks(verdicts: &[Verdict]) -> Vec<String> {
     let name = |verdict: &Verdict| format!("{} {}", verdict.method, verdict.route);
     let waits_for = |verdict: &Verdict, other: &Verdict| {
         let held_by = verdict.causes.iter().flat_map(|cause| &cause.held_by);
         let other = name(other);
-        held_by.clone().find(|held_by| held_by.who.as_deref() == Some(&*other)).cloned()
+        held_by.clone().find(|held_by| held_by.holder.as_deref() == Some(&*other)).cloned()
     };
     let stuck: Vec<_> =
         verdicts.iter().filter(|verdict| verdict.numbers.holding.workers > 0).collect();
     let mut told = Vec::new();
     for (place, one) in stuck.iter().enumerate() {
         for other in &stuck[place..] {
-            // A handler may be stuck with another request of its own.
+            // Two requests of one handler may wait for each other.
             let Some((first, second)) = waits_for(one, other).zip(waits_for(other, one)) else {
                 continue;
             };
@@ -68,9 +71,7 @@ pub(super) fn deadlocks(verdicts: &[Verdict]) -> Vec<String> {
                 continue;
             }
             told.push(format!(
-                "{} and {} wait for each other, a deadlock as it seems: {} {}, and {} {}",
-                name(one),
-                name(other),
+                "probable deadlock: {} {}, and {} {}",
                 name(one),
                 first.told(),
                 name(other),

@@ -1,4 +1,4 @@
-//! Which lock a thread waits for, and which thread may hold it.
+//! The lock that a thread waits for, and the threads that may hold it.
 //!
 //! Locks wait in futex(2). Which lock it is, and where, follows from the function of the stack that
 //! waits for it. The mutexes of the C library know the thread that owns them; those of the standard
@@ -45,10 +45,10 @@ pub(crate) struct LockWait {
     word: u64,
 }
 
-/// What says that a thread holds a lock.
+/// Evidence that a thread holds a lock.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub(crate) enum Sign {
-    /// The lock has the number of its owner's thread.
+    /// The lock records the thread id of its owner.
     Owner,
     /// A live frame has the lock's address.
     Address,
@@ -123,7 +123,7 @@ impl Waits {
 }
 
 impl LockWait {
-    /// Whether who waits for this word waits for the same lock.
+    /// Returns whether a thread that waits for this word waits for the same lock.
     pub(super) fn is_word(&self, word: u64) -> bool {
         match self.kind {
             // Each waits for a word of its own.
@@ -141,7 +141,7 @@ impl LockWait {
         key.is_some_and(|key| key & !3 == self.address)
     }
 
-    /// The thread that owns it, where the lock knows.
+    /// The thread that owns it; `None` if the lock does not record its owner.
     pub(crate) fn owner(&self) -> Option<i32> {
         let owner = match self.kind {
             // `__owner` of glibc's pthread_mutex_t, `__cur_writer` of its pthread_rwlock_t.
@@ -207,8 +207,8 @@ fn owner_of(_: &[Module], _: &Walked, frame: usize, _: i64) -> usize {
     frame
 }
 
-/// Whether the code of the function that stands at an address takes a static lock before that
-/// address, and does not release it up to there.
+/// Returns whether the function at an address acquires a static lock before that address, and does
+/// not release it up to there.
 #[cfg(target_arch = "x86_64")]
 fn takes(modules: &[Module], at: u64, lock: u64) -> bool {
     let module = modules.iter().find(|module| module.contains(at));
@@ -224,7 +224,7 @@ fn takes(_: &[Module], _: u64, _: u64) -> bool {
     false
 }
 
-/// What an instruction does to a lock.
+/// The effect of an instruction on a lock.
 #[cfg(target_arch = "x86_64")]
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Use {
@@ -289,9 +289,9 @@ impl Sign {
     /// In a few words.
     pub(crate) fn says(self) -> &'static str {
         match self {
-            Self::Owner => "the lock has its thread's number",
+            Self::Owner => "the lock records its owner",
             Self::Address => "the lock's address is on its stack",
-            Self::Code => "its code takes the lock before this place",
+            Self::Code => "its code acquired the lock before this line",
         }
     }
 }

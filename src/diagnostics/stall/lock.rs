@@ -1,4 +1,4 @@
-//! The lock that a stall waits for, and who may hold it.
+//! The lock that a stall waits for, and its probable holder.
 
 use std::{fmt, sync::Arc};
 
@@ -19,7 +19,7 @@ pub struct StallLock {
     pub kind: String,
     /// Its address, in hexadecimal.
     pub address: String,
-    /// Who may hold it; `None` where no thread was found that shows signs of it.
+    /// Its probable holder; `None` if no thread shows evidence of holding it.
     pub holder: Option<LockHolder>,
 }
 
@@ -38,7 +38,7 @@ pub struct LockHolder {
     /// Where it stood while it held the lock: the first function of the app's own from the frame on
     /// that refers to the lock. `None` while its name is looked up.
     pub at: Option<StallFrame>,
-    /// What says that it holds the lock.
+    /// Evidence that it holds the lock.
     pub evidence: String,
 }
 
@@ -67,7 +67,7 @@ pub(crate) struct RawHolder {
     pub(crate) sign: Sign,
 }
 
-/// What stalls have in common that wait for the same lock in the same hands.
+/// Key of stalls that wait for the same lock with the same holder.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub(crate) struct LockPlace {
     kind: &'static str,
@@ -108,7 +108,7 @@ pub(crate) fn place(frame: &StallFrame) -> String {
 
 #[cfg(sampler)]
 impl RawLock {
-    /// The stack of who may hold it.
+    /// The stack of its probable holder.
     pub(crate) fn stack(&self) -> Option<&Arc<RawStack>> {
         self.holder.as_ref().map(|holder| &holder.stack)
     }
@@ -151,7 +151,7 @@ impl LockPlace {
 }
 
 impl LockPlace {
-    /// What a sample says of it; `named` is the stack of who may hold it.
+    /// Labels of a sample; `named` is the stack of the holder.
     pub(crate) fn labels(&self, named: Option<&[Arc<Location>]>) -> Vec<(&'static str, String)> {
         let Self { kind, address, .. } = self;
         let mut labels = vec![(LOCK, format!("{kind} at {address:#x}"))];
@@ -172,7 +172,7 @@ impl LockPlace {
 
 impl LockHolder {
     /// The handler, or the thread.
-    pub(crate) fn who(&self) -> String {
+    pub(crate) fn name(&self) -> String {
         let Self { thread, method, route, .. } = self;
         match (method, route) {
             (Some(method), Some(route)) => format!("{method} {route}"),
@@ -182,17 +182,17 @@ impl LockHolder {
 }
 
 impl fmt::Display for StallLock {
-    /// What it is, and who may hold it where.
+    /// Type, address and probable holder.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { kind, address, holder } = self;
         write!(f, "a {kind} at {address}")?;
         let Some(holder) = holder else {
-            return f.write_str(", and no thread shows that it holds it");
+            return f.write_str("; no holder found");
         };
-        write!(f, " that {} holds", holder.who())?;
+        write!(f, " held by {}", holder.name())?;
         if let Some(at) = &holder.at {
             write!(f, " in {}", place(at))?;
         }
-        write!(f, ", as it seems: {}", holder.evidence)
+        write!(f, " (evidence: {})", holder.evidence)
     }
 }

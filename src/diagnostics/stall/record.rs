@@ -85,7 +85,7 @@ pub struct Stall {
     pub run_ms: f64,
     /// Of that, waiting for a processor.
     pub queued_ms: f64,
-    /// The lock that the thread waited for, and who may have held it.
+    /// The lock that the thread waited for, and its probable holder.
     #[serde(default)]
     pub lock: Option<StallLock>,
     /// How long after the threshold the stack was taken, in milliseconds.
@@ -154,7 +154,7 @@ pub(crate) struct Facts {
     pub(crate) stack: Option<Arc<RawStack>>,
     /// The lock that the thread waited for when its stack was taken.
     pub(crate) lock: Option<Arc<RawLock>>,
-    /// Names of the stack of who may hold that lock, once they are known.
+    /// Names of the stack of that lock's holder, once they are known.
     pub(crate) holder_named: Option<Arc<[Arc<Location>]>>,
     /// How long after the threshold the stack was taken.
     pub(crate) captured_after: Option<Duration>,
@@ -188,13 +188,13 @@ impl Facts {
         self.lock.as_ref().map(told)
     }
 
-    /// The stack of who may hold the lock that it waits for, if its names are not known.
+    /// The stack of the holder of the lock that it waits for, if its names are not known.
     #[cfg(sampler)]
     pub(crate) fn unnamed_holder(&self) -> Option<Arc<RawStack>> {
         self.lock.as_ref()?.stack().filter(|_| self.holder_named.is_none()).cloned()
     }
 
-    /// The names of this stack are known, which may be of who holds the lock that it waits for.
+    /// Sets the names of the holder's stack, if this is it.
     #[cfg(sampler)]
     pub(crate) fn name_holder(&mut self, stack: &Arc<RawStack>, named: Arc<[Arc<Location>]>) {
         let holder = self.lock.as_ref().and_then(|lock| lock.stack());

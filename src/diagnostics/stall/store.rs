@@ -74,7 +74,7 @@ pub(super) struct Place {
     stack: Option<Arc<RawStack>>,
     /// Why there is none.
     no_stack: Option<NoStack>,
-    /// The kind of lock that was waited for, and who may have held it.
+    /// The lock that was waited for, and its probable holder.
     lock: Option<LockPlace>,
 }
 
@@ -231,8 +231,8 @@ impl Store {
         self.news.subscribe()
     }
 
-    /// Looks up the names of who holds the locks that stalls wait for which last. Takes as long as
-    /// it takes to read the debug information.
+    /// Names the holders of locks that lasting stalls wait for. Takes as long as it takes to read the
+    /// debug information.
     pub(crate) fn name_holders(&self) {
         let lasting: Vec<_> =
             self.books().lasting.values().map(|lasting| Arc::clone(&lasting.record)).collect();
@@ -383,7 +383,7 @@ fn samples<'a>(sums: impl Iterator<Item = (&'a Place, Sum)>) -> Vec<Sample> {
     sums.iter().zip(stacks).map(sample).collect()
 }
 
-/// The stack of a place, and that of who may have held the lock that was waited for there.
+/// The stack of a place, and that of the holder of the lock that was waited for.
 type Named = (Option<Vec<Arc<Location>>>, Option<Vec<Arc<Location>>>);
 
 /// Each stack that there is, with names.
@@ -411,7 +411,7 @@ impl Place {
         Self { handler: ByPlace(record.handler), class, syscall, thread, stack, no_stack, lock }
     }
 
-    /// The stack of who may have held the lock that was waited for.
+    /// The stack of the holder of the lock that was waited for.
     fn holder_stack(&self) -> Option<&RawStack> {
         Some(&*self.lock.as_ref()?.holder.as_ref()?.stack)
     }

@@ -91,10 +91,10 @@ const stalls = (() => {
     say(note, `each place once; ${plural(total, "stall")} so far${missed ? `, ${missed} events missed` : ""}`);
   }
 
-  /** Who holds a lock, where, and what says so. */
+  /** The probable holder of a lock, its place and the evidence. */
   function holder({ thread, method, route, at, evidence }) {
-    const who = method ? `${method} ${route}` : thread;
-    return `${who}${at ? ` in ${functionOf(at)} (${place(at)})` : ""}: ${evidence}`;
+    const name = method ? `${method} ${route}` : thread;
+    return `${name}${at ? ` in ${functionOf(at)} (${place(at)})` : ""}: ${evidence}`;
   }
 
   function show({ parts, newest, count, longest, element }, isNow) {

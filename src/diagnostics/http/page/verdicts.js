@@ -26,10 +26,10 @@ const verdicts = (() => {
     ]);
   }
 
-  /** A lock that is waited for, and who holds it. */
-  function heldBy({ lock, who, at, evidence, share }) {
-    if (!who) return `waits for a ${lock}; no thread shows that it holds it`;
-    return `waits for a ${lock} that ${who} holds${at ? ` in ${at}` : ""} (${percent(share)}; ${evidence})`;
+  /** A lock that is waited for, and its probable holder. */
+  function heldBy({ lock, holder, at, evidence, share }) {
+    if (!holder) return `waits for a ${lock}; no holder found`;
+    return `waits for a ${lock} held by ${holder}${at ? ` in ${at}` : ""} (${percent(share)}; evidence: ${evidence})`;
   }
 
   function cause({ what, share, syscall, at, held_by: locks, leaves, stack, no_stack: missing, try: remedy }) {

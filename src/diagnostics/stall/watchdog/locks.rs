@@ -1,4 +1,4 @@
-//! Who may hold the lock that a stalled thread waits for.
+//! The probable holder of the lock that a stalled thread waits for.
 
 use std::{
     sync::{Arc, OnceLock},
@@ -13,14 +13,14 @@ use crate::diagnostics::{
     watch::{PollId, handler_at, seen_by},
 };
 
-/// Which functions wait for locks: known once they were wanted.
+/// The functions that wait for locks; read when they are first needed.
 #[derive(Debug, Default)]
 pub(super) struct Locks {
     functions: Arc<OnceLock<LockFunctions>>,
     is_wanted: bool,
 }
 
-/// Time after which it is looked again who holds a lock, at least.
+/// Least time between two searches for the holder of a lock.
 const AGAIN: Duration = Duration::from_millis(10);
 /// Threads that run and are asked for their stacks, for one search.
 const ASKED: usize = 16;
@@ -34,7 +34,7 @@ impl Locks {
             self.is_wanted = true;
             let functions = Arc::clone(&self.functions);
             let read = move || drop(functions.set(LockFunctions::read()));
-            // Without that thread, it is never known who holds a lock.
+            // Without that thread, no holder is ever found.
             drop(thread::Builder::new().name("thermo-locks".to_owned()).spawn(read));
         }
         self.functions.get()
@@ -42,7 +42,7 @@ impl Locks {
 }
 
 impl Kernel {
-    /// Looks who may hold the lock that a poll waits for, unless that was done a moment ago.
+    /// Searches the holder of the lock that a poll waits for, unless it did so recently.
     pub(super) fn search_holder(&mut self, watched: &mut Watched) {
         let (age, waiter) = (watched.age(), watched.polling.thread);
         let Some(wait) = watched.stacks.current_wait() else { return };
@@ -62,7 +62,7 @@ impl Kernel {
         wait.found(lock, holder);
     }
 
-    /// A thread that shows signs of holding a lock; of several, the one with the best sign.
+    /// The thread with the best evidence of holding a lock.
     fn holder(&mut self, lock: &LockWait, waiter: i32) -> Option<RawHolder> {
         let unwinder = self.unwinder()?;
         if let Some(owner) = lock.owner() {
@@ -101,7 +101,7 @@ impl Kernel {
     fn ask_all(&self, threads: &[i32]) {
         let Some(session) = &self.session else { return };
         for thread in threads.iter().take(ASKED) {
-            // One that cannot be asked is none of which is known that it holds the lock.
+            // A thread that cannot be asked is never found to be the holder.
             let _ = session.ask(*thread);
         }
     }
@@ -132,11 +132,11 @@ impl Kernel {
     }
 }
 
-/// The lower, the more it says.
+/// Orders suspects; the lowest has the best evidence.
 fn rank(suspect: &Suspect) -> (bool, bool, bool) {
     (
         suspect.sign != Sign::Address,
-        // Whose work is known is one of those that are looked for.
+        // A thread in an instrumented poll is more likely than others.
         suspect.seen.start == 0,
         suspect.futex.is_some(),
     )
@@ -159,7 +159,7 @@ impl Wait {
 }
 
 impl RawHolder {
-    /// Whether the same thread stands in the same place.
+    /// Returns whether both are the same thread at the same place.
     fn is_like(&self, other: &Self) -> bool {
         let of = |holder: &Self| (holder.thread, holder.frame, holder.sign);
         of(self) == of(other) && self.stack == other.stack

@@ -31,9 +31,9 @@ pub(super) struct Wait {
     pub(super) after: Duration,
     /// The word that it waits for in futex(2).
     pub(super) futex: Option<u64>,
-    /// The lock that it waits for, and who may hold it.
+    /// The lock that it waits for, and its probable holder.
     pub(super) lock: Option<Arc<RawLock>>,
-    /// How old the poll was when it was last looked who may hold the lock.
+    /// Age of the poll at the last search for the holder.
     pub(super) searched: Duration,
 }
 

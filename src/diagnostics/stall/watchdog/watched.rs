@@ -245,8 +245,8 @@ impl Watched {
         if self.polling.slot.is_of_thread() { self.polling.start.raw() } else { 0 }
     }
 
-    /// Whether its record has a stack that was not sent to be named yet, its own or that of who may
-    /// hold the lock that it waits for.
+    /// Returns whether its record has a stack that was not sent to be named yet: its own, or that of a
+    /// lock's holder.
     pub(super) fn has_new_stack(&mut self, record: &Record) -> bool {
         let (stack, lock) = {
             let facts = record.facts();
