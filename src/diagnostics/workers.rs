@@ -34,7 +34,7 @@ use tokio::{
 use super::{
     pool,
     sampler::{TaskPlace, Thread, places_of, storage, task_at},
-    watch::{Activity, Moment, Overruns, Slot},
+    watch::{Activity, Moment, Overruns, Slot, Times},
 };
 
 /// A thread of a runtime, noted by itself; or a runtime alone.
@@ -98,6 +98,8 @@ struct Worker {
 #[derive(Clone, Copy, Debug)]
 struct Busy {
     since: Moment,
+    /// Times of the thread at `since`.
+    times: Option<Times>,
     metrics: (u64, Duration),
     task: Option<(u64, Moment)>,
     /// The time slices of a thread that waits in the kernel.
@@ -113,6 +115,8 @@ pub(super) struct Kept {
     pub(super) worker: usize,
     pub(super) thread: i32,
     pub(super) since: Moment,
+    /// Times of the thread at `since`.
+    pub(super) times: Option<Times>,
     /// Number of the task; 0 if it is not known.
     pub(super) task: u64,
 }
@@ -370,8 +374,15 @@ impl Worker {
             || place.and_then(|place| task_at(seat.storage, place)).filter(|task| *task != 0);
         let Some(busy) = &mut self.busy else {
             if !is_parked && !is_instrumented {
-                let task = polled().map(|task| (task, now));
-                self.busy = Some(Busy { since: now, metrics, task, waits: None, kept: None });
+                let (times, task) = (Thread::new(seat.thread).times(), polled());
+                self.busy = Some(Busy {
+                    since: now,
+                    times,
+                    metrics,
+                    task: task.map(|task| (task, now)),
+                    waits: None,
+                    kept: None,
+                });
             }
             return false;
         };
@@ -422,6 +433,7 @@ impl Worker {
         let (seat, busy) = (self.seat?, self.busy?);
         busy.kept?;
         let task = busy.task.map_or(0, |(task, _)| task);
-        Some(Kept { worker, thread: seat.thread, since: busy.since, task })
+        let Busy { since, times, .. } = busy;
+        Some(Kept { worker, thread: seat.thread, since, times, task })
     }
 }

@@ -74,11 +74,11 @@ pub(crate) async fn take<T>(
     };
     let began = SystemTime::now();
     let (client, seconds) = (subject.diagnostics.clone(), args.seconds);
-    let diagnoser = subject.diagnostics.clone();
+    let diagnostics = subject.diagnostics.clone();
     let (load, handlers, diagnosed, cpu, wall, stalls, spans, beside) = tokio::try_join!(
         async { Ok(load::watched(&plan, "driving and capturing", stop).await) },
         blocking(move || handlers::ask(&client, Some(seconds))),
-        blocking(move || diagnose::ask(&diagnoser, seconds)),
+        blocking(move || diagnose::ask(&diagnostics, seconds)),
         capture(What::Cpu),
         other(What::Wall),
         capture(What::Stalls),

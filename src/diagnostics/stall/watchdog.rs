@@ -43,7 +43,7 @@ use super::{
 };
 use crate::diagnostics::{
     log,
-    watch::{Activity, Ended, Ledger, Moment, Overruns, PollId, Polling, Slot},
+    watch::{Activity, Ended, Ledger, Moment, Overruns, PollId, Polling, Slot, Times},
 };
 
 /// The watchdog of a ledger's handlers, until dropped.
@@ -204,7 +204,7 @@ impl Watchdog {
         self.glance(&polls);
         // A poll that begins from now on is not to be looked at before.
         let idle = self.first_look();
-        let looks = polls.into_iter().map(|polling| self.look(polling));
+        let looks = polls.into_iter().map(|polling| self.look(polling, None));
         let pause = looks.fold(idle, Duration::min);
         self.forget();
         pause
@@ -270,8 +270,9 @@ impl Watchdog {
         self.threshold * 3 / 4
     }
 
-    /// Looks at a poll that lasts: how long until the next look.
-    fn look(&mut self, polling: Polling) -> Duration {
+    /// Looks at a poll that lasts: how long until the next look. `noted` are times of its thread that
+    /// were noted in the poll.
+    fn look(&mut self, polling: Polling, noted: Option<(Moment, Times)>) -> Duration {
         let now = Moment::now();
         let age = polling.age(now);
         if age < self.first_look() {
@@ -284,7 +285,7 @@ impl Watchdog {
             return self.first_look();
         }
         let earlier = self.habits.before(polling.thread, polling.start);
-        let early = self.habits.within(polling.thread, polling.start);
+        let early = noted.or_else(|| self.habits.within(polling.thread, polling.start));
         let watched = self.watched.entry(id).or_insert_with(|| Watched::new(polling, now));
         let before = watched.age();
         watched.look(polling, now, (earlier, early), age >= self.threshold);

@@ -81,13 +81,13 @@ impl Watchdog {
         pause
     }
 
-    fn look_at_kept(&mut self, Kept { worker, thread, since, task }: Kept) -> Duration {
+    fn look_at_kept(&mut self, Kept { worker, thread, since, times, task }: Kept) -> Duration {
         let handler = self.outside.row();
         let slot = Slot::apart(worker);
         let polling = Polling { slot, thread, start: since, own_start: since, handler, task };
         self.outside.kept.insert(worker, PollId::new(slot, since));
         // Its end is known by looks alone.
-        self.look(polling).min(self.first_look())
+        self.look(polling, times.map(|times| (since, times))).min(self.first_look())
     }
 
     /// A worker goes on: it was kept until the last look at least.
