@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// Seconds of a capture in which burners end, on a machine that does other things too.
-const WINDOW: i64 = 25;
+const WINDOW: i64 = 14;
 
 const KINDS: [(&str, &str); 2] =
     [("/debug/pprof/profile", "thermo-cpu"), ("/debug/fgprof", "thermo-wall")];
