@@ -167,7 +167,7 @@ pub struct HeldBy {
     /// The handler that the holder's thread worked for, or its thread; `None` if no thread shows
     /// evidence of holding the lock.
     pub holder: Option<String>,
-    /// Where the holder stood while it held the lock.
+    /// Function, file and line of the holder while it held the lock.
     pub at: Option<String>,
     /// Evidence that it holds the lock; `None` without a holder.
     pub evidence: Option<String>,

@@ -35,7 +35,7 @@ pub(super) fn held_by(samples: &[&Sample]) -> Vec<HeldBy> {
 }
 
 impl HeldBy {
-    /// In a sentence.
+    /// Describes the lock and its holder in a sentence.
     pub(super) fn told(&self) -> String {
         let Self { lock, holder, at, evidence, share } = self;
         let Some(holder) = holder else {

@@ -37,15 +37,15 @@ pub struct ExhaustedPool {
     pub probes: u64,
     /// That it is, or was, exhausted, in a few words.
     pub title: String,
-    /// How badly, in a sentence.
+    /// Duration, queue and waits, in a sentence.
     pub summary: String,
-    /// What keeps its threads, the most threads first.
+    /// The functions that keep its threads busy, the one with the most threads first.
     pub places: Vec<PoolPlace>,
     /// Tasks that await blocking work, as far as they could be asked; of all runtimes.
     pub waiting: Vec<PoolWaiter>,
-    /// What is not known, and why.
+    /// Figures that are unknown, each with the reason.
     pub unknown: Vec<String>,
-    /// What to try.
+    /// A remedy.
     pub r#try: String,
 }
 
@@ -62,7 +62,7 @@ pub struct PoolPlace {
     pub syscall: Option<String>,
     /// The handlers whose work it is, where the work is labelled.
     pub handlers: Vec<String>,
-    /// One of their stacks, the leaf first.
+    /// The stack of one of these threads, the leaf first.
     pub stack: Vec<StackFrame>,
 }
 
@@ -73,9 +73,9 @@ pub struct PoolWaiter {
     pub method: String,
     /// Matched path; where it was spawned, for work that is no request.
     pub route: String,
-    /// How many they are.
+    /// Number of tasks.
     pub tasks: usize,
-    /// What they await, and where.
+    /// The awaited work, and the place of the await.
     pub waits_for: String,
 }
 
@@ -100,7 +100,7 @@ const REMEDY: &str = "bound what is handed to spawn_blocking at a time (tokio::s
                       work that computes threads of its own (rayon), or raise max_blocking_threads \
                       where the work only waits";
 
-/// Those that were exhausted for long enough, the longest time first.
+/// Pools that were exhausted for long enough, the longest time first.
 pub(super) fn of(
     found: Vec<Window>,
     seconds: f64,
@@ -219,7 +219,7 @@ impl PoolPlace {
     }
 }
 
-/// What keeps the threads, and what is not known of them.
+/// The functions that keep the threads busy, and figures that are unknown.
 fn places(window: &Window, cpu: Option<&Profile>) -> (Vec<PoolPlace>, Vec<String>) {
     let mut groups = BTreeMap::<(String, Option<&str>), PoolPlace>::new();
     let mut unknown = Vec::new();
@@ -331,7 +331,7 @@ fn frames(stack: &[Arc<Location>]) -> Vec<&Frame> {
     stack.iter().flat_map(|location| &location.frames).map(|frame| &**frame).collect()
 }
 
-/// As paragraphs for a terminal; empty if none was exhausted.
+/// Renders pools as paragraphs for a terminal; empty if none was exhausted.
 pub(super) fn text(pools: &[ExhaustedPool], paint: &dyn Fn(Finding, &str) -> String) -> String {
     let mut text = String::new();
     for pool in pools {
@@ -345,7 +345,7 @@ pub(super) fn text(pools: &[ExhaustedPool], paint: &dyn Fn(Finding, &str) -> Str
     text
 }
 
-/// As articles of a page; empty if none was exhausted.
+/// Renders pools as articles of a page; empty if none was exhausted.
 pub(super) fn html(pools: &[ExhaustedPool]) -> String {
     let article = |pool: &ExhaustedPool| {
         let lines = pool.lines();

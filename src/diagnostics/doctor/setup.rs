@@ -231,7 +231,7 @@ fn workers([seen, all, knows_tasks]: [u64; 3], is_hooked: bool) -> Finding {
     }
 }
 
-/// Whether it is known how busy the blocking pools of the app's runtimes are.
+/// Reports how much is known of the blocking pools of the app's runtimes.
 fn blocking_pool(source: Source, pools: &[Standing], seconds: f64) -> Finding {
     const REBUILD: &str = "build with --cfg tokio_unstable";
     let what = "blocking_pool";

@@ -100,7 +100,7 @@ impl Above<'_> {
     }
 }
 
-/// What is known of a function's frames.
+/// An entry of the unwind tables.
 type Entry<'a> = FrameDescriptionEntry<EndianSlice<'a, LittleEndian>>;
 
 /// The entry of the tables for the code at an address of a module.
@@ -123,7 +123,7 @@ fn entry_of(
     Some((entry, frames, bases))
 }
 
-/// Where the function begins that has an address.
+/// First address of the function that contains an address.
 pub(super) fn start_of(module: &Module, address: u64) -> Option<u64> {
     let (entry, ..) = entry_of(module, address)?;
     Some(entry.initial_address().wrapping_add(module.base))

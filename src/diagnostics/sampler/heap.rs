@@ -55,7 +55,7 @@ static TAKEN: AtomicBool = AtomicBool::new(false);
 /// Of the session that is open, or was the last.
 static NUMBER: AtomicU32 = AtomicU32::new(0);
 
-/// What the hooks are told, in its order.
+/// Events of the hooks, in order.
 struct Queue {
     told: ArrayQueue<Told>,
     /// Room for stacks that no event has.

@@ -43,7 +43,7 @@ pub(crate) struct WaitingStack {
     /// The work of the thread.
     pub(crate) seen: Seen,
     pub(crate) request_id: Option<String>,
-    /// The word that it waits for in futex(2).
+    /// The futex word that it waits for; `None` if it waits for none.
     pub(crate) futex: Option<u64>,
 }
 
@@ -56,7 +56,7 @@ pub(crate) struct Suspect {
     pub(crate) sign: Sign,
     /// The work of the thread.
     pub(crate) seen: Seen,
-    /// The word that the thread waits for itself in futex(2).
+    /// The futex word that the thread itself waits for; `None` if it waits for none.
     pub(crate) futex: Option<u64>,
 }
 
@@ -116,7 +116,7 @@ impl Unwinder {
         Ok(WaitingStack { stack, syscall, slices, seen, request_id, futex })
     }
 
-    /// Whether a thread that waits may hold a lock: its stack shows it.
+    /// Searches the stack of a waiting thread for evidence that it holds a lock.
     pub(crate) fn suspect(
         &mut self,
         thread: Thread,
@@ -133,7 +133,7 @@ impl Unwinder {
         Ok(found.map(|(frame, sign)| Suspect { stack: walked.stack, frame, sign, seen, futex }))
     }
 
-    /// Whether the thread of a shot may hold a lock: its stack shows it.
+    /// Searches the stack of a shot for evidence that its thread holds a lock.
     pub(crate) fn suspect_in(&mut self, shot: &Shot, wait: &LockWait) -> Option<Suspect> {
         let walked = self.walk(shot.content().registers, shot.stack());
         let (frame, sign) = locks::refers(wait, &self.modules, &walked, shot.stack())?;

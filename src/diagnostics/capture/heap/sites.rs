@@ -24,8 +24,8 @@ pub(crate) struct Sites {
     sums: HashMap<Arc<Site>, Sums>,
     /// What was sampled and is not freed, by its address.
     live: HashMap<usize, Live>,
-    /// What a thread made to grow or to shrink in its place, by the last that it did. jemalloc tells
-    /// of the new size first, and then that the old one is freed.
+    /// By thread, the allocation that its last event resized in place. jemalloc reports the new size
+    /// first, and then that the old one is freed.
     resized: HashMap<Thread, Resized>,
     /// Names of threads by their number.
     threads: HashMap<Thread, Arc<str>>,
@@ -99,8 +99,8 @@ impl Sites {
                 };
             }
             HeapEvent::Freed { address, size, thread } => {
-                // It is not a second size where the end of an earlier allocation was missed: then
-                // what the thread did next is something else.
+                // Where the free of an earlier allocation was dropped, the thread's next event is not
+                // the free of an old size.
                 let resized = self.resized.remove(&thread);
                 let is_old_size = |of: &Resized| of.address == address && of.before == size;
                 if !resized.as_ref().is_some_and(is_old_size) {
@@ -145,7 +145,7 @@ impl Sites {
     fn freed(&mut self, at: usize, size: usize) {
         // What was sampled before the window is not known here.
         let Some(live) = self.live.get(&at) else { return };
-        // What grew in its place and was sampled before the window.
+        // An allocation that was resized in place, and sampled before the window.
         if live.size != size {
             return;
         }
@@ -321,7 +321,7 @@ mod tests {
     fn what_lives_where_the_end_of_another_was_missed_ends_with_its_own_end() {
         let sums = sums([
             allocated(1, GIB, 7),
-            // It was freed, which found no room in the queue.
+            // The free of the first found no room in the queue.
             allocated(1, GIB, 8),
             allocated(2, GIB, 8),
             freed(1, GIB),
