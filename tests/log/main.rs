@@ -48,6 +48,7 @@ fn ask_until_blocked(app: &App, clients: usize) -> Vec<thread::JoinHandle<()>> {
     let clients = (0..clients).map(|_| thread::spawn(ask.clone())).collect();
     wait("both workers wait for the log", || {
         // Started, and not logged for a while.
+        app.wake();
         let before = LOGGED.load(SeqCst);
         thread::sleep(Duration::from_millis(200));
         let logged = LOGGED.load(SeqCst);

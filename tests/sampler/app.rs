@@ -107,6 +107,12 @@ impl App {
         drop(self.runtime.as_ref().expect("until dropped").spawn(task));
     }
 
+    /// Wakes a worker that is idle. Of idle workers, one waits for connections; while a handler keeps
+    /// that one, another looks for them only once it was woken.
+    pub(crate) fn wake(&self) {
+        self.spawn(async {});
+    }
+
     pub(crate) fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.address)
     }

@@ -168,8 +168,7 @@ fn deadlocked_handlers_are_blocking_with_the_place_where_each_waits() {
     }
     for query in ["", "?seconds=1"] {
         wait("both are blocking", || {
-            // A worker that is idle looks for the second connection only after it was woken.
-            app.spawn(async {});
+            app.wake();
             let diagnosis = diagnosis(&app, query);
             ["/left", "/right"].iter().all(|route| {
                 diagnosis

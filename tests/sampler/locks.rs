@@ -92,8 +92,7 @@ fn deadlock_names_both_handlers_their_places_and_locks() {
             diagnosis.notes.iter().any(|note| note.starts_with("probable deadlock: GET "))
         };
         wait(&format!("{name}: the deadlock is told"), || {
-            // A worker that is idle looks for the second connection only after it was woken.
-            app.spawn(async {});
+            app.wake();
             is_told(&diagnosis(&app, ""))
         });
         let diagnosis = diagnosis(&app, "?seconds=1");
@@ -182,6 +181,12 @@ fn holder_is_named_whether_it_computes_or_sleeps() {
                     scope.spawn(|| {
                         thread::sleep(Duration::from_millis(10));
                         call(waits);
+                    });
+                    scope.spawn(|| {
+                        for _ in 0..20 {
+                            thread::sleep(Duration::from_millis(2));
+                            app.wake();
+                        }
                     });
                 });
             }
