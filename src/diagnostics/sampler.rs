@@ -54,6 +54,8 @@ pub(crate) use self::arenas::{Arenas, arenas};
 pub(crate) use self::awaits::{Answer, Asking, Why, traced};
 #[cfg(heap)]
 pub(crate) use self::heap::{HeapEvent, HeapSession};
+#[cfg(test)]
+pub(crate) use self::locks::LockKind;
 pub(crate) use self::{
     current_task::{TaskPlace, places_of, storage, task_at},
     debug_files::DebugInfo,

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::{HeldBy, Verdict};
 use crate::diagnostics::{
     profile::Sample,
-    stall::lock::{HELD_AT, HELD_BY, HELD_EVIDENCE, LOCK},
+    stall::lock::{self, HELD_AT, HELD_BY, HELD_EVIDENCE, LOCK},
 };
 
 /// Holders that are told of one cause.
@@ -38,15 +38,10 @@ impl HeldBy {
     /// Describes the lock and its holder in a sentence.
     pub(super) fn told(&self) -> String {
         let Self { lock, holder, at, evidence, share } = self;
-        let Some(holder) = holder else {
-            return format!("waits for a {lock}; no holder found");
-        };
-        let at = at.as_ref().map_or_else(String::new, |at| format!(" in {at}"));
         let evidence = evidence.as_deref().unwrap_or("unknown");
-        format!(
-            "waits for a {lock} held by {holder}{at} ({:.0} %; evidence: {evidence})",
-            share * 100.0
-        )
+        let known_by = format!("{:.0} %; evidence: {evidence}", share * 100.0);
+        let holder = holder.as_deref().map(|holder| (holder, at.as_deref(), &*known_by));
+        format!("waits for {}", lock::held_by(lock, holder))
     }
 }
 

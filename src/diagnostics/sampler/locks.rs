@@ -123,6 +123,16 @@ impl Waits {
 }
 
 impl LockWait {
+    #[cfg(test)]
+    pub(crate) fn new(kind: LockKind, address: u64, word: u64) -> Self {
+        Self { kind, address, word }
+    }
+
+    /// Returns whether both wait for one lock, be it for different words.
+    pub(crate) fn is_of_same_lock(&self, other: &Self) -> bool {
+        (self.kind, self.address) == (other.kind, other.address)
+    }
+
     /// Returns whether a thread that waits for this word waits for the same lock.
     pub(super) fn is_word(&self, word: u64) -> bool {
         match self.kind {

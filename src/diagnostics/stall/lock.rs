@@ -106,6 +106,15 @@ pub(crate) fn place(frame: &StallFrame) -> String {
     if file.is_empty() { function.to_owned() } else { format!("{function} ({file}:{line})") }
 }
 
+/// Describes a lock and its holder: its name, where it stood, and how that is known.
+pub(crate) fn held_by(lock: &str, holder: Option<(&str, Option<&str>, &str)>) -> String {
+    let Some((holder, at, known_by)) = holder else {
+        return format!("a {lock}; no holder found");
+    };
+    let at = at.map_or_else(String::new, |at| format!(" in {at}"));
+    format!("a {lock} held by {holder}{at} ({known_by})")
+}
+
 #[cfg(sampler)]
 impl RawLock {
     /// The stack of its probable holder.
@@ -185,14 +194,10 @@ impl fmt::Display for StallLock {
     /// Type, address and probable holder.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { kind, address, holder } = self;
-        write!(f, "a {kind} at {address}")?;
-        let Some(holder) = holder else {
-            return f.write_str("; no holder found");
-        };
-        write!(f, " held by {}", holder.name())?;
-        if let Some(at) = &holder.at {
-            write!(f, " in {}", place(at))?;
-        }
-        write!(f, " (evidence: {})", holder.evidence)
+        let lock = format!("{kind} at {address}");
+        let Some(holder) = holder else { return f.write_str(&held_by(&lock, None)) };
+        let at = holder.at.as_ref().map(place);
+        let evidence = format!("evidence: {}", holder.evidence);
+        f.write_str(&held_by(&lock, Some((&holder.name(), at.as_deref(), &evidence))))
     }
 }

@@ -10,17 +10,27 @@ use super::{kernel::Kernel, stacks::Wait, watched::Watched};
 use crate::diagnostics::{
     sampler::{LockFunctions, LockWait, Shot, Sign, Stack, Suspect, Thread, Unwinder},
     stall::lock::{RawHolder, RawLock},
-    watch::{PollId, handler_at, seen_by},
+    watch::{Moment, PollId, handler_at, seen_by},
 };
 
-/// The functions that wait for locks; read when they are first needed.
+/// The functions that wait for locks, and the holders that were searched a moment ago.
 #[derive(Debug, Default)]
 pub(super) struct Locks {
+    /// Read when they are first needed.
     functions: Arc<OnceLock<LockFunctions>>,
     is_wanted: bool,
+    searches: Vec<Search>,
 }
 
-/// Least time between two searches for the holder of a lock.
+/// A search for the holder of a lock: its result is that of all who wait for the lock.
+#[derive(Debug)]
+struct Search {
+    lock: LockWait,
+    at: Moment,
+    holder: Option<RawHolder>,
+}
+
+/// Least time between two searches for the holder of a lock, which copy the stacks of all threads.
 const AGAIN: Duration = Duration::from_millis(10);
 /// Threads that run and are asked for their stacks, for one search.
 const ASKED: usize = 16;
@@ -38,6 +48,16 @@ impl Locks {
             drop(thread::Builder::new().name("thermo-locks".to_owned()).spawn(read));
         }
         self.functions.get()
+    }
+
+    /// The result of a search for the holder of this lock that was made a moment ago, if one was.
+    fn searched(&mut self, lock: &LockWait, now: Moment) -> Option<&Search> {
+        self.searches.retain(|search| Duration::from_nanos(now.since(search.at)) < AGAIN);
+        self.searches.iter().find(|search| search.lock.is_of_same_lock(lock))
+    }
+
+    fn remember(&mut self, lock: LockWait, at: Moment, holder: Option<RawHolder>) {
+        self.searches.push(Search { lock, at, holder });
     }
 }
 
@@ -58,12 +78,22 @@ impl Kernel {
             wait.futex = None;
             return;
         };
-        let holder = self.holder(&lock, waiter);
-        wait.found(lock, holder);
+        let now = Moment::now();
+        let holder = if let Some(search) = self.locks.searched(&lock, now) {
+            search.holder.clone()
+        } else {
+            let holder = self.holder(&lock);
+            self.locks.remember(lock, now, holder.clone());
+            holder
+        };
+        // One that waits for a lock of its own is known by the owner only.
+        let is_possible =
+            |holder: &RawHolder| holder.sign == Sign::Owner || holder.thread != waiter;
+        wait.found(lock, holder.filter(is_possible));
     }
 
     /// The thread with the best evidence of holding a lock.
-    fn holder(&mut self, lock: &LockWait, waiter: i32) -> Option<RawHolder> {
+    fn holder(&mut self, lock: &LockWait) -> Option<RawHolder> {
         let unwinder = self.unwinder()?;
         if let Some(owner) = lock.owner() {
             let taken = unwinder.waiting(Thread::new(owner));
@@ -81,8 +111,8 @@ impl Kernel {
         let mut running = Vec::new();
         for thread in Thread::all() {
             let number = thread.number();
-            let is_ours = || thread.name().is_none_or(|name| name.starts_with(OURS));
-            if number == waiter || is_ours() {
+            let is_ours = thread.name().is_none_or(|name| name.starts_with(OURS));
+            if is_ours {
                 continue;
             }
             match unwinder.suspect(thread, lock) {
@@ -170,5 +200,32 @@ impl RawHolder {
         let handler = handler_at(seen.handler).filter(|_| seen.start != 0);
         let thread_name = Thread::new(thread).name().unwrap_or_default();
         Self { thread, thread_name, handler, stack: Arc::new(stack), frame, sign }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::iter;
+
+    use super::*;
+    use crate::diagnostics::sampler::LockKind;
+
+    #[test]
+    fn search_is_for_all_who_wait_for_a_lock_and_for_a_moment() {
+        let mut locks = Locks::default();
+        let lock = LockWait::new(LockKind::ParkingLotMutex, 0x1000, 0x7000);
+        let at = Moment::now();
+        locks.remember(lock, at, None);
+        for (other, is_known) in [
+            (LockWait::new(LockKind::ParkingLotMutex, 0x1000, 0x8000), true),
+            (LockWait::new(LockKind::ParkingLotMutex, 0x2000, 0x7000), false),
+            (LockWait::new(LockKind::StdMutex, 0x1000, 0x7000), false),
+        ] {
+            assert_eq!(locks.searched(&other, at).is_some(), is_known, "{other:?}");
+        }
+        let later = iter::repeat_with(Moment::now)
+            .find(|now| Duration::from_nanos(now.since(at)) >= AGAIN)
+            .expect("time goes on");
+        assert!(locks.searched(&lock, later).is_none() && locks.searches.is_empty());
     }
 }
