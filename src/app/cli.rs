@@ -59,3 +59,24 @@ pub enum Command {
     /// Start a service, drive it, and draw flame graphs of what it did.
     Flamegraph(flamegraph::Args),
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    /// Where debug assertions are on, clap ends a program whose command has two groups of one name:
+    /// each struct of arguments makes one, named after itself.
+    #[test]
+    fn groups_of_arguments_have_names_of_their_own() {
+        for command in Cli::command().get_subcommands() {
+            let mut names = HashSet::new();
+            for group in command.get_groups() {
+                assert!(names.insert(group.get_id()), "{}: {group:?}", command.get_name());
+            }
+        }
+    }
+}

@@ -13,6 +13,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Where the diagnostics are, and the token that opens them.
 #[derive(Clone, Debug, clap::Args)]
+#[group(skip)]
 pub struct Args {
     /// Where the diagnostics of the service are.
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:6060", value_parser = url)]

@@ -28,6 +28,7 @@ use crate::diagnostics::{Token, captures::slug};
 
 /// Start a service, drive it, and draw flame graphs of what it did.
 #[derive(Clone, Debug, clap::Args)]
+#[group(skip)]
 pub struct Args {
     /// How long to drive and capture.
     #[arg(long, value_name = "N", default_value = "15", value_parser = clap::value_parser!(u64).range(1..=300))]
