@@ -123,6 +123,17 @@ struct Inner {
     hooks: std::sync::OnceLock<Arc<hooks::Shared>>,
 }
 
+impl Inner {
+    /// Returns whether the hooks were installed on any runtime.
+    fn is_hooked(&self) -> bool {
+        #[cfg(tokio_unstable)]
+        let is_hooked = self.hooks.get().is_some_and(|hooks| hooks.called().is_installed);
+        #[cfg(not(tokio_unstable))]
+        let is_hooked = false;
+        is_hooked
+    }
+}
+
 impl Thermograph {
     /// Starts a builder with the default [`Config`].
     pub fn builder() -> Builder {

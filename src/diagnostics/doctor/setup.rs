@@ -25,7 +25,7 @@ pub(super) fn findings(thermograph: &Thermograph) -> Vec<Finding> {
         layer(requests, unmatched, report.seconds),
         tracing_layer(&inner.probe.reach(), wants_runtime(inner.config.console)),
         hooks(&Hooked::of(thermograph)),
-        workers(inner.stalls.workers(), inner.ledger.waits().is_told()),
+        workers(inner.stalls.workers(), inner.is_hooked()),
         blocking_pool(
             Source::of_build(inner.config.stacks == Stacks::Signal),
             &inner.pools.reports().now(),
@@ -129,6 +129,8 @@ fn lost(spans: LevelFilter, has_runtime: bool, wants_runtime: bool) -> Option<St
 struct Hooked {
     tokio_unstable: bool,
     is_installed: bool,
+    /// True if waits for a worker are known: by the hooks, a timed listener or an estimate.
+    are_waits_told: bool,
     /// True if any of them was called.
     is_called: bool,
     /// Kinds that are not called though they should be.
@@ -143,13 +145,19 @@ impl Hooked {
     fn of(thermograph: &Thermograph) -> Self {
         let inner = &thermograph.inner;
         let tokio_unstable = BuildInfo::CURRENT.tokio_unstable;
-        let is_installed = inner.ledger.waits().is_told();
-        let hooked = Self { tokio_unstable, is_installed, ..Self::default() };
+        let are_waits_told = inner.ledger.waits().is_told();
+        let hooked = Self { tokio_unstable, are_waits_told, ..Self::default() };
         #[cfg(tokio_unstable)]
         if let Some(shared) = inner.hooks.get() {
-            let crate::diagnostics::hooks::Called { any, missing, has_own } = shared.called();
-            let is_untold = inner.ledger.overruns().is_untold();
-            return Self { is_called: any, missing, has_own, is_untold, ..hooked };
+            let called = shared.called();
+            return Self {
+                is_installed: called.is_installed,
+                is_called: called.any,
+                missing: called.missing,
+                has_own: called.has_own,
+                is_untold: inner.ledger.overruns().is_untold(),
+                ..hooked
+            };
         }
         hooked
     }
@@ -159,9 +167,13 @@ fn hooks(hooked: &Hooked) -> Finding {
     const OWN: &str = "set the app's own hooks with thermograph.hooks().on_task_spawn(..) and the \
                        like before install(), or call in them the callbacks that install() returns";
     let (what, install) = ("hooks", "thermograph.hooks().install(&mut runtime_builder)");
-    let Hooked { tokio_unstable, is_installed, is_called, missing, has_own, is_untold } = hooked;
-    if !is_installed {
-        let says = "tasks have no names, and what a stall costs others is not known";
+    let Hooked { tokio_unstable, is_called, missing, has_own, is_untold, .. } = hooked;
+    if !hooked.is_installed {
+        let says = if hooked.are_waits_told {
+            "tasks have no names, and what a stall costs others is known of requests only"
+        } else {
+            "tasks have no names, and what a stall costs others is not known"
+        };
         if *tokio_unstable {
             return Finding::warning(what, format!("not installed: {says}"), install);
         }
@@ -462,6 +474,20 @@ mod tests {
         let absent = Hooked { tokio_unstable: true, ..Hooked::default() };
         says(&hooks(&absent), State::Warning, "hooks().install(");
         says(&hooks(&Hooked::default()), State::Warning, "--cfg tokio_unstable");
+    }
+
+    #[test]
+    #[cfg(tokio_unstable)]
+    fn hooks_are_installed_by_install_alone() {
+        let thermograph = Thermograph::builder().build().expect("valid");
+        // As a timed listener does, and an estimate.
+        thermograph.inner.ledger.waits().are_told();
+        let hooked = Hooked::of(&thermograph);
+        assert!(!hooked.is_installed && !thermograph.inner.is_hooked(), "{hooked:?}");
+        says(&hooks(&hooked), State::Warning, "known of requests only");
+        let mut runtime = tokio::runtime::Builder::new_current_thread();
+        let _callbacks = thermograph.hooks().install(&mut runtime);
+        assert!(Hooked::of(&thermograph).is_installed);
     }
 
     #[test]

@@ -150,8 +150,7 @@ fn waiters_of(thermograph: &Thermograph, report: &TaskReport) -> Waiters {
         }
     }
     if groups.is_empty() {
-        let is_hooked = thermograph.ledger().waits().is_told() && cfg!(tokio_unstable);
-        return Waiters::Unknown(if is_hooked {
+        return Waiters::Unknown(if thermograph.inner.is_hooked() {
             "no task that was asked awaits blocking work"
         } else {
             "the runtime's hooks list its tasks: thermograph.hooks().install(&mut builder)"

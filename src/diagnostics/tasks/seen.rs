@@ -97,7 +97,7 @@ fn lasting(thermograph: &Thermograph) -> HashMap<u64, Arc<Record>> {
 
 fn notes(thermograph: &Thermograph, answers: Option<&Answers>) -> Vec<String> {
     let mut notes = Vec::new();
-    if thermograph.inner.hooks.get().is_none() {
+    if !thermograph.inner.is_hooked() {
         let note = "no tasks are known: put Thermograph::hooks() on the app's runtime";
         notes.push(note.to_owned());
     }
