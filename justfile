@@ -22,10 +22,6 @@ install := '''
     }
     install'''
 
-# Programs that run for seconds, built in a third of the time.
-install_tool := "CARGO_PROFILE_RELEASE_OPT_LEVEL=1 CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 \
-    cargo install --quiet --locked --root" + " " + quote(tools)
-
 console_version := "0.1.14"
 deny_version := "0.20.2"
 fuzz_version := "0.13.2"
@@ -270,7 +266,7 @@ _python:
     {{ install }} $missing
 
 _tokio-console:
-    @[ -x {{ tools }}/bin/tokio-console ] || {{ install_tool }} tokio-console@{{ console_version }}
+    @[ -x {{ tools }}/bin/tokio-console ] || cargo install --quiet --locked --root {{ tools }} tokio-console@{{ console_version }}
 
 # Out of Debian's package, which would start a Prometheus of its own if it were installed
 _promtool:
@@ -331,10 +327,13 @@ _postgres:
     {{ install }} $(dpkg-deb -f postgresql-*.deb Depends | tr ',' '\n' | sed 's/[|(].*//' \
         | grep -oE '[^ ]*lib[^ ]*|tzdata' | grep -v llvm)
 
+# It runs for a second: it is built with fewer optimizations, in two minutes and not three
 _deny:
-    @[ -x {{ tools }}/bin/cargo-deny ] || {{ install_tool }} cargo-deny@{{ deny_version }}
+    @[ -x {{ tools }}/bin/cargo-deny ] || CARGO_PROFILE_RELEASE_OPT_LEVEL=1 CARGO_PROFILE_RELEASE_LTO=off \
+        CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 \
+        cargo install --quiet --locked --root {{ tools }} cargo-deny@{{ deny_version }}
 
 # libFuzzer is C++
 _fuzz:
     @missing=''; command -v c++ >/dev/null || missing=g++; {{ install }} $missing
-    @[ -x {{ tools }}/bin/cargo-fuzz ] || {{ install_tool }} cargo-fuzz@{{ fuzz_version }}
+    @[ -x {{ tools }}/bin/cargo-fuzz ] || cargo install --quiet --locked --root {{ tools }} cargo-fuzz@{{ fuzz_version }}
