@@ -94,7 +94,7 @@ pub(crate) fn is_leaf(stack: &[String]) -> bool {
 fn cpu_time_is_as_much_as_was_used_at_every_frequency() {
     let _alone = alone();
     let app = App::start(Router::new());
-    for (frequency, threads) in [(99, 1), (499, 2), (999, 1), (999, 2)] {
+    for (frequency, threads) in [(99, 1), (99, 2), (499, 1), (499, 2), (999, 1), (999, 2)] {
         let burners: Vec<_> = (0..threads).map(Burner::start).collect();
         let url = format!("/debug/pprof/profile?seconds={WINDOW}&frequency={frequency}");
         let (profile, end, used) = thread::scope(|scope| {
