@@ -68,8 +68,8 @@ mod tests {
 
     use super::*;
 
-    /// Where debug assertions are on, clap ends a program whose command has two groups of one name:
-    /// each struct of arguments makes one, named after itself.
+    /// Clap derives an argument group from each struct and names it after the struct. In debug builds
+    /// it panics if a command has two groups with the same name.
     #[test]
     fn groups_of_arguments_have_names_of_their_own() {
         for command in Cli::command().get_subcommands() {

@@ -5,9 +5,9 @@
 //! reads three counters; without it the threads are counted by their stacks, and less often. While a
 //! pool has idle threads or an empty queue nothing else happens.
 //!
-//! Where all threads are busy and work is queued, one empty piece of work, the [probe](probe::Probe), is
-//! queued as well. It tells two things that Tokio does not: its delay is what work waits in the
-//! queue, and a pool that starts no thread for it is at its limit. A pool is **exhausted** while it is
+//! The [probe](probe::Probe) is an empty closure that is queued while all threads are busy and work is
+//! queued. It reveals two things that Tokio does not report: its delay is the time that work waits in
+//! the queue, and a pool that starts no thread for it is at its limit. A pool is **exhausted** while it is
 //! at its limit, no thread is idle, and work is queued. Then the stacks of its waiting threads are
 //! copied, ten times a second and without a signal.
 //!

@@ -99,8 +99,8 @@ impl Sites {
                 };
             }
             HeapEvent::Freed { address, size, thread } => {
-                // Where the free of an earlier allocation was dropped, the thread's next event is not
-                // the free of an old size.
+                // If the free of an earlier allocation was dropped, this free is that of the newer
+                // allocation, not of an old size.
                 let resized = self.resized.remove(&thread);
                 let is_old_size = |of: &Resized| of.address == address && of.before == size;
                 if !resized.as_ref().is_some_and(is_old_size) {
