@@ -127,7 +127,7 @@ impl Inner {
     /// Returns whether the hooks were installed on any runtime.
     fn is_hooked(&self) -> bool {
         #[cfg(tokio_unstable)]
-        let is_hooked = self.hooks.get().is_some_and(|hooks| hooks.called().is_installed);
+        let is_hooked = self.hooks.get().is_some_and(|hooks| hooks.is_installed());
         #[cfg(not(tokio_unstable))]
         let is_hooked = false;
         is_hooked

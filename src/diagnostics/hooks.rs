@@ -258,6 +258,11 @@ impl Shared {
         }
     }
 
+    /// Returns whether the hooks were installed on any runtime.
+    pub(crate) fn is_installed(&self) -> bool {
+        self.calls.is_any()
+    }
+
     /// Which hooks have been called, over all runtimes that they were installed on.
     pub(crate) fn called(&self) -> Called {
         self.calls.called()

@@ -151,7 +151,7 @@ impl Hooked {
         if let Some(shared) = inner.hooks.get() {
             let called = shared.called();
             return Self {
-                is_installed: called.is_installed,
+                is_installed: inner.is_hooked(),
                 is_called: called.any,
                 missing: called.missing,
                 has_own: called.has_own,
@@ -480,7 +480,7 @@ mod tests {
     #[cfg(tokio_unstable)]
     fn hooks_are_installed_by_install_alone() {
         let thermograph = Thermograph::builder().build().expect("valid");
-        // As a timed listener does, and an estimate.
+        // A timed listener and an estimate report waits, too.
         thermograph.inner.ledger.waits().are_told();
         let hooked = Hooked::of(&thermograph);
         assert!(!hooked.is_installed && !thermograph.inner.is_hooked(), "{hooked:?}");

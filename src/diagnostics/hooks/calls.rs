@@ -43,8 +43,6 @@ pub(super) struct Calls {
 /// Which hooks are called, of all runtimes that they were installed on.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub(crate) struct Called {
-    /// True if they were installed on any runtime.
-    pub(crate) is_installed: bool,
     /// True if any hook of any runtime was called.
     pub(crate) any: bool,
     /// Kinds of hooks that are not called though they should be, by the builder's method.
@@ -70,9 +68,13 @@ impl Installed {
         calls
     }
 
+    pub(super) fn is_any(&self) -> bool {
+        !self.0.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
+    }
+
     pub(super) fn called(&self) -> Called {
         let installed = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut called = Called { is_installed: !installed.is_empty(), ..Called::default() };
+        let mut called = Called::default();
         for calls in &*installed {
             called.any |= calls.any();
             called.has_own |= calls.has_own;

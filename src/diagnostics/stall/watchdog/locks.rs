@@ -86,7 +86,7 @@ impl Kernel {
             self.locks.remember(lock, now, holder.clone());
             holder
         };
-        // One that waits for a lock of its own is known by the owner only.
+        // A thread that waits for a lock that it holds itself is found by the recorded owner only.
         let is_possible =
             |holder: &RawHolder| holder.sign == Sign::Owner || holder.thread != waiter;
         wait.found(lock, holder.filter(is_possible));
@@ -211,7 +211,7 @@ mod tests {
     use crate::diagnostics::sampler::LockKind;
 
     #[test]
-    fn search_is_for_all_who_wait_for_a_lock_and_for_a_moment() {
+    fn search_is_shared_by_waiters_of_one_lock_until_it_expires() {
         let mut locks = Locks::default();
         let lock = LockWait::new(LockKind::ParkingLotMutex, 0x1000, 0x7000);
         let at = Moment::now();
