@@ -87,7 +87,7 @@ impl Builder {
         self
     }
 
-    /// Sets whether stalls have stacks; see [`Stacks`] for what that takes.
+    /// Sets how the stacks of stalls are taken; see [`Stacks`] for the choices.
     pub fn stacks(mut self, stacks: Stacks) -> Self {
         self.config.stacks = stacks;
         self
@@ -132,10 +132,9 @@ impl Builder {
         config.validate()?;
         let ledger = Ledger::leak_with(config.max_handlers, config.threshold);
         ledger.budget().set(config.named_per_second);
-        let signals = config.stacks == Stacks::Signal;
-        let stalls = stall::Watch::start(ledger, config.max_stalls, signals)?;
+        let stalls = stall::Watch::start(ledger, config.max_stalls, config.stacks)?;
         let history = History::start(ledger, Arc::clone(stalls.store()))?;
-        let pools = Pools::start(ledger, signals)?;
+        let pools = Pools::start(ledger, config.stacks != Stacks::Off)?;
         let probe = super::reach::Probe::default();
         let inner = Inner {
             ledger,

@@ -42,7 +42,7 @@ pub struct Config {
     /// Length from which a poll is a stall, 1 ms to 10 s. Default is 10 ms.
     #[serde(with = "duration")]
     pub threshold: Duration,
-    /// Whether stalls have stacks. Default is `signal`.
+    /// How the stacks of stalls are taken. Default is `auto`.
     pub stacks: Stacks,
     /// Stalls that are kept one by one, the newest ones. Default is 256.
     pub max_stalls: usize,
@@ -55,16 +55,17 @@ pub struct Config {
     pub heap: HeapMode,
 }
 
-/// Whether stalls have stacks.
+/// How the stacks of stalls are taken. A thread that waits is read without its notice in any case.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Stacks {
-    /// A thread that stalls gets one real-time signal, whose handler copies its stack. System calls
-    /// go on after it, but for those that never do: `poll`, `select` and `epoll_wait` end early,
-    /// with EINTR.
+    /// The kernel copies the stack of a thread that computes (`perf_event_open(2)`). Where the process
+    /// may not ask it to, the thread gets a signal.
     #[default]
+    Auto,
+    /// A thread that computes gets one real-time signal, whose handler copies its stack.
     Signal,
-    /// No signal is ever sent for a stall: it has its handler, its class and its system call.
+    /// No stack is taken of a stall: it has its handler, its class and its system call.
     Off,
 }
 

@@ -38,6 +38,7 @@ mod known;
 mod locks;
 mod modules;
 mod names;
+mod perf_event;
 mod procfs;
 mod prompt;
 mod received;
@@ -64,6 +65,7 @@ pub(crate) use self::{
     locks::{LockFunctions, LockWait, Sign},
     modules::Module,
     names::{Names, give_back, truncated, used},
+    perf_event::perf_events_allowed,
     procfs::Thread,
     prompt::be_prompt,
     received::{receive, stamp},

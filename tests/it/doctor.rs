@@ -121,7 +121,7 @@ fn an_app_that_put_nothing_on_is_told_what_to_put_on() {
         ("hooks", "thermograph.hooks().install("),
         ("allocator", "tikv-jemallocator = { version = \"0.7\", features = [\"profiling\"] }"),
         ("console", "diagnostics.console = \"on-attach\""),
-        ("stall_stacks", "diagnostics.stacks = \"signal\""),
+        ("stall_stacks", "diagnostics.stacks = \"auto\""),
     ] {
         let finding = finding(&bare, what);
         assert_eq!(finding.state, State::Warning, "{finding:?}");

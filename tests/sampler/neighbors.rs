@@ -17,6 +17,7 @@ use std::{
 
 use axum::{Router, routing::get};
 use pprof::ProfilerGuard;
+use thermograph::diagnostics::Stacks;
 
 use crate::{
     app::{App, agent, alone, get_text, wait},
@@ -26,8 +27,10 @@ use crate::{
 /// How long a handler computes: over the threshold, so that its stack is asked for.
 const BURN: Duration = Duration::from_millis(35);
 
+/// One that sends signals, whether or not it could do without.
 fn app() -> App {
-    App::start(Router::new().route("/burn", get(async || burn(BURN))))
+    let router = Router::new().route("/burn", get(async || burn(BURN)));
+    App::with(router, |builder| builder.stacks(Stacks::Signal))
 }
 
 /// Has the app compute on both workers until `is_over`, and for some requests at least.
@@ -193,10 +196,9 @@ fn status(thread: i32, field: &str) -> String {
     line.trim().to_owned()
 }
 
-#[test]
-fn thread_that_blocks_signals_is_sent_none_and_that_is_said() {
+/// Has a thread that blocks every signal compute, ten times.
+fn app_that_blocks_signals(stacks: Stacks) -> App {
     static THREAD: AtomicI32 = AtomicI32::new(0);
-    let _alone = alone();
     let blocked = get(async || {
         // SAFETY: this thread's own mask.
         unsafe {
@@ -211,11 +213,19 @@ fn thread_that_blocks_signals_is_sent_none_and_that_is_said() {
             pending
         }
     });
-    let app = App::start(Router::new().route("/burn", blocked));
+    let router = Router::new().route("/burn", blocked);
+    let app = App::with(router, |builder| builder.stacks(stacks));
     for _ in 0..10 {
         let mut answer = agent().get(app.url("/burn")).call().expect("an answer");
         assert_eq!(answer.body_mut().read_to_string().expect("text"), "0000000000000000");
     }
+    app
+}
+
+#[test]
+fn thread_that_blocks_signals_is_sent_none_and_that_is_said() {
+    let _alone = alone();
+    let app = app_that_blocks_signals(Stacks::Signal);
     let stalls = app.stalls_of("/burn", 10);
     assert!(stalls.iter().all(|stall| stall.stack.is_empty()), "{stalls:#?}");
     let metrics = get_text(&app.diagnostics("/metrics"));
@@ -226,6 +236,22 @@ fn thread_that_blocks_signals_is_sent_none_and_that_is_said() {
         diagnosis.contains("10 stalls have no stack: the thread blocks the signal"),
         "{diagnosis}"
     );
+}
+
+#[test]
+fn thread_that_blocks_signals_has_stacks_where_the_kernel_copies_them() {
+    let _alone = alone();
+    let app = app_that_blocks_signals(Stacks::Auto);
+    let stalls = app.stalls_of("/burn", 10);
+    let in_burn = stalls.iter().filter(|stall| {
+        stall.stack.iter().any(|frame| frame.function.ends_with("specimens::burn"))
+    });
+    let doctor = get_text(&app.diagnostics("/debug/doctor?format=text"));
+    // Else the doctor says why not, and it is as with signals.
+    let is_allowed = doctor.contains("computing ones have perf events; no signal is sent");
+    assert_eq!(is_allowed, !doctor.contains("for want of perf events"), "{doctor}");
+    let expected = if is_allowed { 10 } else { 0 };
+    assert_eq!(in_burn.count(), expected, "{doctor}\n{stalls:#?}");
 }
 
 #[test]

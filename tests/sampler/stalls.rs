@@ -11,7 +11,7 @@ use crate::{
     specimens::{self, SPECIMENS, Specimen},
 };
 
-/// Calls of each specimen, from two clients.
+/// Calls of each specimen, from two clients; an even number.
 const CALLS: usize = 60;
 
 fn call(app: &App, path: &str, calls: usize) {
@@ -103,6 +103,16 @@ fn every_specimen_is_named_and_classed_beside_healthy_handlers() {
         assert_specimen(specimen, &stalls);
     }
     assert_healthy(&app);
+}
+
+#[test]
+fn specimens_that_compute_are_named_by_signals_too() {
+    let _alone = alone();
+    let app = App::with(specimens::router(), |builder| builder.stacks(Stacks::Signal));
+    for specimen in SPECIMENS.iter().filter(|specimen| specimen.class == Class::Cpu) {
+        app.with_healthy_load(|| call(&app, specimen.path, CALLS));
+        assert_specimen(specimen, &app.stalls_of(specimen.path, CALLS));
+    }
 }
 
 #[test]

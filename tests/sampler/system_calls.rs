@@ -440,7 +440,7 @@ fn system_calls_have_the_same_results_with_and_without_diagnostics() {
     for (name, counts) in &plain {
         assert_eq!(counts.len(), 1, "{name} has one result: {counts:?}");
     }
-    for stacks in [Stacks::Signal, Stacks::Off] {
+    for stacks in [Stacks::Auto, Stacks::Signal, Stacks::Off] {
         let app = App::with(router(), |builder| builder.stacks(stacks));
         let watched = results(|number| ask(&app, &format!("/call/{number}")));
         assert_eq!(watched, plain, "stacks: {stacks:?}");
@@ -450,7 +450,7 @@ fn system_calls_have_the_same_results_with_and_without_diagnostics() {
         match stacks {
             Stacks::Off => assert_eq!(with_stack, 0),
             // All of them waited, for long enough.
-            Stacks::Signal => {
+            Stacks::Auto | Stacks::Signal => {
                 assert!(with_stack * 10 >= stalls.len() * 9, "{with_stack} of {}", stalls.len());
             }
         }
@@ -474,7 +474,12 @@ fn naps() -> String {
 #[test]
 fn captures_interrupt_no_wait_of_a_thread_that_computes_in_between() {
     let _alone = alone();
-    let app = App::start(router());
+    for stacks in [Stacks::Auto, Stacks::Signal] {
+        assert_naps(&App::with(router(), |builder| builder.stacks(stacks)));
+    }
+}
+
+fn assert_naps(app: &App) {
     let (naps, cpu, wall) = thread::scope(|scope| {
         let get = |path: &str| {
             let url = app.diagnostics(path);
@@ -482,7 +487,7 @@ fn captures_interrupt_no_wait_of_a_thread_that_computes_in_between() {
         };
         let cpu = get("/debug/pprof/profile?seconds=3&frequency=999&format=folded");
         let wall = get("/debug/fgprof?seconds=3&frequency=999&format=folded");
-        let naps = ask(&app, "/naps");
+        let naps = ask(app, "/naps");
         (naps, cpu.join().expect("a capture"), wall.join().expect("a capture"))
     });
     let numbers: Vec<u64> =

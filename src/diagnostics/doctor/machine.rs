@@ -179,14 +179,14 @@ fn processors(stat: Option<&str>) -> Finding {
     Finding::good(what, format!("{count} processors, and none was taken away by a quota"))
 }
 
-/// Good in any case: nothing here needs it.
+/// Good in any case: where there is no perf, threads that compute get a signal.
 #[cfg(target_os = "linux")]
 fn perf(paranoid: Option<&str>) -> Finding {
     let level = paranoid.and_then(|level| level.trim().parse::<i64>().ok());
     let says = match level {
-        None => "the kernel has no perf events; nothing here needs them".to_owned(),
+        None => "the kernel has no perf events; signals do without them".to_owned(),
         Some(level) if level > 2 => {
-            format!("perf is for root only (perf_event_paranoid is {level}); nothing here needs it")
+            format!("perf is for root only (perf_event_paranoid is {level}); signals do without it")
         }
         Some(level) => format!("perf may look at this process (perf_event_paranoid is {level})"),
     };

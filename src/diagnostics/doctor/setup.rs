@@ -27,11 +27,11 @@ pub(super) fn findings(thermograph: &Thermograph) -> Vec<Finding> {
         hooks(&Hooked::of(thermograph)),
         workers(inner.stalls.workers(), inner.is_hooked()),
         blocking_pool(
-            Source::of_build(inner.config.stacks == Stacks::Signal),
+            Source::of_build(inner.config.stacks != Stacks::Off),
             &inner.pools.reports().now(),
             report.seconds,
         ),
-        stall_stacks(inner.config.stacks),
+        stall_stacks(inner.config.stacks, no_perf_events().as_deref()),
         memory(inner.config.heap, allocator::lacks()),
         door(&inner.config),
         console(inner.config.console),
@@ -291,17 +291,37 @@ fn pool(pool: &Standing) -> String {
     )
 }
 
-fn stall_stacks(stacks: Stacks) -> Finding {
+/// Why the kernel does not copy the stacks of threads that compute; `None` if it does.
+fn no_perf_events() -> Option<String> {
+    #[cfg(sampler)]
+    let why = crate::diagnostics::sampler::perf_events_allowed().err();
+    #[cfg(not(sampler))]
+    let why = Some("this system has none");
+    why.map(|why| why.to_string())
+}
+
+fn stall_stacks(stacks: Stacks, no_perf_events: Option<&str>) -> Finding {
     let what = "stall_stacks";
-    match stacks {
-        Stacks::Signal => Finding::good(
+    match (stacks, no_perf_events) {
+        (Stacks::Auto, None) => Finding::good(
+            what,
+            "on: waiting threads are read, computing ones have perf events; no signal is sent",
+        ),
+        (Stacks::Auto, Some(why)) => Finding::good(
+            what,
+            format!(
+                "on: waiting threads are read without a signal, computing ones get one signal, for \
+                 want of perf events: {why}"
+            ),
+        ),
+        (Stacks::Signal, _) => Finding::good(
             what,
             "on: waiting threads are read without a signal, computing ones get one signal",
         ),
-        Stacks::Off => Finding::warning(
+        (Stacks::Off, _) => Finding::warning(
             what,
             "off, as configured: stalls have no stacks",
-            "diagnostics.stacks = \"signal\"",
+            "diagnostics.stacks = \"auto\"",
         ),
     }
 }
@@ -508,8 +528,10 @@ mod tests {
 
     #[test]
     fn what_was_configured_is_told_with_what_it_costs() {
-        says(&stall_stacks(Stacks::Off), State::Warning, "diagnostics.stacks = \"signal\"");
-        says(&stall_stacks(Stacks::Signal), State::Good, "one signal");
+        says(&stall_stacks(Stacks::Off, None), State::Warning, "diagnostics.stacks = \"auto\"");
+        says(&stall_stacks(Stacks::Signal, None), State::Good, "one signal");
+        says(&stall_stacks(Stacks::Auto, None), State::Good, "no signal is sent");
+        says(&stall_stacks(Stacks::Auto, Some("filtered")), State::Good, "events: filtered");
         says(&console(ConsoleMode::Always), State::Warning, "a third");
         says(&console(ConsoleMode::OnAttach), State::Good, "nothing");
         says(&console(ConsoleMode::Off), State::Good, "off");

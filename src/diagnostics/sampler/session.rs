@@ -16,6 +16,7 @@ use std::{
 use thiserror::Error;
 
 use super::{
+    perf_event::PerfEvents,
     procfs::Thread,
     shot::{self, Shot},
     signal::{self, Installed},
@@ -56,6 +57,8 @@ pub(crate) struct Session {
     /// Timers of threads that were asked for their stack. Dropped before the handler is: by default
     /// the signal ends the process.
     timers: RefCell<HashMap<i32, CpuTimer>>,
+    /// Events of threads that were asked without a signal; `None` if all get a signal.
+    events: Option<RefCell<PerfEvents>>,
     installed: Installed,
 }
 
@@ -124,7 +127,13 @@ impl Session {
         numbers.push(number);
         reason.open().fetch_add(1, Release);
         let dropped_before = shot::dropped(reason);
-        Ok(Self { reason, number, dropped_before, installed, timers: RefCell::default() })
+        let timers = RefCell::default();
+        Ok(Self { reason, number, dropped_before, installed, timers, events: None })
+    }
+
+    /// Asks threads without a signal from now on, as far as the kernel allows it.
+    pub(crate) fn use_perf_events(&mut self) {
+        self.events = PerfEvents::new().ok().map(RefCell::new);
     }
 
     /// What a signal to this thread carries.
@@ -138,9 +147,15 @@ impl Session {
         self.installed.signal()
     }
 
-    /// Asks a thread that runs for its stack: it comes at the kernel's next tick at which the thread
-    /// runs. Nothing that the thread does in between is interrupted.
+    /// Asks a thread that runs for its stack. A perf event has it within a tenth of a millisecond of
+    /// the thread's time; a signal comes at the kernel's next tick at which the thread runs. Neither
+    /// interrupts a system call.
     pub(crate) fn ask(&self, thread: i32) -> Result<(), NotAsked> {
+        if let Some(events) = &self.events
+            && events.borrow_mut().ask(thread).is_ok()
+        {
+            return Ok(());
+        }
         self.deliverable(thread)?;
         let mut timers = self.timers.borrow_mut();
         // The timer of an earlier thread of this number is of no use to this one.
@@ -158,6 +173,9 @@ impl Session {
 
     /// Withdraws the request for a thread's stack, unless it was answered.
     pub(crate) fn withdraw(&self, thread: i32) {
+        if let Some(events) = &self.events {
+            events.borrow_mut().withdraw(thread);
+        }
         if let Some(timer) = self.timers.borrow().get(&thread) {
             // A thread that has ended answers nothing.
             let _ = timer.stop();
@@ -181,6 +199,9 @@ impl Session {
 
     /// The next stack that was taken.
     pub(crate) fn next(&self) -> Option<Shot> {
+        if let Some(events) = &self.events {
+            events.borrow_mut().collect(|thread| self.ticket(thread));
+        }
         Shot::next(|ticket| ticket.session() == self.number)
     }
 

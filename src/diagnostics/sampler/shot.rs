@@ -73,7 +73,7 @@ pub(super) struct Content {
 }
 
 /// What is needed to begin with unwinding.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Registers {
     /// Instruction pointer.
     pub(crate) ip: u64,
@@ -112,6 +112,15 @@ impl Content {
         at: 0,
         pieces: [libc::iovec { iov_base: ptr::null_mut(), iov_len: 0 }; PIECES],
     };
+}
+
+impl Content {
+    /// Notes what the client calls the request, as far as it fits.
+    pub(super) fn set_request_id(&mut self, id: &str) {
+        self.request_id_length = id.len().min(REQUEST_ID);
+        let id = &id.as_bytes()[..self.request_id_length];
+        self.request_id[..self.request_id_length].copy_from_slice(id);
+    }
 }
 
 impl<T> Cell<T> {

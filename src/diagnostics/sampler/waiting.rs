@@ -14,7 +14,7 @@ use http::HeaderValue;
 
 use super::{
     procfs::{Standing, Thread},
-    shot::{REQUEST_ID, STACK},
+    shot::{REQUEST_ID, STACK, printable},
 };
 use crate::diagnostics::watch::{Seen, seen_by};
 
@@ -57,25 +57,31 @@ pub(super) fn copy(thread: Thread, room: usize) -> Result<Copied, NotCopied> {
     let is_unmoved = || thread.slices() == Some(slices);
     let bytes = read(sp, room.min(STACK));
     let seen = seen_by(thread.number());
-    let request = read_value(seen.request);
+    // SAFETY: a thread that was given no processor goes on with no poll.
+    let request_id = unsafe { request_id(seen, is_unmoved) };
     if !is_unmoved() {
         return Err(NotCopied::Moved);
     }
-    let mut copied = Copied { ip, sp, bytes, syscall, argument, slices, seen, request_id: None };
-    if let Some(request) = request
-        && seen.start != 0
-    {
-        // SAFETY: the bytes are a copy of the header value that the thread's poll refers to: the
-        // thread wrote the address and was given no processor until after the copy, so the value was
-        // alive and nobody wrote to it. Not dropped, the copy owns nothing.
-        let value = unsafe { request.assume_init_ref() };
-        let text = value.as_bytes();
-        let text = read(text.as_ptr().addr() as u64, text.len().min(REQUEST_ID));
-        if is_unmoved() {
-            copied.request_id = super::shot::printable(&text);
-        }
+    Ok(Copied { ip, sp, bytes, syscall, argument, slices, seen, request_id })
+}
+
+/// The name that the client has given the request of a poll; `None` if it has none.
+///
+/// # Safety
+///
+/// As long as `lasts` returns true, the poll of `seen` has not ended since it was seen.
+pub(super) unsafe fn request_id(seen: Seen, lasts: impl Fn() -> bool) -> Option<String> {
+    if seen.start == 0 {
+        return None;
     }
-    Ok(copied)
+    let request = read_value(seen.request).filter(|_| lasts())?;
+    // SAFETY: the bytes are a copy of the header value that the poll refers to. The poll lasted until
+    // after the copy, so the value was alive and nobody wrote to it. Not dropped, the copy owns
+    // nothing.
+    let value = unsafe { request.assume_init_ref() };
+    let text = value.as_bytes();
+    let text = read(text.as_ptr().addr() as u64, text.len().min(REQUEST_ID));
+    printable(&text).filter(|_| lasts())
 }
 
 /// Reads memory of this process through the kernel, up to the first page that is not mapped.

@@ -42,7 +42,7 @@ use super::{
     verdict::Spent,
 };
 use crate::diagnostics::{
-    log,
+    Stacks, log,
     watch::{Activity, Ended, Ledger, Moment, Overruns, PollId, Polling, Slot, Times},
 };
 
@@ -65,8 +65,8 @@ struct Shared {
 }
 
 impl Watch {
-    /// Starts; `signals` says whether stacks are taken.
-    pub(crate) fn start(ledger: &'static Ledger, kept: usize, signals: bool) -> io::Result<Self> {
+    /// Starts; `stacks` says how stacks are taken.
+    pub(crate) fn start(ledger: &'static Ledger, kept: usize, stacks: Stacks) -> io::Result<Self> {
         let overruns = ledger.overruns();
         let store = Arc::new(Store::new(kept, overruns));
         let namer = Namer::start(Arc::clone(&store))?;
@@ -77,7 +77,7 @@ impl Watch {
             threshold: overruns.threshold(),
             store: books,
             namer,
-            kernel: Kernel::new(signals),
+            kernel: Kernel::new(stacks),
             watched: HashMap::new(),
             ended: VecDeque::new(),
             habits: Habits::new(),
@@ -182,7 +182,7 @@ const GIVE_UP: Duration = Duration::from_mins(1);
 impl Watchdog {
     fn run(mut self, shared: &Shared) {
         log::detach();
-        Kernel::be_prompt();
+        self.kernel.start();
         while !shared.stop.load(Acquire) {
             shared.rounds.fetch_add(1, Release);
             self.take_ended();

@@ -295,7 +295,7 @@ impl Slot {
 }
 
 /// What the signal handler reads, on the thread that writes it.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct Seen {
     /// 0 outside of polls.
     pub(crate) start: u64,

@@ -1,7 +1,7 @@
 //! What the kernel says of a thread, and the thread's stack.
 //!
 //! A thread that waits is never signalled: its stack is copied where it stands. One that runs is
-//! asked by a timer on its own CPU clock, whose signal interrupts no system call.
+//! asked by a perf event, or by a timer on its own CPU clock, whose signal interrupts no system call.
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
@@ -11,7 +11,7 @@ use super::{
     watched::Watched,
 };
 use crate::diagnostics::{
-    log,
+    Stacks, log,
     sampler::{NotAsked, NotCopied, Reason, Session, Shot, Thread, Unwinder, be_prompt, monotonic},
     stall::{Class, NoStack},
     watch::{Activity, Moment, PollId, Times},
@@ -20,7 +20,7 @@ use crate::diagnostics::{
 /// What can be asked of the kernel.
 #[derive(Debug)]
 pub(super) struct Kernel {
-    takes_stacks: bool,
+    stacks: Stacks,
     /// `None` if threads that run are not asked for their stacks.
     pub(super) session: Option<Session>,
     /// Made when the first stack is taken.
@@ -43,18 +43,21 @@ const COPIES: u32 = 4;
 const TRIES: u32 = 2;
 
 impl Kernel {
-    pub(super) fn new(takes_stacks: bool) -> Self {
-        let opened = takes_stacks.then(|| Session::open(Reason::Stall));
+    pub(super) fn new(stacks: Stacks) -> Self {
+        let opened = (stacks != Stacks::Off).then(|| Session::open(Reason::Stall));
         let session = opened.and_then(|opened| {
             let warn = |error: &_| tracing::warn!(%error, "stalls that compute have no stacks");
             opened.inspect_err(warn).ok()
         });
-        Self { takes_stacks, session, unwinder: None, locks: Locks::default() }
+        Self { stacks, session, unwinder: None, locks: Locks::default() }
     }
 
-    /// The watchdog is worth little when it comes late.
-    pub(super) fn be_prompt() {
+    /// Begins on the watchdog's own thread, which is worth little when it comes late.
+    pub(super) fn start(&mut self) {
         be_prompt();
+        if let Some(session) = self.session.as_mut().filter(|_| self.stacks == Stacks::Auto) {
+            session.use_perf_events();
+        }
     }
 
     /// Processor time of this thread.
@@ -72,7 +75,7 @@ impl Kernel {
     }
 
     pub(super) fn takes_stacks(&self) -> bool {
-        self.takes_stacks
+        self.stacks != Stacks::Off
     }
 
     /// Takes the stack of a poll that lasts, or asks for it, unless that was done: how long until
@@ -87,7 +90,7 @@ impl Kernel {
         // Ever less often: a poll that is stuck for minutes is not looked at a thousand times a
         // second.
         let later = (age / 4).max(LATER).min(Duration::from_millis(250));
-        if !self.takes_stacks {
+        if !self.takes_stacks() {
             return later;
         }
         let is_tried_again = match watched.activity {
@@ -196,13 +199,13 @@ impl Kernel {
     /// Whether a stall should not be shown yet.
     pub(super) fn is_stack_awaited(&self, watched: &Watched, overdue: Duration) -> bool {
         let may_come = watched.is_asked || matches!(watched.activity, Some(Activity::Waiting(_)));
-        self.takes_stacks && may_come && watched.stacks.is_empty() && overdue < PATIENCE
+        self.takes_stacks() && may_come && watched.stacks.is_empty() && overdue < PATIENCE
     }
 
     /// Why a poll that has ended has no stack.
     pub(super) fn why_no_stack(&self, watched: &Watched) -> NoStack {
         match watched.not_asked {
-            _ if !self.takes_stacks => NoStack::Off,
+            _ if !self.takes_stacks() => NoStack::Off,
             Some(not_asked) => not_asked,
             None if watched.asked == 0 => NoStack::Ended,
             None => NoStack::Unanswered,
@@ -253,7 +256,7 @@ impl Kernel {
                     log::submit(move || {
                         tracing::warn!(%error, "stalls have no stacks: cannot read /proc/self/maps");
                     });
-                    self.takes_stacks = false;
+                    self.stacks = Stacks::Off;
                 }
             }
         }

@@ -4,6 +4,7 @@ use std::{collections::HashMap, time::Duration};
 
 use super::watched::Watched;
 use crate::diagnostics::{
+    Stacks,
     stall::NoStack,
     watch::{Activity, PollId, Times},
 };
@@ -13,11 +14,11 @@ use crate::diagnostics::{
 pub(super) struct Kernel;
 
 impl Kernel {
-    pub(super) fn new(_takes_stacks: bool) -> Self {
+    pub(super) fn new(_stacks: Stacks) -> Self {
         Self
     }
 
-    pub(super) fn be_prompt() {}
+    pub(super) fn start(&mut self) {}
 
     pub(super) fn own_time() -> Duration {
         Duration::ZERO
