@@ -27,7 +27,7 @@ use crate::{
 /// How long a handler computes: over the threshold, so that its stack is asked for.
 const BURN: Duration = Duration::from_millis(35);
 
-/// One that sends signals, whether or not it could do without.
+/// An app whose stalls are sampled by signals, even where perf events are available.
 fn app() -> App {
     let router = Router::new().route("/burn", get(async || burn(BURN)));
     App::with(router, |builder| builder.stacks(Stacks::Signal))
@@ -247,7 +247,7 @@ fn thread_that_blocks_signals_has_stacks_where_the_kernel_copies_them() {
         stall.stack.iter().any(|frame| frame.function.ends_with("specimens::burn"))
     });
     let doctor = get_text(&app.diagnostics("/debug/doctor?format=text"));
-    // Else the doctor says why not, and it is as with signals.
+    // Otherwise the doctor gives the reason, and signals are used.
     let is_allowed = doctor.contains("computing ones have perf events; no signal is sent");
     assert_eq!(is_allowed, !doctor.contains("for want of perf events"), "{doctor}");
     let expected = if is_allowed { 10 } else { 0 };

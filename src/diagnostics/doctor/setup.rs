@@ -31,7 +31,7 @@ pub(super) fn findings(thermograph: &Thermograph) -> Vec<Finding> {
             &inner.pools.reports().now(),
             report.seconds,
         ),
-        stall_stacks(inner.config.stacks, no_perf_events().as_deref()),
+        stall_stacks(inner.config.stacks, no_perf_events),
         memory(inner.config.heap, allocator::lacks()),
         door(&inner.config),
         console(inner.config.console),
@@ -291,7 +291,7 @@ fn pool(pool: &Standing) -> String {
     )
 }
 
-/// Why the kernel does not copy the stacks of threads that compute; `None` if it does.
+/// The reason that the kernel does not copy stacks of threads that compute; `None` if it does.
 fn no_perf_events() -> Option<String> {
     #[cfg(sampler)]
     let why = crate::diagnostics::sampler::perf_events_allowed().err();
@@ -300,25 +300,29 @@ fn no_perf_events() -> Option<String> {
     why.map(|why| why.to_string())
 }
 
-fn stall_stacks(stacks: Stacks, no_perf_events: Option<&str>) -> Finding {
+fn stall_stacks(stacks: Stacks, no_perf_events: impl FnOnce() -> Option<String>) -> Finding {
     let what = "stall_stacks";
-    match (stacks, no_perf_events) {
-        (Stacks::Auto, None) => Finding::good(
+    match stacks {
+        Stacks::Auto => Finding::good(
             what,
-            "on: waiting threads are read, computing ones have perf events; no signal is sent",
-        ),
-        (Stacks::Auto, Some(why)) => Finding::good(
-            what,
-            format!(
-                "on: waiting threads are read without a signal, computing ones get one signal, for \
-                 want of perf events: {why}"
+            no_perf_events().map_or_else(
+                || {
+                    "on: waiting threads are read, computing ones have perf events; no signal is sent"
+                        .to_owned()
+                },
+                |why| {
+                    format!(
+                        "on: waiting threads are read without a signal, computing ones get one \
+                         signal, for want of perf events: {why}"
+                    )
+                },
             ),
         ),
-        (Stacks::Signal, _) => Finding::good(
+        Stacks::Signal => Finding::good(
             what,
             "on: waiting threads are read without a signal, computing ones get one signal",
         ),
-        (Stacks::Off, _) => Finding::warning(
+        Stacks::Off => Finding::warning(
             what,
             "off, as configured: stalls have no stacks",
             "diagnostics.stacks = \"auto\"",
@@ -528,10 +532,13 @@ mod tests {
 
     #[test]
     fn what_was_configured_is_told_with_what_it_costs() {
-        says(&stall_stacks(Stacks::Off, None), State::Warning, "diagnostics.stacks = \"auto\"");
-        says(&stall_stacks(Stacks::Signal, None), State::Good, "one signal");
-        says(&stall_stacks(Stacks::Auto, None), State::Good, "no signal is sent");
-        says(&stall_stacks(Stacks::Auto, Some("filtered")), State::Good, "events: filtered");
+        let off = stall_stacks(Stacks::Off, || unreachable!("not asked"));
+        says(&off, State::Warning, "diagnostics.stacks = \"auto\"");
+        let signal = stall_stacks(Stacks::Signal, || unreachable!("not asked"));
+        says(&signal, State::Good, "computing ones get one signal");
+        says(&stall_stacks(Stacks::Auto, || None), State::Good, "no signal is sent");
+        let refused = stall_stacks(Stacks::Auto, || Some("refused".to_owned()));
+        says(&refused, State::Good, "for want of perf events: refused");
         says(&console(ConsoleMode::Always), State::Warning, "a third");
         says(&console(ConsoleMode::OnAttach), State::Good, "nothing");
         says(&console(ConsoleMode::Off), State::Good, "off");

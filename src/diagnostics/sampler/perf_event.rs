@@ -36,10 +36,10 @@ pub(super) struct PerfEvents {
     _first: OwnedFd,
 }
 
-/// Why the kernel does not copy stacks of threads that compute.
+/// The reason that the kernel does not copy stacks of threads that compute.
 #[derive(Debug, Error)]
 pub(crate) enum NoPerfEvents {
-    /// A filter may end the process for a call that it does not know.
+    /// A filter may kill the process for a call that it does not list.
     #[error("a seccomp filter is in force")]
     Filtered,
     /// The kernel refuses, as a rule by `kernel.perf_event_paranoid`.
@@ -50,11 +50,12 @@ pub(crate) enum NoPerfEvents {
 /// A thread that was asked for its stack.
 #[derive(Debug)]
 struct Asked {
-    /// The first page tells how much was written to the others. Unmapped before the event is closed.
+    /// The ring buffer; its first page has the number of bytes written. Unmapped before the event is
+    /// closed.
     memory: MmapRaw,
     _event: OwnedFd,
     at: Instant,
-    /// What the thread polled then.
+    /// The poll of the thread at that time.
     seen: Seen,
 }
 
@@ -62,7 +63,7 @@ struct Asked {
 // only as `waiting::request_id` and `handler_at` do.
 unsafe impl Send for Asked {}
 
-/// What the kernel wrote of a thread.
+/// A stack as the kernel wrote it.
 #[derive(Debug, PartialEq)]
 struct Sample<'a> {
     /// By the system's monotonic clock, in nanoseconds.
@@ -81,7 +82,7 @@ const RECORDS: usize = 128 << 10;
 /// Threads that are asked at a time. Without a right, a user may have so much memory of this kind
 /// (`kernel.perf_event_mlock_kb`), and each process as much as it may lock (`RLIMIT_MEMLOCK`).
 const MOST: usize = 16;
-/// How long a thread that does not answer keeps its place where there are too few.
+/// Time after which a request that was not answered gives way to a new one.
 const KEPT: Duration = Duration::from_secs(1);
 
 /// The registers that are wanted, in the order in which they are written.
@@ -96,7 +97,7 @@ const REGISTERS: [u32; 4] = [
     sys::PERF_REG_ARM64_PC,
 ];
 
-/// Whether the kernel may be asked for stacks of threads that compute.
+/// Returns an error if the kernel does not copy stacks of threads that compute.
 pub(crate) fn perf_events_allowed() -> Result<(), NoPerfEvents> {
     event_of(0).map(drop)
 }
@@ -150,15 +151,15 @@ impl Asked {
         Ok(Self { memory, _event: event, at: Instant::now(), seen })
     }
 
-    /// What the kernel has written, if it has.
+    /// The sample, once the kernel has written it.
     fn sample(&self) -> Option<Sample<'_>> {
         #[expect(clippy::cast_ptr_alignment, reason = "mapped memory begins with a page")]
         let first_page = self.memory.as_mut_ptr().cast::<sys::perf_event_mmap_page>();
         // SAFETY: mapped, and the kernel writes the field as a whole.
         let written = unsafe { AtomicU64::from_ptr(&raw mut (*first_page).data_head) };
         let written = usize::try_from(written.load(Acquire)).ok()?.min(RECORDS);
-        // SAFETY: mapped; the kernel has written so many bytes, and writes to them no more: nobody
-        // tells it that they were read.
+        // SAFETY: mapped. The kernel has written so many bytes, and overwrites none of them, since
+        // `data_tail` never moves.
         let records = unsafe { slice::from_raw_parts(self.memory.as_ptr().add(page()), written) };
         Sample::first(records)
     }
@@ -166,10 +167,10 @@ impl Asked {
     fn hand_over(&self, sample: &Sample<'_>, thread: i32, ticket: Ticket) {
         let Some(mut blank) = Blank::claim(Reason::Stall, 1) else { return };
         let now = seen_by(thread);
-        // The sample is from in between. If another poll is there now, nobody knows of which it is.
+        // The sample is from the time in between. It is of that poll if the poll still lasts.
         let seen = if now == self.seen { now } else { Seen::NOTHING };
         let lasts = || seen_by(thread) == seen;
-        // SAFETY: polls that are the same before and after are one poll.
+        // SAFETY: a poll that is the same before and after has not ended.
         let request_id = unsafe { waiting::request_id(seen, lasts) };
         // SAFETY: the blank is ours alone, and so are its content, which is plain memory that holds a
         // value, however old, of each field, and its stack, which has room for more than `STACK`.
@@ -241,7 +242,7 @@ fn word(fields: &mut &[u8]) -> Option<u64> {
     Some(u64::from_ne_bytes(*word))
 }
 
-/// An event of a thread of this process, or for 0 of this one, that is not enabled yet.
+/// Opens a disabled event of a thread of this process; 0 is the calling thread.
 fn event_of(thread: i32) -> Result<OwnedFd, NoPerfEvents> {
     if is_filtered() {
         return Err(NoPerfEvents::Filtered);
@@ -271,14 +272,18 @@ fn event_of(thread: i32) -> Result<OwnedFd, NoPerfEvents> {
     if opened < 0 {
         return Err(Error::last_os_error().into());
     }
-    // SAFETY: just opened, and nobody else's.
+    // SAFETY: just opened, with no other owner.
     Ok(unsafe { OwnedFd::from_raw_fd(opened) })
 }
 
-/// Whether seccomp has a say in this thread's system calls. There is no way to try: filters of
-/// systemd's end the process by default.
+/// Returns whether a seccomp filter is in force, or may be. The call cannot be tried: systemd's
+/// filters kill the process by default.
 fn is_filtered() -> bool {
-    let status = fs::read_to_string("/proc/thread-self/status").unwrap_or_default();
+    fs::read_to_string("/proc/thread-self/status").map_or(true, |status| has_filter(&status))
+}
+
+/// Returns whether a thread with this status has a filter. A kernel without seccomp has no such line.
+fn has_filter(status: &str) -> bool {
     let mode = status.lines().find_map(|line| line.strip_prefix("Seccomp:"));
     mode.is_some_and(|mode| mode.trim() != "0")
 }
@@ -335,6 +340,17 @@ mod tests {
             assert_eq!(Sample::first(&record(sys::PERF_RECORD_SAMPLE, &fields)), None);
         }
         assert_eq!(Sample::first(&record(sys::PERF_RECORD_LOST, &[0; 16])), None);
+    }
+
+    #[test]
+    fn filter_is_known_by_the_mode_of_seccomp() {
+        for (status, expected) in [
+            ("Name:\tapp\nSeccomp:\t0\nSeccomp_filters:\t0\n", false),
+            ("Name:\tapp\nSeccomp:\t2\nSeccomp_filters:\t1\n", true),
+            ("Name:\tapp\n", false),
+        ] {
+            assert_eq!(has_filter(status), expected, "{status:?}");
+        }
     }
 
     #[test]
