@@ -57,7 +57,7 @@ impl Examination {
         let findings = [
             build::findings(),
             names::findings(),
-            machine::findings(),
+            machine::findings(thermograph.inner.config.stacks),
             setup::findings(thermograph),
         ];
         Self { findings: findings.concat() }

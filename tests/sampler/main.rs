@@ -16,6 +16,7 @@ mod hogs;
 mod lasting;
 mod locks;
 mod memory;
+mod missed;
 mod neighbors;
 mod outside;
 mod pool;

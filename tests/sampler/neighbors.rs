@@ -284,7 +284,7 @@ fn handler_that_the_app_put_over_ours_is_never_called_and_that_is_said() {
 }
 
 /// The highest real-time signal with a handler.
-fn signal_of_the_sampler() -> i32 {
+pub(crate) fn signal_of_the_sampler() -> i32 {
     let has_handler = |signal: &i32| {
         // SAFETY: only reads the disposition.
         unsafe {

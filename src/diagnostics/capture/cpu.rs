@@ -8,9 +8,9 @@
 
 mod fallback;
 
-use std::time::Duration;
 #[cfg(sampler)]
-use std::{collections::HashMap, io::ErrorKind};
+use std::collections::HashMap;
+use std::time::Duration;
 
 use super::CaptureError;
 #[cfg(sampler)]
@@ -23,7 +23,7 @@ use crate::diagnostics::profile::Profile;
 use crate::diagnostics::{
     log,
     profile::ValueType,
-    sampler::{CpuTimer, Module, Reason, Session, Thread, Unwinder, monotonic},
+    sampler::{CpuTimer, Module, NotAsked, Reason, Session, Thread, Unwinder, monotonic},
     watch::{ByPlace, handler_at},
 };
 
@@ -53,6 +53,9 @@ pub(crate) async fn capture(frequency: u32, duration: Duration) -> Result<Profil
 /// How often new threads are looked for.
 #[cfg(sampler)]
 const NEW_THREADS: u64 = 20_000_000;
+/// Looks for new threads after which those that have a timer are examined again.
+#[cfg(sampler)]
+const EXAMINATION: u64 = 10;
 /// How often stacks that were taken are fetched.
 #[cfg(sampler)]
 const FETCH: u64 = 4_000_000;
@@ -68,8 +71,12 @@ struct Cpu {
     /// When new threads are looked for again, and when the next stacks are fetched.
     next_look: u64,
     next_fetch: u64,
-    /// Threads that got no timer, and whether that was told.
-    unwatched: usize,
+    looks: u64,
+    /// The CPU time of threads without a timer, as of the last look.
+    unwatched: HashMap<Thread, Duration>,
+    /// CPU time of such threads, in periods and what is left over.
+    missed: u64,
+    rest: Duration,
     is_told: bool,
 }
 
@@ -83,7 +90,10 @@ impl Cpu {
             period: Duration::ZERO,
             next_look: 0,
             next_fetch: 0,
-            unwatched: 0,
+            looks: 0,
+            unwatched: HashMap::new(),
+            missed: 0,
+            rest: Duration::ZERO,
             is_told: false,
         }
     }
@@ -106,26 +116,58 @@ impl Cpu {
     fn follow_threads(&mut self) {
         let there = Thread::all();
         self.timers.retain(|thread, _| there.contains(thread));
-        self.unwatched = 0;
+        self.unwatched.retain(|thread, _| there.contains(thread));
+        self.looks += 1;
+        // A signal that the thread blocks would stay pending, where `sigwait` of the app finds it.
+        // One whose handler was replaced would run the app's.
+        if self.looks.is_multiple_of(EXAMINATION) {
+            self.timers.retain(|thread, _| self.session.deliverable(thread.number()).is_ok());
+        } else if !self.session.is_in_place() {
+            self.timers.clear();
+        }
         for thread in there {
             if self.timers.contains_key(&thread) {
                 continue;
             }
-            // Somewhere in the first period: else threads that use less than one would never show.
-            let first = self.period.mul_f64(portion());
-            match CpuTimer::start(&self.session, thread.number(), first, self.period) {
-                Ok(timer) => drop(self.timers.insert(thread, timer)),
-                // It ended, or the system's bound on timers is reached.
-                Err(error) if error.kind() == ErrorKind::InvalidInput => {}
-                Err(_) => self.unwatched += 1,
+            match self.start(thread) {
+                Ok(timer) => {
+                    self.timers.insert(thread, timer);
+                    self.unwatched.remove(&thread);
+                }
+                Err(NotAsked::Ended) => {}
+                Err(why) => self.miss(thread, why),
             }
         }
-        if self.unwatched > 0 && !self.is_told {
-            self.is_told = true;
-            let threads = self.unwatched;
-            log::submit(move || {
-                tracing::warn!(threads, "the system has no timer left for these threads");
-            });
+        let (rest, period) = (nanos(self.rest), nanos(self.period).max(1));
+        self.missed += rest / period;
+        self.rest = Duration::from_nanos(rest % period);
+    }
+
+    fn start(&self, thread: Thread) -> Result<CpuTimer, NotAsked> {
+        self.session.deliverable(thread.number())?;
+        // Somewhere in the first period: else threads that use less than one would never show.
+        let first = self.period.mul_f64(portion());
+        CpuTimer::start(&self.session, thread.number(), first, self.period)
+            .map_err(|error| NotAsked::of(&error))
+    }
+
+    /// Counts the CPU time that a thread without a timer has used since the last look.
+    fn miss(&mut self, thread: Thread, why: NotAsked) {
+        let Some(now) = thread.cpu_time() else { return };
+        if let Some(before) = self.unwatched.insert(thread, now) {
+            self.rest += now.saturating_sub(before);
+            // A new thread blocks signals for a moment: seen again, it really does.
+            if !self.is_told {
+                self.is_told = true;
+                let name = thread.name().unwrap_or_default();
+                log::submit(move || {
+                    tracing::warn!(
+                        thread = name,
+                        reason = %why,
+                        "CPU samples are missing, and counted as dropped"
+                    );
+                });
+            }
         }
     }
 }
@@ -157,7 +199,7 @@ impl Sampler for Cpu {
     }
 
     fn dropped(&self) -> u64 {
-        self.session.dropped()
+        self.session.dropped() + self.missed
     }
 
     fn modules(&self) -> &[Module] {

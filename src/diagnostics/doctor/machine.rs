@@ -4,10 +4,11 @@
 use std::time::Duration;
 
 use super::Finding;
+use crate::diagnostics::Stacks;
 
-pub(super) fn findings() -> Vec<Finding> {
+pub(super) fn findings(configured: Stacks) -> Vec<Finding> {
     #[cfg_attr(not(target_os = "linux"), expect(unused_mut, reason = "there is no more to see"))]
-    let mut findings = vec![stacks()];
+    let mut findings = vec![stacks(configured)];
     #[cfg(sampler)]
     findings.push(classes(is_told()));
     #[cfg(target_os = "linux")]
@@ -20,9 +21,9 @@ pub(super) fn findings() -> Vec<Finding> {
 }
 
 #[cfg(sampler)]
-fn stacks() -> Finding {
+fn stacks(configured: Stacks) -> Finding {
     use crate::diagnostics::{
-        sampler::{NotAsked, Reason, Session},
+        sampler::{NotAsked, Reason, Session, perf_events_allowed},
         watch::{Slot, thread_name_or_number},
     };
     let what = "stacks";
@@ -42,11 +43,16 @@ fn stacks() -> Finding {
     let unreachable =
         threads.filter_map(|thread| Some((thread, session.deliverable(thread).err()?)));
     let unreachable: Vec<_> = unreachable.collect();
+    let effect = if configured == Stacks::Auto && perf_events_allowed().is_ok() {
+        "captures have no samples of theirs while they compute, stalls have"
+    } else {
+        "no stacks while they compute"
+    };
     if unreachable.iter().any(|(_, why)| *why == NotAsked::Replaced) {
         return Finding::bad(
             what,
             format!(
-                "{}, number {}: threads that compute have no stacks",
+                "{}, number {}, for all threads: {effect}",
                 NotAsked::Replaced,
                 session.signal()
             ),
@@ -58,10 +64,7 @@ fn stacks() -> Finding {
     if let Some(first) = names.first() {
         return Finding::warning(
             what,
-            format!(
-                "{} threads block the signal, such as {first}: no stacks while they compute",
-                names.len()
-            ),
+            format!("{} threads block the signal, such as {first}: {effect}", names.len()),
             "leave real-time signals out of the set for pthread_sigmask",
         );
     }
@@ -89,7 +92,7 @@ fn timers_spare_system_calls(release: Option<&str>) -> bool {
 }
 
 #[cfg(not(sampler))]
-fn stacks() -> Finding {
+fn stacks(_configured: Stacks) -> Finding {
     Finding::warning(
         "stacks",
         "stalls have no stacks and no class on this system, and the pprof crate samples CPU time",
@@ -255,6 +258,6 @@ mod tests {
         assert_eq!(classes([true, false]).state, State::Warning);
         assert_eq!(classes([false, true]).state, State::Bad);
         assert_eq!(is_told(), [true, true]);
-        assert_eq!(stacks().state, State::Good);
+        assert_eq!(stacks(Stacks::default()).state, State::Good);
     }
 }

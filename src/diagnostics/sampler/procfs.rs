@@ -1,6 +1,6 @@
 //! What the kernel says of the threads of this process, without stopping or signalling them.
 
-use std::fs;
+use std::{fs, time::Duration};
 
 use super::timer::cpu_time;
 use crate::diagnostics::watch::{Activity, Times, voluntary_waits, waited};
@@ -96,6 +96,11 @@ impl Thread {
         Some(mask >> (signal - 1) & 1 == 1)
     }
 
+    /// CPU time that it has used; `None` if it has ended.
+    pub(crate) fn cpu_time(self) -> Option<Duration> {
+        cpu_time(self.0)
+    }
+
     /// How often it was given a processor: as long as this stays, it has not run.
     pub(crate) fn slices(self) -> Option<u64> {
         self.read("schedstat")?.split_ascii_whitespace().nth(2)?.parse().ok()
@@ -121,11 +126,7 @@ fn name_of(number: i64) -> Option<&'static str> {
 
 #[cfg(test)]
 mod tests {
-    use std::{
-        sync::mpsc,
-        thread,
-        time::{Duration, Instant},
-    };
+    use std::{sync::mpsc, thread, time::Instant};
 
     use super::*;
 

@@ -94,7 +94,7 @@ pub(crate) enum SessionError {
 const TIMERS: usize = 256;
 
 impl NotAsked {
-    fn of(error: &io::Error) -> Self {
+    pub(crate) fn of(error: &io::Error) -> Self {
         match error.kind() {
             io::ErrorKind::WouldBlock => Self::NoTimer,
             _ => Self::Ended,
@@ -182,12 +182,17 @@ impl Session {
         }
     }
 
+    /// Returns whether the sampler's handler is still that of the signal.
+    pub(crate) fn is_in_place(&self) -> bool {
+        self.installed.is_in_place()
+    }
+
     /// Whether a signal to this thread would reach the sampler's handler.
     ///
     /// A blocked signal would stay pending, and count against the process' limit; one whose handler
     /// was replaced would run the app's code.
     pub(crate) fn deliverable(&self, thread: i32) -> Result<(), NotAsked> {
-        if !self.installed.is_in_place() {
+        if !self.is_in_place() {
             return Err(NotAsked::Replaced);
         }
         match Thread::new(thread).blocks(self.signal()) {
