@@ -35,6 +35,7 @@ pub mod capture;
 pub(crate) mod captures;
 mod config;
 mod console;
+mod coverage;
 pub mod diagnosis;
 pub mod doctor;
 mod door;
@@ -88,7 +89,7 @@ pub use stall::{Class, NoStack, NoStall, Stall};
 pub use tasks::{TaskReport, TaskRow};
 pub use watch::{Ledger, WatchLayer};
 
-use crate::diagnostics::{capture::Captures, console::Console};
+use crate::diagnostics::{capture::Captures, console::Console, coverage::Coverage};
 
 /// The diagnostics of one process: cheap to clone, all clones are one.
 #[derive(Clone, Debug)]
@@ -131,6 +132,11 @@ impl Inner {
         #[cfg(not(tokio_unstable))]
         let is_hooked = false;
         is_hooked
+    }
+
+    /// Returns how much of the work outside of handlers is seen.
+    fn coverage(&self) -> Coverage {
+        Coverage::new(self.stalls.workers(), self.is_hooked())
     }
 }
 
@@ -234,6 +240,9 @@ impl Thermograph {
     /// A stall of class `preempted` does not count: the machine was busy. Nor does one inside of
     /// `tokio::task::block_in_place`, which hands the worker to another thread; it is told by the
     /// stack, so that it counts where stacks are off.
+    ///
+    /// Without the runtime's [`hooks`](Self::hooks), spawned tasks are seen only as far as
+    /// [`NoStall::gap`] tells.
     ///
     /// ```no_run
     /// # use thermograph::diagnostics::Thermograph;

@@ -5,6 +5,7 @@ use tracing::level_filters::LevelFilter;
 use super::Finding;
 use crate::diagnostics::{
     BuildInfo, Config, ConsoleMode, HeapMode, NoHeap, Stacks, Thermograph, allocator,
+    coverage::Coverage,
     pool::{Figures, Source, Standing},
     reach::Reach,
     watch::UNMATCHED,
@@ -25,7 +26,7 @@ pub(super) fn findings(thermograph: &Thermograph) -> Vec<Finding> {
         layer(requests, unmatched, report.seconds),
         tracing_layer(&inner.probe.reach(), wants_runtime(inner.config.console)),
         hooks(&Hooked::of(thermograph)),
-        workers(inner.stalls.workers(), inner.is_hooked()),
+        workers(inner.coverage()),
         blocking_pool(
             Source::of_build(inner.config.stacks != Stacks::Off),
             &inner.pools.reports().now(),
@@ -215,30 +216,27 @@ fn hooks(hooked: &Hooked) -> Finding {
 }
 
 /// Whether work outside of handlers' polls is seen, such as spawned tasks without the hooks.
-fn workers([seen, all, knows_tasks]: [u64; 3], is_hooked: bool) -> Finding {
+fn workers(coverage: Coverage) -> Finding {
     let what = "workers";
-    match (seen, all) {
-        _ if is_hooked => Finding::good(what, "the hooks tell of every task"),
-        (0, 0) => Finding::warning(
+    let gap = coverage.gap().unwrap_or_default();
+    match coverage {
+        Coverage::Tasks => Finding::good(what, "the hooks tell of every task"),
+        Coverage::Nothing => Finding::warning(
             what,
-            "no runtime is known: a task that blocks outside of handlers is not seen",
+            gap,
             "call thermograph.serve() or thermograph.layer() within the runtime, or install the hooks",
         ),
-        (seen, all) if seen < all => Finding::warning(
+        Coverage::Some { .. } => Finding::warning(
             what,
-            format!("{seen} of {all} workers are watched outside of handlers"),
+            gap,
             "they are found as they take work; a worker that is busy all the time stays unknown",
         ),
-        (_, all) if knows_tasks == 0 => Finding::warning(
+        Coverage::Waits { .. } => {
+            Finding::warning(what, gap, "link Tokio into the program itself, or install the hooks")
+        }
+        Coverage::Workers { all } => Finding::good(
             what,
-            format!(
-                "{all} workers are watched outside of handlers: tasks that wait are found, and not those that compute"
-            ),
-            "link Tokio into the program itself, or install the hooks",
-        ),
-        (_, all) => Finding::good(
-            what,
-            format!("{all} workers are watched outside of handlers, without names of tasks"),
+            format!("{all} workers are watched outside of handlers, without names of tasks; {gap}"),
         ),
     }
 }

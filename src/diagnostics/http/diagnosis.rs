@@ -72,6 +72,7 @@ async fn over(thermograph: &Thermograph, window: Window) -> Result<Diagnosis, Ht
     );
     let after = thermograph.inner.history.now();
     let pools = thermograph.inner.pools.reports().exhausted_within(began.elapsed());
+    let gap = thermograph.inner.coverage().gap();
     let judge = move || {
         let ledger = after.ledger.since(&before.ledger).report();
         let stalls = after.stalls.since(&before.stalls);
@@ -82,6 +83,7 @@ async fn over(thermograph: &Thermograph, window: Window) -> Result<Diagnosis, Ht
         let missing = missing.map(|error| format!("CPU time was not captured: {error}"));
         diagnosis.notes.extend(missing);
         diagnosis.notes.extend(after.stalls.without_stack_since(&before.stalls));
+        diagnosis.notes.extend(gap);
         diagnosis
     };
     judged(judge).await
@@ -93,6 +95,7 @@ async fn of_the_past(thermograph: &Thermograph) -> Result<Diagnosis, HttpError> 
     let (now, before) = (history.now(), history.before(Back::FiveMinutes));
     let nothing = thermograph.inner.stalls.store().nothing();
     let pools = thermograph.inner.pools.reports().clone();
+    let gap = thermograph.inner.coverage().gap();
     let judge = move || {
         let (ledger, before) = match before.as_deref() {
             Some(Then { ledger, stalls }) => (now.ledger.since(ledger).report(), stalls),
@@ -105,6 +108,7 @@ async fn of_the_past(thermograph: &Thermograph) -> Result<Diagnosis, HttpError> 
         let waiters = Waiters::Unknown("a diagnosis with seconds=10 asks tasks while it lasts");
         diagnosis.add_pools(pools.exhausted_within(window), None, &waiters);
         diagnosis.notes.extend(now.stalls.without_stack_since(before));
+        diagnosis.notes.extend(gap);
         diagnosis
     };
     judged(judge).await

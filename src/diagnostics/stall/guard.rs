@@ -29,6 +29,14 @@ impl NoStall {
         stalls.retain(|stall| stall.id > self.since && stall.class.is_blamed() && !stall.in_place);
         stalls
     }
+
+    /// The stalls that would go unseen now, as a sentence; `None` if all are seen.
+    ///
+    /// A guard that passes has seen every poll of instrumented handlers. Spawned tasks are seen without
+    /// gaps if the runtime has the hooks.
+    pub fn gap(&self) -> Option<String> {
+        self.thermograph.inner.coverage().gap()
+    }
 }
 
 fn newest(thermograph: &Thermograph) -> Vec<Stall> {
