@@ -5,7 +5,7 @@
 //! - Methods that HTTP does not define are one, `_OTHER`, as in OpenTelemetry's conventions: a client
 //!   can make up any number.
 //! - An RPC (gRPC, gRPC-Web, Connect) has the path of its method, `/pkg.Service/Method`, where a
-//!   router matches whole services.
+//!   router matches whole services, also below a prefix.
 //! - A request that matches no route has the path that its router is nested at, or else what the
 //!   paths that came to the same fallback or nested service have in common, such as
 //!   `/files/* (unmatched)`.
@@ -31,8 +31,12 @@ const MOST_NAMES: usize = 64;
 /// Longest path of an RPC, and longest path that paths have in common.
 const MOST_BYTES: usize = 200;
 const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
-/// The status of a method that is not there.
-const UNIMPLEMENTED: &[u8] = b"12";
+/// The status of an RPC that succeeded. Of others it is not known whether the method is there: what
+/// stands before the service, such as authentication, answers with any.
+const OK: &[u8] = b"0";
+/// Content types of answers to RPCs.
+const ANSWERS: [&[u8]; 4] =
+    [b"application/grpc", b"application/connect+", b"application/proto", b"application/json"];
 
 /// A method of a service that a client called, and that may be made up.
 pub(super) struct Candidate {
@@ -70,7 +74,7 @@ fn uncertain<B>(
         Some(matched) => ledger.handler(hint, method, Some(matched)),
         None => unmatched(ledger, hint, method, request),
     };
-    if !is_rpc(request.headers()) || !is_rpc_path(path) {
+    if !is_rpc(request.headers()) || !is_rpc_path(path, matched) {
         return (service(), None);
     }
     // The service's handler, whether it has a row or not.
@@ -98,8 +102,10 @@ pub(super) fn answered(
     if candidate.is_none() && (handler.is_proven() || handler.part_of().is_none()) {
         return;
     }
-    let code = headers.get(GRPC_STATUS);
-    let is_there = status.is_success() && code.is_none_or(|code| code != UNIMPLEMENTED);
+    let content_type = headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
+    let is_there = status.is_success()
+        && headers.get(GRPC_STATUS).is_none_or(|code| code == OK)
+        && ANSWERS.iter().any(|answer| content_type.starts_with(answer));
     match candidate {
         _ if !is_there => {}
         None => handler.prove(),
@@ -167,15 +173,26 @@ fn is_rpc(headers: &HeaderMap) -> bool {
         || headers.contains_key("connect-protocol-version")
 }
 
-/// Whether a path is that of an RPC: `/pkg.Service/Method`.
-fn is_rpc_path(path: &str) -> bool {
-    let parts = path.strip_prefix('/').and_then(|path| path.split_once('/'));
-    let is_name = |name: &str| {
+/// Returns whether a path is that of an RPC: `/pkg.Service/Method`, below a prefix that the matched
+/// route spells out, if there is one.
+fn is_rpc_path(path: &str, matched: Option<&str>) -> bool {
+    fn is_name(name: &str) -> bool {
         let is_of_a_name = |byte: u8| byte.is_ascii_alphanumeric() || b"._".contains(&byte);
         !name.is_empty() && name.bytes().all(is_of_a_name)
+    }
+    let mut parts = path.rsplitn(3, '/');
+    let (Some(method), Some(service), Some(prefix)) = (parts.next(), parts.next(), parts.next())
+    else {
+        return false;
     };
+    let is_spelled_out = matched.is_some_and(|matched| {
+        let literal = matched.split('{').next().unwrap_or_default();
+        literal.starts_with(prefix) && literal[prefix.len()..].starts_with('/')
+    });
     path.len() <= MOST_BYTES
-        && parts.is_some_and(|(service, method)| is_name(service) && is_name(method))
+        && is_name(method)
+        && is_name(service)
+        && (prefix.is_empty() || is_spelled_out)
 }
 
 /// The handler of requests that matched no route at this place.
@@ -266,7 +283,7 @@ mod tests {
     use axum::{
         Router,
         body::Body,
-        response::Response,
+        response::{IntoResponse as _, Response},
         routing::{any, get},
     };
     use tower_service::Service as _;
@@ -310,9 +327,14 @@ mod tests {
         (name.to_owned(), requests)
     }
 
-    /// Answers methods of a service as tonic does.
+    /// Answers methods of a service as tonic does, behind an interceptor that knows some clients.
     async fn service(request: Request<Body>) -> Response {
         let mut response = Response::new(Body::empty());
+        response.headers_mut().insert(CONTENT_TYPE, "application/grpc".parse().expect("legal"));
+        if request.uri().path().contains("Unauthenticated") {
+            response.headers_mut().insert(GRPC_STATUS, "16".parse().expect("legal"));
+            return response;
+        }
         let is_there =
             ["SayHello", "SayBye"].iter().any(|name| request.uri().path().ends_with(name));
         if !is_there {
@@ -352,7 +374,7 @@ mod tests {
         requests.extend([
             request("GET", "/files/a"),
             request("GET", "/files/b"),
-            rpc("/files/a/b"),
+            rpc("/files/a/b/c"),
         ]);
         let rows = asked(app, ledger, requests).await;
         let of = |name: &str| rows.iter().find(|row| row.0 == name).map(|row| row.1);
@@ -364,6 +386,56 @@ mod tests {
         assert_eq!(made_up.count(), MOST_UNPROVEN);
         let all: u64 = rows.iter().map(|row| row.1).sum();
         assert_eq!(all, 107, "{rows:?}");
+    }
+
+    #[tokio::test]
+    async fn rpc_below_a_prefix_has_the_path_of_its_method() {
+        let ledger = Ledger::leak(32);
+        let greeter = Router::new().route("/pkg.Greeter/{*rest}", any(service));
+        let app = Router::new()
+            .nest("/grpc", greeter)
+            .route("/of/{tenant}/{*rest}", any(service))
+            .layer(WatchLayer::new(ledger));
+        let rows = asked(
+            app,
+            ledger,
+            vec![
+                rpc("/grpc/pkg.Greeter/SayHello"),
+                rpc("/grpc/pkg.Greeter/SayBye"),
+                // Below a part of the path that clients choose, there is no end of names.
+                rpc("/of/1/pkg.Greeter/SayHello"),
+                rpc("/of/2/pkg.Greeter/SayHello"),
+            ],
+        )
+        .await;
+        let expected = [
+            row("POST /grpc/pkg.Greeter/SayBye", 1),
+            row("POST /grpc/pkg.Greeter/SayHello", 1),
+            row("POST /of/{tenant}/{*rest}", 2),
+        ];
+        assert_eq!(rows, expected);
+    }
+
+    #[tokio::test]
+    async fn answers_that_prove_no_method_name_a_bounded_number() {
+        for (path, content_type) in
+            [("Unauthenticated", "application/grpc"), ("Page", "text/html; charset=utf-8")]
+        {
+            let ledger = Ledger::leak(200);
+            let page = move |request: Request<Body>| async move {
+                if path == "Unauthenticated" {
+                    return service(request).await;
+                }
+                ([(CONTENT_TYPE, content_type)], "").into_response()
+            };
+            let app = Router::new()
+                .route("/pkg.Greeter/{*rest}", any(page))
+                .layer(WatchLayer::new(ledger));
+            let requests = (0..100).map(|number| rpc(&format!("/pkg.Greeter/{path}{number}")));
+            let rows = asked(app, ledger, requests.collect()).await;
+            let made_up = rows.iter().filter(|row| row.0.contains(path)).count();
+            assert_eq!(made_up, MOST_UNPROVEN, "{rows:?}");
+        }
     }
 
     #[tokio::test]
