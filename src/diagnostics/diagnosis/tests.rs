@@ -323,6 +323,14 @@ fn each_rule_is_known_by_a_stack_of_its_own() {
         ("futex", "parking_lot::raw_mutex::RawMutex::lock_slow", "waits for a mutex"),
         ("futex", "std::thread::functions::park", "parks its thread"),
         ("futex", "app::wait", "waits for another thread"),
+        ("msgrcv", "app::receive", "waits for a message or a semaphore of another process"),
+        ("io_uring_enter", "<io_uring::Submitter>::submit_and_wait", "waits for an io_uring"),
+        ("rt_sigtimedwait", "sigwait", "waits for a signal"),
+        (
+            "splice",
+            "std::sys::io::kernel_copy::linux::sendfile_splice",
+            "waits for a file or a pipe",
+        ),
         ("fsync", "std::fs::File::sync_all", "waits until a disk has written"),
         ("flock", "std::fs::File::lock", "waits for the lock of a file"),
         (

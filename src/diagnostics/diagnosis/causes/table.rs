@@ -34,10 +34,13 @@ const FILES: &[&str] = &[
     "renameat",
     "renameat2",
     "sendfile",
+    "splice",
     "stat",
     "statx",
+    "tee",
     "unlink",
     "unlinkat",
+    "vmsplice",
     "write",
     "writev",
 ];
@@ -457,6 +460,24 @@ pub(in super::super) const RULES: &[Rule] = &[
         "waits for file descriptors",
         "tokio::io::unix::AsyncFd, or spawn_blocking around it",
         &["epoll_pwait", "epoll_pwait2", "epoll_wait", "poll", "ppoll", "pselect6", "select"],
+        &[],
+    ),
+    blocked(
+        "waits for a message or a semaphore of another process",
+        "spawn_blocking around it, or tokio::net::UnixDatagram",
+        &["mq_timedreceive", "mq_timedsend", "msgrcv", "msgsnd", "semop", "semtimedop"],
+        &[],
+    ),
+    blocked(
+        "waits for an io_uring",
+        "a thread of its own for the ring, or tokio-uring",
+        &["io_uring_enter"],
+        &[],
+    ),
+    blocked(
+        "waits for a signal",
+        "tokio::signal",
+        &["pause", "rt_sigsuspend", "rt_sigtimedwait"],
         &[],
     ),
     blocked(
