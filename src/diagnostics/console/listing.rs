@@ -27,6 +27,7 @@ use tracing::{Span, dispatcher, span::EnteredSpan};
 
 use super::valve::Valve;
 use crate::diagnostics::{
+    log,
     reach::Probe,
     tasks::{
         places::{PLACES, short},
@@ -90,7 +91,12 @@ impl Lister {
         let thread = thread::Builder::new().name("thermo-tasks".to_owned());
         if let Err(error) = thread.spawn(move || shared.run()) {
             self.0.is_running.store(false, Release);
-            tracing::warn!(%error, "tokio-console does not list tasks spawned before it attached");
+            log::submit(move || {
+                tracing::warn!(
+                    %error,
+                    "tokio-console does not list tasks spawned before it attached"
+                );
+            });
         }
     }
 }

@@ -22,6 +22,7 @@ use crate::diagnostics::{
         CapturesError, Entry, Folder, Form, Forms, Kind, Name, Side, draw_difference, parse,
     },
     flamegraph::Caption,
+    log,
 };
 
 /// Longest text that is looked at as a name.
@@ -172,7 +173,8 @@ fn keep(
         Err(error @ CapturesError::Full { .. }) => return Err(error.into()),
         Err(error) => {
             let why = error.to_string();
-            tracing::warn!("a capture is kept in memory only: {why}");
+            let reason = why.clone();
+            log::submit(move || tracing::warn!(reason, "a capture is kept in memory only"));
             (folder.keep_unsaved(name, forms, why.clone()), Vec::new(), Some(why))
         }
     };
