@@ -2,8 +2,10 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use thermograph::diagnostics::Diagnosis;
+
 use crate::{
-    app::{App, agent, alone},
+    app::{App, agent, alone, get_text, wait},
     specimens,
 };
 
@@ -48,4 +50,25 @@ fn guard_passes_over_a_poll_that_hands_its_worker_over() {
     assert!(stalls[0].in_place && stalls[0].to_string().contains("block_in_place"), "{stalls:?}");
     assert!(guard.stalls().is_empty());
     drop(guard);
+}
+
+#[test]
+fn diagnosis_and_guard_without_hooks_name_the_blocks_that_go_unseen() {
+    let _alone = alone();
+    let said = |app: &App| {
+        let gap = app.thermograph.assert_no_stall().gap();
+        let asked = ["", "?seconds=1"].map(|query| {
+            let diagnosis = get_text(&app.diagnostics(&format!("/debug/diagnosis{query}")));
+            let diagnosis: Diagnosis = serde_json::from_str(&diagnosis).expect("a diagnosis");
+            diagnosis.notes.iter().any(|note| note.contains("outside of handlers"))
+        });
+        (gap.is_some_and(|gap| gap.contains("outside of handlers")), asked)
+    };
+    assert_eq!(said(&App::start(specimens::router())), (true, [true, true]));
+    let hooked = App::hooked(specimens::router());
+    wait("a task has been reported", || {
+        get(&hooked, "/healthy/hello");
+        hooked.thermograph.assert_no_stall().gap().is_none()
+    });
+    assert_eq!(said(&hooked), (false, [false, false]));
 }
