@@ -57,6 +57,7 @@ fn take(info: &Info, registers: Registers) {
     content.registers = registers;
     content.at = now();
     content.seen = seen_by(thread);
+    content.is_certain = true;
     copy_request_id(content);
     content.from = registers.sp.saturating_sub(RED_ZONE);
     content.length = copy(process, content.from, length(content.from), &mut content.pieces, stack);

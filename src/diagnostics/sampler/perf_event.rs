@@ -166,10 +166,10 @@ impl Asked {
 
     fn hand_over(&self, sample: &Sample<'_>, thread: i32, ticket: Ticket) {
         let Some(mut blank) = Blank::claim(Reason::Stall, 1) else { return };
-        let now = seen_by(thread);
-        // The sample is from the time in between. It is of that poll if the poll still lasts.
-        let seen = if now == self.seen { now } else { Seen::NOTHING };
+        let seen = self.seen;
         let lasts = || seen_by(thread) == seen;
+        // The sample is from the time in between. It is of that poll if the poll still lasts.
+        let is_certain = lasts();
         // SAFETY: a poll that is the same before and after has not ended.
         let request_id = unsafe { waiting::request_id(seen, lasts) };
         // SAFETY: the blank is ours alone, and so are its content, which is plain memory that holds a
@@ -182,6 +182,7 @@ impl Asked {
         content.weight = 1;
         content.registers = sample.registers;
         content.seen = seen;
+        content.is_certain = is_certain;
         content.set_request_id(request_id.as_deref().unwrap_or_default());
         content.at = sample.at;
         content.from = sample.registers.sp;

@@ -61,6 +61,8 @@ pub(super) struct Content {
     pub(super) weight: u32,
     pub(super) registers: Registers,
     pub(super) seen: Seen,
+    /// True if `seen` is of the moment at which the stack was taken.
+    pub(super) is_certain: bool,
     pub(super) request_id: [u8; REQUEST_ID],
     pub(super) request_id_length: usize,
     /// Where the copy of the stack begins.
@@ -105,6 +107,7 @@ impl Content {
             lr: 0,
         },
         seen: Seen::NOTHING,
+        is_certain: true,
         request_id: [0; REQUEST_ID],
         request_id_length: 0,
         from: 0,
@@ -210,6 +213,12 @@ impl Shot {
     /// What the thread polled.
     pub(crate) fn seen(&self) -> Seen {
         self.content().seen
+    }
+
+    /// Returns whether the thread polled that when the stack was taken. Otherwise it did so when it
+    /// was asked for its stack, and the poll has ended since.
+    pub(crate) fn is_certain(&self) -> bool {
+        self.content().is_certain
     }
 
     /// When it was taken, by the system's monotonic clock, in nanoseconds.

@@ -19,7 +19,7 @@ mod watched;
 
 use std::{
     collections::{HashMap, VecDeque},
-    io,
+    io, iter,
     sync::{
         Arc,
         atomic::{
@@ -327,10 +327,12 @@ impl Watchdog {
     }
 
     fn take_ended(&mut self) {
-        while let Some(ended) = self.overruns.next_ended() {
-            // Its stack was taken before it ended.
-            self.kernel.fetch_stacks(&mut self.watched, self.threshold);
-            self.end(&ended);
+        // In this order: a poll whose slot has changed is in the queue by now.
+        self.kernel.fetch_stacks(&mut self.watched, self.threshold);
+        let ended: Vec<_> = iter::from_fn(|| self.overruns.next_ended()).collect();
+        self.kernel.settle(&ended, &mut self.watched, self.threshold);
+        for ended in &ended {
+            self.end(ended);
         }
     }
 

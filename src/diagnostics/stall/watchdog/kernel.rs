@@ -3,7 +3,7 @@
 //! A thread that waits is never signalled: its stack is copied where it stands. One that runs is
 //! asked by a perf event, or by a timer on its own CPU clock, whose signal interrupts no system call.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{collections::HashMap, mem, sync::Arc, time::Duration};
 
 use super::{
     locks::Locks,
@@ -14,7 +14,7 @@ use crate::diagnostics::{
     Stacks, log,
     sampler::{NotAsked, NotCopied, Reason, Session, Shot, Thread, Unwinder, be_prompt, monotonic},
     stall::{Class, NoStack},
-    watch::{Activity, Moment, PollId, Times},
+    watch::{Activity, Ended, Moment, PollId, Seen, Times},
 };
 
 /// What can be asked of the kernel.
@@ -26,6 +26,8 @@ pub(super) struct Kernel {
     /// Made when the first stack is taken.
     unwinder: Option<Unwinder>,
     pub(super) locks: Locks,
+    /// Stacks of polls that have ended since they were asked for them.
+    uncertain: Vec<Shot>,
 }
 
 /// How long a stall is not shown while its stack may still come.
@@ -49,7 +51,7 @@ impl Kernel {
             let warn = |error: &_| tracing::warn!(%error, "stalls that compute have no stacks");
             opened.inspect_err(warn).ok()
         });
-        Self { stacks, session, unwinder: None, locks: Locks::default() }
+        Self { stacks, session, unwinder: None, locks: Locks::default(), uncertain: Vec::new() }
     }
 
     /// Begins on the watchdog's own thread, which is worth little when it comes late.
@@ -219,17 +221,56 @@ impl Kernel {
         threshold: Duration,
     ) {
         while let Some(shot) = self.session.as_ref().and_then(Session::next) {
-            let thread = shot.ticket().thread();
-            // One of a poll that had ended before the signal came belongs to no poll.
-            let poll = watched.values_mut().find(|watched| {
-                watched.polling.thread == thread && watched.start() == shot.seen().start
+            if shot.is_certain() {
+                self.assign(&shot, Some(shot.seen()), watched, threshold);
+            } else {
+                self.uncertain.push(shot);
+            }
+        }
+    }
+
+    /// Assigns the stacks that came with the last fetch, or before, to the polls that have ended since.
+    pub(super) fn settle(
+        &mut self,
+        ended: &[Ended],
+        watched: &mut HashMap<PollId, Watched>,
+        threshold: Duration,
+    ) {
+        for shot in mem::take(&mut self.uncertain) {
+            let (thread, seen) = (shot.ticket().thread(), shot.seen());
+            let since_taken = monotonic().saturating_sub(shot.at());
+            let now = Moment::now();
+            // Of a shorter poll it is not known when it ended.
+            let is_of_poll = ended.iter().any(|ended| {
+                ended.thread == thread
+                    && ended.poll.start().raw() == seen.start
+                    && now.since(ended.end) < since_taken
             });
-            if let Some(poll) = poll {
-                self.take(&shot, poll, threshold);
-            }
-            if let Some(unwinder) = self.unwinder() {
-                Self::offer(unwinder, &shot, watched.iter_mut());
-            }
+            self.assign(&shot, is_of_poll.then_some(seen), watched, threshold);
+        }
+    }
+
+    /// Gives a stack to the poll in which it was taken, if that is known, and offers it as that of a
+    /// lock's holder.
+    fn assign(
+        &mut self,
+        shot: &Shot,
+        seen: Option<Seen>,
+        watched: &mut HashMap<PollId, Watched>,
+        threshold: Duration,
+    ) {
+        let thread = shot.ticket().thread();
+        // One of a poll that had ended before the stack was taken belongs to no poll.
+        let poll = watched.values_mut().find(|watched| {
+            watched.polling.thread == thread
+                && seen.is_some_and(|seen| watched.start() == seen.start)
+        });
+        if let Some(poll) = poll {
+            self.take(shot, poll, threshold);
+        }
+        if let Some(unwinder) = self.unwinder() {
+            let seen = seen.unwrap_or(Seen::NOTHING);
+            Self::offer(unwinder, (shot, seen), watched.iter_mut());
         }
     }
 
@@ -238,7 +279,7 @@ impl Kernel {
         let age = watched.polling.age(Moment::now());
         let since_taken = Duration::from_nanos(monotonic().saturating_sub(shot.at()));
         let age_then = age.saturating_sub(since_taken);
-        watched.request_id = shot.request_id();
+        watched.request_id = shot.request_id().or_else(|| watched.request_id.take());
         watched.is_asked = false;
         watched.stacks.ran(Run {
             stack: Arc::new(unwinder.unwind(shot)),

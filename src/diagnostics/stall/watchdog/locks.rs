@@ -10,7 +10,7 @@ use super::{kernel::Kernel, stacks::Wait, watched::Watched};
 use crate::diagnostics::{
     sampler::{LockFunctions, LockWait, Shot, Sign, Stack, Suspect, Thread, Unwinder},
     stall::lock::{RawHolder, RawLock},
-    watch::{Moment, PollId, handler_at, seen_by},
+    watch::{Moment, PollId, Seen, handler_at, seen_by},
 };
 
 /// The functions that wait for locks, and the holders that were searched a moment ago.
@@ -139,7 +139,7 @@ impl Kernel {
     /// The stack of a thread that runs has come: it may be one that holds a lock.
     pub(super) fn offer<'a>(
         unwinder: &mut Unwinder,
-        shot: &Shot,
+        (shot, seen): (&Shot, Seen),
         watched: impl Iterator<Item = (&'a PollId, &'a mut Watched)>,
     ) {
         let thread = shot.ticket().thread();
@@ -147,9 +147,11 @@ impl Kernel {
             let Some(wait) = watched.stacks.current_wait() else { continue };
             let Some(lock) = &wait.lock else { continue };
             let suspect = match &lock.holder {
-                None => unwinder.suspect_in(shot, &lock.wait),
+                None => {
+                    unwinder.suspect_in(shot, &lock.wait).map(|suspect| Suspect { seen, ..suspect })
+                }
                 Some(owner) if owner.thread == thread && owner.stack.addresses.is_empty() => {
-                    let (stack, seen) = (unwinder.unwind(shot), shot.seen());
+                    let stack = unwinder.unwind(shot);
                     Some(Suspect { stack, frame: 0, sign: Sign::Owner, seen, futex: None })
                 }
                 Some(_) => None,

@@ -6,7 +6,7 @@ use super::watched::Watched;
 use crate::diagnostics::{
     Stacks,
     stall::NoStack,
-    watch::{Activity, PollId, Times},
+    watch::{Activity, Ended, PollId, Times},
 };
 
 /// What can be asked of the kernel.
@@ -49,6 +49,8 @@ impl Kernel {
     pub(super) fn why_no_stack(&self, _: &Watched) -> NoStack {
         NoStack::Off
     }
+
+    pub(super) fn settle(&mut self, _: &[Ended], _: &mut HashMap<PollId, Watched>, _: Duration) {}
 
     pub(super) fn fetch_stacks(&mut self, _: &mut HashMap<PollId, Watched>, _: Duration) {}
 }
