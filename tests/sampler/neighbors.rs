@@ -283,17 +283,38 @@ fn handler_that_the_app_put_over_ours_is_never_called_and_that_is_said() {
     assert!(diagnosis.contains(says), "{diagnosis}");
 }
 
+#[test]
+fn handler_of_the_sampler_blocks_every_signal_and_runs_on_the_alternate_stack() {
+    let _alone = alone();
+    let _app = app();
+    let action = disposition(signal_of_the_sampler());
+    assert_ne!(action.sa_flags & libc::SA_ONSTACK, 0, "{:#x}", action.sa_flags);
+    // Two signals cannot be blocked, and the C library reserves those before `SIGRTMIN`.
+    let can_be_blocked = |signal: &i32| {
+        ![libc::SIGKILL, libc::SIGSTOP].contains(signal) && !(32..libc::SIGRTMIN()).contains(signal)
+    };
+    let may_interrupt: Vec<_> = (1..=libc::SIGRTMAX())
+        .filter(can_be_blocked)
+        // SAFETY: only reads a set that the kernel has filled in.
+        .filter(|signal| unsafe { libc::sigismember(&raw const action.sa_mask, *signal) } != 1)
+        .collect();
+    assert!(may_interrupt.is_empty(), "signals that interrupt the handler: {may_interrupt:?}");
+}
+
 /// The highest real-time signal with a handler.
 pub(crate) fn signal_of_the_sampler() -> i32 {
-    let has_handler = |signal: &i32| {
-        // SAFETY: only reads the disposition.
-        unsafe {
-            let mut action: libc::sigaction = mem::zeroed();
-            libc::sigaction(*signal, ptr::null(), &raw mut action);
-            action.sa_sigaction > libc::SIG_IGN
-        }
-    };
+    let has_handler = |signal: &i32| disposition(*signal).sa_sigaction > libc::SIG_IGN;
     (libc::SIGRTMIN()..libc::SIGRTMAX()).rev().find(has_handler).expect("the sampler has one")
+}
+
+/// The action of the process on a signal.
+fn disposition(signal: i32) -> libc::sigaction {
+    // SAFETY: only reads the disposition.
+    unsafe {
+        let mut action: libc::sigaction = mem::zeroed();
+        assert_eq!(libc::sigaction(signal, ptr::null(), &raw mut action), 0);
+        action
+    }
 }
 
 fn only(signal: i32) -> libc::sigset_t {
