@@ -18,8 +18,11 @@ use std::{
     time::Duration,
 };
 
-use axum::{Router, routing::get};
-use thermograph::diagnostics::Class;
+use axum::{Router, body::Body, routing::get};
+use http::Request;
+use thermograph::diagnostics::{Class, Stall};
+use tokio::runtime;
+use tower::ServiceExt as _;
 
 use crate::app::{App, agent, get_text, wait};
 
@@ -57,6 +60,49 @@ fn ask_until_blocked(app: &App, clients: usize) -> Vec<thread::JoinHandle<()>> {
     clients
 }
 
+/// Stalls of one route as the diagnostics tell of them, from now on.
+fn events(app: &App, route: &str) -> impl Iterator<Item = Stall> + use<> {
+    let url = app.diagnostics(&format!("/debug/stalls?format=events&route={route}"));
+    let answer = agent().get(url).call().expect("an answer");
+    assert_eq!(answer.headers()["content-type"], "text/event-stream");
+    BufReader::new(answer.into_body().into_reader()).lines().filter_map(|line| {
+        let line = line.expect("a line in time");
+        let data = line.strip_prefix("data: ")?;
+        Some(serde_json::from_str(data).expect("a stall"))
+    })
+}
+
+#[inline(never)]
+fn sleeps_elsewhere() {
+    thread::sleep(Duration::from_millis(50));
+    std::hint::black_box(());
+}
+
+/// Has a handler of the same app stall on a runtime of its own: every worker waits for the log.
+fn stall_elsewhere(app: &App) {
+    let router = Router::new()
+        .route("/elsewhere", get(async || sleeps_elsewhere()))
+        .layer(app.thermograph.layer());
+    let runtime = runtime::Builder::new_current_thread().build().expect("a runtime");
+    let request = Request::get("/elsewhere").body(Body::empty()).expect("a request");
+    let answer = runtime.block_on(router.oneshot(request)).expect("infallible");
+    assert_eq!(answer.status(), 200);
+}
+
+/// Fails unless both causes are the log's, and none is a lock of the app's own.
+fn assert_causes_are_the_log_s(app: &App) {
+    let diagnosis = get_text(&app.diagnostics("/debug/diagnosis?format=text"));
+    for part in [
+        "GET /logs is blocking",
+        "waits for the log's lock, in futex",
+        "writes the log, and its reader is slow, in write",
+    ] {
+        assert!(diagnosis.contains(part), "{part}: {diagnosis}");
+    }
+    assert_eq!(diagnosis.matches("try a writer that never blocks").count(), 2, "{diagnosis}");
+    assert!(!diagnosis.contains("tokio::sync::Mutex"), "{diagnosis}");
+}
+
 #[test]
 fn blocked_log_hides_no_stall_and_loses_no_line() {
     let (read, write) = std::io::pipe().expect("a pipe");
@@ -83,6 +129,19 @@ fn blocked_log_hides_no_stall_and_loses_no_line() {
     wait("the stalls last", || of_route().iter().all(|stall| stall.elapsed_ms > 1500.0));
 
     // The diagnostics go on: new stalls are named and told, also of other handlers.
+    let mut events = events(&app, "/elsewhere");
+    // On a busy machine the watchdog may come too late for a stall's stack.
+    let told = (0..20).find_map(|_| {
+        stall_elsewhere(&app);
+        events.find(|stall| stall.ended).filter(|stall| !stall.stack.is_empty())
+    });
+    let told = told.expect("a stall with a stack");
+    assert!(
+        told.stack.iter().any(|frame| frame.function.ends_with("log::sleeps_elsewhere")),
+        "{told}"
+    );
+    assert_causes_are_the_log_s(&app);
+    assert_eq!(of_route().len(), 2, "the log is blocked as before");
     let doctor = get_text(&app.diagnostics("/debug/doctor?format=text"));
     assert!(doctor.contains("stacks"), "{doctor}");
     let stalls = get_text(&app.diagnostics("/debug/stalls"));
