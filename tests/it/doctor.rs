@@ -5,11 +5,17 @@ use std::{
     process::{Command, Output},
 };
 
+use axum::{Router, body::Body, http::Request, response::Response, routing::get as on_get};
 use serde_json::Value;
 use thermograph::diagnostics::{
     ConsoleMode, HeapMode, Stacks, Thermograph,
     doctor::{Finding, State},
 };
+use tokio::runtime;
+use tower::{Service, ServiceExt as _};
+use tower_layer::Layer as _;
+use tracing::Dispatch;
+use tracing_subscriber::{EnvFilter, Layer as _, fmt, layer::SubscriberExt as _, registry};
 
 use crate::support::{Server, agent, answer, get, thermograph, wait};
 
@@ -127,6 +133,70 @@ fn an_app_that_put_nothing_on_is_told_what_to_put_on() {
         assert_eq!(finding.state, State::Warning, "{finding:?}");
         assert!(finding.mend.as_ref().is_some_and(|line| line.contains(mend)), "{finding:?}");
     }
+}
+
+fn quiet() -> Thermograph {
+    let builder = Thermograph::builder().listen((Ipv4Addr::LOCALHOST, 0));
+    builder.console(ConsoleMode::Off).build().expect("valid")
+}
+
+/// Sends requests to both handlers of [`two_handlers`].
+fn drive<S>(app: &S)
+where
+    S: Service<Request<Body>, Response = Response> + Clone,
+    S::Error: std::fmt::Debug,
+{
+    let runtime = runtime::Builder::new_current_thread().build().expect("a runtime");
+    for number in 0..30 {
+        let path = ["/one", "/two"][number % 2];
+        let request = Request::get(path).body(Body::empty()).expect("a request");
+        let answer = runtime.block_on(app.clone().oneshot(request)).expect("an answer");
+        assert_eq!(answer.status(), 200, "{path}");
+    }
+}
+
+fn two_handlers() -> Router {
+    Router::new().route("/one", on_get(async || "one")).route("/two", on_get(async || "two"))
+}
+
+#[test]
+fn layer_around_the_router_is_a_warning_and_on_it_is_good() {
+    let around = quiet();
+    drive(&around.layer().layer(two_handlers()));
+    let found = finding(&around, "layer");
+    assert_eq!(found.state, State::Warning, "{found:?}");
+    assert!(found.says.starts_with("30 of 30 requests matched no route"), "{found:?}");
+    let mend = found.mend.expect("a warning has one");
+    assert!(mend.contains("on the Router itself, after its routes"), "{mend}");
+
+    let on = quiet();
+    drive(&two_handlers().layer(on.layer()));
+    let found = finding(&on, "layer");
+    assert_eq!((found.state, &*found.says), (State::Good, "30 requests were seen"), "{found:?}");
+}
+
+#[test]
+fn env_filter_before_the_layer_is_a_warning_and_its_mend_helps() {
+    let filtered = quiet();
+    let subscriber = registry().with(filtered.tracing_layer()).with(EnvFilter::new("info"));
+    let subscriber = Dispatch::new(subscriber);
+    let found = finding(&filtered, "tracing_layer");
+    drop(subscriber);
+    assert_eq!(found.state, State::Warning, "{found:?}");
+    for part in ["a filter of the whole subscriber", "spans below INFO cannot be captured"] {
+        assert!(found.says.contains(part), "{part}: {found:?}");
+    }
+    let mend = found.mend.expect("a warning has one");
+    let line = ".with(fmt::layer().with_filter(EnvFilter::new(\"info\")))";
+    assert!(mend.contains(line), "{mend}");
+
+    // Written as that line says, the filter keeps nothing back.
+    let mended = quiet();
+    let log = fmt::layer().with_filter(EnvFilter::new("info"));
+    let subscriber = Dispatch::new(registry().with(mended.tracing_layer()).with(log));
+    let found = finding(&mended, "tracing_layer");
+    drop(subscriber);
+    assert!(!found.says.contains("filter") && !found.says.contains("INFO"), "{found:?}");
 }
 
 #[test]
