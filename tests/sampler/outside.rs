@@ -1,6 +1,8 @@
 //! Work that no hook and no layer tells of: a worker that it keeps is noticed all the same.
 
 use std::{
+    io::{Read as _, Write as _},
+    net::TcpStream,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering::Relaxed},
@@ -9,11 +11,19 @@ use std::{
     time::Duration,
 };
 
-use axum::{Router, routing::get};
+use axum::{
+    Router,
+    extract::Request,
+    http::{StatusCode, header},
+    response::{IntoResponse as _, Response},
+    routing::get,
+};
+use hyper_util::rt::TokioIo;
 use thermograph::diagnostics::{Class, Stall, Thermograph, diagnosis::Finding};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::{
-    app::{App, agent, alone, get_text, wait},
+    app::{App, PATIENCE, agent, alone, get_text, wait},
     specimens::burn,
 };
 
@@ -93,6 +103,60 @@ fn spawned_task_that_blocks_is_found_without_hooks() {
     assert!(at.own && at.file.contains("tests/sampler/"), "{verdict:#?}");
 }
 
+/// Upgrades the connection, as for a WebSocket, and sleeps on the worker for each byte that comes.
+async fn upgrade(mut request: Request) -> Response {
+    let upgrade = hyper::upgrade::on(&mut request);
+    tokio::spawn(async move {
+        let mut connection = TokioIo::new(upgrade.await.expect("upgraded"));
+        let mut byte = [0];
+        while connection.read_exact(&mut byte).await.is_ok() {
+            sleeps_outside();
+            connection.write_all(&byte).await.expect("written");
+        }
+    });
+    let headers = [(header::CONNECTION, "upgrade"), (header::UPGRADE, "echo")];
+    (StatusCode::SWITCHING_PROTOCOLS, headers).into_response()
+}
+
+/// A connection that was upgraded.
+fn upgraded(app: &App) -> TcpStream {
+    let mut connection = TcpStream::connect(app.address).expect("connected");
+    connection.set_nodelay(true).expect("an option");
+    connection.set_read_timeout(Some(PATIENCE)).expect("an option");
+    let request =
+        "GET /upgrade HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: echo\r\n\r\n";
+    connection.write_all(request.as_bytes()).expect("sent");
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        let mut byte = [0];
+        connection.read_exact(&mut byte).expect("an answer");
+        head.push(byte[0]);
+    }
+    assert!(head.starts_with(b"HTTP/1.1 101 "), "{}", String::from_utf8_lossy(&head));
+    connection
+}
+
+#[test]
+fn upgraded_connection_that_blocks_is_found_without_hooks() {
+    let _alone = alone();
+    let app = App::start(Router::new().route("/upgrade", get(upgrade)));
+    wait_until_known(&app);
+    let mut connection = upgraded(&app);
+    for byte in 0..20 {
+        connection.write_all(&[byte]).expect("sent");
+        let mut echo = [u8::MAX];
+        connection.read_exact(&mut echo).expect("an answer");
+        assert_eq!(echo, [byte]);
+    }
+    wait("the stalls have ended", || outside(&app.thermograph).iter().all(|stall| stall.ended));
+    let found = outside(&app.thermograph);
+    let right = found.iter().filter(|stall| is_in(stall, "outside::sleeps_outside")).count();
+    println!("{right} of 20 found with their stack, {} in all", found.len());
+    assert!(right >= 15, "{found:#?}");
+    let blocked = found.iter().filter(|stall| stall.class == Class::Blocked).count();
+    assert!(blocked * 10 >= found.len() * 8, "{found:#?}");
+}
+
 #[test]
 fn worker_that_block_in_place_moves_is_followed() {
     let _alone = alone();
@@ -157,4 +221,26 @@ fn guard_fails_for_a_spawned_task_that_blocks() {
         stalls
     });
     assert!(stalls.iter().any(|stall| is_in(stall, "sleeps_outside")), "{stalls:#?}");
+}
+
+#[inline(never)]
+fn sleeps_at_once() {
+    thread::sleep(Duration::from_millis(40));
+    std::hint::black_box(());
+}
+
+/// The first thing that happens after the guard was made: the runtime has not been looked at before.
+#[test]
+fn guard_fails_for_a_spawned_task_that_blocks_at_once() {
+    let _alone = alone();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let stalls = runtime.expect("a runtime").block_on(async {
+        let thermograph = Thermograph::builder().build().expect("valid");
+        let guard = thermograph.assert_no_stall();
+        tokio::spawn(async { sleeps_at_once() }).await.expect("no panic");
+        let stalls = guard.stalls();
+        std::mem::forget(guard);
+        stalls
+    });
+    assert!(stalls.iter().any(|stall| is_in(stall, "sleeps_at_once")), "{stalls:#?}");
 }
