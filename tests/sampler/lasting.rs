@@ -2,14 +2,18 @@
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::{Arc, Mutex, mpsc},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
+        mpsc,
+    },
     thread,
     time::{Duration, Instant},
 };
 
 use axum::{Router, routing::get};
 use serde_json::Value;
-use thermograph::diagnostics::{Class, diagnosis::Finding};
+use thermograph::diagnostics::{Class, Stall, diagnosis::Finding};
 
 use crate::{
     app::{App, PATIENCE, agent, alone, get_bytes, get_text, wait},
@@ -194,24 +198,147 @@ fn deadlocked_handlers_are_blocking_with_the_place_where_each_waits() {
     std::mem::forget(app);
 }
 
+#[inline(never)]
+fn naps() {
+    thread::sleep(Duration::from_millis(300));
+    std::hint::black_box(());
+}
+
+#[inline(never)]
+fn spins(step: &AtomicUsize) {
+    while step.load(Relaxed) == 1 {
+        std::hint::spin_loop();
+    }
+    std::hint::black_box(());
+}
+
+#[inline(never)]
+fn spins_on(step: &AtomicUsize) {
+    while step.load(Relaxed) == 2 {
+        std::hint::spin_loop();
+    }
+    std::hint::black_box(());
+}
+
+/// Ends every spin when dropped, however the test ends.
+struct Last<'a>(&'a AtomicUsize);
+
+impl Drop for Last<'_> {
+    fn drop(&mut self) {
+        self.0.store(3, Relaxed);
+    }
+}
+
+/// The stall of a route that lasts, if it is shown with a stack.
+fn shown(app: &App, route: &str) -> Option<Stall> {
+    let mut stalls = app.thermograph.stalls().into_iter();
+    stalls.find(|stall| stall.route == route && !stall.ended && !stall.stack.is_empty())
+}
+
+/// Waits until a poll has gone on to its next place, and lets the watchdog look at it there, which it
+/// does at least once a second.
+fn wait_until_in(step: &AtomicUsize, number: usize) {
+    wait("the poll goes on", || step.load(Relaxed) == number);
+    thread::sleep(Duration::from_secs(2));
+}
+
+fn is_in(stall: &Stall, function: &str) -> bool {
+    stall.stack.iter().any(|frame| frame.function.ends_with(function))
+}
+
+/// Returns the wait of the task of a route that is polled, and the functions of its stack.
+fn polled_task(app: &App, route: &str) -> (Value, Vec<String>) {
+    let report = json(app, "/debug/tasks?full=true");
+    let mut tasks = report["tasks"].as_array().expect("a list").iter();
+    let task = tasks.find(|task| task["route"] == route && task["state"] == "running");
+    let task = task.unwrap_or_else(|| panic!("{route} is not in {report:#}"));
+    let frames = task["stack"].as_array().expect("a list").iter();
+    let functions = frames.map(|frame| frame["function"].as_str().expect("a name").to_owned());
+    (task["waits_for"].clone(), functions.collect())
+}
+
+#[test]
+fn stall_that_sleeps_and_then_spins_is_shown_where_it_spins() {
+    let _alone = alone();
+    let step = Arc::new(AtomicUsize::new(0));
+    let of_handler = Arc::clone(&step);
+    let sleeps_and_spins = get(async move || {
+        naps();
+        of_handler.store(1, Relaxed);
+        spins(&of_handler);
+        spins_on(&of_handler);
+    });
+    let app = App::hooked(Router::new().route("/spins", sleeps_and_spins));
+    let _last = Last(&step);
+    let client = ask(&app, "/spins");
+    for (number, function) in [(1, "lasting::spins"), (2, "lasting::spins_on")] {
+        wait_until_in(&step, number);
+        wait(&format!("it is shown in {function}"), || {
+            shown(&app, "/spins").is_some_and(|stall| {
+                // Call and stack are of one moment.
+                let syscall = is_in(&stall, "lasting::naps").then_some("clock_nanosleep");
+                assert_eq!(stall.syscall.as_deref(), syscall, "{stall:#?}");
+                is_in(&stall, function) && stall.class == Class::Cpu
+            })
+        });
+        let (waits_for, functions) = polled_task(&app, "/spins");
+        assert_eq!(waits_for, "nothing: it computes on its worker");
+        assert!(functions.iter().any(|name| name.ends_with(function)), "{functions:?}");
+        step.fetch_add(1, Relaxed);
+    }
+    client.join().expect("no panic");
+}
+
+#[test]
+fn stall_that_sleeps_and_then_locks_is_shown_with_futex_where_it_locks() {
+    let _alone = alone();
+    let lock: &Mutex<()> = Box::leak(Box::default());
+    let step = Arc::new(AtomicUsize::new(0));
+    let of_handler = Arc::clone(&step);
+    let sleeps_and_locks = get(async move || {
+        naps();
+        of_handler.store(1, Relaxed);
+        lock_second(lock);
+    });
+    let app = App::hooked(Router::new().route("/locks", sleeps_and_locks));
+    let held = lock.lock().expect("no panic");
+    let client = ask(&app, "/locks");
+    wait_until_in(&step, 1);
+    wait("it is shown where it locks", || {
+        shown(&app, "/locks").is_some_and(|stall| {
+            // Call and stack are of one moment.
+            let locks = is_in(&stall, "lasting::lock_second");
+            assert_ne!(locks, is_in(&stall, "lasting::naps"), "{stall:#?}");
+            let syscall = if locks { "futex" } else { "clock_nanosleep" };
+            assert_eq!(stall.syscall.as_deref(), Some(syscall), "{stall:#?}");
+            locks && stall.class == Class::Blocked
+        })
+    });
+    let (waits_for, functions) = polled_task(&app, "/locks");
+    assert_eq!(waits_for, "futex, which blocks its worker");
+    assert!(functions.iter().any(|name| name.ends_with("lasting::lock_second")), "{functions:?}");
+    drop(held);
+    client.join().expect("no panic");
+}
+
 #[test]
 fn short_blocks_that_take_the_workers_are_blocking_whichever_way_it_is_asked() {
     let _alone = alone();
     let naps = get(async || thread::sleep(Duration::from_millis(7)));
     let app = App::start(Router::new().route("/naps", naps));
-    let stop = std::sync::atomic::AtomicBool::new(false);
+    let stop = AtomicBool::new(false);
     thread::scope(|scope| {
         for _ in 0..16 {
             scope.spawn(|| {
                 let agent = agent();
-                while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+                while !stop.load(Relaxed) {
                     drop(agent.get(app.url("/naps")).call());
                 }
             });
         }
         let over = diagnosis(&app, "?seconds=2");
         let past = diagnosis(&app, "");
-        stop.store(true, std::sync::atomic::Ordering::Relaxed);
+        stop.store(true, Relaxed);
         for diagnosis in [over, past] {
             let verdict = verdict(&diagnosis, "/naps");
             assert_eq!(verdict.verdict, Finding::Blocking, "{diagnosis:#?}");
