@@ -88,9 +88,14 @@ fn deep<const DEPTH: usize>() {
     call(DEPTH);
 }
 
+/// The handler in the name of a capture.
+fn handler_of(number: usize) -> &'static str {
+    HANDLERS[number % HANDLERS.len()]
+}
+
 fn keep(folder: &Path, number: usize) {
     let kind = ["cpu", "wall", "spans", "stalls"][number % 4];
-    let (minute, handler) = (number % 60, HANDLERS[number % HANDLERS.len()]);
+    let (minute, handler) = (number % 60, handler_of(number));
     let name = format!("20261125T{:02}{minute:02}00Z-{kind}-{handler}", 10 + number / 60);
     for (form, end) in [("profiles", "pb.gz"), ("profiles", "folded"), ("flamegraphs", "svg")] {
         fs::create_dir_all(folder.join(form)).expect("made");
@@ -98,10 +103,12 @@ fn keep(folder: &Path, number: usize) {
     }
 }
 
-/// What is wrong with the layout: the page is wider than the window, something reaches out of its
-/// section, a name is narrower than a dozen of its characters, or two parts of a line overlap.
-const PROBLEMS: &str = r#"(() => {
+/// Faults of the layout: the page is wider than the window, something reaches out of its section, a
+/// name is narrower than a dozen of its characters, or two parts of a line overlap. With them come
+/// the names of captures that were measured.
+const LOOK: &str = r#"(() => {
     const wrong = [];
+    const captures = [];
     const told = (what, one) => wrong.push(`${what}: ${one.outerHTML.slice(0, 150)}`);
     const root = document.documentElement;
     if (root.scrollWidth > innerWidth) wrong.push(`the page is ${root.scrollWidth} px wide`);
@@ -123,6 +130,7 @@ const PROBLEMS: &str = r#"(() => {
         const wanted = Math.min(canvas.measureText(text).width, canvas.measureText(text.slice(0, 12)).width);
         if (boxOf(one).width < wanted - 1) told("narrower than a dozen characters", one);
         if (one.scrollWidth > one.clientWidth + 1 && one.clientWidth > 0) told("cut", one);
+        if (one.closest(".captures")) captures.push(text);
     }
     for (const line of document.querySelectorAll(".captures li, .item > summary, .lane, .title, .buttons, #record-form")) {
         const parts = [...line.children].filter((one) => seen(one) && boxOf(one).width > 0);
@@ -133,7 +141,7 @@ const PROBLEMS: &str = r#"(() => {
             if (across > 1 && down > 1) told("it overlaps with the next", a);
         }));
     }
-    return wrong;
+    return { wrong, captures: captures.sort() };
 })()"#;
 
 #[test]
@@ -142,6 +150,8 @@ fn nothing_overlaps_or_reaches_out_and_names_can_be_read_at_every_width() {
         let crowded = Crowded::with(captures, handlers);
         let mut page = Browser::start();
         page.open(&format!("http://{}/debug/", crowded.door.address()));
+        let mut names: Vec<_> = (0..captures).map(handler_of).collect();
+        names.sort_unstable();
         let listed = format!("document.querySelectorAll('#captures li').length === {captures}");
         page.wait("captures are listed", &listed);
         page.wait("it is live", &has("#state", "live"));
@@ -158,8 +168,10 @@ fn nothing_overlaps_or_reaches_out_and_names_can_be_read_at_every_width() {
         }
         for width in WIDTHS {
             page.resize(width, 1000);
-            let wrong = page.eval(PROBLEMS);
-            assert_eq!(wrong, json!([]), "{captures} captures, {handlers} handlers, {width} px");
+            let looked = page.eval(LOOK);
+            let context = format!("{captures} captures, {handlers} handlers, {width} px");
+            assert_eq!(looked["wrong"], json!([]), "{context}");
+            assert_eq!(looked["captures"], json!(names), "{context}");
         }
         page.assert_no_problems();
     }
