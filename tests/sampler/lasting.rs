@@ -235,11 +235,9 @@ fn shown(app: &App, route: &str) -> Option<Stall> {
     stalls.find(|stall| stall.route == route && !stall.ended && !stall.stack.is_empty())
 }
 
-/// Waits until a poll has gone on to its next place, and lets the watchdog look at it there, which it
-/// does at least once a second.
+/// Waits until a poll has gone on to its next place.
 fn wait_until_in(step: &AtomicUsize, number: usize) {
     wait("the poll goes on", || step.load(Relaxed) == number);
-    thread::sleep(Duration::from_secs(2));
 }
 
 fn is_in(stall: &Stall, function: &str) -> bool {

@@ -52,6 +52,10 @@ impl Namer {
     }
 }
 
+/// Stacks of one stall that are named at most for one answer.
+#[cfg(sampler)]
+const LOOKUPS: usize = 3;
+
 /// Names stalls here and now, those that have no names yet.
 pub(crate) fn name(stalls: &[Arc<Record>]) {
     #[cfg(sampler)]
@@ -62,11 +66,12 @@ pub(crate) fn name(stalls: &[Arc<Record>]) {
         let modules = sampler::modules();
         let mut names = Names::new(&modules);
         for record in stalls {
-            // Looked up while nobody waits for the facts.
-            let unnamed = record.facts().unnamed();
-            if let Some(stack) = unnamed {
-                let stack = names.stack(&stack).into();
-                record.facts().name(stack);
+            // Looked up without a lock on the facts: another stack may come meanwhile.
+            for _ in 0..LOOKUPS {
+                let unnamed = record.facts().unnamed();
+                let Some(stack) = unnamed else { break };
+                let locations = names.stack(&stack).into();
+                record.facts().name_stack(&stack, locations);
             }
             let unnamed = record.facts().unnamed_holder();
             if let Some(stack) = unnamed {
@@ -183,7 +188,7 @@ impl Book {
         let mut facts = record.facts();
         if let Some(stack) = facts.unnamed() {
             let Some(named) = self.named(&stack) else { return false };
-            facts.name(named);
+            facts.name_stack(&stack, named);
         }
         if let Some(stack) = facts.unnamed_holder() {
             let Some(named) = self.named(&stack) else { return false };

@@ -203,6 +203,15 @@ impl Facts {
         }
     }
 
+    /// Sets the names of a stack, if it is still that of the stall: a poll that lasts may have gone on
+    /// while they were looked up.
+    #[cfg(sampler)]
+    pub(crate) fn name_stack(&mut self, stack: &Arc<RawStack>, named: Arc<[Arc<Location>]>) {
+        if self.stack.as_ref().is_some_and(|own| Arc::ptr_eq(own, stack)) {
+            self.name(named);
+        }
+    }
+
     /// The names of its stack are known: they tell the system call too, where none was seen.
     pub(crate) fn name(&mut self, stack: Arc<[Arc<Location>]>) {
         self.syscall = self.syscall.or_else(|| syscall_at(self.class, &stack));
