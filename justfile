@@ -329,7 +329,7 @@ _postgres:
 
 # It runs for a second: it is built with fewer optimizations, in two minutes and not three
 _deny:
-    @[ -x {{ tools }}/bin/cargo-deny ] || CARGO_PROFILE_RELEASE_OPT_LEVEL=1 CARGO_PROFILE_RELEASE_LTO=off \
+    @[ -x {{ tools }}/bin/cargo-deny ] || CARGO_PROFILE_RELEASE_OPT_LEVEL=0 CARGO_PROFILE_RELEASE_LTO=off \
         CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 \
         cargo install --quiet --locked --root {{ tools }} cargo-deny@{{ deny_version }}
 
