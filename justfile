@@ -327,7 +327,7 @@ _postgres:
     {{ install }} $(dpkg-deb -f postgresql-*.deb Depends | tr ',' '\n' | sed 's/[|(].*//' \
         | grep -oE '[^ ]*lib[^ ]*|tzdata' | grep -v llvm)
 
-# It runs for a second: it is built with fewer optimizations, in two minutes and not three
+# It runs for three seconds: it is built without optimizations, in one minute instead of three
 _deny:
     @[ -x {{ tools }}/bin/cargo-deny ] || CARGO_PROFILE_RELEASE_OPT_LEVEL=0 CARGO_PROFILE_RELEASE_LTO=off \
         CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 \

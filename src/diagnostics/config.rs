@@ -42,7 +42,7 @@ pub struct Config {
     /// Length from which a poll is a stall, 1 ms to 10 s. Default is 10 ms.
     #[serde(with = "duration")]
     pub threshold: Duration,
-    /// How the stacks of stalls are taken. Default is `auto`.
+    /// The way in which stacks of stalls are taken. Default is `auto`.
     pub stacks: Stacks,
     /// Stalls that are kept one by one, the newest ones. Default is 256.
     pub max_stalls: usize,
@@ -55,7 +55,8 @@ pub struct Config {
     pub heap: HeapMode,
 }
 
-/// How the stacks of stalls are taken. A thread that waits is read without its notice in any case.
+/// The way in which stacks of stalls are taken. With each of them but `Off`, the stack of a waiting
+/// thread is read without disturbing the thread.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Stacks {

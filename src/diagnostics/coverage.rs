@@ -1,6 +1,6 @@
 //! The work outside of instrumented polls in which a block is found, and the rest.
 
-/// How much is known of the workers of the app's runtimes.
+/// The extent to which blocks outside of instrumented polls are found.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Coverage {
     /// The hooks report every task.

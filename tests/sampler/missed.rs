@@ -5,7 +5,7 @@
 use std::{
     fs, mem, ptr,
     sync::{
-        atomic::{AtomicBool, AtomicU64, Ordering::SeqCst},
+        atomic::{AtomicBool, Ordering::SeqCst},
         mpsc,
     },
     thread,
@@ -17,7 +17,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::{
     app::{App, agent, alone},
-    neighbors::signal_of_the_sampler,
+    neighbors::with_handler_replaced,
     specimens::burn,
 };
 
@@ -76,25 +76,10 @@ fn samples_of_a_thread_that_blocks_signals_are_counted_as_dropped() {
 
 #[test]
 fn handler_that_replaced_the_sampler_s_is_not_called_by_a_cpu_profile() {
-    static CALLED: AtomicU64 = AtomicU64::new(0);
-    extern "C" fn called(_: i32) {
-        CALLED.fetch_add(1, SeqCst);
-    }
     let _alone = alone();
     let app = App::start(Router::new());
-    let ours = signal_of_the_sampler();
-    // SAFETY: the handler adds to an atomic; the disposition before is restored.
-    let before = unsafe {
-        let mut action: libc::sigaction = mem::zeroed();
-        action.sa_sigaction = called as *const () as usize;
-        let mut before: libc::sigaction = mem::zeroed();
-        assert_eq!(libc::sigaction(ours, &raw const action, &raw mut before), 0);
-        before
-    };
-    let (dropped, _) = capture_beside(&app, || ());
-    // SAFETY: as it was.
-    unsafe { libc::sigaction(ours, &raw const before, ptr::null_mut()) };
-    assert_eq!(CALLED.load(SeqCst), 0);
+    let (called, (dropped, _)) = with_handler_replaced(|| capture_beside(&app, || ()));
+    assert_eq!(called, 0);
     assert!(dropped >= LEAST, "{dropped}");
 }
 

@@ -256,28 +256,15 @@ fn thread_that_blocks_signals_has_stacks_where_the_kernel_copies_them() {
 
 #[test]
 fn handler_that_the_app_put_over_ours_is_never_called_and_that_is_said() {
-    static CALLED: AtomicU64 = AtomicU64::new(0);
-    extern "C" fn called(_: i32) {
-        CALLED.fetch_add(1, SeqCst);
-    }
     let _alone = alone();
     let app = app();
-    let ours = signal_of_the_sampler();
-    // SAFETY: the handler adds to an atomic; the disposition before is restored.
-    let before = unsafe {
-        let mut action: libc::sigaction = mem::zeroed();
-        action.sa_sigaction = called as *const () as usize;
-        let mut before: libc::sigaction = mem::zeroed();
-        assert_eq!(libc::sigaction(ours, &raw const action, &raw mut before), 0);
-        before
-    };
-    compute_until(&app, for_a_while());
-    let pending = status(rustix::process::getpid().as_raw_nonzero().get(), "SigQ:");
-    let doctor = get_text(&app.diagnostics("/debug/doctor?format=text"));
-    let diagnosis = get_text(&app.diagnostics("/debug/diagnosis?format=text"));
-    // SAFETY: as it was.
-    unsafe { libc::sigaction(ours, &raw const before, ptr::null_mut()) };
-    assert_eq!(CALLED.load(SeqCst), 0, "{pending}");
+    let (called, (pending, doctor, diagnosis)) = with_handler_replaced(|| {
+        compute_until(&app, for_a_while());
+        let pending = status(rustix::process::getpid().as_raw_nonzero().get(), "SigQ:");
+        let doctor = get_text(&app.diagnostics("/debug/doctor?format=text"));
+        (pending, doctor, get_text(&app.diagnostics("/debug/diagnosis?format=text")))
+    });
+    assert_eq!(called, 0, "{pending}");
     let says = "the app replaced the signal's handler";
     assert!(doctor.contains(says), "{doctor}");
     assert!(diagnosis.contains(says), "{diagnosis}");
@@ -301,8 +288,30 @@ fn handler_of_the_sampler_blocks_every_signal_and_runs_on_the_alternate_stack() 
     assert!(may_interrupt.is_empty(), "signals that interrupt the handler: {may_interrupt:?}");
 }
 
+/// Replaces the handler of the sampler's signal meanwhile; returns how often the new one was called.
+pub(crate) fn with_handler_replaced<T>(during: impl FnOnce() -> T) -> (u64, T) {
+    static CALLED: AtomicU64 = AtomicU64::new(0);
+    extern "C" fn called(_: i32) {
+        CALLED.fetch_add(1, SeqCst);
+    }
+    let earlier = CALLED.load(SeqCst);
+    let ours = signal_of_the_sampler();
+    // SAFETY: the handler adds to an atomic; the disposition before is restored.
+    let before = unsafe {
+        let mut action: libc::sigaction = mem::zeroed();
+        action.sa_sigaction = called as *const () as usize;
+        let mut before: libc::sigaction = mem::zeroed();
+        assert_eq!(libc::sigaction(ours, &raw const action, &raw mut before), 0);
+        before
+    };
+    let result = during();
+    // SAFETY: as it was.
+    unsafe { libc::sigaction(ours, &raw const before, ptr::null_mut()) };
+    (CALLED.load(SeqCst) - earlier, result)
+}
+
 /// The highest real-time signal with a handler.
-pub(crate) fn signal_of_the_sampler() -> i32 {
+fn signal_of_the_sampler() -> i32 {
     let has_handler = |signal: &i32| disposition(*signal).sa_sigaction > libc::SIG_IGN;
     (libc::SIGRTMIN()..libc::SIGRTMAX()).rev().find(has_handler).expect("the sampler has one")
 }

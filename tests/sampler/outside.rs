@@ -205,21 +205,28 @@ fn busy_workers_with_short_polls_are_not_blamed() {
     }
 }
 
-/// As `#[tokio::test]` runs it: on one thread, without hooks.
-#[test]
-fn guard_fails_for_a_spawned_task_that_blocks() {
-    let _alone = alone();
+/// The stalls that a guard has seen in a task that begins so long after it, and is spawned as
+/// `#[tokio::test]` runs it: on one thread, without hooks.
+fn stalls_of_guard(after: Duration, task: impl FnOnce() + Send + 'static) -> Vec<Stall> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let stalls = runtime.expect("a runtime").block_on(async {
+    runtime.expect("a runtime").block_on(async {
         let thermograph = Thermograph::builder().build().expect("valid");
         let guard = thermograph.assert_no_stall();
-        // The runtime is known by now.
-        tokio::time::sleep(Duration::from_millis(200)).await;
-        tokio::spawn(async { sleeps_outside() }).await.expect("no panic");
+        if !after.is_zero() {
+            tokio::time::sleep(after).await;
+        }
+        tokio::spawn(async { task() }).await.expect("no panic");
         let stalls = guard.stalls();
         std::mem::forget(guard);
         stalls
-    });
+    })
+}
+
+#[test]
+fn guard_fails_for_a_spawned_task_that_blocks() {
+    let _alone = alone();
+    // The runtime is known by then.
+    let stalls = stalls_of_guard(Duration::from_millis(200), sleeps_outside);
     assert!(stalls.iter().any(|stall| is_in(stall, "sleeps_outside")), "{stalls:#?}");
 }
 
@@ -229,18 +236,9 @@ fn sleeps_at_once() {
     std::hint::black_box(());
 }
 
-/// The first thing that happens after the guard was made: the runtime has not been looked at before.
 #[test]
 fn guard_fails_for_a_spawned_task_that_blocks_at_once() {
     let _alone = alone();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let stalls = runtime.expect("a runtime").block_on(async {
-        let thermograph = Thermograph::builder().build().expect("valid");
-        let guard = thermograph.assert_no_stall();
-        tokio::spawn(async { sleeps_at_once() }).await.expect("no panic");
-        let stalls = guard.stalls();
-        std::mem::forget(guard);
-        stalls
-    });
+    let stalls = stalls_of_guard(Duration::ZERO, sleeps_at_once);
     assert!(stalls.iter().any(|stall| is_in(stall, "sleeps_at_once")), "{stalls:#?}");
 }

@@ -134,10 +134,14 @@ impl Unwinder {
     }
 
     /// Searches the stack of a shot for evidence that its thread holds a lock.
-    pub(crate) fn suspect_in(&mut self, shot: &Shot, wait: &LockWait) -> Option<Suspect> {
+    /// `seen` is the work of the thread at that moment.
+    pub(crate) fn suspect_in(
+        &mut self,
+        (shot, seen): (&Shot, Seen),
+        wait: &LockWait,
+    ) -> Option<Suspect> {
         let walked = self.walk(shot.content().registers, shot.stack());
         let (frame, sign) = locks::refers(wait, &self.modules, &walked, shot.stack())?;
-        let seen = shot.seen();
         Some(Suspect { stack: walked.stack, frame, sign, seen, futex: None })
     }
 

@@ -69,15 +69,14 @@ pub(super) fn copy(thread: Thread, room: usize) -> Result<Copied, NotCopied> {
 ///
 /// # Safety
 ///
-/// As long as `lasts` returns true, the poll of `seen` has not ended since it was seen.
+/// `lasts` returns true only if the poll of `seen` has not ended since `seen` was read.
 pub(super) unsafe fn request_id(seen: Seen, lasts: impl Fn() -> bool) -> Option<String> {
     if seen.start == 0 {
         return None;
     }
     let request = read_value(seen.request).filter(|_| lasts())?;
     // SAFETY: the bytes are a copy of the header value that the poll refers to. The poll lasted until
-    // after the copy, so the value was alive and nobody wrote to it. Not dropped, the copy owns
-    // nothing.
+    // after the copy, so the value was alive and unchanged. The copy is never dropped.
     let value = unsafe { request.assume_init_ref() };
     let text = value.as_bytes();
     let text = read(text.as_ptr().addr() as u64, text.len().min(REQUEST_ID));

@@ -240,7 +240,7 @@ impl Kernel {
             let (thread, seen) = (shot.ticket().thread(), shot.seen());
             let since_taken = monotonic().saturating_sub(shot.at());
             let now = Moment::now();
-            // Of a shorter poll it is not known when it ended.
+            // The end of a poll below the threshold is not recorded.
             let is_of_poll = ended.iter().any(|ended| {
                 ended.thread == thread
                     && ended.poll.start().raw() == seen.start
@@ -260,7 +260,7 @@ impl Kernel {
         threshold: Duration,
     ) {
         let thread = shot.ticket().thread();
-        // One of a poll that had ended before the stack was taken belongs to no poll.
+        // A stack that was taken after its poll had ended belongs to no poll.
         let poll = watched.values_mut().find(|watched| {
             watched.polling.thread == thread
                 && seen.is_some_and(|seen| watched.start() == seen.start)

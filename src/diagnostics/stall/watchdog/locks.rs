@@ -147,9 +147,7 @@ impl Kernel {
             let Some(wait) = watched.stacks.current_wait() else { continue };
             let Some(lock) = &wait.lock else { continue };
             let suspect = match &lock.holder {
-                None => {
-                    unwinder.suspect_in(shot, &lock.wait).map(|suspect| Suspect { seen, ..suspect })
-                }
+                None => unwinder.suspect_in((shot, seen), &lock.wait),
                 Some(owner) if owner.thread == thread && owner.stack.addresses.is_empty() => {
                     let stack = unwinder.unwind(shot);
                     Some(Suspect { stack, frame: 0, sign: Sign::Owner, seen, futex: None })
