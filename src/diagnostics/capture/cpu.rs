@@ -129,7 +129,9 @@ impl Cpu {
             if self.timers.contains_key(&thread) {
                 continue;
             }
-            match self.start(thread) {
+            // Somewhere in the first period: else threads that use less than one would never show.
+            let first = self.period.mul_f64(portion());
+            match self.session.timer(thread.number(), first, self.period) {
                 Ok(timer) => {
                     self.timers.insert(thread, timer);
                     self.unwatched.remove(&thread);
@@ -141,14 +143,6 @@ impl Cpu {
         let (rest, period) = (nanos(self.rest), nanos(self.period).max(1));
         self.missed += rest / period;
         self.rest = Duration::from_nanos(rest % period);
-    }
-
-    fn start(&self, thread: Thread) -> Result<CpuTimer, NotAsked> {
-        self.session.deliverable(thread.number())?;
-        // Somewhere in the first period: else threads that use less than one would never show.
-        let first = self.period.mul_f64(portion());
-        CpuTimer::start(&self.session, thread.number(), first, self.period)
-            .map_err(|error| NotAsked::of(&error))
     }
 
     /// Counts the CPU time that a thread without a timer has used since the last look.

@@ -43,18 +43,21 @@ fn stacks(configured: Stacks) -> Finding {
     let unreachable =
         threads.filter_map(|thread| Some((thread, session.deliverable(thread).err()?)));
     let unreachable: Vec<_> = unreachable.collect();
-    let effect = if configured == Stacks::Auto && perf_events_allowed().is_ok() {
-        "captures have no samples of theirs while they compute, stalls have"
-    } else {
-        "no stacks while they compute"
+    let effect = || {
+        if configured == Stacks::Auto && perf_events_allowed().is_ok() {
+            "captures have no samples of theirs while they compute, stalls have"
+        } else {
+            "no stacks while they compute"
+        }
     };
     if unreachable.iter().any(|(_, why)| *why == NotAsked::Replaced) {
         return Finding::bad(
             what,
             format!(
-                "{}, number {}, for all threads: {effect}",
+                "{}, number {}, for all threads: {}",
                 NotAsked::Replaced,
-                session.signal()
+                session.signal(),
+                effect()
             ),
             "use another real-time signal: SIGRTMIN() and the next ones are left to the app",
         );
@@ -64,7 +67,7 @@ fn stacks(configured: Stacks) -> Finding {
     if let Some(first) = names.first() {
         return Finding::warning(
             what,
-            format!("{} threads block the signal, such as {first}: {effect}", names.len()),
+            format!("{} threads block the signal, such as {first}: {}", names.len(), effect()),
             "leave real-time signals out of the set for pthread_sigmask",
         );
     }

@@ -11,6 +11,7 @@ use std::{
             Ordering::{Relaxed, Release},
         },
     },
+    time::Duration,
 };
 
 use thiserror::Error;
@@ -94,7 +95,7 @@ pub(crate) enum SessionError {
 const TIMERS: usize = 256;
 
 impl NotAsked {
-    pub(crate) fn of(error: &io::Error) -> Self {
+    fn of(error: &io::Error) -> Self {
         match error.kind() {
             io::ErrorKind::WouldBlock => Self::NoTimer,
             _ => Self::Ended,
@@ -169,6 +170,18 @@ impl Session {
         timer.expire_next().map_err(|error| NotAsked::of(&error))?;
         timers.insert(thread, timer);
         Ok(())
+    }
+
+    /// Starts a timer that sends the signal to a thread each `period` of its CPU time, at first after
+    /// `first`.
+    pub(crate) fn timer(
+        &self,
+        thread: i32,
+        first: Duration,
+        period: Duration,
+    ) -> Result<CpuTimer, NotAsked> {
+        self.deliverable(thread)?;
+        CpuTimer::start(self, thread, first, period).map_err(|error| NotAsked::of(&error))
     }
 
     /// Withdraws the request for a thread's stack, unless it was answered.

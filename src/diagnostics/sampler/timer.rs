@@ -23,7 +23,7 @@ unsafe impl Send for CpuTimer {}
 
 impl CpuTimer {
     /// A timer that first expires after `first` and then every `period`.
-    pub(crate) fn start(
+    pub(super) fn start(
         session: &Session,
         thread: i32,
         first: Duration,
