@@ -2,6 +2,8 @@
 
 #[path = "../common/client.rs"]
 mod client;
+#[path = "../common/readers.rs"]
+mod readers;
 
 use std::{
     hint::black_box,
@@ -13,7 +15,10 @@ use axum::{Router, routing::get};
 use thermograph::diagnostics::{ConsoleMode, Door, HeapMode, Thermograph};
 use tokio::{net::TcpListener, runtime::Runtime};
 
-pub(crate) use self::client::{agent, get_bytes, tool, wait};
+pub(crate) use self::{
+    client::{agent, get_bytes, tool, wait},
+    readers::{full_house, reader},
+};
 
 /// What `/hoard` keeps, in bytes.
 pub(crate) const HOARDED: usize = PIECES * PIECE;

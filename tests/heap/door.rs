@@ -1,11 +1,11 @@
 //! What the door answers about memory.
 
-use std::{io::Write as _, net::TcpStream, thread, time::Duration};
+use std::{net::TcpStream, thread, time::Duration};
 
 use thermograph::diagnostics::HeapMode;
 
 use crate::{
-    app::{App, alone, is_sampling, wait},
+    app::{App, alone, full_house, is_sampling, reader, wait},
     wire::Wire,
 };
 
@@ -13,9 +13,7 @@ const BOTH: [&str; 2] = ["/debug/pprof/heap", "/debug/pprof/allocs"];
 
 /// A client whose capture runs, for five minutes.
 fn long_capture(app: &App, path: &str) -> TcpStream {
-    let mut client = TcpStream::connect(app.door()).expect("connected");
-    write!(client, "GET {path}?seconds=300 HTTP/1.1\r\nhost: {}\r\n\r\n", app.door())
-        .expect("sent");
+    let client = reader(&app.door(), path);
     wait("jemalloc samples", is_sampling);
     client
 }
@@ -50,14 +48,10 @@ fn captures_that_overlap_share_the_samples() {
 fn past_the_most_windows_one_more_is_told() {
     let _alone = alone();
     let app = App::start(HeapMode::OnDemand);
-    let clients: Vec<_> = (0..16).map(|_| long_capture(&app, BOTH[0])).collect();
-    let mut told = String::new();
-    wait("all have come", || {
-        let (status, text) = app.ask("/debug/pprof/allocs?seconds=1");
-        told = text;
-        status == 503
-    });
-    assert!(told.contains("16 captures of this kind are running"), "{told}");
+    let (clients, answer) = full_house(&app.door(), BOTH[0]);
+    assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
+    assert!(answer.contains("16 captures of this kind are running"), "{answer}");
+    assert_eq!(app.ask("/debug/pprof/allocs?seconds=1").0, 503);
     // Without a window there is always room.
     assert_eq!(app.bytes("/debug/pprof/allocs").0, 200);
     drop(clients);

@@ -2,6 +2,8 @@
 
 #[path = "../common/client.rs"]
 mod client;
+#[path = "../common/readers.rs"]
+mod readers;
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
@@ -20,7 +22,10 @@ use tokio::{
     runtime::{self, Runtime},
 };
 
-pub(crate) use self::client::{PATIENCE, agent, get_bytes, tool, wait};
+pub(crate) use self::{
+    client::{PATIENCE, agent, get_bytes, tool, wait},
+    readers::{full_house, reader},
+};
 
 /// Healthy handlers beside the one that is looked at.
 pub(crate) const HEALTHY: [&str; 10] = [

@@ -1,12 +1,12 @@
 //! Several readers of one sampling session: a scraper, the page, a diagnosis.
 
-use std::{io::Write as _, net::TcpStream, thread, time::Duration};
+use std::{net::TcpStream, thread, time::Duration};
 
 use axum::Router;
 use thermograph::diagnostics::Diagnosis;
 
 use crate::{
-    app::{App, PATIENCE, agent, alone, get_bytes, get_text, wait},
+    app::{self, App, agent, alone, get_bytes, get_text, wait},
     captures::Wire,
     specimens,
     totals::Burner,
@@ -26,13 +26,12 @@ fn is_there(name: &str) -> bool {
     })
 }
 
-/// A client that has asked for a long capture; it reads no answer.
 fn reader(app: &App, path: &str) -> TcpStream {
-    let diagnostics = app.diagnostics("").trim_start_matches("http://").to_owned();
-    let mut client = TcpStream::connect(&diagnostics).expect("connected");
-    client.set_read_timeout(Some(PATIENCE)).expect("set");
-    write!(client, "GET {path} HTTP/1.1\r\nhost: {diagnostics}\r\n\r\n").expect("sent");
-    client
+    app::reader(&door(app), path)
+}
+
+fn door(app: &App) -> String {
+    app.diagnostics("").trim_start_matches("http://").to_owned()
 }
 
 /// Status and text of an answer.
@@ -133,7 +132,7 @@ fn a_client_that_leaves_ends_its_own_reading_only() {
     let _alone = alone();
     let app = App::start(specimens::router());
     for (path, thread) in KINDS {
-        let first = reader(&app, &format!("{path}?seconds=300"));
+        let first = reader(&app, path);
         wait("it samples", || is_there(thread));
         let second = thread::scope(|scope| {
             let url = app.diagnostics(&format!("{path}?seconds=3"));
@@ -148,7 +147,7 @@ fn a_client_that_leaves_ends_its_own_reading_only() {
         assert!(second.samples().iter().any(|sample| sample.has("specimens::burn")), "{path}");
         wait("sampling has ended", || !is_there(thread));
         // `force` ends nobody else's.
-        let first = reader(&app, &format!("{path}?seconds=300"));
+        let first = reader(&app, path);
         wait("it samples", || is_there(thread));
         assert_eq!(ask(&app.diagnostics(&format!("{path}?seconds=1&force=true"))).0, 200);
         assert!(is_there(thread), "{path}: the first was ended");
@@ -162,17 +161,12 @@ fn past_the_most_readers_one_more_is_told_and_let_in_when_one_has_left() {
     let _alone = alone();
     let app = App::start(Router::new());
     for (path, thread) in KINDS {
-        let mut readers: Vec<_> =
-            (0..16).map(|_| reader(&app, &format!("{path}?seconds=300"))).collect();
+        let (mut readers, answer) = app::full_house(&door(&app), path);
+        assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
+        assert!(answer.contains("16 captures of this kind are running"), "{answer}");
+        assert!(answer.contains("try again in "), "{answer}");
         let one_more = app.diagnostics(&format!("{path}?seconds=1"));
-        let mut told = String::new();
-        wait("all have come", || {
-            let (status, text) = ask(&one_more);
-            told = text;
-            status == 503
-        });
-        assert!(told.contains("16 captures of this kind are running"), "{told}");
-        assert!(told.contains("try again in "), "{told}");
+        assert_eq!(ask(&one_more).0, 503);
         readers.pop();
         wait("a place is free", || ask(&one_more).0 == 200);
         drop(readers);
@@ -185,7 +179,7 @@ fn two_apps_of_one_process_share_the_samples_too() {
     let _alone = alone();
     let (app, other) = (App::start(Router::new()), App::start(Router::new()));
     for (path, thread) in KINDS {
-        let first = reader(&app, &format!("{path}?seconds=300"));
+        let first = reader(&app, path);
         wait("it samples", || is_there(thread));
         assert_eq!(ask(&other.diagnostics(&format!("{path}?seconds=1"))).0, 200, "{path}");
         drop(first);
@@ -196,7 +190,7 @@ fn two_apps_of_one_process_share_the_samples_too() {
 fn a_diagnosis_has_cpu_time_while_a_scraper_reads() {
     let _alone = alone();
     let app = App::start(specimens::router());
-    let scraper = reader(&app, "/debug/pprof/profile?seconds=300");
+    let scraper = reader(&app, "/debug/pprof/profile");
     wait("it samples", || is_there("thermo-cpu"));
     let diagnosis = thread::scope(|scope| {
         let url = app.diagnostics("/debug/diagnosis?seconds=2");
