@@ -146,7 +146,7 @@ impl<F: Future> Future for Labelled<F> {
         let start = Moment::now();
         let began = *this.began.get_or_insert(start);
         // Written down when dropped, after a panic too.
-        let poll = watch::Poll::begin(handler, None, start, 0);
+        let poll = watch::Poll::begin(handler, start);
         this.mark.labelled(poll.slot());
         let polled = watch::traced(cx, |cx| this.inner.poll(cx));
         drop(poll);
@@ -194,7 +194,7 @@ mod tests {
 
     /// What is made while the handler is at work.
     fn in_handler<T>(handler: &'static Handler, work: impl FnOnce() -> T) -> T {
-        let poll = watch::Poll::begin(handler, None, Moment::now(), 0);
+        let poll = watch::Poll::begin(handler, Moment::now());
         let made = work();
         poll.leave();
         made

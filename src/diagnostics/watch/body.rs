@@ -10,7 +10,7 @@ use axum::body::{Body, HttpBody};
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 
-use super::{poll::Poll as WatchedPoll, request::WatchedRequest, row::RowPoll, traced};
+use super::{request::WatchedRequest, traced};
 
 /// Takes the time of every poll of a response body: a stream works outside the handler's future,
 /// and may block there.
@@ -99,24 +99,21 @@ impl HttpBody for WatchBody {
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Polled> {
         let this = &mut *self;
-        let poll = this.request.as_mut().map(WatchedRequest::poll);
-        let shown = this.request.as_mut().and_then(|request| request.show(cx.waker()));
-        let waker = shown.as_ref().map_or(cx.waker(), RowPoll::waker);
-        let frame = traced(&mut Context::from_waker(waker), |cx| this.inner.poll_frame(cx));
-        drop(shown);
-        let end = poll.map(WatchedPoll::end);
+        let Some(request) = &mut this.request else { return this.inner.poll_frame(cx) };
+        let mut frame = Poll::Pending;
+        let end = request.poll(cx, |cx| frame = traced(cx, |cx| this.inner.poll_frame(cx)));
         // hyper does not poll a body again whose last frame says that it is the last.
         let ended = match &frame {
             Poll::Ready(None) => true,
             Poll::Ready(Some(Ok(_))) => this.inner.is_end_stream(),
-            Poll::Ready(Some(Err(_))) | Poll::Pending => false,
+            Poll::Ready(Some(Err(_))) => false,
+            Poll::Pending => {
+                request.waits(cx.waker());
+                false
+            }
         };
-        if let (true, Some(end)) = (ended, end)
-            && let Some(request) = this.request.take()
-        {
+        if ended && let Some(request) = this.request.take() {
             request.end(end);
-        } else if let (Poll::Pending, Some(request)) = (&frame, &mut this.request) {
-            request.waits(cx.waker());
         }
         frame
     }

@@ -14,9 +14,7 @@ use pin_project_lite::pin_project;
 
 use super::{
     body::{Begun, WatchBody},
-    poll::Poll as WatchedPoll,
     request::WatchedRequest,
-    row::RowPoll,
     traced,
 };
 
@@ -45,24 +43,28 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        let poll = this.request.as_mut().map(WatchedRequest::poll);
-        let shown = this.request.as_mut().and_then(|request| request.show(cx.waker()));
-        let waker = shown.as_ref().map_or(cx.waker(), RowPoll::waker);
-        let inner_cx = &mut Context::from_waker(waker);
-        let Poll::Ready(answer) = traced(inner_cx, |cx| this.inner.poll(cx)) else {
-            drop(shown);
-            if let Some((request, poll)) = this.request.as_mut().zip(poll) {
-                request.pending(poll.end());
-                request.waits(cx.waker());
+        let Some(request) = this.request else {
+            // It has given its answer and must not be polled again.
+            return this.inner.poll(cx).map_ok(IntoResponse::into_response);
+        };
+        // Left by reference: to move an answer costs more than to poll, and as a rule there is none.
+        let mut answer = None;
+        let end = request.poll(cx, |cx| {
+            if let Poll::Ready(polled) = traced(cx, |cx| this.inner.poll(cx)) {
+                answer = Some(polled.map(|answer| {
+                    let mut response = answer.into_response();
+                    let left = Begun::begin(response.body_mut(), cx);
+                    (response, left)
+                }));
             }
+        });
+        let Some(answer) = answer else {
+            request.pending(end);
+            request.waits(cx.waker());
             return Poll::Pending;
         };
-        // An error: the guard ends the poll.
-        let mut response = answer?.into_response();
-        let left = Begun::begin(response.body_mut(), inner_cx);
-        drop(shown);
-        let end = poll.map(WatchedPoll::end);
-        if let Some((mut request, end)) = this.request.take().zip(end) {
+        let (mut response, left) = answer?;
+        if let Some(mut request) = this.request.take() {
             request.head(response.status(), response.headers(), end);
             match left {
                 None => request.end(end),

@@ -30,12 +30,7 @@ impl Mark {
     /// A request's future is polled on this slot's thread. As a rule always by the same task.
     #[inline]
     pub(crate) fn request(&mut self, slot: Slot, handler: &'static Handler) {
-        let Some((task, place)) = slot.listed() else {
-            if !handler.overruns.is_untold() {
-                untold(slot, handler);
-            }
-            return;
-        };
+        let Some((task, place)) = slot.listed() else { return };
         if !self.is_on(task) {
             self.take_back();
             TASKS.work(place).request(handler);
@@ -81,7 +76,15 @@ impl Mark {
     }
 }
 
-/// Notes that a request is polled in a task that no hook has told of.
+/// A request is first polled on this slot's thread: notes whether that is in a task that no hook has
+/// told of.
+#[inline]
+pub(crate) fn request_begins(slot: Slot, handler: &Handler) {
+    if slot.listed().is_none() && !handler.overruns.is_untold() {
+        untold(slot, handler);
+    }
+}
+
 #[cold]
 fn untold(slot: Slot, handler: &Handler) {
     if slot.is_own() && slot.task() == 0 && tokio::task::try_id().is_some() {

@@ -11,6 +11,9 @@ use crate::diagnostics::tasks::Stage;
 #[derive(Debug, Default)]
 pub(crate) struct Mark;
 
+#[inline]
+pub(crate) fn request_begins(_: Slot, _: &Handler) {}
+
 #[expect(
     clippy::unused_self,
     clippy::needless_pass_by_ref_mut,

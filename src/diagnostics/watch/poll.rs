@@ -41,22 +41,24 @@ pub(crate) struct End {
 }
 
 impl Poll {
+    /// Begins a poll of no request.
     #[inline]
-    pub(crate) fn begin(
+    pub(crate) fn begin(handler: &'static Handler, start: Moment) -> Self {
+        Self::of_request(handler, None, start, 0, Part::default())
+    }
+
+    /// Begins a poll that goes on from so many nanoseconds of work, and is this part of a request.
+    #[inline]
+    pub(crate) fn of_request(
         handler: &'static Handler,
         request_id: Option<&HeaderValue>,
         start: Moment,
         before: u64,
+        part: Part,
     ) -> Self {
         let slot = Slot::current();
         let outer = slot.enter(handler, request_id, start);
-        Self { handler, slot, outer, start, before, part: Part::default() }
-    }
-
-    /// Says which poll of which request it is.
-    #[inline]
-    pub(crate) fn is_part(&mut self, part: Part) {
-        self.part = part;
+        Self { handler, slot, outer, start, before, part }
     }
 
     /// Where the thread that polls is written down.
@@ -65,8 +67,10 @@ impl Poll {
         self.slot
     }
 
+    /// Does the work of the poll.
     #[inline]
-    pub(crate) fn end(self) -> End {
+    pub(crate) fn during(self, work: impl FnOnce(Slot)) -> End {
+        work(self.slot);
         let end = self.record();
         mem::forget(self);
         end

@@ -1,6 +1,11 @@
 //! One request on its way through a handler.
 
-use std::{mem, panic::Location, ptr, task::Waker};
+use std::{
+    mem,
+    panic::Location,
+    ptr,
+    task::{Context, Waker},
+};
 
 use http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode};
 
@@ -8,7 +13,7 @@ use super::{
     clock::Moment,
     handler::Handler,
     ledger::{Hint, Ledger},
-    mark::Mark,
+    mark::{self, Mark},
     overrun::PollId,
     poll::{End, Poll},
     route::{self, Candidate},
@@ -113,26 +118,34 @@ impl WatchedRequest {
     #[inline]
     pub(crate) fn call<T>(&mut self, call: impl FnOnce() -> T) -> T {
         let start = self.at_work();
-        let poll = Poll::begin(self.handler, self.id.as_ref(), start, 0);
+        let poll = Poll::of_request(self.handler, self.id.as_ref(), start, 0, Part::default());
         let future = call();
         self.called = poll.leave();
         future
     }
 
-    /// Takes the time of a poll, until its guard ends or is dropped.
+    /// Polls, takes the time of it, and shows it in tokio-console where the request has a row there.
     #[inline]
-    pub(crate) fn poll(&mut self) -> Poll {
+    pub(crate) fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        work: impl FnOnce(&mut Context<'_>),
+    ) -> End {
         let start = self.at_work();
         let called = mem::take(&mut self.called);
-        let mut poll = Poll::begin(self.handler, self.id.as_ref(), start, called);
         self.polls = self.polls.wrapping_add(1);
-        if self.polls == 1 {
-            poll.slot().set_began(start);
-        }
-        let request = self.start.map_or(0, Moment::raw);
-        poll.is_part(Part { request, number: self.polls });
-        self.mark.request(poll.slot(), self.handler);
-        poll
+        let part = Part { request: self.start.map_or(0, Moment::raw), number: self.polls };
+        let poll = Poll::of_request(self.handler, self.id.as_ref(), start, called, part);
+        poll.during(|slot| {
+            if self.polls == 1 {
+                slot.set_began(start);
+                mark::request_begins(slot, self.handler);
+            }
+            self.mark.request(slot, self.handler);
+            let shown = self.row.as_mut().map(|row| row.poll(cx.waker()));
+            let waker = shown.as_ref().map_or(cx.waker(), RowPoll::waker);
+            work(&mut Context::from_waker(waker));
+        })
     }
 
     /// It waits, until its task is woken by this.
@@ -145,13 +158,6 @@ impl WatchedRequest {
         if let Some(start) = self.start {
             self.mark.waits(stage, self.id.as_ref(), start, waker);
         }
-    }
-
-    /// Shows a poll in tokio-console, where the request has a row there. What is polled must get
-    /// the waker of it.
-    #[inline]
-    pub(crate) fn show(&mut self, task: &Waker) -> Option<RowPoll<'_>> {
-        self.row.as_mut().map(|row| row.poll(task))
     }
 
     /// The poll ended, and nothing with it.
@@ -212,28 +218,36 @@ impl WatchedRequest {
     #[inline]
     fn at_work(&mut self) -> Moment {
         let now = Moment::now();
-        let ready = waits::take_ready();
-        let waited = match (self.start, self.arrived, ready) {
-            (Some(_), _, Some(ready)) => ready,
-            (Some(_), _, None) => {
+        let waited = match (self.start, waits::take_ready()) {
+            (Some(_), Some(ready)) => ready,
+            (Some(_), None) => {
                 self.wonder(now);
                 0
             }
-            // The time that the connection's task was ready is part of it.
-            (None, Some(arrived), _) => arrived.until(now),
-            (None, None, ready) => self.estimate(now, ready.unwrap_or(0)),
+            (None, ready) => self.begins(now, ready),
         };
-        if self.start.is_none() {
-            self.start = Some(now);
-            self.waited = waited;
-        }
         if waited > 0 {
-            if matches!(self.stage, Stage::Handler) {
-                self.parts.waiting += waited;
-            }
-            self.handler.overruns.waits().ended(self.handler, now, waited);
+            self.has_waited(now, waited);
         }
         now
+    }
+
+    /// It is at work for the first time: how long it has waited for that.
+    fn begins(&mut self, now: Moment, ready: Option<u64>) -> u64 {
+        self.start = Some(now);
+        self.waited = match self.arrived {
+            // The time that the connection's task was ready is part of it.
+            Some(arrived) => arrived.until(now),
+            None => self.estimate(now, ready.unwrap_or(0)),
+        };
+        self.waited
+    }
+
+    fn has_waited(&mut self, now: Moment, waited: u64) {
+        if matches!(self.stage, Stage::Handler) {
+            self.parts.waiting += waited;
+        }
+        self.handler.overruns.waits().ended(self.handler, now, waited);
     }
 
     /// What it waited until its first poll, as far as is known without its arrival: at least as long
