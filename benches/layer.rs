@@ -53,12 +53,12 @@ fn poll(criterion: &mut Criterion) {
     group.throughput(Throughput::Elements(1));
     let mut bare = pin!(wait(Request::new(Body::empty())));
     group.bench_function("bare", |bench| {
-        bench.iter(|| bare.as_mut().poll(&mut context).is_pending())
+        bench.iter(|| bare.as_mut().poll(&mut context).is_pending());
     });
     let mut watched = WatchLayer::new(Ledger::leak(256)).layer(service_fn(wait));
     let mut watched = pin!(watched.call(Request::new(Body::empty())));
     group.bench_function("watched", |bench| {
-        bench.iter(|| watched.as_mut().poll(&mut context).is_pending())
+        bench.iter(|| watched.as_mut().poll(&mut context).is_pending());
     });
     group.finish();
 }
