@@ -16,10 +16,12 @@ use crate::{
 pub(crate) const CONNECTIONS: usize = 64;
 
 /// Pairs of rounds that a pair of processes lives for.
-const LIFE: usize = 8;
+const LIFE: usize = 16;
 
-/// Its thread, in the 15 letters that the kernel keeps of a name.
+/// Threads, in the 15 letters that the kernel keeps of a name: one that stays, and one that looks at
+/// the program once, soon after the start, and leaves.
 const WATCHDOG: &str = "thermo-watch";
+const DOCTOR: &str = "thermo-doctor";
 
 /// A process that serves one of the apps of its kind.
 pub(crate) struct Server {
@@ -65,16 +67,22 @@ impl Server {
         let (mut process, addresses) = Process::hello(kind)?;
         let address = addresses.get(app).with_context(|| format!("{kind} has no app {app}"))?;
         let clients = Clients::connect(*address, CONNECTIONS)?;
-        // Whatever the layer brings along must be there, and cost the server's core.
-        let has_watchdog = |threads: &Vec<String>| threads.iter().any(|name| name == WATCHDOG);
-        let mut threads = pinned_threads(process.id())?;
+        // Whatever the layer brings along must be there, and cost the server's core; but not what
+        // is done once in the life of a process, of which these have a short one.
+        let id = process.id();
+        let has = |name: &str, threads: &[String]| threads.iter().any(|thread| thread == name);
+        let mut threads = pinned_threads(id)?;
         if kind != "plain" {
-            // It may not have come to name itself.
-            let id = process.id();
-            let look = || pinned_threads(id).ok().filter(has_watchdog);
-            threads = process.wait("its watchdog ran", look)?;
+            // They may not have come to name themselves.
+            let look = |is_there: bool| {
+                let threads = pinned_threads(id).ok()?;
+                (has(WATCHDOG, &threads) && has(DOCTOR, &threads) == is_there).then_some(threads)
+            };
+            process.wait("its watchdog ran", || look(true))?;
+            threads = process.wait("its doctor had looked", || look(false))?;
         }
-        ensure!(has_watchdog(&threads) == (kind != "plain"), "{kind} has the threads {threads:?}");
+        let has_watchdog = has(WATCHDOG, &threads);
+        ensure!(has_watchdog == (kind != "plain"), "{kind} has the threads {threads:?}");
         Ok(Self { process, addresses, clients, console: None })
     }
 
