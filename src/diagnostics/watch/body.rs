@@ -112,8 +112,9 @@ impl HttpBody for WatchBody {
                 false
             }
         };
-        if ended && let Some(request) = this.request.take() {
+        if ended {
             request.end(end);
+            this.request = None;
         }
         frame
     }

@@ -64,14 +64,15 @@ where
             return Poll::Pending;
         };
         let (mut response, left) = answer?;
-        if let Some(mut request) = this.request.take() {
-            request.head(response.status(), response.headers(), end);
-            match left {
-                None => request.end(end),
-                Some(left) => {
-                    request.waits(cx.waker());
-                    *response.body_mut() = Body::new(WatchBody::new(left, Some(request)));
-                }
+        request.head(response.status(), response.headers(), end);
+        match left {
+            None => {
+                request.end(end);
+                *this.request = None;
+            }
+            Some(left) => {
+                request.waits(cx.waker());
+                *response.body_mut() = Body::new(WatchBody::new(left, this.request.take()));
             }
         }
         Poll::Ready(Ok(response))

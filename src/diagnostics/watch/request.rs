@@ -34,8 +34,8 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// Counts a request in when made and out when dropped, however it ends.
 pub(crate) struct WatchedRequest {
     handler: &'static Handler,
-    /// The RPC method that it called, if that has no handler yet.
-    candidate: Option<Candidate>,
+    /// The RPC method that it called, if that has no handler yet: seldom there, and so not in here.
+    candidate: Option<Box<Candidate>>,
     /// When the handler was first at work: in the call that made its future, or else in the first
     /// poll.
     start: Option<Moment>,
@@ -207,7 +207,7 @@ impl WatchedRequest {
 
     /// The body ended with this poll.
     #[inline]
-    pub(crate) fn end(mut self, end: End) {
+    pub(crate) fn end(&mut self, end: End) {
         self.pending(end);
         if matches!(self.stage, Stage::Body) {
             end.shard.end(self.taken(end));

@@ -52,7 +52,7 @@ pub(super) fn handler<B>(
     ledger: &'static Ledger,
     hint: Hint,
     request: &Request<B>,
-) -> (&'static Handler, Option<Candidate>) {
+) -> (&'static Handler, Option<Box<Candidate>>) {
     let method = standard(request.method());
     let matched = request.extensions().get::<MatchedPath>().map(MatchedPath::as_str);
     match matched {
@@ -68,7 +68,7 @@ fn uncertain<B>(
     method: &Method,
     matched: Option<&str>,
     request: &Request<B>,
-) -> (&'static Handler, Option<Candidate>) {
+) -> (&'static Handler, Option<Box<Candidate>>) {
     let path = request.uri().path();
     let service = || match matched {
         Some(matched) => ledger.handler(hint, method, Some(matched)),
@@ -88,14 +88,14 @@ fn uncertain<B>(
         return (ledger.admitted(rpc), None);
     }
     let (method, path) = (method.clone(), path.into());
-    (service(), Some(Candidate { ledger, service: whole, method, path }))
+    (service(), Some(Box::new(Candidate { ledger, service: whole, method, path })))
 }
 
 /// The response head came: what was called is there, or is not.
 #[inline]
 pub(super) fn answered(
     handler: &Handler,
-    candidate: Option<Candidate>,
+    candidate: Option<Box<Candidate>>,
     status: StatusCode,
     headers: &HeaderMap,
 ) {
@@ -109,7 +109,8 @@ pub(super) fn answered(
     match candidate {
         _ if !is_there => {}
         None => handler.prove(),
-        Some(Candidate { ledger, service, method, path }) => {
+        Some(candidate) => {
+            let Candidate { ledger, service, method, path } = *candidate;
             if let Some(rpc) = ledger.known(&method, &path, || true) {
                 rpc.set_part_of(service);
                 // It took no name from the bound.
