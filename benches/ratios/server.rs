@@ -67,13 +67,13 @@ impl Server {
         let (mut process, addresses) = Process::hello(kind)?;
         let address = addresses.get(app).with_context(|| format!("{kind} has no app {app}"))?;
         let clients = Clients::connect(*address, CONNECTIONS)?;
-        // Whatever the layer brings along must be there, and cost the server's core; but not what
-        // is done once in the life of a process, of which these have a short one.
+        // The watchdog must run, on the server's core. The doctor must have finished: these processes
+        // live for a few seconds, in which work that is done once would weigh too much.
         let id = process.id();
         let has = |name: &str, threads: &[String]| threads.iter().any(|thread| thread == name);
         let mut threads = pinned_threads(id)?;
         if kind != "plain" {
-            // They may not have come to name themselves.
+            // A new thread has the name of its parent for a moment.
             let look = |is_there: bool| {
                 let threads = pinned_threads(id).ok()?;
                 (has(WATCHDOG, &threads) && has(DOCTOR, &threads) == is_there).then_some(threads)

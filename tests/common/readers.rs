@@ -18,10 +18,11 @@ pub(crate) fn reader(diagnostics: &str, path: &str) -> TcpStream {
     client
 }
 
-/// As many clients as may capture at a time, and what one more was answered: any of them may be
-/// the last to be let in, so that the answer tells that all others are.
-pub(crate) fn full_house(diagnostics: &str, path: &str) -> (Vec<TcpStream>, String) {
-    /// Windows that are open at a time.
+/// Opens one capture more than the limit. Returns the clients whose captures run, and the answer to
+/// the refused one. Requests may be admitted in any order, but a refusal means that the limit is
+/// reached.
+pub(crate) fn fill_captures(diagnostics: &str, path: &str) -> (Vec<TcpStream>, String) {
+    /// Limit of captures of one kind at a time.
     const MOST: usize = 16;
     let mut clients: Vec<_> = (0..=MOST).map(|_| reader(diagnostics, path)).collect();
     let mut answered = None;

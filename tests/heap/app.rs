@@ -17,7 +17,7 @@ use tokio::{net::TcpListener, runtime::Runtime};
 
 pub(crate) use self::{
     client::{agent, get_bytes, tool, wait},
-    readers::{full_house, reader},
+    readers::{fill_captures, reader},
 };
 
 /// What `/hoard` keeps, in bytes.

@@ -5,7 +5,7 @@ use std::{net::TcpStream, thread, time::Duration};
 use thermograph::diagnostics::HeapMode;
 
 use crate::{
-    app::{App, alone, full_house, is_sampling, reader, wait},
+    app::{App, alone, fill_captures, is_sampling, reader, wait},
     wire::Wire,
 };
 
@@ -48,7 +48,7 @@ fn captures_that_overlap_share_the_samples() {
 fn past_the_most_windows_one_more_is_told() {
     let _alone = alone();
     let app = App::start(HeapMode::OnDemand);
-    let (clients, answer) = full_house(&app.door(), BOTH[0]);
+    let (clients, answer) = fill_captures(&app.door(), BOTH[0]);
     assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
     assert!(answer.contains("16 captures of this kind are running"), "{answer}");
     assert_eq!(app.ask("/debug/pprof/allocs?seconds=1").0, 503);

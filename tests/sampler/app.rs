@@ -24,7 +24,7 @@ use tokio::{
 
 pub(crate) use self::{
     client::{PATIENCE, agent, get_bytes, tool, wait},
-    readers::{full_house, reader},
+    readers::{fill_captures, reader},
 };
 
 /// Healthy handlers beside the one that is looked at.

@@ -161,7 +161,7 @@ fn past_the_most_readers_one_more_is_told_and_let_in_when_one_has_left() {
     let _alone = alone();
     let app = App::start(Router::new());
     for (path, thread) in KINDS {
-        let (mut readers, answer) = app::full_house(&door(&app), path);
+        let (mut readers, answer) = app::fill_captures(&door(&app), path);
         assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
         assert!(answer.contains("16 captures of this kind are running"), "{answer}");
         assert!(answer.contains("try again in "), "{answer}");

@@ -44,10 +44,10 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         let Some(request) = this.request else {
-            // It has given its answer and must not be polled again.
+            // The future has returned its response already; the inner one decides what follows.
             return this.inner.poll(cx).map_ok(IntoResponse::into_response);
         };
-        // Left by reference: to move an answer costs more than to poll, and as a rule there is none.
+        // Written by reference: returned by value, the response would be copied even while pending.
         let mut answer = None;
         let end = request.poll(cx, |cx| {
             if let Poll::Ready(polled) = traced(cx, |cx| this.inner.poll(cx)) {

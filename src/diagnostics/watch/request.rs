@@ -34,7 +34,7 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// Counts a request in when made and out when dropped, however it ends.
 pub(crate) struct WatchedRequest {
     handler: &'static Handler,
-    /// The RPC method that it called, if that has no handler yet: seldom there, and so not in here.
+    /// The RPC method that it called, if that has no handler yet. Boxed, since few requests have one.
     candidate: Option<Box<Candidate>>,
     /// When the handler was first at work: in the call that made its future, or else in the first
     /// poll.
@@ -232,7 +232,8 @@ impl WatchedRequest {
         now
     }
 
-    /// It is at work for the first time: how long it has waited for that.
+    /// Records the start of the request; returns the nanoseconds that it waited before, as far as is
+    /// known.
     fn begins(&mut self, now: Moment, ready: Option<u64>) -> u64 {
         self.start = Some(now);
         self.waited = match self.arrived {
@@ -243,6 +244,7 @@ impl WatchedRequest {
         self.waited
     }
 
+    /// Adds a wait to the request's parts, and reports a long one to the watchdog.
     fn has_waited(&mut self, now: Moment, waited: u64) {
         if matches!(self.stage, Stage::Handler) {
             self.parts.waiting += waited;
