@@ -320,7 +320,7 @@ impl Line {
             spawned: Moment::from_raw(self.spawned.load(Acquire)),
             since,
             polls: self.polls.load(Acquire),
-            busy_ns: Moment::from_raw(self.busy.load(Acquire)).since(Moment::from_raw(0)),
+            busy_ns: Moment::units_as_nanos(self.busy.load(Acquire)),
             thread,
             request: handler_at(work.handler.load(Acquire)),
             requests: work.requests.load(Acquire),

@@ -22,8 +22,8 @@ pub(crate) struct WatchBody {
 
 /// A body of which something is left to be worked on; its first frame may have been taken already.
 pub(crate) struct Begun {
-    /// What the first poll gave.
-    first: Option<Polled>,
+    /// What the first poll gave. Boxed, since few bodies have one.
+    first: Option<Box<Polled>>,
     rest: Body,
 }
 
@@ -38,7 +38,8 @@ impl Begun {
     #[inline]
     pub(crate) fn begin(body: &mut Body, cx: &mut Context<'_>) -> Option<Self> {
         let first = match body.size_hint().exact() {
-            _ if body.is_end_stream() => return None,
+            // Of others it is known that something is left.
+            None | Some(0) if body.is_end_stream() => return None,
             None => None,
             Some(_) => match Pin::new(&mut *body).poll_frame(cx) {
                 Poll::Pending => None,
@@ -52,9 +53,9 @@ impl Begun {
                         *body = data.into();
                         return None;
                     }
-                    Err(trailers) => Some(Some(Ok(trailers))),
+                    Err(trailers) => Some(Box::new(Some(Ok(trailers)))),
                 },
-                Poll::Ready(first) => Some(first),
+                Poll::Ready(first) => Some(Box::new(first)),
             },
         };
         Some(Self { first, rest: mem::take(body) })
@@ -62,7 +63,7 @@ impl Begun {
 
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Polled> {
         match self.first.take() {
-            Some(polled) => Poll::Ready(polled),
+            Some(polled) => Poll::Ready(*polled),
             None => Pin::new(&mut self.rest).poll_frame(cx),
         }
     }
@@ -73,7 +74,7 @@ impl Begun {
 
     fn size_hint(&self) -> SizeHint {
         let mut hint = self.rest.size_hint();
-        if let Some(Some(Ok(frame))) = &self.first
+        if let Some(Some(Ok(frame))) = self.first.as_deref()
             && let Some(data) = frame.data_ref()
         {
             let first = data.len() as u64;

@@ -3,37 +3,45 @@
 //!
 //! Differences are scaled to nanoseconds, not readings: that is half of what a reading costs.
 
-use std::sync::LazyLock;
+use std::{num::NonZeroU64, sync::LazyLock};
 
 use quanta::Clock;
 
 static CLOCK: LazyLock<Clock> = LazyLock::new(Clock::new);
 
-/// A moment, in units of the clock's own.
+/// A moment, in units of the clock's own; never 0, which stands for no moment.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
-pub(crate) struct Moment(u64);
+pub(crate) struct Moment(NonZeroU64);
 
 impl Moment {
     /// Now. The first look compares the counter with the system's clock, which takes up to 200 ms.
     #[inline]
     pub(crate) fn now() -> Self {
-        Self(CLOCK.raw())
+        Self::from_raw(CLOCK.raw())
     }
 
-    /// In units of the clock's own; never 0, which stands for no moment.
+    /// In units of the clock's own.
     #[inline]
     pub(crate) fn raw(self) -> u64 {
-        self.0
+        self.0.get()
     }
 
+    /// The moment of so many units; of 0 the first one.
+    #[inline]
     pub(crate) fn from_raw(raw: u64) -> Self {
-        Self(raw)
+        Self(NonZeroU64::new(raw).unwrap_or(NonZeroU64::MIN))
     }
 
     /// Nanoseconds since an earlier moment; none where the clocks of two cores disagree.
     #[inline]
     pub(crate) fn since(self, earlier: Self) -> u64 {
-        CLOCK.delta_as_nanos(earlier.0, self.0)
+        CLOCK.delta_as_nanos(earlier.raw(), self.raw())
+    }
+
+    /// Nanoseconds of so many units of the clock's own.
+    #[cfg_attr(not(tokio_unstable), expect(dead_code, reason = "told by the runtime's hooks"))]
+    pub(crate) fn units_as_nanos(units: u64) -> u64 {
+        CLOCK.delta_as_nanos(0, units)
     }
 }
 

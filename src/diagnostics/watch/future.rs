@@ -1,6 +1,7 @@
 //! The handler's future, watched.
 
 use std::{
+    any::Any,
     future::Future,
     pin::Pin,
     task::{Context, Poll},
@@ -37,7 +38,7 @@ impl<F> WatchFuture<F> {
 impl<F, R, E> Future for WatchFuture<F>
 where
     F: Future<Output = Result<R, E>>,
-    R: IntoResponse,
+    R: IntoResponse + 'static,
 {
     type Output = Result<Response, E>;
 
@@ -45,36 +46,50 @@ where
         let this = self.project();
         let Some(request) = this.request else {
             // The future has returned its response already; the inner one decides what follows.
-            return this.inner.poll(cx).map_ok(IntoResponse::into_response);
+            return this.inner.poll(cx).map_ok(response);
         };
-        // Written by reference: returned by value, the response would be copied even while pending.
-        let mut answer = None;
+        // Written by reference, and changed in place: a response is not small.
+        let mut answer = Poll::Pending;
+        let mut left = None;
         let end = request.poll(cx, |cx| {
             if let Poll::Ready(polled) = traced(cx, |cx| this.inner.poll(cx)) {
-                answer = Some(polled.map(|answer| {
-                    let mut response = answer.into_response();
-                    let left = Begun::begin(response.body_mut(), cx);
-                    (response, left)
-                }));
+                answer = Poll::Ready(polled.map(response));
+                if let Poll::Ready(Ok(response)) = &mut answer {
+                    left = Begun::begin(response.body_mut(), cx);
+                }
             }
         });
-        let Some(answer) = answer else {
-            request.pending(end);
-            request.waits(cx.waker());
-            return Poll::Pending;
-        };
-        let (mut response, left) = answer?;
-        request.head(response.status(), response.headers(), end);
-        match left {
-            None => {
-                request.end(end);
-                *this.request = None;
-            }
-            Some(left) => {
+        match &mut answer {
+            Poll::Pending => {
+                request.pending(end);
                 request.waits(cx.waker());
-                *response.body_mut() = Body::new(WatchBody::new(left, this.request.take()));
+                return Poll::Pending;
+            }
+            Poll::Ready(Err(_)) => {}
+            Poll::Ready(Ok(response)) => {
+                request.head(response.status(), response.headers(), end);
+                match left {
+                    None => {
+                        request.end_of_body(end);
+                        *this.request = None;
+                    }
+                    Some(left) => {
+                        request.waits(cx.waker());
+                        *response.body_mut() = Body::new(WatchBody::new(left, this.request.take()));
+                    }
+                }
             }
         }
-        Poll::Ready(Ok(response))
+        answer
     }
+}
+
+/// The response that an answer makes. One that is a response already is left as it is, which saves
+/// copies of it.
+#[inline]
+fn response<R: IntoResponse + 'static>(answer: R) -> Response {
+    let mut answer = Some(answer);
+    let response = <dyn Any>::downcast_mut::<Option<Response>>(&mut answer).and_then(Option::take);
+    // One of the two is there.
+    response.or_else(|| answer.map(IntoResponse::into_response)).unwrap_or_default()
 }

@@ -17,7 +17,7 @@ use tower_service::Service;
 use super::{
     WatchFuture,
     ledger::{Hint, Ledger},
-    request::WatchedRequest,
+    request::{Known, WatchedRequest},
 };
 
 /// Writes down what each handler costs; made by [`Thermograph::layer`].
@@ -65,7 +65,7 @@ impl<S> Layer<S> for WatchLayer {
 impl<S, B> Service<Request<B>> for Watch<S>
 where
     S: Service<Request<B>> + 'static,
-    S::Response: IntoResponse,
+    S::Response: IntoResponse + 'static,
 {
     type Response = Response;
     type Error = S::Error;
@@ -76,13 +76,15 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        let mut watched = WatchedRequest::begin(self.ledger, self.hint, self.place, &request);
+        let known = Known::of(self.ledger, self.hint, self.place, &request);
+        if is_lazy::<S>() {
+            // Last: what must be dropped if the call panics would be moved once more.
+            let future = self.inner.call(request);
+            return WatchFuture::new(future, WatchedRequest::begin(known));
+        }
+        let mut watched = WatchedRequest::begin(known);
         // What `call` itself does, before it hands back a future, counts too.
-        let future = if is_lazy::<S>() {
-            self.inner.call(request)
-        } else {
-            watched.call(|| self.inner.call(request))
-        };
+        let future = watched.call(|| self.inner.call(request));
         WatchFuture::new(future, watched)
     }
 }

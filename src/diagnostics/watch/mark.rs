@@ -19,8 +19,8 @@ pub(crate) struct Mark(Option<On>);
 #[derive(Debug)]
 struct On {
     task: u64,
-    /// Where the task is listed.
-    place: usize,
+    /// Where the task is listed; of 32 bits, since every request has room for it.
+    place: u32,
     is_request: bool,
     /// What the line says that is waited for.
     told: Option<Stage>,
@@ -34,7 +34,7 @@ impl Mark {
         if !self.is_on(task) {
             self.take_back();
             TASKS.work(place).request(handler);
-            self.0 = Some(On { task, place, is_request: true, told: None });
+            self.0 = Some(On { task, place: place as u32, is_request: true, told: None });
         }
     }
 
@@ -44,7 +44,7 @@ impl Mark {
         let Some((task, place)) = slot.listed() else { return };
         if !self.is_on(task) && !TASKS.work(place).has_request() {
             self.take_back();
-            self.0 = Some(On { task, place, is_request: false, told: None });
+            self.0 = Some(On { task, place: place as u32, is_request: false, told: None });
         }
     }
 
@@ -71,7 +71,7 @@ impl Mark {
 
     fn take_back(&mut self) {
         if let Some(On { task, place, is_request, told, .. }) = self.0.take() {
-            TASKS.work(place).over(task, is_request, told.is_some());
+            TASKS.work(place as usize).over(task, is_request, told.is_some());
         }
     }
 }
@@ -98,7 +98,7 @@ impl On {
     fn tell(&mut self, stage: Stage, id: Option<&HeaderValue>, began: Moment, waker: &Waker) {
         let Self { task, place, .. } = *self;
         let waits = || Waits { task, id: id.cloned(), stage, began, waker: waker.clone() };
-        if TASKS.work(place).wait(waits) {
+        if TASKS.work(place as usize).wait(waits) {
             self.told = Some(stage);
         }
     }

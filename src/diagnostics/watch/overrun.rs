@@ -49,7 +49,7 @@ pub(crate) struct Overruns {
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub(crate) struct PollId {
     slot: usize,
-    start: u64,
+    start: Moment,
 }
 
 /// A poll that took too long and has ended.
@@ -234,7 +234,7 @@ impl Overruns {
 
 impl PollId {
     pub(crate) fn new(slot: Slot, start: Moment) -> Self {
-        Self { slot: slot.index(), start: start.raw() }
+        Self { slot: slot.index(), start }
     }
 
     pub(crate) fn slot(self) -> Slot {
@@ -242,6 +242,6 @@ impl PollId {
     }
 
     pub(crate) fn start(self) -> Moment {
-        Moment::from_raw(self.start)
+        self.start
     }
 }

@@ -29,7 +29,16 @@ use crate::diagnostics::{
 };
 
 /// What client or server call a request.
-const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// What is known of a request before its handler is called.
+pub(crate) struct Known {
+    handler: &'static Handler,
+    candidate: Option<Box<Candidate>>,
+    arrived: Option<Arrived>,
+    id: Option<HeaderValue>,
+    row: Option<Box<Row>>,
+}
 
 /// Counts a request in when made and out when dropped, however it ends.
 pub(crate) struct WatchedRequest {
@@ -44,7 +53,7 @@ pub(crate) struct WatchedRequest {
     /// Nanoseconds that it waited before that, as far as is known.
     waited: u64,
     /// Where the time to the response head went.
-    parts: Parts,
+    spent: Spent,
     /// The end of its last poll, and [`Overruns::stalled`](super::Overruns::stalled) then.
     left: Option<(Moment, u64)>,
     /// Nanoseconds that the call took that made the future: part of its first poll.
@@ -59,6 +68,16 @@ pub(crate) struct WatchedRequest {
     mark: Mark,
     /// In tokio-console: seldom there, and so not in here.
     row: Option<Box<Row>>,
+}
+
+/// Where the time to a response head went, in nanoseconds, as [`Parts`] has it.
+#[derive(Default)]
+struct Spent {
+    waiting: u64,
+    polled: u64,
+    unsure: u64,
+    /// Whether the wait before the first poll is an estimate.
+    is_estimated: bool,
 }
 
 enum Stage {
@@ -78,17 +97,16 @@ impl Stage {
     }
 }
 
-impl WatchedRequest {
+impl Known {
     #[inline]
-    pub(crate) fn begin<B>(
+    pub(crate) fn of<B>(
         ledger: &'static Ledger,
         hint: Hint,
         place: &'static Location<'static>,
         request: &Request<B>,
     ) -> Self {
         let (handler, candidate) = route::handler(ledger, hint, request);
-        handler.shard(Slot::current()).start();
-        let id = request.headers().get(REQUEST_ID).cloned();
+        let id = request_id(request.headers()).cloned();
         let budget = ledger.budget();
         let row = if budget.is_attached() {
             Row::begin(budget, handler, id.as_ref(), place)
@@ -96,13 +114,22 @@ impl WatchedRequest {
             None
         };
         let arrived = arrival::take(request.version()).filter(|_| !is_nested());
+        Self { handler, candidate, arrived, id, row }
+    }
+}
+
+impl WatchedRequest {
+    #[inline]
+    pub(crate) fn begin(known: Known) -> Self {
+        let Known { handler, candidate, arrived, id, row } = known;
+        handler.shard(Slot::current()).start();
         Self {
             handler,
             candidate,
             start: None,
             arrived,
             waited: 0,
-            parts: Parts { measured: u64::from(arrived.is_some()), ..Parts::default() },
+            spent: Spent::default(),
             left: None,
             called: 0,
             id,
@@ -169,7 +196,7 @@ impl WatchedRequest {
         if end.overran.is_some() {
             self.overran = end.overran;
         }
-        self.parts.polled += end.taken;
+        self.spent.polled += end.taken;
         self.left = Some((end.at, self.handler.overruns.stalled()));
     }
 
@@ -188,18 +215,18 @@ impl WatchedRequest {
     pub(crate) fn head(&mut self, status: StatusCode, headers: &HeaderMap, end: End) {
         let called = self.handler;
         self.pending(end);
-        end.shard.answer(status, self.taken(end), self.parts);
+        end.shard.answer(status, self.taken(end), self.parts());
         route::answered(called, self.candidate.take(), status, headers);
         self.stage = Stage::Body;
         if track::is_on() && self.id.is_none() {
-            self.id = headers.get(REQUEST_ID).cloned();
+            self.id = request_id(headers).cloned();
         }
         if let Some(row) = &mut self.row {
             row.head();
         }
         // What the server calls it is known only now.
         if let Some(poll) = self.overran
-            && let Some(id) = headers.get(REQUEST_ID).or(self.id.as_ref())
+            && let Some(id) = request_id(headers).or(self.id.as_ref())
         {
             self.handler.overruns.named(poll, id.clone());
         }
@@ -209,6 +236,12 @@ impl WatchedRequest {
     #[inline]
     pub(crate) fn end(&mut self, end: End) {
         self.pending(end);
+        self.end_of_body(end);
+    }
+
+    /// The body ended with the poll that the response head came with, which is recorded.
+    #[inline]
+    pub(crate) fn end_of_body(&mut self, end: End) {
         if matches!(self.stage, Stage::Body) {
             end.shard.end(self.taken(end));
             self.stage = Stage::Ended;
@@ -247,7 +280,7 @@ impl WatchedRequest {
     /// Adds a wait to the request's parts, and reports a long one to the watchdog.
     fn has_waited(&mut self, now: Moment, waited: u64) {
         if matches!(self.stage, Stage::Handler) {
-            self.parts.waiting += waited;
+            self.spent.waiting += waited;
         }
         self.handler.overruns.waits().ended(self.handler, now, waited);
     }
@@ -258,7 +291,7 @@ impl WatchedRequest {
     fn estimate(&mut self, now: Moment, ready: u64) -> u64 {
         match self.handler.overruns.estimate().waited(now, ready) {
             Some(waited) => {
-                self.parts.estimated = 1;
+                self.spent.is_estimated = true;
                 self.handler.overruns.waits().are_told();
                 waited.max(ready)
             }
@@ -273,9 +306,16 @@ impl WatchedRequest {
         if let (Stage::Handler, Some((left, stalled))) = (&self.stage, self.left) {
             let stalled = self.handler.overruns.stalled().saturating_sub(stalled);
             if stalled > 0 {
-                self.parts.unsure += stalled.min(now.since(left));
+                self.spent.unsure += stalled.min(now.since(left));
             }
         }
+    }
+
+    #[inline]
+    fn parts(&self) -> Parts {
+        let Spent { waiting, polled, unsure, is_estimated } = self.spent;
+        let measured = u64::from(self.arrived.is_some());
+        Parts { measured, estimated: u64::from(is_estimated), waiting, polled, unsure }
     }
 
     /// Nanoseconds since it arrived.
@@ -283,6 +323,17 @@ impl WatchedRequest {
     fn taken(&self, end: End) -> u64 {
         self.start.map_or(0, |start| self.waited + end.at.since(start))
     }
+}
+
+/// What the headers call the request.
+#[inline]
+fn request_id(headers: &HeaderMap) -> Option<&HeaderValue> {
+    /// So many names are compared faster than one is hashed.
+    const FEW: usize = 8;
+    if headers.len() > FEW {
+        return headers.get(&REQUEST_ID);
+    }
+    headers.iter().find_map(|(name, value)| (*name == REQUEST_ID).then_some(value))
 }
 
 /// Returns whether this thread is inside of a poll of another request: a call from there is no
@@ -304,6 +355,32 @@ impl Drop for WatchedRequest {
             Stage::Handler => self.handler.shard(Slot::current()).cancel(),
             Stage::Body => self.handler.shard(Slot::current()).cut(),
             Stage::Ended => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn request_id_is_found_among_few_headers_and_among_many() {
+        for others in [0, 1, 7, 8, 30] {
+            let mut headers = HeaderMap::new();
+            for number in 0..others {
+                let name = format!("x-other-{number}").try_into();
+                let name: HeaderName = name.expect("a name");
+                headers.append(name.clone(), HeaderValue::from_static("first"));
+                headers.append(name, HeaderValue::from_static("second"));
+            }
+            assert_eq!(request_id(&headers), None, "{others}");
+            headers.append("x-request-id", HeaderValue::from_static("r-7"));
+            headers.append("x-request-id", HeaderValue::from_static("r-8"));
+            assert_eq!(
+                request_id(&headers).map(HeaderValue::as_bytes),
+                Some(&b"r-7"[..]),
+                "{others}"
+            );
         }
     }
 }
