@@ -207,15 +207,15 @@ impl Workers {
         while let Some(found) = overruns.next_found() {
             self.take(found);
         }
-        self.check();
+        self.check(overruns);
         let is_searched = self.place.is_searched();
         for runtime in self.runtimes.values_mut() {
             runtime.census(is_searched, overruns);
         }
     }
 
-    /// Forgets threads that are no workers any more.
-    fn check(&mut self) {
+    /// Forgets threads that are no workers any more, and has the next polls note theirs.
+    fn check(&mut self, overruns: &Overruns) {
         let Some(place) = self.place.known() else { return };
         if self.checked.is_some_and(|checked| checked.elapsed() < CHECK) {
             return;
@@ -228,6 +228,7 @@ impl Workers {
             for worker in workers.iter_mut().filter(is_other) {
                 *worker = Worker::default();
                 *has_moved = true;
+                overruns.want(WANTED);
             }
         }
     }
