@@ -38,8 +38,7 @@ impl Begun {
     #[inline]
     pub(crate) fn begin(body: &mut Body, cx: &mut Context<'_>) -> Option<Self> {
         let first = match body.size_hint().exact() {
-            // Of others it is known that something is left.
-            None | Some(0) if body.is_end_stream() => return None,
+            _ if body.is_end_stream() => return None,
             None => None,
             Some(_) => match Pin::new(&mut *body).poll_frame(cx) {
                 Poll::Pending => None,
@@ -206,6 +205,14 @@ mod tests {
         let begun = script(Some(1), [data("a"), data("b")]).expect("left");
         // The rest says 1, as a script does whatever it has given.
         assert_eq!(begun.size_hint().exact(), Some(2));
+    }
+
+    #[test]
+    fn a_body_that_has_ended_keeps_the_length_that_it_tells() {
+        // As the answer to a HEAD request may.
+        let ended = Script { polls: VecDeque::new(), length: Some(7) };
+        let (body, None) = begin(Body::new(ended)) else { panic!("it has ended") };
+        assert_eq!(body.size_hint().exact(), Some(7));
     }
 
     #[tokio::test]

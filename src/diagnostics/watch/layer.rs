@@ -78,7 +78,7 @@ where
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let known = Known::of(self.ledger, self.hint, self.place, &request);
         if is_lazy::<S>() {
-            // Last: what must be dropped if the call panics would be moved once more.
+            // Begun after the call: what has to be dropped if that panics is moved once more.
             let future = self.inner.call(request);
             return WatchFuture::new(future, WatchedRequest::begin(known));
         }
