@@ -33,13 +33,13 @@ const BLOCK: Duration = Duration::from_millis(60);
 #[inline(never)]
 fn sleeps_outside() {
     thread::sleep(BLOCK);
-    std::hint::black_box(());
+    std::hint::black_box("slept outside");
 }
 
 #[inline(never)]
 fn burns_outside() {
     burn(BLOCK);
-    std::hint::black_box(());
+    std::hint::black_box("burnt outside");
 }
 
 /// Spawns a task that blocks; its handler is over at once.
@@ -233,7 +233,7 @@ fn guard_fails_for_a_spawned_task_that_blocks() {
 #[inline(never)]
 fn sleeps_at_once() {
     thread::sleep(Duration::from_millis(40));
-    std::hint::black_box(());
+    std::hint::black_box("slept at once");
 }
 
 #[test]

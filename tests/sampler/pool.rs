@@ -24,7 +24,7 @@ const WORK: Duration = Duration::from_millis(300);
 #[inline(never)]
 fn resizes() {
     thread::sleep(WORK);
-    std::hint::black_box(());
+    std::hint::black_box("resized");
 }
 
 async fn resize() {
@@ -34,7 +34,7 @@ async fn resize() {
 #[inline(never)]
 fn computes() {
     burn(Duration::from_millis(100));
-    std::hint::black_box(());
+    std::hint::black_box("computed");
 }
 
 async fn compute() {
