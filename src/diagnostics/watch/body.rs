@@ -22,7 +22,7 @@ pub(crate) struct WatchBody {
 
 /// A body of which something is left to be worked on; its first frame may have been taken already.
 pub(crate) struct Begun {
-    /// What the first poll gave. Boxed, since few bodies have one.
+    /// The result of the first poll. Boxed, since few bodies have one.
     first: Option<Box<Polled>>,
     rest: Body,
 }
@@ -209,7 +209,7 @@ mod tests {
 
     #[test]
     fn a_body_that_has_ended_keeps_the_length_that_it_tells() {
-        // As the answer to a HEAD request may.
+        // The answer to a HEAD request may be such a body.
         let ended = Script { polls: VecDeque::new(), length: Some(7) };
         let (body, None) = begin(Body::new(ended)) else { panic!("it has ended") };
         assert_eq!(body.size_hint().exact(), Some(7));

@@ -90,6 +90,6 @@ where
 fn response<R: IntoResponse + 'static>(answer: R) -> Response {
     let mut answer = Some(answer);
     let response = <dyn Any>::downcast_mut::<Option<Response>>(&mut answer).and_then(Option::take);
-    // One of the two is there.
+    // Either the response was taken, or the answer is still there: the default is never made.
     response.or_else(|| answer.map(IntoResponse::into_response)).unwrap_or_default()
 }
