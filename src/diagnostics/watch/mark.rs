@@ -19,7 +19,7 @@ pub(crate) struct Mark(Option<On>);
 #[derive(Debug)]
 struct On {
     task: u64,
-    /// Where the task is listed; of 32 bits, since every request has room for it.
+    /// Index of the task's line in the list. 32 bits: each request holds a copy, and is moved with it.
     place: u32,
     is_request: bool,
     /// What the line says that is waited for.

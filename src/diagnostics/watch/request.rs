@@ -31,7 +31,7 @@ use crate::diagnostics::{
 /// What client or server call a request.
 static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// What is known of a request before its handler is called.
+/// Facts about a request from before its handler is called.
 pub(crate) struct Known {
     handler: &'static Handler,
     candidate: Option<Box<Candidate>>,
@@ -52,7 +52,7 @@ pub(crate) struct WatchedRequest {
     arrived: Option<Arrived>,
     /// Nanoseconds that it waited before that, as far as is known.
     waited: u64,
-    /// Where the time to the response head went.
+    /// The time to the response head, by part.
     spent: Spent,
     /// The end of its last poll, and [`Overruns::stalled`](super::Overruns::stalled) then.
     left: Option<(Moment, u64)>,
@@ -70,13 +70,14 @@ pub(crate) struct WatchedRequest {
     row: Option<Box<Row>>,
 }
 
-/// Where the time to a response head went, in nanoseconds, as [`Parts`] has it.
+/// The parts of [`Parts`] that a request has to remember, in nanoseconds. Smaller than those: the
+/// request is moved several times before its first poll, and each move is measurable.
 #[derive(Default)]
 struct Spent {
     waiting: u64,
     polled: u64,
     unsure: u64,
-    /// Whether the wait before the first poll is an estimate.
+    /// True if the wait before the first poll is an estimate.
     is_estimated: bool,
 }
 
@@ -325,10 +326,10 @@ impl WatchedRequest {
     }
 }
 
-/// What the headers call the request.
+/// Returns the `x-request-id` among the headers.
 #[inline]
 fn request_id(headers: &HeaderMap) -> Option<&HeaderValue> {
-    /// So many names are compared faster than one is hashed.
+    /// Comparing the names of up to this many headers is faster than hashing one name.
     const FEW: usize = 8;
     if headers.len() > FEW {
         return headers.get(&REQUEST_ID);
