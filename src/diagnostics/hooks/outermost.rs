@@ -120,7 +120,7 @@ pub(super) fn end(task: u64) {
         if track::is_on() {
             track::poll(slot, handler, (start, end), Part::default());
         }
-        if handler.is_too_long(end.since(start))
+        if handler.overruns.is_too_long(end.since(start))
             && let Some((_, length)) = handler.overruns.ended(slot, handler, start, end)
         {
             // Worker time that was taken: a row has no less of it than it has in stalls.

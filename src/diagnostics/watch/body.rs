@@ -101,7 +101,7 @@ impl HttpBody for WatchBody {
         let this = &mut *self;
         let Some(request) = &mut this.request else { return this.inner.poll_frame(cx) };
         let mut frame = Poll::Pending;
-        let end = request.poll(cx, |cx| frame = traced(cx, |cx| this.inner.poll_frame(cx)));
+        let end = request.poll(None, cx, |cx| frame = traced(cx, |cx| this.inner.poll_frame(cx)));
         // hyper does not poll a body again whose last frame says that it is the last.
         let ended = match &frame {
             Poll::Ready(None) => true,

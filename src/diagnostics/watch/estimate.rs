@@ -44,12 +44,13 @@ struct Served {
 ///
 /// Threads that meet here may read a mix of two stalls: it is an estimate.
 #[derive(Debug, Default)]
+#[repr(C)]
 pub(crate) struct Estimate {
-    /// Raw moments; 0 before the first stall.
+    /// The newest first poll of those that followed. In front, since every request looks at it.
+    latest: AtomicU64,
+    /// Raw moments, as the one above; 0 before the first stall.
     from: AtomicU64,
     to: AtomicU64,
-    /// The newest first poll of those that followed.
-    latest: AtomicU64,
     /// Requests that may have waited yet, in [`UNIT`]s.
     credit: AtomicU64,
     /// Requests a second that arrive while nothing stalls, in thousandths.

@@ -3,6 +3,7 @@
 use std::{
     any::Any,
     future::Future,
+    mem,
     pin::Pin,
     task::{Context, Poll},
 };
@@ -15,7 +16,8 @@ use pin_project_lite::pin_project;
 
 use super::{
     body::{Begun, WatchBody},
-    request::WatchedRequest,
+    request::{Known, WatchedRequest},
+    shard::Shard,
     traced,
 };
 
@@ -24,14 +26,50 @@ pin_project! {
     pub struct WatchFuture<F> {
         #[pin]
         inner: F,
-        // None once the response head is there.
-        request: Option<WatchedRequest>,
+        request: Held,
+    }
+
+    impl<F> PinnedDrop for WatchFuture<F> {
+        fn drop(this: Pin<&mut Self>) {
+            // A request counts even if nobody has polled it.
+            if let Held::Unpolled(known) = mem::take(this.project().request) {
+                drop(WatchedRequest::begin(known));
+            }
+        }
     }
 }
 
+/// A request until its response head is there.
+///
+/// A future that waits for nothing is ready at its first poll: its request lives on the stack, and
+/// is not moved with the future, which has room for the facts only.
+#[derive(Default)]
+enum Held {
+    Unpolled(Known),
+    Begun(Box<WatchedRequest>),
+    /// Its response head is there.
+    #[default]
+    Answered,
+}
+
+/// What follows a poll of a request.
+enum Next {
+    /// Another one.
+    Poll,
+    /// The rest of the body.
+    Body(Begun),
+    Nothing,
+}
+
 impl<F> WatchFuture<F> {
-    pub(crate) fn new(inner: F, request: WatchedRequest) -> Self {
-        Self { inner, request: Some(request) }
+    /// Of a request whose work begins with the first poll.
+    pub(crate) fn new(inner: F, known: Known) -> Self {
+        Self { inner, request: Held::Unpolled(known) }
+    }
+
+    /// Of a request that was worked on to make the future.
+    pub(crate) fn begun(inner: F, request: WatchedRequest) -> Self {
+        Self { inner, request: Held::Begun(Box::new(request)) }
     }
 }
 
@@ -44,43 +82,91 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        let Some(request) = this.request else {
-            // The future has returned its response already; the inner one decides what follows.
-            return this.inner.poll(cx).map_ok(response);
-        };
         // Written by reference, and changed in place: a response is not small.
         let mut answer = Poll::Pending;
-        let mut left = None;
-        let end = request.poll(cx, |cx| {
-            if let Poll::Ready(polled) = traced(cx, |cx| this.inner.poll(cx)) {
-                answer = Poll::Ready(polled.map(response));
-                if let Poll::Ready(Ok(response)) = &mut answer {
-                    left = Begun::begin(response.body_mut(), cx);
+        match mem::take(this.request) {
+            Held::Unpolled(known) => {
+                let (mut request, shard) = WatchedRequest::begin(known);
+                match poll(&mut request, Some(shard), this.inner, cx, &mut answer) {
+                    Next::Nothing => {}
+                    Next::Poll => *this.request = Held::Begun(Box::new(request)),
+                    Next::Body(left) => watch(&mut answer, left, request),
                 }
             }
-        });
-        match &mut answer {
-            Poll::Pending => {
-                request.pending(end);
-                request.waits(cx.waker());
-                return Poll::Pending;
-            }
-            Poll::Ready(Err(_)) => {}
-            Poll::Ready(Ok(response)) => {
-                request.head(response.status(), response.headers(), end);
-                match left {
-                    None => {
-                        request.end_of_body(end);
-                        *this.request = None;
-                    }
-                    Some(left) => {
-                        request.waits(cx.waker());
-                        *response.body_mut() = Body::new(WatchBody::new(left, this.request.take()));
-                    }
-                }
-            }
+            Held::Begun(request) => *this.request = again(request, this.inner, cx, &mut answer),
+            // The inner future decides what follows.
+            Held::Answered => return this.inner.poll(cx).map_ok(response),
         }
         answer
+    }
+}
+
+/// Polls a request that was polled before; what is to be held of it.
+///
+/// Apart, as other code that few requests need: between two of them the kernel's network code fills
+/// a processor's first cache, and each line of what follows has to be fetched anew.
+#[inline(never)]
+fn again<F, R, E>(
+    mut request: Box<WatchedRequest>,
+    inner: Pin<&mut F>,
+    cx: &mut Context<'_>,
+    answer: &mut Poll<Result<Response, E>>,
+) -> Held
+where
+    F: Future<Output = Result<R, E>>,
+    R: IntoResponse + 'static,
+{
+    match poll(&mut request, None, inner, cx, answer) {
+        Next::Poll => return Held::Begun(request),
+        Next::Body(left) => watch(answer, left, *request),
+        Next::Nothing => {}
+    }
+    Held::Answered
+}
+
+/// Polls the future of a request and takes the time.
+#[inline]
+fn poll<F, R, E>(
+    request: &mut WatchedRequest,
+    shard: Option<&'static Shard>,
+    inner: Pin<&mut F>,
+    cx: &mut Context<'_>,
+    answer: &mut Poll<Result<Response, E>>,
+) -> Next
+where
+    F: Future<Output = Result<R, E>>,
+    R: IntoResponse + 'static,
+{
+    let mut left = None;
+    let end = request.poll(shard, cx, |cx| {
+        if let Poll::Ready(polled) = traced(cx, |cx| inner.poll(cx)) {
+            *answer = Poll::Ready(polled.map(response));
+            if let Poll::Ready(Ok(response)) = answer {
+                left = Begun::begin(response.body_mut(), cx);
+            }
+        }
+    });
+    match (answer, left) {
+        (Poll::Pending, _) => {
+            request.pending(end);
+            request.waits(cx.waker());
+            Next::Poll
+        }
+        (Poll::Ready(Err(_)), _) => Next::Nothing,
+        (Poll::Ready(Ok(response)), left) => {
+            request.head(response.status(), response.headers(), end, left.is_none());
+            let Some(left) = left else { return Next::Nothing };
+            request.waits(cx.waker());
+            Next::Body(left)
+        }
+    }
+}
+
+/// Has the rest of a response's body watched.
+#[inline(never)]
+fn watch<E>(answer: &mut Poll<Result<Response, E>>, left: Begun, request: WatchedRequest) {
+    if let Poll::Ready(Ok(response)) = answer {
+        *response.body_mut() = Body::new(WatchBody::new(left, Some(request)));
     }
 }
 

@@ -11,12 +11,8 @@ use std::sync::{
 use http::Method;
 
 use super::{
-    counters::Counters,
-    overrun::Overruns,
-    registry::Registry,
-    shard::Shard,
-    slot::Slot,
-    trouble::{Trouble, nanoseconds},
+    counters::Counters, overrun::Overruns, registry::Registry, shard::Shard, slot::Slot,
+    trouble::Trouble,
 };
 
 /// The route of handlers without a row of their own.
@@ -30,26 +26,27 @@ pub(crate) const TASK: &str = "TASK";
 
 /// A handler. It stays in memory as long as the process lives, and its name stays the same; the row
 /// that it counts in may change.
+///
+/// What every poll looks at is on its first cache line.
+#[repr(C, align(64))]
 pub(crate) struct Handler {
     pub(crate) method: Method,
     pub(crate) route: Box<str>,
     /// Where its polls go that take too long.
     pub(crate) overruns: &'static Overruns,
-    /// From which length that is, in nanoseconds: near at hand, since every poll is compared.
-    threshold_ns: u64,
     registry: &'static Registry,
     /// Number of its row; [`Registry::NONE`] if it has none of its own.
     row: AtomicUsize,
-    /// The sweep before which it last wanted a row, plus 1.
-    wanted: AtomicU64,
-    /// Names of work that count against a bound of this handler's.
-    names: AtomicUsize,
     /// The handler that it is one of: of an RPC method its service, of named work its route.
     part_of: OnceLock<&'static Handler>,
     /// Whether it was ever answered as something that is there.
     is_proven: AtomicBool,
     /// Whether the app gave the name.
     is_named: AtomicBool,
+    /// The sweep before which it last wanted a row, plus 1.
+    wanted: AtomicU64,
+    /// Names of work that count against a bound of this handler's.
+    names: AtomicUsize,
 }
 
 impl Handler {
@@ -75,14 +72,13 @@ impl Handler {
             method,
             route: route.into(),
             overruns,
-            threshold_ns: nanoseconds(overruns.threshold()),
             registry,
             row: AtomicUsize::new(row),
-            wanted: AtomicU64::new(0),
-            names: AtomicUsize::new(0),
             part_of: OnceLock::new(),
             is_proven: AtomicBool::new(false),
             is_named: AtomicBool::new(false),
+            wanted: AtomicU64::new(0),
+            names: AtomicUsize::new(0),
         }
     }
 
@@ -201,12 +197,6 @@ impl Handler {
     /// What it is in a profile.
     pub(crate) fn labels(&self) -> [(&'static str, String); 2] {
         [("route", self.route.to_string()), ("method", self.method.to_string())]
-    }
-
-    /// Whether a poll of so many nanoseconds is a stall.
-    #[inline]
-    pub(crate) fn is_too_long(&self, ns: u64) -> bool {
-        ns >= self.threshold_ns
     }
 
     /// Where a thread with this slot counts.

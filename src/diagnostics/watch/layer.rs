@@ -78,14 +78,12 @@ where
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let known = Known::of(self.ledger, self.hint, self.place, &request);
         if is_lazy::<S>() {
-            // Begun after the call: what has to be dropped if that panics is moved once more.
-            let future = self.inner.call(request);
-            return WatchFuture::new(future, WatchedRequest::begin(known));
+            return WatchFuture::new(self.inner.call(request), known);
         }
-        let mut watched = WatchedRequest::begin(known);
+        let (mut watched, _) = WatchedRequest::begin(known);
         // What `call` itself does, before it hands back a future, counts too.
         let future = watched.call(|| self.inner.call(request));
-        WatchFuture::new(future, watched)
+        WatchFuture::begun(future, watched)
     }
 }
 
@@ -98,7 +96,7 @@ fn is_lazy<S: 'static>() -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::{future, pin::Pin, task::Waker};
+    use std::{convert::Infallible, future, pin::Pin, task::Waker};
 
     use axum::{
         Router,
@@ -108,6 +106,8 @@ mod tests {
     use bytes::Bytes;
     use http_body::Frame;
     use http_body_util::BodyExt as _;
+    use tower::{layer::util::Stack, service_fn};
+    use tower_layer::layer_fn;
 
     use super::*;
     use crate::diagnostics::watch::HandlerRow;
@@ -191,5 +191,21 @@ mod tests {
         drop(never);
         let seen = row(ledger);
         assert_eq!((seen.requests, seen.in_flight, seen.cut, seen.cancelled), (0, 0, 0, 1));
+    }
+
+    #[tokio::test]
+    async fn request_that_nobody_has_polled_is_counted() {
+        let ledger = Ledger::leak(8);
+        let drops = layer_fn(|watch: Watch<Route>| {
+            service_fn(move |request: Request<Body>| {
+                drop(watch.clone().call(request));
+                future::ready(Ok::<_, Infallible>("dropped"))
+            })
+        });
+        let app = Router::new().route("/", get(|| async { "hello" }));
+        let app = app.layer(Stack::new(WatchLayer::new(ledger), drops)).with_state(());
+        ask(&app, "/").await;
+        let seen = row(ledger);
+        assert_eq!((seen.polls, seen.in_flight, seen.cancelled), (0, 0, 1));
     }
 }

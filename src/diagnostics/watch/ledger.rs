@@ -189,6 +189,8 @@ impl Ledger {
         }
     }
 
+    /// The same without a hint that helps.
+    #[inline(never)]
     fn find(
         &'static self,
         hint: Option<&OnceLock<&'static Handler>>,

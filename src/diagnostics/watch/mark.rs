@@ -19,22 +19,28 @@ pub(crate) struct Mark(Option<On>);
 #[derive(Debug)]
 struct On {
     task: u64,
-    /// Index of the task's line in the list. 32 bits: each request holds a copy, and is moved with it.
-    place: u32,
+    /// Index of the task's line in the list.
+    place: usize,
     is_request: bool,
     /// What the line says that is waited for.
     told: Option<Stage>,
 }
 
 impl Mark {
-    /// A request's future is polled on this slot's thread. As a rule always by the same task.
+    /// A request's future is polled on this slot's thread, as a rule always by the same task; at its
+    /// first poll notes whether that is in a task that no hook has told of.
     #[inline]
-    pub(crate) fn request(&mut self, slot: Slot, handler: &'static Handler) {
-        let Some((task, place)) = slot.listed() else { return };
+    pub(crate) fn request(&mut self, slot: Slot, handler: &'static Handler, is_first: bool) {
+        let Some((task, place)) = slot.listed() else {
+            if is_first && !handler.overruns.is_untold() {
+                untold(slot, handler);
+            }
+            return;
+        };
         if !self.is_on(task) {
             self.take_back();
             TASKS.work(place).request(handler);
-            self.0 = Some(On { task, place: place as u32, is_request: true, told: None });
+            self.0 = Some(On { task, place, is_request: true, told: None });
         }
     }
 
@@ -44,7 +50,7 @@ impl Mark {
         let Some((task, place)) = slot.listed() else { return };
         if !self.is_on(task) && !TASKS.work(place).has_request() {
             self.take_back();
-            self.0 = Some(On { task, place: place as u32, is_request: false, told: None });
+            self.0 = Some(On { task, place, is_request: false, told: None });
         }
     }
 
@@ -71,17 +77,8 @@ impl Mark {
 
     fn take_back(&mut self) {
         if let Some(On { task, place, is_request, told, .. }) = self.0.take() {
-            TASKS.work(place as usize).over(task, is_request, told.is_some());
+            TASKS.work(place).over(task, is_request, told.is_some());
         }
-    }
-}
-
-/// A request is first polled on this slot's thread: notes whether that is in a task that no hook has
-/// told of.
-#[inline]
-pub(crate) fn request_begins(slot: Slot, handler: &Handler) {
-    if slot.listed().is_none() && !handler.overruns.is_untold() {
-        untold(slot, handler);
     }
 }
 
@@ -98,7 +95,7 @@ impl On {
     fn tell(&mut self, stage: Stage, id: Option<&HeaderValue>, began: Moment, waker: &Waker) {
         let Self { task, place, .. } = *self;
         let waits = || Waits { task, id: id.cloned(), stage, began, waker: waker.clone() };
-        if TASKS.work(place as usize).wait(waits) {
+        if TASKS.work(place).wait(waits) {
             self.told = Some(stage);
         }
     }

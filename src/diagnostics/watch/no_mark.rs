@@ -11,9 +11,6 @@ use crate::diagnostics::tasks::Stage;
 #[derive(Debug, Default)]
 pub(crate) struct Mark;
 
-#[inline]
-pub(crate) fn request_begins(_: Slot, _: &Handler) {}
-
 #[expect(
     clippy::unused_self,
     clippy::needless_pass_by_ref_mut,
@@ -21,7 +18,7 @@ pub(crate) fn request_begins(_: Slot, _: &Handler) {}
 )]
 impl Mark {
     #[inline]
-    pub(crate) fn request(&mut self, _: Slot, _: &'static Handler) {}
+    pub(crate) fn request(&mut self, _: Slot, _: &'static Handler, _: bool) {}
 
     #[inline]
     pub(crate) fn labelled(&mut self, _: Slot) {}

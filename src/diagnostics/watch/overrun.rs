@@ -20,27 +20,31 @@ use crate::diagnostics::pool::Runtimes;
 use crate::diagnostics::workers::Found;
 
 /// Where threads put them, and the watchdog takes them from.
+///
+/// What every poll looks at comes first, on one cache line: up to the first fields of `estimate`.
 #[derive(Debug)]
+#[repr(C, align(64))]
 pub(crate) struct Overruns {
-    threshold: Duration,
+    /// In nanoseconds.
+    threshold: u64,
+    /// Nanoseconds of all that have ended.
+    stalled: AtomicU64,
+    /// Threads that are wanted to note themselves at their next poll.
+    #[cfg(sampler)]
+    wanted: std::sync::atomic::AtomicU32,
+    /// True if a request was polled in a task that the runtime's hooks have not told of.
+    #[cfg(tokio_unstable)]
+    is_untold: std::sync::atomic::AtomicBool,
+    estimate: Estimate,
     ended: ArrayQueue<Ended>,
     named: ArrayQueue<(PollId, HeaderValue)>,
     dropped: AtomicU64,
     /// Threads of runtimes. What finds no room is noted again by another thread.
     #[cfg(sampler)]
     found: ArrayQueue<Found>,
-    /// Threads that are wanted to note themselves at their next poll.
-    #[cfg(sampler)]
-    wanted: std::sync::atomic::AtomicU32,
     /// Runtimes whose blocking pools are not looked at yet.
     runtimes: Runtimes,
-    /// True if a request was polled in a task that the runtime's hooks have not told of.
-    #[cfg(tokio_unstable)]
-    is_untold: std::sync::atomic::AtomicBool,
-    /// Nanoseconds of all that have ended.
-    stalled: AtomicU64,
     waits: Waits,
-    estimate: Estimate,
     /// How often the watchdog has looked at what all threads do.
     glances: AtomicU64,
 }
@@ -75,20 +79,20 @@ impl Overruns {
 
     pub(crate) fn new(threshold: Duration) -> Self {
         Self {
-            threshold,
+            threshold: nanoseconds(threshold),
+            stalled: AtomicU64::new(0),
+            #[cfg(sampler)]
+            wanted: std::sync::atomic::AtomicU32::new(0),
+            #[cfg(tokio_unstable)]
+            is_untold: std::sync::atomic::AtomicBool::new(false),
+            estimate: Estimate::default(),
             ended: ArrayQueue::new(Self::ROOM),
             named: ArrayQueue::new(Self::ROOM),
             dropped: AtomicU64::new(0),
             #[cfg(sampler)]
             found: ArrayQueue::new(Self::ROOM),
-            #[cfg(sampler)]
-            wanted: std::sync::atomic::AtomicU32::new(0),
             runtimes: Runtimes::default(),
-            #[cfg(tokio_unstable)]
-            is_untold: std::sync::atomic::AtomicBool::new(false),
-            stalled: AtomicU64::new(0),
             waits: Waits::new(),
-            estimate: Estimate::default(),
             glances: AtomicU64::new(0),
         }
     }
@@ -162,7 +166,13 @@ impl Overruns {
 
     /// The length from which a poll is a stall.
     pub(crate) fn threshold(&self) -> Duration {
-        self.threshold
+        Duration::from_nanos(self.threshold)
+    }
+
+    /// Whether a poll of so many nanoseconds is a stall.
+    #[inline]
+    pub(crate) fn is_too_long(&self, ns: u64) -> bool {
+        ns >= self.threshold
     }
 
     /// A poll has ended that took too long, unless it did so only by what was polled inside of it:
@@ -179,7 +189,7 @@ impl Overruns {
         let polling = slot.polling();
         let whole = Duration::from_nanos(end.since(start));
         let elapsed = polling.map_or(whole, |polling| polling.age(end));
-        if elapsed < self.threshold {
+        if elapsed < self.threshold() {
             return None;
         }
         self.stalled.fetch_add(nanoseconds(elapsed), Relaxed);

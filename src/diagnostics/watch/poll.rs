@@ -1,7 +1,7 @@
 //! The time of one poll: on the thread's slot while it lasts, and written to its handler when it
 //! ends, by return or by panic.
 
-use std::mem;
+use std::{mem, ptr};
 
 use http::HeaderValue;
 
@@ -25,12 +25,15 @@ pub(crate) struct Poll {
     before: u64,
     /// Of a request.
     part: Part,
+    /// Where this thread counts for the handler, if that is known.
+    shard: Option<&'static Shard>,
 }
 
 /// The end of a poll, for whoever needs the time too: the clock is the dearest part of the layer.
 #[derive(Clone, Copy)]
 pub(crate) struct End {
     pub(crate) shard: &'static Shard,
+    pub(crate) start: Moment,
     pub(crate) at: Moment,
     /// Whose work it was: the app may have named it meanwhile.
     pub(crate) handler: &'static Handler,
@@ -44,7 +47,7 @@ impl Poll {
     /// Begins a poll of no request.
     #[inline]
     pub(crate) fn begin(handler: &'static Handler, start: Moment) -> Self {
-        Self::of_request(handler, None, start, 0, Part::default())
+        Self::of_request(handler, None, start, 0, Part::default(), None)
     }
 
     /// Begins a poll that goes on from so many nanoseconds of work, and is this part of a request.
@@ -55,10 +58,11 @@ impl Poll {
         start: Moment,
         before: u64,
         part: Part,
+        shard: Option<&'static Shard>,
     ) -> Self {
         let slot = Slot::current();
         let outer = slot.enter(handler, request_id, start);
-        Self { handler, slot, outer, start, before, part }
+        Self { handler, slot, outer, start, before, part, shard }
     }
 
     /// Where the thread that polls is written down.
@@ -89,7 +93,11 @@ impl Poll {
     #[inline]
     fn record(&self) -> End {
         let handler = self.slot.handler().unwrap_or(self.handler);
-        let (shard, at) = (handler.shard(self.slot), Moment::now());
+        let shard = match self.shard {
+            Some(shard) if ptr::eq(handler, self.handler) => shard,
+            _ => handler.shard(self.slot),
+        };
+        let at = Moment::now();
         let taken = at.since(self.start);
         let with_before = self.before + taken;
         shard.poll(with_before);
@@ -97,13 +105,16 @@ impl Poll {
             track::poll(self.slot, handler, (self.start, at), self.part);
         }
         // Before the slot goes back: the watchdog must not take it for a poll that still lasts.
-        let overran = handler
-            .is_too_long(taken)
-            .then(|| handler.overruns.ended(self.slot, handler, self.start, at))
-            .flatten()
-            .map(|(poll, _)| poll);
+        let overran =
+            if handler.overruns.is_too_long(taken) { self.overran(handler, at) } else { None };
         self.slot.leave(self.outer, self.start, at);
-        End { shard, at, handler, taken: with_before, overran }
+        End { shard, start: self.start, at, handler, taken: with_before, overran }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn overran(&self, handler: &'static Handler, at: Moment) -> Option<PollId> {
+        handler.overruns.ended(self.slot, handler, self.start, at).map(|(poll, _)| poll)
     }
 }
 

@@ -13,12 +13,12 @@ use super::{
     clock::Moment,
     handler::Handler,
     ledger::{Hint, Ledger},
-    mark::{self, Mark},
+    mark::Mark,
     overrun::PollId,
     poll::{End, Poll},
     route::{self, Candidate},
-    row::{Row, RowPoll},
-    shard::Parts,
+    row::Row,
+    shard::{Parts, Shard},
     slot::Slot,
     track::{self, Part},
     waits,
@@ -34,51 +34,42 @@ static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// Facts about a request from before its handler is called.
 pub(crate) struct Known {
     handler: &'static Handler,
-    candidate: Option<Box<Candidate>>,
+    /// When its bytes arrived; `None` if that was not measured.
     arrived: Option<Arrived>,
+    /// What the client calls it: a stall says so while it lasts.
     id: Option<HeaderValue>,
-    row: Option<Box<Row>>,
+    seldom: Option<Box<Seldom>>,
+}
+
+/// What few requests have.
+#[derive(Default)]
+struct Seldom {
+    /// The RPC method that it called, if that has no handler yet.
+    candidate: Option<Candidate>,
+    /// In tokio-console.
+    row: Option<Row>,
+    /// Its last poll that took too long.
+    overran: Option<PollId>,
 }
 
 /// Counts a request in when made and out when dropped, however it ends.
 pub(crate) struct WatchedRequest {
-    handler: &'static Handler,
-    /// The RPC method that it called, if that has no handler yet. Boxed, since few requests have one.
-    candidate: Option<Box<Candidate>>,
+    known: Known,
     /// When the handler was first at work: in the call that made its future, or else in the first
     /// poll.
     start: Option<Moment>,
-    /// When its bytes arrived; `None` if that was not measured.
-    arrived: Option<Arrived>,
     /// Nanoseconds that it waited before that, as far as is known.
     waited: u64,
-    /// The time to the response head, by part.
-    spent: Spent,
+    /// The time to the response head so far.
+    parts: Parts,
     /// The end of its last poll, and [`Overruns::stalled`](super::Overruns::stalled) then.
     left: Option<(Moment, u64)>,
     /// Nanoseconds that the call took that made the future: part of its first poll.
     called: u64,
-    /// What the client calls it: a stall says so while it lasts.
-    id: Option<HeaderValue>,
-    /// Its last poll that took too long.
-    overran: Option<PollId>,
     stage: Stage,
     polls: u32,
     /// On the task that works on it.
     mark: Mark,
-    /// In tokio-console: seldom there, and so not in here.
-    row: Option<Box<Row>>,
-}
-
-/// The parts of [`Parts`] that a request has to remember, in nanoseconds. Smaller than those: the
-/// request is moved several times before its first poll, and each move is measurable.
-#[derive(Default)]
-struct Spent {
-    waiting: u64,
-    polled: u64,
-    unsure: u64,
-    /// True if the wait before the first poll is an estimate.
-    is_estimated: bool,
 }
 
 enum Stage {
@@ -109,53 +100,82 @@ impl Known {
         let (handler, candidate) = route::handler(ledger, hint, request);
         let id = request_id(request.headers()).cloned();
         let budget = ledger.budget();
-        let row = if budget.is_attached() {
-            Row::begin(budget, handler, id.as_ref(), place)
+        let seldom = if candidate.is_some() || budget.is_attached() {
+            let row = if budget.is_attached() {
+                Row::begin(budget, handler, id.as_ref(), place)
+            } else {
+                None
+            };
+            Some(Box::new(Seldom { candidate, row, overran: None }))
         } else {
             None
         };
         let arrived = arrival::take(request.version()).filter(|_| !is_nested());
-        Self { handler, candidate, arrived, id, row }
+        Self { handler, arrived, id, seldom }
+    }
+
+    /// The response head came.
+    #[cold]
+    #[inline(never)]
+    fn head(&mut self, status: StatusCode, headers: &HeaderMap) {
+        if track::is_on() && self.id.is_none() {
+            self.id = request_id(headers).cloned();
+        }
+        let Some(seldom) = &mut self.seldom else { return };
+        if let Some(candidate) = seldom.candidate.take() {
+            candidate.answered(status, headers);
+        }
+        if let Some(row) = &mut seldom.row {
+            row.head();
+        }
+        // What the server calls it is known only now.
+        if let Some(poll) = seldom.overran
+            && let Some(id) = request_id(headers).or(self.id.as_ref())
+        {
+            self.handler.overruns.named(poll, id.clone());
+        }
     }
 }
 
 impl WatchedRequest {
+    /// Counts the request in; returns where this thread counts, too.
     #[inline]
-    pub(crate) fn begin(known: Known) -> Self {
-        let Known { handler, candidate, arrived, id, row } = known;
-        handler.shard(Slot::current()).start();
-        Self {
-            handler,
-            candidate,
+    pub(crate) fn begin(known: Known) -> (Self, &'static Shard) {
+        let shard = known.handler.shard(Slot::current());
+        shard.start();
+        let measured = u64::from(known.arrived.is_some());
+        let request = Self {
+            known,
             start: None,
-            arrived,
             waited: 0,
-            spent: Spent::default(),
+            parts: Parts { measured, ..Parts::default() },
             left: None,
             called: 0,
-            id,
-            overran: None,
             stage: Stage::Handler,
             polls: 0,
             mark: Mark::default(),
-            row,
-        }
+        };
+        (request, shard)
     }
 
     /// Takes the time of the call that makes the future; it counts in the first poll.
     #[inline]
     pub(crate) fn call<T>(&mut self, call: impl FnOnce() -> T) -> T {
         let start = self.at_work();
-        let poll = Poll::of_request(self.handler, self.id.as_ref(), start, 0, Part::default());
+        let Known { handler, id, .. } = &self.known;
+        let poll = Poll::of_request(handler, id.as_ref(), start, 0, Part::default(), None);
         let future = call();
         self.called = poll.leave();
         future
     }
 
     /// Polls, takes the time of it, and shows it in tokio-console where the request has a row there.
+    ///
+    /// `shard` is where this thread counts for the handler, if that was just looked up.
     #[inline]
     pub(crate) fn poll(
         &mut self,
+        shard: Option<&'static Shard>,
         cx: &mut Context<'_>,
         work: impl FnOnce(&mut Context<'_>),
     ) -> End {
@@ -163,15 +183,22 @@ impl WatchedRequest {
         let called = mem::take(&mut self.called);
         self.polls = self.polls.wrapping_add(1);
         let part = Part { request: self.start.map_or(0, Moment::raw), number: self.polls };
-        let poll = Poll::of_request(self.handler, self.id.as_ref(), start, called, part);
+        let Known { handler, id, seldom, .. } = &mut self.known;
+        let poll = Poll::of_request(handler, id.as_ref(), start, called, part, shard);
         poll.during(|slot| {
-            if self.polls == 1 {
+            let is_first = self.polls == 1;
+            if is_first {
                 slot.set_began(start);
-                mark::request_begins(slot, self.handler);
             }
-            self.mark.request(slot, self.handler);
-            let shown = self.row.as_mut().map(|row| row.poll(cx.waker()));
-            let waker = shown.as_ref().map_or(cx.waker(), RowPoll::waker);
+            self.mark.request(slot, handler, is_first);
+            let row_poll;
+            let waker = match seldom.as_deref_mut().and_then(|seldom| seldom.row.as_mut()) {
+                None => cx.waker(),
+                Some(row) => {
+                    row_poll = row.poll(cx.waker());
+                    row_poll.waker()
+                }
+            };
             work(&mut Context::from_waker(waker));
         })
     }
@@ -184,81 +211,83 @@ impl WatchedRequest {
             Stage::Body | Stage::Ended => tasks::Stage::Body,
         };
         if let Some(start) = self.start {
-            self.mark.waits(stage, self.id.as_ref(), start, waker);
+            self.mark.waits(stage, self.known.id.as_ref(), start, waker);
         }
     }
 
-    /// The poll ended, and nothing with it.
+    /// A poll ended, and nothing with it.
     #[inline]
     pub(crate) fn pending(&mut self, end: End) {
-        if !ptr::eq(end.handler, self.handler) {
+        self.polled(end);
+        self.left = Some((end.at, self.known.handler.overruns.stalled()));
+    }
+
+    /// A poll ended.
+    #[inline]
+    fn polled(&mut self, end: End) {
+        if !ptr::eq(end.handler, self.known.handler) {
             self.named(end);
         }
         if end.overran.is_some() {
-            self.overran = end.overran;
+            self.overran(end.overran);
         }
-        self.spent.polled += end.taken;
-        self.left = Some((end.at, self.handler.overruns.stalled()));
+        self.parts.polled += end.taken;
     }
 
     /// The app has named the request's work in this poll: it goes on as another handler's.
     #[cold]
     fn named(&mut self, end: End) {
-        let before = mem::replace(&mut self.handler, end.handler);
+        let before = mem::replace(&mut self.known.handler, end.handler);
         before.shard(Slot::current()).moved();
         end.shard.start();
         // The list of tasks shows the new name from the next poll on.
         self.mark = Mark::default();
     }
 
-    /// The response head came with this poll.
+    #[cold]
+    #[inline(never)]
+    fn overran(&mut self, poll: Option<PollId>) {
+        self.known.seldom.get_or_insert_default().overran = poll;
+    }
+
+    /// The response head came with this poll, and the end of the body too if `is_whole`.
     #[inline]
-    pub(crate) fn head(&mut self, status: StatusCode, headers: &HeaderMap, end: End) {
-        let called = self.handler;
-        self.pending(end);
-        end.shard.answer(status, self.taken(end), self.parts());
-        route::answered(called, self.candidate.take(), status, headers);
-        self.stage = Stage::Body;
-        if track::is_on() && self.id.is_none() {
-            self.id = request_id(headers).cloned();
+    pub(crate) fn head(
+        &mut self,
+        status: StatusCode,
+        headers: &HeaderMap,
+        end: End,
+        is_whole: bool,
+    ) {
+        let called = self.known.handler;
+        self.polled(end);
+        let taken = self.taken(end);
+        end.shard.answer(status, taken, self.parts);
+        if is_whole {
+            end.shard.end(taken);
         }
-        if let Some(row) = &mut self.row {
-            row.head();
-        }
-        // What the server calls it is known only now.
-        if let Some(poll) = self.overran
-            && let Some(id) = request_id(headers).or(self.id.as_ref())
-        {
-            self.handler.overruns.named(poll, id.clone());
+        self.stage = if is_whole { Stage::Ended } else { Stage::Body };
+        route::answered(called, status, headers);
+        if self.known.seldom.is_some() || track::is_on() {
+            self.known.head(status, headers);
         }
     }
 
     /// The body ended with this poll.
     #[inline]
     pub(crate) fn end(&mut self, end: End) {
-        self.pending(end);
-        self.end_of_body(end);
-    }
-
-    /// The body ended with the poll that the response head came with, which is recorded.
-    #[inline]
-    pub(crate) fn end_of_body(&mut self, end: End) {
-        if matches!(self.stage, Stage::Body) {
-            end.shard.end(self.taken(end));
-            self.stage = Stage::Ended;
-        }
+        self.polled(end);
+        end.shard.end(self.taken(end));
+        self.stage = Stage::Ended;
     }
 
     #[inline]
     fn at_work(&mut self) -> Moment {
         let now = Moment::now();
-        let waited = match (self.start, waits::take_ready()) {
-            (Some(_), Some(ready)) => ready,
-            (Some(_), None) => {
-                self.wonder(now);
-                0
-            }
-            (None, ready) => self.begins(now, ready),
+        let ready = waits::take_ready();
+        let waited = match self.start {
+            Some(_) => self.goes_on(now, ready),
+            None => self.begins(now, ready),
         };
         if waited > 0 {
             self.has_waited(now, waited);
@@ -266,11 +295,21 @@ impl WatchedRequest {
         now
     }
 
+    /// Returns the nanoseconds that it waited since its last poll, as far as is known.
+    #[inline(never)]
+    fn goes_on(&mut self, now: Moment, ready: Option<u64>) -> u64 {
+        if ready.is_none() {
+            self.wonder(now);
+        }
+        ready.unwrap_or(0)
+    }
+
     /// Records the start of the request; returns the nanoseconds that it waited before, as far as is
     /// known.
+    #[inline]
     fn begins(&mut self, now: Moment, ready: Option<u64>) -> u64 {
         self.start = Some(now);
-        self.waited = match self.arrived {
+        self.waited = match self.known.arrived {
             // The time that the connection's task was ready is part of it.
             Some(arrived) => arrived.until(now),
             None => self.estimate(now, ready.unwrap_or(0)),
@@ -279,21 +318,24 @@ impl WatchedRequest {
     }
 
     /// Adds a wait to the request's parts, and reports a long one to the watchdog.
+    #[inline(never)]
     fn has_waited(&mut self, now: Moment, waited: u64) {
         if matches!(self.stage, Stage::Handler) {
-            self.spent.waiting += waited;
+            self.parts.waiting += waited;
         }
-        self.handler.overruns.waits().ended(self.handler, now, waited);
+        let handler = self.known.handler;
+        handler.overruns.waits().ended(handler, now, waited);
     }
 
     /// What it waited until its first poll, as far as is known without its arrival: at least as long
     /// as its task was ready.
     #[inline]
     fn estimate(&mut self, now: Moment, ready: u64) -> u64 {
-        match self.handler.overruns.estimate().waited(now, ready) {
+        let overruns = self.known.handler.overruns;
+        match overruns.estimate().waited(now, ready) {
             Some(waited) => {
-                self.spent.is_estimated = true;
-                self.handler.overruns.waits().are_told();
+                self.parts.estimated = 1;
+                overruns.waits().are_told();
                 waited.max(ready)
             }
             None => ready,
@@ -305,23 +347,41 @@ impl WatchedRequest {
     #[inline]
     fn wonder(&mut self, now: Moment) {
         if let (Stage::Handler, Some((left, stalled))) = (&self.stage, self.left) {
-            let stalled = self.handler.overruns.stalled().saturating_sub(stalled);
+            let stalled = self.known.handler.overruns.stalled().saturating_sub(stalled);
             if stalled > 0 {
-                self.spent.unsure += stalled.min(now.since(left));
+                self.parts.unsure += stalled.min(now.since(left));
             }
         }
     }
 
-    #[inline]
-    fn parts(&self) -> Parts {
-        let Spent { waiting, polled, unsure, is_estimated } = self.spent;
-        let measured = u64::from(self.arrived.is_some());
-        Parts { measured, estimated: u64::from(is_estimated), waiting, polled, unsure }
+    #[cold]
+    #[inline(never)]
+    fn is_over(&self) {
+        if let Some(start) = self.start {
+            let Known { handler, id, .. } = &self.known;
+            track::request(handler, start, id.as_ref(), self.stage.outcome());
+        }
+    }
+
+    /// It is dropped before its end.
+    #[cold]
+    #[inline(never)]
+    fn ends_early(&self) {
+        let shard = self.known.handler.shard(Slot::current());
+        match self.stage {
+            Stage::Handler => shard.cancel(),
+            Stage::Body => shard.cut(),
+            Stage::Ended => {}
+        }
     }
 
     /// Nanoseconds since it arrived.
     #[inline]
     fn taken(&self, end: End) -> u64 {
+        // As a rule its only poll, whose length is known.
+        if self.start == Some(end.start) {
+            return self.waited + end.taken;
+        }
         self.start.map_or(0, |start| self.waited + end.at.since(start))
     }
 }
@@ -347,15 +407,11 @@ fn is_nested() -> bool {
 impl Drop for WatchedRequest {
     #[inline]
     fn drop(&mut self) {
-        if track::is_on()
-            && let Some(start) = self.start
-        {
-            track::request(self.handler, start, self.id.as_ref(), self.stage.outcome());
+        if track::is_on() {
+            self.is_over();
         }
-        match self.stage {
-            Stage::Handler => self.handler.shard(Slot::current()).cancel(),
-            Stage::Body => self.handler.shard(Slot::current()).cut(),
-            Stage::Ended => {}
+        if !matches!(self.stage, Stage::Ended) {
+            self.ends_early();
         }
     }
 }

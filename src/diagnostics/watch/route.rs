@@ -52,23 +52,25 @@ pub(super) fn handler<B>(
     ledger: &'static Ledger,
     hint: Hint,
     request: &Request<B>,
-) -> (&'static Handler, Option<Box<Candidate>>) {
+) -> (&'static Handler, Option<Candidate>) {
     let method = standard(request.method());
     let matched = request.extensions().get::<MatchedPath>().map(MatchedPath::as_str);
     match matched {
         Some(path) if !is_wildcard(path) => (ledger.handler(hint, method, Some(path)), None),
+        // Apart, to keep what runs for every request small.
         _ => uncertain(ledger, hint, method, matched, request),
     }
 }
 
 /// The handler where a wildcard or nothing matched.
+#[inline(never)]
 fn uncertain<B>(
     ledger: &'static Ledger,
     hint: Hint,
     method: &Method,
     matched: Option<&str>,
     request: &Request<B>,
-) -> (&'static Handler, Option<Box<Candidate>>) {
+) -> (&'static Handler, Option<Candidate>) {
     let path = request.uri().path();
     let service = || match matched {
         Some(matched) => ledger.handler(hint, method, Some(matched)),
@@ -88,36 +90,39 @@ fn uncertain<B>(
         return (ledger.admitted(rpc), None);
     }
     let (method, path) = (method.clone(), path.into());
-    (service(), Some(Box::new(Candidate { ledger, service: whole, method, path })))
+    (service(), Some(Candidate { ledger, service: whole, method, path }))
 }
 
-/// The response head came: what was called is there, or is not.
+/// The response head came: the RPC method that was called is there, or is not.
 #[inline]
-pub(super) fn answered(
-    handler: &Handler,
-    candidate: Option<Box<Candidate>>,
-    status: StatusCode,
-    headers: &HeaderMap,
-) {
-    if candidate.is_none() && (handler.is_proven() || handler.part_of().is_none()) {
-        return;
+pub(super) fn answered(handler: &Handler, status: StatusCode, headers: &HeaderMap) {
+    if handler.part_of().is_some() && !handler.is_proven() && is_there(status, headers) {
+        handler.prove();
     }
-    let content_type = headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
-    let is_there = status.is_success()
-        && headers.get(GRPC_STATUS).is_none_or(|code| code == OK)
-        && ANSWERS.iter().any(|answer| content_type.starts_with(answer));
-    match candidate {
-        _ if !is_there => {}
-        None => handler.prove(),
-        Some(candidate) => {
-            let Candidate { ledger, service, method, path } = *candidate;
-            if let Some(rpc) = ledger.known(&method, &path, || true) {
-                rpc.set_part_of(service);
-                // It took no name from the bound.
-                rpc.prove_without_name();
-            }
+}
+
+impl Candidate {
+    /// The same of a method that has no handler yet.
+    pub(super) fn answered(self, status: StatusCode, headers: &HeaderMap) {
+        let Self { ledger, service, method, path } = self;
+        if is_there(status, headers)
+            && let Some(rpc) = ledger.known(&method, &path, || true)
+        {
+            rpc.set_part_of(service);
+            // It took no name from the bound.
+            rpc.prove_without_name();
         }
     }
+}
+
+/// Returns whether an answer shows that the RPC method is there.
+#[cold]
+#[inline(never)]
+fn is_there(status: StatusCode, headers: &HeaderMap) -> bool {
+    let content_type = headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
+    status.is_success()
+        && headers.get(GRPC_STATUS).is_none_or(|code| code == OK)
+        && ANSWERS.iter().any(|answer| content_type.starts_with(answer))
 }
 
 /// Names the work of the request that this thread polls; returns whether it did.

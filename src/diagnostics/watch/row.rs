@@ -83,7 +83,7 @@ impl Row {
         handler: &Handler,
         request_id: Option<&HeaderValue>,
         place: &'static Location<'static>,
-    ) -> Option<Box<Self>> {
+    ) -> Option<Self> {
         if !budget.take() {
             return None;
         }
@@ -91,7 +91,7 @@ impl Row {
         if row.is_none() {
             budget.refuse();
         }
-        row.map(Box::new)
+        row
     }
 
     fn new(

@@ -264,7 +264,9 @@ impl Snapshot {
     pub fn report(&self) -> LedgerReport {
         let busy: Duration = self.rows.iter().map(Row::busy).sum();
         let is_there = |row: &HandlerRow| {
-            row.polls > 0 || row.requests > 0 || row.in_flight > 0 || row.stalls.all() > 0
+            // One that was cancelled or cut may have had no poll since the earlier snapshot.
+            let requests = row.requests + row.in_flight + row.cancelled + row.cut;
+            row.polls > 0 || requests > 0 || row.stalls.all() > 0
         };
         let rows = self.rows.iter().map(|row| row.report(self, busy));
         let mut handlers: Vec<_> = rows.filter(is_there).collect();

@@ -42,8 +42,14 @@ impl Counter {
         if alone {
             self.0.store(self.0.load(Relaxed).wrapping_add(count), Relaxed);
         } else {
-            self.0.fetch_add(count, Relaxed);
+            self.add_beside_others(count);
         }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn add_beside_others(&self, count: u64) {
+        self.0.fetch_add(count, Relaxed);
     }
 
     pub(crate) fn get(&self) -> u64 {
@@ -66,8 +72,14 @@ impl Timings {
         self.sum.add(ns, alone);
         // A load first: most values are not the largest.
         if ns > self.max.load(Relaxed) {
-            self.max.fetch_max(ns, Relaxed);
+            self.raise_max(ns);
         }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn raise_max(&self, ns: u64) {
+        self.max.fetch_max(ns, Relaxed);
     }
 
     /// All durations added up, in nanoseconds.
