@@ -1,8 +1,10 @@
 //! Tasks: what each is, does and waits for, while workers are free and while all are blocked.
 
 use std::{
+    future::poll_fn,
     io::Write as _,
     net::TcpStream,
+    pin::{Pin, pin},
     sync::{Arc, Mutex, mpsc},
     task::{Context, Poll},
     thread,
@@ -31,7 +33,7 @@ fn held() -> (Router, Held) {
     let news = Arc::new(Notify::new());
     let (release, released) = mpsc::channel::<()>();
     let released = Arc::new(Mutex::new(released));
-    let [waits, spawns, labels] = [(); 3].map(|()| Arc::clone(&news));
+    let [waits, spawns, labels, large] = [(); 4].map(|()| Arc::clone(&news));
     let blocks = move || {
         let released = Arc::clone(&released);
         async move {
@@ -46,6 +48,7 @@ fn held() -> (Router, Held) {
         .route("/waits", get(move || wait_for_news(Arc::clone(&waits))))
         .route("/spawns", get(async move || spawn(Arc::clone(&spawns))))
         .route("/labels", get(async move || spawn_labelled(Arc::clone(&labels))))
+        .route("/large", get(move || on_a_large_frame(wait_for_news(Arc::clone(&large)))))
         .route("/blocks", get(blocks));
     (app, Held { news, release })
 }
@@ -57,6 +60,21 @@ async fn wait_for_news(news: Arc<Notify>) -> &'static str {
 
 async fn deeper(news: &Notify) {
     news.notified().await;
+}
+
+/// Polls a future from a frame of 200 KiB.
+async fn on_a_large_frame<T>(future: impl Future<Output = T>) -> T {
+    let mut future = pin!(future);
+    poll_fn(move |cx| poll_below(future.as_mut(), cx)).await
+}
+
+#[inline(never)]
+fn poll_below<T>(future: Pin<&mut impl Future<Output = T>>, cx: &mut Context<'_>) -> Poll<T> {
+    let mut large = [0_u8; 200 << 10];
+    std::hint::black_box(&mut large);
+    let polled = future.poll(cx);
+    std::hint::black_box(&mut large);
+    polled
 }
 
 fn spawn(news: Arc<Notify>) {
@@ -183,6 +201,23 @@ fn who_is_asked_says_where_it_waits() {
     for client in clients {
         assert_eq!(client.join().expect("no panic"), 200);
     }
+}
+
+#[test]
+fn a_task_with_a_large_stack_says_where_it_waits() {
+    let _alone = alone();
+    let (ill, held) = held();
+    let app = App::hooked(ill);
+    let client = ask(&app, "/large", "an-id");
+    let is_it = |row: &TaskRow| row.route == "/large" && row.state == TaskState::Waiting;
+    task(&app, "", is_it);
+    let row = task(&app, "?full=true&seconds=10", is_it);
+    let said = row.waits_for.as_deref().expect("known");
+    assert!(said.starts_with("a notification (Notify), in sampler::tasks::deeper ("), "{said}");
+    // What lies beyond the copy is left out.
+    assert!(has(&row, "tasks::wait_for_news") && !has(&row, "large_frame"), "{row:#?}");
+    held.news.notify_waiters();
+    assert_eq!(client.join().expect("no panic"), 200);
 }
 
 #[test]

@@ -21,6 +21,7 @@ use std::{
 };
 
 use crossbeam_queue::ArrayQueue;
+use rustix::{process::Pid, thread::gettid};
 
 use super::{handler, session::SessionError, shot::Registers};
 use crate::diagnostics::{tasks::table::TASKS, watch::Slot};
@@ -34,7 +35,8 @@ static DROPPED: AtomicU64 = AtomicU64::new(0);
 const ROOM: usize = 1024;
 /// Most places that one poll may wait in: a `join!` has several.
 const PLACES: usize = 8;
-/// Most bytes of a stack that are copied, between the waker and the watched future.
+/// Most bytes of a stack that are copied, from the waker on up to the watched future: of a larger one
+/// the outer frames are cut off.
 const STACK: u64 = 64 << 10;
 
 /// The right to ask, until dropped; there is one in the process.
@@ -78,12 +80,16 @@ pub(crate) struct Await {
     /// The address of the first byte.
     pub(super) from: u64,
     pub(super) bytes: Box<[u8]>,
+    /// True if the watched future's poll lies beyond the copy.
+    pub(super) is_cut: bool,
 }
 
 /// What our waker points to: a value on the stack of the watched future's poll.
 struct Tracer<'a> {
     waker: &'a Waker,
-    /// A place in the stack above all that the poll calls.
+    /// The thread that polls.
+    thread: Pid,
+    /// A place in its stack above all that the poll calls.
     top: u64,
     taken: Mutex<Vec<Await>>,
     is_cloned: AtomicBool,
@@ -141,6 +147,7 @@ fn trace<T>(cx: &mut Context<'_>, poll: impl FnOnce(&mut Context<'_>) -> Poll<T>
     };
     let mut tracer = Tracer {
         waker: cx.waker(),
+        thread: gettid(),
         top: 0,
         taken: Mutex::default(),
         is_cloned: AtomicBool::new(false),
@@ -163,18 +170,17 @@ fn trace<T>(cx: &mut Context<'_>, poll: impl FnOnce(&mut Context<'_>) -> Poll<T>
 }
 
 impl Tracer<'_> {
-    /// Called on the thread that polls, as a rule: then what lies between is its stack.
+    /// Where this is called on the thread that polls, as a rule, what lies between is its stack.
     fn take(&self, registers: Registers) {
-        let Some(length) = self.top.checked_sub(registers.sp).filter(|length| *length <= STACK)
-        else {
-            return;
-        };
+        let above = || self.top.checked_sub(registers.sp);
+        let Some(length) = (gettid() == self.thread).then(above).flatten() else { return };
+        let (length, is_cut) = (length.min(STACK), length > STACK);
         let Ok(mut taken) = self.taken.try_lock() else { return };
         if taken.len() < PLACES
             && let Some(bytes) = read(registers.sp, length as usize)
         {
             let (place, from) = (taken.len(), registers.sp);
-            taken.push(Await { task: 0, place, registers, from, bytes });
+            taken.push(Await { task: 0, place, registers, from, bytes, is_cut });
         }
     }
 

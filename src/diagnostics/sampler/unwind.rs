@@ -170,7 +170,7 @@ impl Unwinder {
     #[cfg(tokio_unstable)]
     pub(crate) fn awaits(&mut self, place: &super::awaits::Await) -> Stack {
         let stack = self.walk(place.registers, (place.from, &place.bytes)).stack;
-        Stack { truncated: false, ..stack }
+        Stack { truncated: place.is_cut, ..stack }
     }
 
     fn walk(&mut self, registers: Registers, copy: (u64, &[u8])) -> Walked {
