@@ -68,6 +68,7 @@ async fn on_a_large_frame<T>(future: impl Future<Output = T>) -> T {
     poll_fn(move |cx| poll_below(future.as_mut(), cx)).await
 }
 
+#[expect(clippy::large_stack_arrays, reason = "what is tested")]
 #[inline(never)]
 fn poll_below<T>(future: Pin<&mut impl Future<Output = T>>, cx: &mut Context<'_>) -> Poll<T> {
     let mut large = [0_u8; 200 << 10];
