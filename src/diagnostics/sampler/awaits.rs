@@ -170,17 +170,20 @@ fn trace<T>(cx: &mut Context<'_>, poll: impl FnOnce(&mut Context<'_>) -> Poll<T>
 }
 
 impl Tracer<'_> {
-    /// Where this is called on the thread that polls, as a rule, what lies between is its stack.
+    /// Copies the stack between the waker and the poll of the watched future. A clone on another
+    /// thread than the one that polls has no such stack.
     fn take(&self, registers: Registers) {
-        let above = || self.top.checked_sub(registers.sp);
-        let Some(length) = (gettid() == self.thread).then(above).flatten() else { return };
-        let (length, is_cut) = (length.min(STACK), length > STACK);
+        if gettid() != self.thread {
+            return;
+        }
+        let Some(whole) = self.top.checked_sub(registers.sp) else { return };
+        let length = whole.min(STACK);
         let Ok(mut taken) = self.taken.try_lock() else { return };
         if taken.len() < PLACES
             && let Some(bytes) = read(registers.sp, length as usize)
         {
             let (place, from) = (taken.len(), registers.sp);
-            taken.push(Await { task: 0, place, registers, from, bytes, is_cut });
+            taken.push(Await { task: 0, place, registers, from, bytes, is_cut: whole > STACK });
         }
     }
 

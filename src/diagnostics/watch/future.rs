@@ -31,7 +31,7 @@ pin_project! {
 
     impl<F> PinnedDrop for WatchFuture<F> {
         fn drop(this: Pin<&mut Self>) {
-            // A request counts even if nobody has polled it.
+            // A request whose future was never polled counts as cancelled.
             if let Held::Unpolled(known) = mem::take(this.project().request) {
                 drop(WatchedRequest::begin(known));
             }
@@ -52,7 +52,7 @@ enum Held {
     Answered,
 }
 
-/// What follows a poll of a request.
+/// The next step after a poll of a request.
 enum Next {
     /// Another one.
     Poll,
@@ -62,12 +62,12 @@ enum Next {
 }
 
 impl<F> WatchFuture<F> {
-    /// Of a request whose work begins with the first poll.
+    /// Returns the future of a request whose work begins with the first poll.
     pub(crate) fn new(inner: F, known: Known) -> Self {
         Self { inner, request: Held::Unpolled(known) }
     }
 
-    /// Of a request that was worked on to make the future.
+    /// Returns the future of a request whose work began in the call that made `inner`.
     pub(crate) fn begun(inner: F, request: WatchedRequest) -> Self {
         Self { inner, request: Held::Begun(Box::new(request)) }
     }
@@ -103,8 +103,8 @@ where
 
 /// Polls a request that was polled before; what is to be held of it.
 ///
-/// Apart, as other code that few requests need: between two of them the kernel's network code fills
-/// a processor's first cache, and each line of what follows has to be fetched anew.
+/// Not inlined, to keep the code of a first poll on few cache lines: between two requests the
+/// kernel's network code evicts it from the first-level cache.
 #[inline(never)]
 fn again<F, R, E>(
     mut request: Box<WatchedRequest>,

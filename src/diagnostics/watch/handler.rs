@@ -27,7 +27,7 @@ pub(crate) const TASK: &str = "TASK";
 /// A handler. It stays in memory as long as the process lives, and its name stays the same; the row
 /// that it counts in may change.
 ///
-/// What every poll looks at is on its first cache line.
+/// Fields that every poll reads are on its first cache line.
 #[repr(C, align(64))]
 pub(crate) struct Handler {
     pub(crate) method: Method,

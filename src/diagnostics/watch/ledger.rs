@@ -189,7 +189,7 @@ impl Ledger {
         }
     }
 
-    /// The same without a hint that helps.
+    /// Finds the handler of a route by its name, where the hint leads to another one.
     #[inline(never)]
     fn find(
         &'static self,

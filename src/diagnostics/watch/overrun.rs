@@ -21,7 +21,7 @@ use crate::diagnostics::workers::Found;
 
 /// Where threads put them, and the watchdog takes them from.
 ///
-/// What every poll looks at comes first, on one cache line: up to the first fields of `estimate`.
+/// Fields that every poll reads come first, on one cache line: up to the first ones of `estimate`.
 #[derive(Debug)]
 #[repr(C, align(64))]
 pub(crate) struct Overruns {
@@ -169,7 +169,7 @@ impl Overruns {
         Duration::from_nanos(self.threshold)
     }
 
-    /// Whether a poll of so many nanoseconds is a stall.
+    /// Returns whether a poll of so many nanoseconds is a stall.
     #[inline]
     pub(crate) fn is_too_long(&self, ns: u64) -> bool {
         ns >= self.threshold

@@ -25,7 +25,7 @@ pub(crate) struct Poll {
     before: u64,
     /// Of a request.
     part: Part,
-    /// Where this thread counts for the handler, if that is known.
+    /// The counters of this thread for the handler; `None` if they were not looked up yet.
     shard: Option<&'static Shard>,
 }
 

@@ -34,14 +34,14 @@ static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// Facts about a request from before its handler is called.
 pub(crate) struct Known {
     handler: &'static Handler,
-    /// When its bytes arrived; `None` if that was not measured.
+    /// Arrival of the request's bytes; `None` if that was not measured.
     arrived: Option<Arrived>,
-    /// What the client calls it: a stall says so while it lasts.
+    /// The request's id, which a stall shows while it lasts.
     id: Option<HeaderValue>,
     seldom: Option<Box<Seldom>>,
 }
 
-/// What few requests have.
+/// Facts that few requests have.
 #[derive(Default)]
 struct Seldom {
     /// The RPC method that it called, if that has no handler yet.
@@ -100,16 +100,13 @@ impl Known {
         let (handler, candidate) = route::handler(ledger, hint, request);
         let id = request_id(request.headers()).cloned();
         let budget = ledger.budget();
-        let seldom = if candidate.is_some() || budget.is_attached() {
-            let row = if budget.is_attached() {
-                Row::begin(budget, handler, id.as_ref(), place)
-            } else {
-                None
-            };
-            Some(Box::new(Seldom { candidate, row, overran: None }))
+        let row = if budget.is_attached() {
+            Row::begin(budget, handler, id.as_ref(), place)
         } else {
             None
         };
+        let seldom = (candidate.is_some() || row.is_some())
+            .then(|| Box::new(Seldom { candidate, row, overran: None }));
         let arrived = arrival::take(request.version()).filter(|_| !is_nested());
         Self { handler, arrived, id, seldom }
     }
@@ -128,7 +125,7 @@ impl Known {
         if let Some(row) = &mut seldom.row {
             row.head();
         }
-        // What the server calls it is known only now.
+        // An id that the server gave is known only now.
         if let Some(poll) = seldom.overran
             && let Some(id) = request_id(headers).or(self.id.as_ref())
         {
@@ -354,6 +351,7 @@ impl WatchedRequest {
         }
     }
 
+    /// Adds the request to the timeline that is recorded.
     #[cold]
     #[inline(never)]
     fn is_over(&self) {
@@ -363,7 +361,7 @@ impl WatchedRequest {
         }
     }
 
-    /// It is dropped before its end.
+    /// Counts a request that is dropped before its end.
     #[cold]
     #[inline(never)]
     fn ends_early(&self) {
@@ -378,7 +376,7 @@ impl WatchedRequest {
     /// Nanoseconds since it arrived.
     #[inline]
     fn taken(&self, end: End) -> u64 {
-        // As a rule its only poll, whose length is known.
+        // Most requests are answered in their only poll, whose length is known.
         if self.start == Some(end.start) {
             return self.waited + end.taken;
         }

@@ -102,14 +102,14 @@ pub(super) fn answered(handler: &Handler, status: StatusCode, headers: &HeaderMa
 }
 
 impl Candidate {
-    /// The same of a method that has no handler yet.
+    /// Gives the method a handler if the response head shows that it is there.
     pub(super) fn answered(self, status: StatusCode, headers: &HeaderMap) {
         let Self { ledger, service, method, path } = self;
         if is_there(status, headers)
             && let Some(rpc) = ledger.known(&method, &path, || true)
         {
             rpc.set_part_of(service);
-            // It took no name from the bound.
+            // The method took no name from the bound.
             rpc.prove_without_name();
         }
     }

@@ -9,8 +9,8 @@ use super::{
 
 /// Counters of one handler and one [`Slot`].
 ///
-/// What every request adds to lies on three cache lines: the network code of the kernel leaves
-/// little in a processor's first cache between two requests.
+/// Counters that every request adds to are on three cache lines: between two requests the kernel's
+/// network code evicts most others from the first-level cache.
 #[repr(C, align(64))]
 pub(crate) struct Shard {
     /// Single polls, of the handler's future and of its body.
