@@ -38,6 +38,7 @@ mod known;
 mod locks;
 mod modules;
 mod names;
+mod page_fault;
 mod perf_event;
 mod procfs;
 mod prompt;
@@ -65,6 +66,7 @@ pub(crate) use self::{
     locks::{LockFunctions, LockWait, Sign},
     modules::Module,
     names::{Names, give_back, truncated, used},
+    page_fault::time_of as time_of_page_faults,
     perf_event::perf_events_allowed,
     procfs::Thread,
     prompt::be_prompt,

@@ -226,9 +226,7 @@ impl Workers {
             let is_other =
                 |worker: &&mut Worker| worker.seat.is_some_and(|seat| !seat.is_of_worker(place));
             for worker in workers.iter_mut().filter(is_other) {
-                *worker = Worker::default();
-                *has_moved = true;
-                overruns.want(WANTED);
+                worker.lose_thread(has_moved, overruns);
             }
         }
     }
@@ -258,7 +256,7 @@ impl Workers {
     }
 
     /// Workers that are kept for longer than the threshold now, and whether one may be in a moment.
-    pub(super) fn kept(&mut self, threshold: Duration) -> (Vec<Kept>, bool) {
+    pub(super) fn kept(&mut self, threshold: Duration, overruns: &Overruns) -> (Vec<Kept>, bool) {
         let place = self.place.known();
         let mut kept = Vec::new();
         let mut is_soon = false;
@@ -273,8 +271,7 @@ impl Workers {
                 );
                 is_soon |= worker.look(metrics, place, threshold);
                 if worker.has_moved(moving) {
-                    *worker = Worker::default();
-                    *has_moved = true;
+                    worker.lose_thread(has_moved, overruns);
                 }
                 kept.extend(worker.kept(number + index));
             }
@@ -358,6 +355,13 @@ impl Seat {
 }
 
 impl Worker {
+    /// It has moved to a thread that is not known: the next polls note theirs.
+    fn lose_thread(&mut self, has_moved: &mut bool, overruns: &Overruns) {
+        *self = Self::default();
+        *has_moved = true;
+        overruns.want(WANTED);
+    }
+
     /// Whether it has to be looked at again soon: the more looks find the same, the surer it is.
     fn look(
         &mut self,

@@ -1,8 +1,12 @@
 //! Every illness has its verdict, with cause, place and what to try; the healthy have none.
 
-use std::thread;
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
 
-use axum::Router;
+use axum::{Router, routing::get};
+use memmap2::{Advice, MmapMut};
 use thermograph::diagnostics::{
     Class, Diagnosis, Stacks,
     diagnosis::{Finding, Verdict},
@@ -98,6 +102,44 @@ fn every_illness_has_its_verdict_and_the_healthy_have_none() {
         assert_ne!(verdict.verdict, Finding::Blocking, "{verdict:#?}");
     }
     assert_eq!(diagnosis.worst(), Finding::Blocking);
+}
+
+/// Touches memory that the kernel has to give it page by page.
+#[inline(never)]
+fn touch_new_memory() {
+    const PAGES: usize = 4096;
+    let until = Instant::now() + Duration::from_millis(60);
+    while Instant::now() < until {
+        let mut memory = MmapMut::map_anon(PAGES * 4096).expect("mapped");
+        // Some systems have huge pages everywhere.
+        memory.advise(Advice::NoHugePage).expect("advised");
+        for byte in memory.iter_mut().step_by(4096) {
+            *byte = 1;
+        }
+        std::hint::black_box(&memory);
+    }
+}
+
+#[test]
+fn handler_that_touches_new_memory_is_told_its_page_faults() {
+    let _alone = alone();
+    let touches = async || {
+        touch_new_memory();
+        std::hint::black_box(());
+    };
+    let app = App::start(Router::new().route("/touches", get(touches)));
+    (0..CALLS).for_each(|_| call(&app, "/touches"));
+    let stalls = app.stalls_of("/touches", CALLS);
+    let faulting = stalls.iter().filter(|stall| stall.page_faults).count();
+    println!("{faulting} of {} stalls", stalls.len());
+    assert!(faulting * 10 >= stalls.len() * 8, "{stalls:#?}");
+    let diagnosis = diagnosis(&app, "");
+    let causes = &verdict(&diagnosis, "/touches").causes;
+    let cause = causes.iter().find(|cause| cause.what.contains("(page faults)"));
+    let cause = cause.unwrap_or_else(|| panic!("{causes:#?}"));
+    let at = cause.at.as_ref().expect("a place");
+    assert!(at.function.ends_with("diagnosis::touch_new_memory") && at.line > 0, "{cause:#?}");
+    assert!(cause.r#try.contains("use them again"), "{cause:#?}");
 }
 
 #[test]

@@ -239,6 +239,27 @@ fn thread_that_blocks_signals_is_sent_none_and_that_is_said() {
 }
 
 #[test]
+fn doctor_names_a_thread_that_blocks_the_signal() {
+    let _alone = alone();
+    let blocks = async || {
+        // SAFETY: this thread's own mask.
+        unsafe {
+            let mut all: libc::sigset_t = mem::zeroed();
+            libc::sigfillset(&raw mut all);
+            libc::pthread_sigmask(libc::SIG_SETMASK, &raw const all, ptr::null_mut());
+        }
+    };
+    let router = Router::new().route("/blocks", get(blocks));
+    let app = App::with(router, |builder| builder.stacks(Stacks::Signal));
+    let doctor = || get_text(&app.diagnostics("/debug/doctor?format=text"));
+    assert!(!doctor().contains("the signal is blocked"), "{}", doctor());
+    assert_eq!(agent().get(app.url("/blocks")).call().expect("an answer").status(), 200);
+    let doctor = doctor();
+    let says = "such as `tokio-rt-worker`: no stacks while they compute";
+    assert!(doctor.contains("the signal is blocked by 1 of ") && doctor.contains(says), "{doctor}");
+}
+
+#[test]
 fn thread_that_blocks_signals_has_stacks_where_the_kernel_copies_them() {
     let _alone = alone();
     let app = app_that_blocks_signals(Stacks::Auto);

@@ -405,23 +405,31 @@ impl Drop for Removed {
     }
 }
 
-/// A route for each call, whose handler makes it on its worker.
+/// The route of a call by its number, and whether its handler computes before it.
+const CALL: &str = "/call/{number}/{burns}";
+
+/// The handlers make each call on their worker.
 fn router() -> Router {
-    let call = async |Path(number): Path<usize>| {
-        // Computes first, so that a thread that was seen running is about to wait.
-        burn(Duration::from_millis(12));
+    let call = async |Path((number, burns)): Path<(usize, bool)>| {
+        if burns {
+            // A thread that was seen running is about to wait.
+            burn(Duration::from_millis(12));
+        }
         CALLS[number].1()
     };
-    Router::new().route("/call/{number}", get(call)).route("/naps", get(async || naps()))
+    Router::new().route(CALL, get(call)).route("/naps", get(async || naps()))
 }
 
-fn results(call: impl Fn(usize) -> String) -> BTreeMap<&'static str, BTreeMap<String, usize>> {
+/// The results of each call by its number, half of the times as one that computes before it.
+fn results(
+    call: impl Fn(usize, bool) -> String,
+) -> BTreeMap<&'static str, BTreeMap<String, usize>> {
     let mut results = BTreeMap::new();
     for (number, (name, _)) in CALLS.iter().enumerate() {
-        let tries = if *name == "sleep" { 1 } else { TRIES };
-        for _ in 0..tries {
+        let tries = if *name == "sleep" { 2 } else { TRIES };
+        for attempt in 0..tries {
             let counts: &mut BTreeMap<_, _> = results.entry(*name).or_default();
-            *counts.entry(call(number)).or_default() += 1;
+            *counts.entry(call(number, attempt % 2 == 0)).or_default() += 1;
         }
     }
     results
@@ -436,15 +444,15 @@ fn ask(app: &App, path: &str) -> String {
 fn system_calls_have_the_same_results_with_and_without_diagnostics() {
     let _alone = alone();
     let _removed = Removed;
-    let plain = results(|number| thread::spawn(CALLS[number].1).join().expect("no panic"));
+    let plain = results(|number, _| thread::spawn(CALLS[number].1).join().expect("no panic"));
     for (name, counts) in &plain {
         assert_eq!(counts.len(), 1, "{name} has one result: {counts:?}");
     }
     for stacks in [Stacks::Auto, Stacks::Signal, Stacks::Off] {
         let app = App::with(router(), |builder| builder.stacks(stacks));
-        let watched = results(|number| ask(&app, &format!("/call/{number}")));
+        let watched = results(|number, burns| ask(&app, &format!("/call/{number}/{burns}")));
         assert_eq!(watched, plain, "stacks: {stacks:?}");
-        let stalls = app.stalls_of("/call/{number}", 1);
+        let stalls = app.stalls_of(CALL, 1);
         let with_stack = stalls.iter().filter(|stall| !stall.stack.is_empty()).count();
         println!("{stacks:?}: {} stalls, {with_stack} with a stack", stalls.len());
         match stacks {

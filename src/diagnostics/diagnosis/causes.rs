@@ -43,6 +43,8 @@ enum Within {
     Call,
     /// All of the stack, whatever of the app's own functions is called in between.
     Stack,
+    /// None of it: page faults take most of the time.
+    PageFaults,
 }
 
 /// A stack, as far as rules look at it.
@@ -54,6 +56,8 @@ pub(super) struct Stack {
     leaf: usize,
     /// How many functions the app's innermost own function calls.
     called: usize,
+    /// True if page faults take most of the time.
+    page_faults: bool,
 }
 
 impl Stack {
@@ -68,7 +72,12 @@ impl Stack {
         }
         let called = called.unwrap_or(paths.len());
         let leaf = paths.iter().take(called).take_while(|path| path.is_at_leaf()).count();
-        Self { paths, leaf, called }
+        Self { paths, leaf, called, page_faults: false }
+    }
+
+    /// The same, and whether page faults take most of the time.
+    pub(super) fn with_page_faults(self, page_faults: bool) -> Self {
+        Self { page_faults, ..self }
     }
 }
 
@@ -87,8 +96,13 @@ impl Rule {
             rule.syscalls.is_empty()
                 || syscall.is_some_and(|syscall| rule.syscalls.contains(&syscall))
         };
-        let rules = RULES.iter().filter(|rule| rule.class == class).filter(may_wait_in);
-        let called = || rules.clone().find(|rule| rule.knows(&stack.paths[..rule.reach(stack)]));
+        let is_possible = |rule: &&Self| stack.page_faults || rule.within != Within::PageFaults;
+        let rules = RULES.iter().filter(|rule| rule.class == class);
+        let rules = rules.filter(may_wait_in).filter(is_possible);
+        let called = || {
+            let knows = |rule: &&Self| rule.knows(&stack.paths[..rule.reach(stack)]);
+            rules.clone().find(|rule| rule.within == Within::PageFaults || knows(rule))
+        };
         let around = || match class {
             Class::Blocked => stack.paths.iter().find_map(|path| {
                 let mut rules = rules.clone().filter(|rule| rule.within == Within::Call);
@@ -110,6 +124,7 @@ impl Rule {
             Within::Leaf => stack.leaf,
             Within::Call => stack.called,
             Within::Stack => stack.paths.len(),
+            Within::PageFaults => 0,
         }
     }
 

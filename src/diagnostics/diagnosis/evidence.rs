@@ -237,7 +237,8 @@ fn is_polled(sample: &Sample) -> bool {
 fn stack(sample: &Sample) -> causes::Stack {
     let frames = frames(sample).into_iter();
     let polled = frames.take_while(|frame| !plumbing::polls(&frame.name));
-    causes::Stack::new(polled.map(|frame| (frame.name.as_str(), is_own(frame))))
+    let stack = causes::Stack::new(polled.map(|frame| (frame.name.as_str(), is_own(frame))));
+    stack.with_page_faults(sample.label("page_faults").is_some())
 }
 
 /// Whether a function is the app's own.

@@ -217,10 +217,14 @@ fn cpu_time_of_no_handler_is_noted_where_it_is_much() {
 fn rule(class: &str, syscall: Option<&str>, stack: &[&str]) -> String {
     let mut labels = vec![("class", class)];
     labels.extend(syscall.map(|syscall| ("syscall", syscall)));
-    // `labels` lives as long as this function: names of classes and calls are not kept.
+    cause(&labels, stack)
+}
+
+/// The cause of a stall with these labels.
+fn cause(labels: &[(&'static str, &str)], stack: &[&str]) -> String {
     let polls = ["app::handler", "thermograph::diagnostics::watch::poll", "Runtime::block_on"];
     let stack: Vec<_> = stack.iter().chain(&polls).copied().collect();
-    let sample = sample(Some("/a"), &labels, 1, &stack);
+    let sample = sample(Some("/a"), labels, 1, &stack);
     let profile = profile(vec![sample]);
     Evidence::of(&profile, "GET", "/a").causes(1).remove(0).what
 }
@@ -412,6 +416,7 @@ fn each_rule_is_known_by_a_stack_of_its_own() {
         .map(|(syscall, name, what)| (rule("blocked", Some(syscall), &[name]), *name, *what))
         .chain(computing.iter().map(|(name, what)| (rule("cpu", None, &[name]), *name, *what)))
         .collect();
+    seen.push((cause(&IN_PAGE_FAULTS, &["app::touch"]), "app::touch", PAGE_FAULTS));
     for (found, name, expected) in &seen {
         assert_eq!(found, expected, "{name}");
     }
@@ -499,6 +504,21 @@ fn computing_thread_does_what_is_most_special() {
     // An atomic counts where the thread stands at it, not where it is far below.
     let atomic = "core::sync::atomic::AtomicBool::load";
     assert_eq!(rule("cpu", None, &["app::count", atomic]), "computes");
+}
+
+const IN_PAGE_FAULTS: [(&str, &str); 2] = [("class", "cpu"), ("page_faults", "true")];
+const PAGE_FAULTS: &str = "uses memory for the first time (page faults)";
+
+#[test]
+fn page_faults_are_the_cause_unless_a_call_is_more_special() {
+    for (stack, what) in [
+        (&["app::touch"][..], PAGE_FAULTS),
+        (&["__memset_avx512_unaligned_erms @ l", "app::fill"], PAGE_FAULTS),
+        (&["std::fs::read @ l", "app::load"], "reads or writes a file"),
+    ] {
+        assert_eq!(cause(&IN_PAGE_FAULTS, stack), what, "{stack:?}");
+    }
+    assert_eq!(rule("cpu", None, &["app::touch"]), "computes");
 }
 
 #[test]

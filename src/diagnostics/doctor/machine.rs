@@ -39,10 +39,11 @@ fn stacks(configured: Stacks) -> Finding {
             );
         }
     };
-    let threads = Slot::used().filter_map(Slot::thread);
-    let unreachable =
-        threads.filter_map(|thread| Some((thread, session.deliverable(thread).err()?)));
-    let unreachable: Vec<_> = unreachable.collect();
+    let threads: Vec<_> = Slot::used().filter_map(Slot::thread).collect();
+    let unreachable: Vec<_> = threads
+        .iter()
+        .filter_map(|thread| Some((*thread, session.deliverable(*thread).err()?)))
+        .collect();
     let effect = || {
         if configured == Stacks::Auto && perf_events_allowed().is_ok() {
             "captures have no samples of theirs while they compute, stalls have"
@@ -67,7 +68,12 @@ fn stacks(configured: Stacks) -> Finding {
     if let Some(first) = names.first() {
         return Finding::warning(
             what,
-            format!("{} threads block the signal, such as {first}: {}", names.len(), effect()),
+            format!(
+                "the signal is blocked by {} of {} threads that poll handlers, such as `{first}`: {}",
+                names.len(),
+                threads.len(),
+                effect()
+            ),
             "leave real-time signals out of the set for pthread_sigmask",
         );
     }

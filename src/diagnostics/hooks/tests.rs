@@ -142,6 +142,21 @@ fn hooks_that_the_app_replaces_are_found_by_the_doctor() {
 }
 
 #[test]
+fn hooks_that_install_replaces_are_told_by_the_doctor() {
+    static CALLED: AtomicUsize = AtomicUsize::new(0);
+    let (found, ..) = hooks_found(1, |thermograph, builder| {
+        builder.on_task_spawn(|_| {
+            CALLED.fetch_add(1, Relaxed);
+        });
+        let _ = thermograph.hooks().install(builder);
+    });
+    assert_eq!(CALLED.load(Relaxed), 0, "Tokio keeps the last hook");
+    assert_eq!(found.state, doctor::State::Good, "{found:?}");
+    let says = "hooks that the app set on the builder before install() are gone";
+    assert!(found.says.contains(says), "{found:?}");
+}
+
+#[test]
 fn hooks_of_another_runtime_are_found_by_the_doctor() {
     let (found, ..) = hooks_found(1, |thermograph, _| {
         let _ = thermograph.hooks().install(&mut runtime::Builder::new_multi_thread());

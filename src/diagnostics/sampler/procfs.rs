@@ -3,7 +3,7 @@
 use std::{fs, time::Duration};
 
 use super::timer::cpu_time;
-use crate::diagnostics::watch::{Activity, Times, voluntary_waits, waited};
+use crate::diagnostics::watch::{Activity, Times, read_once, voluntary_waits, waited};
 
 /// A thread of this process.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
@@ -31,7 +31,6 @@ impl Thread {
     }
 
     /// This one.
-    #[cfg(test)]
     pub(crate) fn current() -> Self {
         Self(rustix::thread::gettid().as_raw_nonzero().get())
     }
@@ -48,7 +47,7 @@ impl Thread {
     }
 
     pub(crate) fn name(self) -> Option<String> {
-        self.read("comm").map(|name| name.trim_end().to_owned())
+        self.read("comm", |name| Some(name.trim_end().to_owned()))
     }
 
     /// What it does now; none where the kernel does not say.
@@ -65,34 +64,15 @@ impl Thread {
     /// six arguments, the stack pointer and the program counter; of a thread that waits in no system
     /// call, as in a page fault, -1 and the last two.
     pub(super) fn standing(self) -> Option<Standing> {
-        let text = self.read("syscall")?;
-        let mut fields = text.split_ascii_whitespace();
-        let number = match fields.next()? {
-            "running" => return Some(Standing::Running),
-            number => number.parse().ok()?,
-        };
-        let syscall = name_of(number);
-        if syscall == Some("process_vm_readv") {
-            // Our signal handler reads the stack: it may wait for the lock of the memory's map,
-            // and what it interrupted waits for nothing.
-            return Some(Standing::Running);
-        }
-        let mut address = || u64::from_str_radix(fields.next()?.strip_prefix("0x")?, 16).ok();
-        let mut argument = 0;
-        if number >= 0 {
-            argument = address()?;
-            for _further in 1..6 {
-                address()?;
-            }
-        }
-        Some(Standing::Waiting { syscall, argument, sp: address()?, ip: address()? })
+        self.read("syscall", Standing::parse)
     }
 
     /// Whether it blocks a signal; `None` if it has ended.
     pub(super) fn blocks(self, signal: i32) -> Option<bool> {
-        let status = self.read("status")?;
-        let mask = status.lines().find_map(|line| line.strip_prefix("SigBlk:"))?;
-        let mask = u64::from_str_radix(mask.trim(), 16).ok()?;
+        let mask = self.read("status", |status| {
+            let mask = status.lines().find_map(|line| line.strip_prefix("SigBlk:"))?;
+            u64::from_str_radix(mask.trim(), 16).ok()
+        })?;
         Some(mask >> (signal - 1) & 1 == 1)
     }
 
@@ -103,19 +83,67 @@ impl Thread {
 
     /// How often it was given a processor: as long as this stays, it has not run.
     pub(crate) fn slices(self) -> Option<u64> {
-        self.read("schedstat")?.split_ascii_whitespace().nth(2)?.parse().ok()
+        self.read("schedstat", |schedstat| schedstat.split_ascii_whitespace().nth(2)?.parse().ok())
     }
 
     /// Its times; none where the kernel does not say.
     pub(crate) fn times(self) -> Option<Times> {
-        let wait = waited(&self.read("schedstat")?)?;
-        let waits = voluntary_waits(&self.read("status")?)?;
+        let wait = self.read("schedstat", waited)?;
+        let waits = self.read("status", voluntary_waits)?;
         Some(Times { run: cpu_time(self.0)?, wait, waits })
     }
 
-    fn read(self, file: &str) -> Option<String> {
-        fs::read_to_string(format!("/proc/self/task/{}/{file}", self.0)).ok()
+    /// How often the kernel had to give it a page of memory, or to read one; `None` if it has ended.
+    pub(crate) fn page_faults(self) -> Option<u64> {
+        self.read("stat", page_faults)
     }
+
+    /// Parses one of the kernel's files about it.
+    ///
+    /// These are read many times a second: as a rule in one call, and without memory of the heap for
+    /// the text.
+    fn read<T>(self, file: &str, parse: impl FnOnce(&str) -> Option<T>) -> Option<T> {
+        let path = format!("/proc/self/task/{}/{file}", self.0);
+        let mut buffer = [0; 4096];
+        let text = read_once(&*path, &mut buffer)?;
+        if text.len() < 4096 { parse(text) } else { parse(&fs::read_to_string(path).ok()?) }
+    }
+}
+
+impl Standing {
+    /// Parses a file `syscall`.
+    fn parse(text: &str) -> Option<Self> {
+        let mut fields = text.split_ascii_whitespace();
+        let number = match fields.next()? {
+            "running" => return Some(Self::Running),
+            number => number.parse().ok()?,
+        };
+        let syscall = name_of(number);
+        if syscall == Some("process_vm_readv") {
+            // Our signal handler reads the stack: it may wait for the lock of the memory's map,
+            // and what it interrupted waits for nothing.
+            return Some(Self::Running);
+        }
+        let mut address = || u64::from_str_radix(fields.next()?.strip_prefix("0x")?, 16).ok();
+        let mut argument = 0;
+        if number >= 0 {
+            argument = address()?;
+            for _further in 1..6 {
+                address()?;
+            }
+        }
+        Some(Self::Waiting { syscall, argument, sp: address()?, ip: address()? })
+    }
+}
+
+/// The page faults of a `stat` file, with and without reading from a disk: fields 12 and 10, see
+/// `proc_pid_stat(5)`. The name of the thread, in parentheses, may contain any character.
+fn page_faults(stat: &str) -> Option<u64> {
+    let (_name, fields) = stat.rsplit_once(')')?;
+    let mut fields = fields.split_ascii_whitespace().skip(7);
+    let minor: u64 = fields.next()?.parse().ok()?;
+    let major: u64 = fields.nth(1)?.parse().ok()?;
+    Some(minor + major)
 }
 
 /// The name of a system call.
@@ -173,6 +201,14 @@ mod tests {
             until(|| there.activity() == Some(Activity::Running));
             stop.store(true, std::sync::atomic::Ordering::Relaxed);
         });
+    }
+
+    #[test]
+    fn page_faults_are_read_whatever_the_thread_is_called() {
+        let stat = "7 (a) R 9 (b) R 1 7 7 0 -1 4194304 120 99 3 98 5 6 0 0 20 0 1 0";
+        assert_eq!(page_faults(stat), Some(123));
+        assert_eq!(page_faults("7 (a) R 1 7 7 0 -1 4194304"), None);
+        assert!(Thread::current().page_faults().is_some_and(|count| count > 0));
     }
 
     #[test]

@@ -85,6 +85,10 @@ pub struct Stall {
     pub run_ms: f64,
     /// Of that, waiting for a processor.
     pub queued_ms: f64,
+    /// True if it computes, and page faults take at least half of its processor time: the kernel gives
+    /// it memory, page by page.
+    #[serde(default)]
+    pub page_faults: bool,
     /// The lock that the thread waited for, and its probable holder.
     #[serde(default)]
     pub lock: Option<StallLock>,
@@ -160,6 +164,8 @@ pub(crate) struct Facts {
     pub(crate) captured_after: Option<Duration>,
     /// Why it has no stack, once that is known.
     pub(crate) no_stack: Option<NoStack>,
+    /// True if page faults take most of its processor time.
+    pub(crate) page_faults: bool,
     /// Whether its names show that the worker was handed over.
     pub(crate) in_place: bool,
     /// Names, once they are known.
@@ -297,6 +303,7 @@ impl Record {
             ended: facts.ended,
             run_ms: millis(facts.run),
             queued_ms: millis(facts.queued),
+            page_faults: facts.page_faults,
             lock,
             captured_after_ms: facts.captured_after.map(millis),
             in_place: facts.in_place,
@@ -424,6 +431,9 @@ impl fmt::Display for Stall {
             write!(f, " in {syscall}")?;
         }
         write!(f, " for {elapsed_ms:.1} ms on {thread}")?;
+        if self.page_faults {
+            write!(f, ", mostly in page faults")?;
+        }
         if self.in_place {
             write!(f, ", handed over with block_in_place")?;
         }
@@ -459,6 +469,7 @@ mod tests {
             holder_named: None,
             captured_after: None,
             no_stack: None,
+            page_faults: false,
             in_place: false,
             named: None,
         };

@@ -70,6 +70,7 @@ pub(super) struct Place {
     handler: ByPlace,
     class: Class,
     syscall: Option<&'static str>,
+    page_faults: bool,
     thread: String,
     stack: Option<Arc<RawStack>>,
     /// Why there is none.
@@ -405,10 +406,18 @@ fn named<'a>(
 impl Place {
     /// The place of a stall, as far as it is known.
     fn of(record: &Record) -> Self {
-        let Facts { class, syscall, stack, no_stack, lock, .. } = record.facts().clone();
-        let thread = pool(&record.thread).to_owned();
-        let lock = lock.as_deref().map(LockPlace::of);
-        Self { handler: ByPlace(record.handler), class, syscall, thread, stack, no_stack, lock }
+        let Facts { class, syscall, page_faults, stack, no_stack, lock, .. } =
+            record.facts().clone();
+        Self {
+            handler: ByPlace(record.handler),
+            class,
+            syscall,
+            page_faults,
+            thread: pool(&record.thread).to_owned(),
+            stack,
+            no_stack,
+            lock: lock.as_deref().map(LockPlace::of),
+        }
     }
 
     /// The stack of the holder of the lock that was waited for.
@@ -431,6 +440,7 @@ impl Place {
         labels.extend(handler.labels());
         labels.push(("class", self.class.name().to_owned()));
         labels.extend(syscall.map(|syscall| ("syscall", syscall.to_owned())));
+        labels.extend(self.page_faults.then(|| ("page_faults", "true".to_owned())));
         labels.extend(in_place.then(|| ("in_place", "true".to_owned())));
         labels.extend(self.no_stack.map(|reason| ("no_stack", reason.name().to_owned())));
         labels

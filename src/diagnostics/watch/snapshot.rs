@@ -414,11 +414,12 @@ impl Row {
         self.busy.max(self.troubles.stalled())
     }
 
-    /// Polls over the threshold that last, by the slots or by the watchdog.
-    fn longest_lasting(&self) -> Duration {
+    /// The longest poll over the threshold that lasts or is a stall, by the slots or by the watchdog.
+    fn longest_stall(&self) -> Duration {
         let seen = self.lasting.iter().copied().max().unwrap_or_default();
-        // Of a task without a row of its own, the poll is counted elsewhere than the stall.
-        seen.max(self.troubles.longest_lasting()).max(self.troubles.mean())
+        // Of work outside of handlers, and of a task without a row of its own, the polls are counted
+        // nowhere or in another row than the stalls.
+        seen.max(self.troubles.longest_lasting()).max(self.troubles.longest_ended())
     }
 
     fn report(&self, of: &Snapshot, all_busy: Duration) -> HandlerRow {
@@ -442,7 +443,7 @@ impl Row {
             estimated: self.parts.estimated,
             latency: LatencyParts::of(self.head.sum, self.parts, troubles),
             polls: self.polled.max(troubles.counts().all()),
-            poll_ms: self.polls.with(&self.lasting).quantiles().at_least(self.longest_lasting()),
+            poll_ms: self.polls.with(&self.lasting).quantiles().at_least(self.longest_stall()),
             busy_ms: millis(busy),
             busy_share: share(all_busy),
             worker_share: share(of.uptime),

@@ -30,8 +30,8 @@ impl Times {
         let run = clock_gettime(ClockId::ThreadCPUTime);
         let run = Duration::new(run.tv_sec.cast_unsigned(), run.tv_nsec as u32);
         let mut buffer = [0; 4096];
-        let wait = waited(read(c"/proc/thread-self/schedstat", &mut buffer)?)?;
-        let waits = voluntary_waits(read(c"/proc/thread-self/status", &mut buffer)?)?;
+        let wait = waited(read_once(c"/proc/thread-self/schedstat", &mut buffer)?)?;
+        let waits = voluntary_waits(read_once(c"/proc/thread-self/status", &mut buffer)?)?;
         Some(Self { run, wait, waits })
     }
 
@@ -79,12 +79,15 @@ pub(crate) fn waited(schedstat: &str) -> Option<Duration> {
 /// How often a thread waited for something, of a `status` file.
 #[cfg(target_os = "linux")]
 pub(crate) fn voluntary_waits(status: &str) -> Option<u64> {
-    let line = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
+    // Near the end of some sixty lines.
+    let mut lines = status.lines().rev();
+    let line = lines.find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
     line?.trim().parse().ok()
 }
 
+/// The text of a file, as much as one call reads into the buffer.
 #[cfg(target_os = "linux")]
-fn read<'a>(path: &std::ffi::CStr, buffer: &'a mut [u8]) -> Option<&'a str> {
+pub(crate) fn read_once(path: impl rustix::path::Arg, buffer: &mut [u8]) -> Option<&str> {
     use rustix::fs::{CWD, Mode, OFlags, openat};
     let file = openat(CWD, path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).ok()?;
     let length = rustix::io::read(&file, &mut *buffer).ok()?;

@@ -4,6 +4,7 @@
 //! waits for the lock.
 
 use std::{
+    collections::BTreeMap,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering::Relaxed},
@@ -16,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     in_place::{HandedOver, InPlace},
     times::Activity,
+    timings::bucket_of,
 };
 use crate::diagnostics::stall::{Class, Record};
 
@@ -36,6 +38,7 @@ pub(crate) struct Trouble {
 #[derive(Debug, Default)]
 struct Stalls {
     ended: [Tally; CLASSES],
+    lengths: Lengths,
     lasting: Vec<Arc<Record>>,
 }
 
@@ -44,6 +47,16 @@ struct Stalls {
 struct Tally {
     count: u64,
     length: Duration,
+}
+
+/// Lengths of stalls that have ended, by the buckets of all timings.
+#[derive(Clone, Debug, Default)]
+struct Lengths(BTreeMap<usize, Bucket>);
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Bucket {
+    count: u64,
+    longest: Duration,
 }
 
 /// Looks at polls of the handler, by what the thread did.
@@ -59,6 +72,7 @@ struct Looks {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Troubles {
     ended: [Tally; CLASSES],
+    lengths: Lengths,
     lasting: Vec<Lasting>,
     in_place: HandedOver,
     pub(crate) harm: Duration,
@@ -126,13 +140,13 @@ impl Trouble {
     pub(crate) fn close(&self, record: &Record, class: Class, length: Duration) {
         let mut stalls = self.stalls();
         stalls.lasting.retain(|lasting| lasting.id != record.id);
-        stalls.ended[class as usize].add(length);
+        stalls.end(class, length);
     }
 
     /// A stall has ended that was never seen while it lasted.
     #[cfg(test)]
     pub(crate) fn stall(&self, class: Class, length: Duration) {
-        self.stalls().ended[class as usize].add(length);
+        self.stalls().end(class, length);
     }
 
     /// Other tasks waited so long while a stall of the handler held a worker.
@@ -159,6 +173,7 @@ impl Trouble {
         let stalls = self.stalls();
         Troubles {
             ended: stalls.ended,
+            lengths: stalls.lengths.clone(),
             lasting: stalls.lasting.iter().map(Lasting::of).collect(),
             in_place: self.in_place.now(),
             harm: Duration::from_nanos(self.harm_ns.load(Relaxed)),
@@ -177,11 +192,12 @@ impl Trouble {
 
 impl std::ops::AddAssign for Troubles {
     fn add_assign(&mut self, other: Self) {
-        let Self { ended, lasting, in_place, harm, looks } = other;
+        let Self { ended, lengths, lasting, in_place, harm, looks } = other;
         for (sum, ended) in self.ended.iter_mut().zip(ended) {
             sum.count += ended.count;
             sum.length += ended.length;
         }
+        self.lengths.add_all(&lengths);
         self.lasting.extend(lasting);
         self.in_place += in_place;
         self.harm += harm;
@@ -197,6 +213,7 @@ impl Troubles {
         for (ended, before) in new.ended.iter_mut().zip(&old.ended) {
             *ended = ended.since(before);
         }
+        new.lengths = self.lengths.since(&old.lengths);
         new.in_place = self.in_place.since(&old.in_place);
         for before in &old.lasting {
             let same = |lasting: &&mut Lasting| lasting.record.id == before.record.id;
@@ -255,11 +272,6 @@ impl Troubles {
         self.ended[class as usize].length + lasting.map(|lasting| lasting.length).sum::<Duration>()
     }
 
-    /// Mean length of the stalls that held a worker.
-    pub(crate) fn mean(&self) -> Duration {
-        u32::try_from(self.counts().own()).map_or(Duration::ZERO, |own| self.stalled() / own.max(1))
-    }
-
     /// The workers that are held at the end.
     pub(crate) fn holding(&self) -> Holding {
         let own = |lasting: &&Lasting| lasting.holds && lasting.class != Class::Preempted;
@@ -273,6 +285,12 @@ impl Troubles {
     /// The longest stall that lasts at the end, since its poll began.
     pub(crate) fn longest_lasting(&self) -> Duration {
         self.lasting.iter().map(|lasting| lasting.age).max().unwrap_or_default()
+    }
+
+    /// The longest stall that has ended, since its poll began. In a window it is right within a
+    /// sixteenth.
+    pub(crate) fn longest_ended(&self) -> Duration {
+        self.lengths.longest()
     }
 
     /// Shares of the time in polls that the handler ran, and was blocked; `None` if it was seen too
@@ -320,6 +338,40 @@ impl Lasting {
     /// Returns whether it is counted among those of a class.
     fn is(&self, class: Class) -> bool {
         self.class == class && !self.is_in_place
+    }
+}
+
+impl Stalls {
+    fn end(&mut self, class: Class, length: Duration) {
+        self.ended[class as usize].add(length);
+        self.lengths.add(1, length);
+    }
+}
+
+impl Lengths {
+    /// So many, of which this is the longest.
+    fn add(&mut self, count: u64, longest: Duration) {
+        let bucket = self.0.entry(bucket_of(nanoseconds(longest))).or_default();
+        bucket.count += count;
+        bucket.longest = bucket.longest.max(longest);
+    }
+
+    fn add_all(&mut self, other: &Self) {
+        other.0.values().for_each(|bucket| self.add(bucket.count, bucket.longest));
+    }
+
+    /// What was added since an earlier moment. The longest of a bucket may be from before.
+    fn since(&self, old: &Self) -> Self {
+        let added = self.0.iter().filter_map(|(number, bucket)| {
+            let before = old.0.get(number).map_or(0, |before| before.count);
+            let count = bucket.count.saturating_sub(before);
+            (count > 0).then_some((*number, Bucket { count, ..*bucket }))
+        });
+        Self(added.collect())
+    }
+
+    fn longest(&self) -> Duration {
+        self.0.values().next_back().map_or(Duration::ZERO, |bucket| bucket.longest)
     }
 }
 

@@ -985,6 +985,13 @@ pub(in super::super) const RULES: &[Rule] = &[
         &["munmap", "madvise", "brk", "sbrk", "systrim*", "heap_trim"],
     ),
     computes(
+        "uses memory for the first time (page faults)",
+        "keep buffers and use them again: the kernel clears each page of new memory and maps it; or an \
+         allocator that keeps what is freed, such as jemalloc or mimalloc",
+        Within::PageFaults,
+        &[],
+    ),
+    computes(
         "copies or fills memory",
         "share it (Bytes, Arc) instead of a copy, or use a buffer again; memory that is new is also \
          mapped by the kernel page by page",

@@ -44,25 +44,26 @@ impl Habits {
         if since(self.at) < self.pause {
             return;
         }
-        let before = Kernel::own_time();
-        if since(self.all_at) >= IDLE || self.notes.is_empty() {
-            let threads: Vec<_> = Slot::used().filter_map(Slot::thread).collect();
-            self.notes.retain(|thread, _| threads.contains(thread));
-            for thread in threads {
-                let mut polls = polls.iter().filter(|polling| polling.thread == thread);
-                let is_in_it = polls.any(|polling| self.within(thread, polling.start).is_some());
-                if !is_in_it {
-                    self.note_thread(thread);
-                }
-            }
+        let threads: Vec<_> = if since(self.all_at) >= IDLE || self.notes.is_empty() {
             self.all_at = now;
+            let all: Vec<_> = Slot::used().filter_map(Slot::thread).collect();
+            self.notes.retain(|thread, _| all.contains(thread));
+            all
         } else {
-            for polling in polls {
-                let is_in_it = self.within(polling.thread, polling.start).is_some();
-                if !is_in_it {
-                    self.note_thread(polling.thread);
-                }
-            }
+            polls.iter().map(|polling| polling.thread).collect()
+        };
+        // The first times that were noted in a poll are kept.
+        let is_in_it = |thread: i32| {
+            let mut polls = polls.iter().filter(|polling| polling.thread == thread);
+            polls.any(|polling| self.within(thread, polling.start).is_some())
+        };
+        let due: Vec<_> = threads.into_iter().filter(|thread| !is_in_it(*thread)).collect();
+        if due.is_empty() {
+            return;
+        }
+        let before = Kernel::own_time();
+        for thread in due {
+            self.note_thread(thread);
         }
         self.at = now;
         // In time of a processor: on a crowded machine it takes much longer.

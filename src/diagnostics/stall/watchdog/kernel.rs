@@ -12,7 +12,10 @@ use super::{
 };
 use crate::diagnostics::{
     Stacks, log,
-    sampler::{NotAsked, NotCopied, Reason, Session, Shot, Thread, Unwinder, be_prompt, monotonic},
+    sampler::{
+        NotAsked, NotCopied, Reason, Session, Shot, Thread, Unwinder, be_prompt, monotonic,
+        time_of_page_faults,
+    },
     stall::{Class, NoStack},
     watch::{Activity, Ended, Moment, PollId, Seen, Times},
 };
@@ -74,6 +77,14 @@ impl Kernel {
 
     pub(super) fn activity(thread: i32) -> Option<Activity> {
         Thread::new(thread).activity()
+    }
+
+    pub(super) fn page_faults(thread: i32) -> Option<u64> {
+        Thread::new(thread).page_faults()
+    }
+
+    pub(super) fn time_of_page_faults(count: u64) -> Option<Duration> {
+        time_of_page_faults(count)
     }
 
     pub(super) fn takes_stacks(&self) -> bool {

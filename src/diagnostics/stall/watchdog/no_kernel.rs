@@ -32,6 +32,14 @@ impl Kernel {
         None
     }
 
+    pub(super) fn page_faults(_thread: i32) -> Option<u64> {
+        None
+    }
+
+    pub(super) fn time_of_page_faults(_count: u64) -> Option<Duration> {
+        None
+    }
+
     pub(super) fn takes_stacks(&self) -> bool {
         false
     }

@@ -56,7 +56,7 @@ impl Watchdog {
     /// Looks at workers outside of polls: how long until the next look.
     pub(super) fn look_outside(&mut self, shared: &Shared) -> Duration {
         self.outside.workers.keep_up(self.overruns);
-        let (kept, is_soon) = self.outside.workers.kept(self.threshold);
+        let (kept, is_soon) = self.outside.workers.kept(self.threshold, self.overruns);
         for (shown, count) in shared.workers.iter().zip(self.outside.workers.counts()) {
             shown.store(count, Relaxed);
         }

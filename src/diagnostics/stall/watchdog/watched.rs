@@ -31,6 +31,7 @@ pub(super) struct Watched {
     nested_before: Duration,
     /// What was polled inside of it since.
     nested: Nested,
+    page_faults: PageFaults,
     /// The system call that it waited in before it was too long.
     early_syscall: Option<&'static str>,
     /// The first that it was seen waiting in afterwards: when its stack was taken, as a rule.
@@ -54,6 +55,16 @@ pub(super) struct Watched {
     pub(super) record: Option<Arc<Record>>,
 }
 
+/// Page faults of a thread, and its processor time.
+#[derive(Debug, Default)]
+struct PageFaults {
+    /// Up to the first look.
+    first: Option<(u64, Duration)>,
+    /// From then to the last one.
+    count: u64,
+    run: Duration,
+}
+
 impl Watched {
     pub(super) fn new(polling: Polling, seen: Moment) -> Self {
         Self {
@@ -64,6 +75,7 @@ impl Watched {
             spent: None,
             nested_before: Duration::ZERO,
             nested: Nested::default(),
+            page_faults: PageFaults::default(),
             early_syscall: None,
             syscall: None,
             request_id: None,
@@ -98,6 +110,9 @@ impl Watched {
         }
         (self.seen, self.polling, self.activity) = (now, polling, activity);
         let Some(times) = times else { return };
+        if let Some(faults) = Kernel::page_faults(self.polling.thread) {
+            self.page_faults.look(faults, times.run);
+        }
         let age = polling.age(now);
         let is_blocked = matches!(activity, Some(Activity::Waiting(_)));
         if let Some(Activity::Waiting(Some(syscall))) = activity {
@@ -221,6 +236,7 @@ impl Watched {
             holder_named: None,
             stack: shown.map(|shown| shown.stack),
             no_stack: None,
+            page_faults: class == Class::Cpu && self.page_faults.take_most_time(),
             in_place: false,
             named: None,
         }
@@ -268,6 +284,23 @@ impl Watched {
     /// Whether it was looked at, or made, so short a time ago.
     pub(super) fn was_seen_within(&self, time: Duration, now: Moment) -> bool {
         Duration::from_nanos(now.since(self.seen)) < time
+    }
+}
+
+impl PageFaults {
+    /// The thread has had so many, and so much processor time.
+    fn look(&mut self, faults: u64, run: Duration) {
+        let (faults_before, run_before) = *self.first.get_or_insert((faults, run));
+        self.count = faults.saturating_sub(faults_before);
+        self.run = run.saturating_sub(run_before);
+    }
+
+    /// Returns whether they take at least half of the processor time.
+    fn take_most_time(&self) -> bool {
+        /// What is less says little.
+        const LEAST: Duration = Duration::from_millis(1);
+        let time = Kernel::time_of_page_faults(self.count);
+        self.run >= LEAST && time.is_some_and(|time| time >= self.run / 2)
     }
 }
 

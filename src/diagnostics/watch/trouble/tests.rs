@@ -26,6 +26,7 @@ fn record(handler: &'static Handler, id: u64, class: Class, length: Duration) ->
         run: Duration::ZERO,
         queued: Duration::ZERO,
         stack: None,
+        page_faults: false,
         in_place: false,
         no_stack: None,
         lock: None,
@@ -85,6 +86,30 @@ fn lasting_stall_is_in_each_window_with_its_part() {
     assert_eq!((window.counts().blocked, window.stalled()), (1, 300 * MS));
     assert_eq!((trouble.now().counts().all(), trouble.now().stalled()), (1, 1800 * MS));
     assert_eq!(trouble.now().since(&trouble.now()).counts().all(), 0);
+}
+
+#[test]
+fn longest_stall_of_a_window_is_none_from_before_it() {
+    let (trouble, handler) = (Trouble::default(), handler());
+    let stall = |id, length| {
+        let record = record(handler, id, Class::Blocked, length);
+        trouble.open(&record);
+        ends(&trouble, &record, Class::Blocked, length);
+    };
+    assert_eq!(trouble.now().longest_ended(), Duration::ZERO);
+    stall(1, 300 * MS);
+    let start = trouble.now();
+    for (id, length) in [(2, 30 * MS), (3, 50 * MS), (4, 40 * MS)] {
+        stall(id, length);
+    }
+    let window = trouble.now().since(&start);
+    assert_eq!((window.longest_ended(), trouble.now().longest_ended()), (50 * MS, 300 * MS));
+    let mut both = window;
+    both += start;
+    assert_eq!(both.longest_ended(), 300 * MS);
+    // One of nearly the same length, in the same bucket.
+    stall(5, 299 * MS);
+    assert_eq!(trouble.now().since(&both).longest_ended(), 300 * MS);
 }
 
 #[test]
