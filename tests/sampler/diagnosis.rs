@@ -1,12 +1,16 @@
 //! Every illness has its verdict, with cause, place and what to try; the healthy have none.
 
 use std::{
+    fs::File,
+    os::unix::fs::FileExt as _,
+    sync::{Arc, Mutex},
     thread,
     time::{Duration, Instant},
 };
 
 use axum::{Router, routing::get};
 use memmap2::{Advice, MmapMut};
+use rustix::fs::{MemfdFlags, memfd_create};
 use thermograph::diagnostics::{
     Class, Diagnosis, Stacks,
     diagnosis::{Finding, Verdict},
@@ -140,6 +144,47 @@ fn handler_that_touches_new_memory_is_told_its_page_faults() {
     let at = cause.at.as_ref().expect("a place");
     assert!(at.function.ends_with("diagnosis::touch_new_memory") && at.line > 0, "{cause:#?}");
     assert!(cause.r#try.contains("use them again"), "{cause:#?}");
+}
+
+/// Reads a large file that is in memory, in one system call.
+#[inline(never)]
+fn read_at_once(file: &File, bytes: &mut [u8]) {
+    file.read_exact_at(bytes, 0).expect("read");
+    // Work afterwards, which is none of the call's.
+    std::hint::black_box(
+        bytes.iter().step_by(4096).fold(0, |sum: u8, byte| sum.wrapping_add(*byte)),
+    );
+}
+
+#[test]
+fn handler_that_computes_in_a_system_call_is_shown_in_it() {
+    const SIZE: usize = 256 << 20;
+    let _alone = alone();
+    let file = memfd_create("large", MemfdFlags::CLOEXEC).expect("a file");
+    let file = File::from(file);
+    file.set_len(SIZE as u64).expect("made large");
+    let shared = Arc::new((file, Mutex::new(vec![1; SIZE])));
+    let reads = move || {
+        let shared = Arc::clone(&shared);
+        async move {
+            let (file, bytes) = &*shared;
+            read_at_once(file, &mut bytes.lock().expect("no panic"));
+        }
+    };
+    let app = App::start(Router::new().route("/reads", get(reads)));
+    (0..CALLS).for_each(|_| call(&app, "/reads"));
+    let stalls = app.stalls_of("/reads", CALLS);
+    let in_call = stalls
+        .iter()
+        .filter(|stall| stall.stack.first().is_some_and(|leaf| leaf.function.contains("pread")));
+    let in_call = in_call.count();
+    println!("{in_call} of {} stalls", stalls.len());
+    assert!(in_call * 10 >= stalls.len() * 8, "{stalls:#?}");
+    let diagnosis = diagnosis(&app, "");
+    let causes = &verdict(&diagnosis, "/reads").causes;
+    assert_eq!(causes[0].what, "reads or writes a file", "{causes:#?}");
+    let at = causes[0].at.as_ref().expect("a place");
+    assert!(at.function.ends_with("diagnosis::read_at_once"), "{causes:#?}");
 }
 
 #[test]

@@ -23,7 +23,10 @@ pub(super) fn findings(configured: Stacks) -> Vec<Finding> {
 #[cfg(sampler)]
 fn stacks(configured: Stacks) -> Finding {
     use crate::diagnostics::{
-        sampler::{NotAsked, Reason, Session, perf_events_allowed},
+        sampler::{
+            NotAsked, Reason, Session, kernel_release, perf_events_allowed,
+            timers_spare_system_calls,
+        },
         watch::{Slot, thread_name_or_number},
     };
     let what = "stacks";
@@ -77,7 +80,7 @@ fn stacks(configured: Stacks) -> Finding {
             "leave real-time signals out of the set for pthread_sigmask",
         );
     }
-    if !timers_spare_system_calls(read("/proc/sys/kernel/osrelease").as_deref()) {
+    if !timers_spare_system_calls(kernel_release().as_deref()) {
         return Finding::warning(
             what,
             "this kernel may deliver a timer's signal while the thread enters a system call, which \
@@ -86,18 +89,6 @@ fn stacks(configured: Stacks) -> Finding {
         );
     }
     Finding::good(what, "waiting threads are read, and computing ones asked by a timer of theirs")
-}
-
-/// Whether the kernel sends the signals of CPU timers on the way back to user mode: since 5.11 on
-/// x86-64 and ARM64 (`CONFIG_POSIX_CPU_TIMERS_TASK_WORK`).
-#[cfg(sampler)]
-fn timers_spare_system_calls(release: Option<&str>) -> bool {
-    let mut numbers = release.unwrap_or_default().split(['.', '-']).map(str::parse::<u32>);
-    match (numbers.next(), numbers.next()) {
-        (Some(Ok(major)), Some(Ok(minor))) => (major, minor) >= (5, 11),
-        // Not known: nothing is claimed.
-        _ => true,
-    }
 }
 
 #[cfg(not(sampler))]
@@ -214,20 +205,6 @@ fn read(path: &str) -> Option<String> {
 #[cfg(all(test, target_os = "linux"))]
 mod tests {
     use super::{super::State, *};
-
-    #[cfg(sampler)]
-    #[test]
-    fn kernels_before_task_work_are_told_apart() {
-        for (release, spares) in [
-            ("6.18.44-fc-v657", true),
-            ("5.11.0", true),
-            ("5.10.0-28-amd64", false),
-            ("4.19", false),
-            ("unknown", true),
-        ] {
-            assert_eq!(timers_spare_system_calls(Some(release)), spares, "{release}");
-        }
-    }
 
     #[test]
     fn a_slow_tick_is_told_with_its_frequency() {

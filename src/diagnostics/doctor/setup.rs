@@ -305,7 +305,7 @@ fn stall_stacks(stacks: Stacks, no_perf_events: impl FnOnce() -> Option<String>)
             what,
             no_perf_events().map_or_else(
                 || {
-                    "on: waiting threads are read, computing ones have perf events; no signal is sent"
+                    "on: waiting threads are read, computing ones have perf events; a signal is sent only as a long system call returns"
                         .to_owned()
                 },
                 |why| {
@@ -534,7 +534,11 @@ mod tests {
         says(&off, State::Warning, "diagnostics.stacks = \"auto\"");
         let signal = stall_stacks(Stacks::Signal, || unreachable!("not asked"));
         says(&signal, State::Good, "computing ones get one signal");
-        says(&stall_stacks(Stacks::Auto, || None), State::Good, "no signal is sent");
+        says(
+            &stall_stacks(Stacks::Auto, || None),
+            State::Good,
+            "perf events; a signal is sent only",
+        );
         let refused = stall_stacks(Stacks::Auto, || Some("refused".to_owned()));
         says(&refused, State::Good, "for want of perf events: refused");
         says(&console(ConsoleMode::Always), State::Warning, "a third");

@@ -21,7 +21,7 @@ use super::{
     procfs::Thread,
     shot::{self, Shot},
     signal::{self, Installed},
-    timer::CpuTimer,
+    timer::{CpuTimer, kernel_release, timers_spare_system_calls},
 };
 
 /// Why a stack is taken.
@@ -157,6 +157,23 @@ impl Session {
         {
             return Ok(());
         }
+        self.ask_by_signal(thread)
+    }
+
+    /// Asks a thread that no perf event has reached: it computes in a system call, and the signal
+    /// comes when that returns. Does nothing where all threads are asked by signals, or where one
+    /// might interrupt the call.
+    pub(crate) fn ask_in_call(&self, thread: i32) {
+        let Some(events) = &self.events else { return };
+        if timers_spare_system_calls(kernel_release().as_deref())
+            && self.ask_by_signal(thread).is_ok()
+        {
+            // It would expire later, in the signal's handler or after it.
+            events.borrow_mut().withdraw(thread);
+        }
+    }
+
+    fn ask_by_signal(&self, thread: i32) -> Result<(), NotAsked> {
         self.deliverable(thread)?;
         let mut timers = self.timers.borrow_mut();
         // The timer of an earlier thread of this number is of no use to this one.

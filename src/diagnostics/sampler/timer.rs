@@ -84,6 +84,22 @@ impl Drop for CpuTimer {
     }
 }
 
+/// The kernel's version.
+pub(crate) fn kernel_release() -> Option<String> {
+    std::fs::read_to_string("/proc/sys/kernel/osrelease").ok()
+}
+
+/// Returns whether the kernel sends the signals of CPU timers on the way back to user mode: since
+/// 5.11 on x86-64 and ARM64 (`CONFIG_POSIX_CPU_TIMERS_TASK_WORK`).
+pub(crate) fn timers_spare_system_calls(release: Option<&str>) -> bool {
+    let mut numbers = release.unwrap_or_default().split(['.', '-']).map(str::parse::<u32>);
+    match (numbers.next(), numbers.next()) {
+        (Some(Ok(major)), Some(Ok(minor))) => (major, minor) >= (5, 11),
+        // Not known: nothing is claimed.
+        _ => true,
+    }
+}
+
 /// CPU time that a thread of this process has used, to the nanosecond; none where it is gone.
 pub(super) fn cpu_time(thread: i32) -> Option<Duration> {
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
@@ -113,6 +129,19 @@ mod tests {
     use std::time::Instant;
 
     use super::*;
+
+    #[test]
+    fn kernels_before_task_work_are_told_apart() {
+        for (release, spares) in [
+            ("6.18.44-fc-v657", true),
+            ("5.11.0", true),
+            ("5.10.0-28-amd64", false),
+            ("4.19", false),
+            ("unknown", true),
+        ] {
+            assert_eq!(timers_spare_system_calls(Some(release)), spares, "{release}");
+        }
+    }
 
     #[test]
     fn a_thread_s_cpu_time_goes_while_it_computes() {

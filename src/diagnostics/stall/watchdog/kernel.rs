@@ -39,6 +39,9 @@ const PATIENCE: Duration = Duration::from_millis(5);
 const SOON: Duration = Duration::from_micros(200);
 /// Time between two looks at a stall of which everything is known, at least.
 const LATER: Duration = Duration::from_millis(5);
+/// Processor time in which a thread in user mode answers many times over: one that has not is in a
+/// system call.
+const UNANSWERED: Duration = Duration::from_millis(1);
 /// Time between two stacks of a poll that goes on running.
 const AGAIN: Duration = Duration::from_secs(1);
 /// Further copies of a stack that are tried at once where the thread ran meanwhile.
@@ -172,6 +175,11 @@ impl Kernel {
         let Some(session) = &self.session else { return false };
         let age = watched.age();
         if watched.is_asked {
+            let ran = watched.asked_at.map(|asked_at| watched.run.saturating_sub(asked_at));
+            if ran.is_some_and(|ran| ran >= UNANSWERED) {
+                watched.asked_at = None;
+                session.ask_in_call(watched.polling.thread);
+            }
             return true;
         }
         let is_wanted = match watched.stacks.run() {
@@ -194,6 +202,7 @@ impl Kernel {
             Ok(()) => {
                 watched.asked += 1;
                 watched.is_asked = true;
+                watched.asked_at = Some(watched.run);
                 watched.not_asked = None;
             }
             Err(not_asked) => watched.not_asked = NoStack::of(not_asked),
@@ -286,12 +295,12 @@ impl Kernel {
     }
 
     fn take(&mut self, shot: &Shot, watched: &mut Watched, threshold: Duration) {
+        self.withdraw(watched);
         let Some(unwinder) = self.unwinder() else { return };
         let age = watched.polling.age(Moment::now());
         let since_taken = Duration::from_nanos(monotonic().saturating_sub(shot.at()));
         let age_then = age.saturating_sub(since_taken);
         watched.request_id = shot.request_id().or_else(|| watched.request_id.take());
-        watched.is_asked = false;
         watched.stacks.ran(Run {
             stack: Arc::new(unwinder.unwind(shot)),
             after: age_then.saturating_sub(threshold),

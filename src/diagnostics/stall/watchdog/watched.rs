@@ -32,6 +32,8 @@ pub(super) struct Watched {
     /// What was polled inside of it since.
     nested: Nested,
     page_faults: PageFaults,
+    /// The thread's processor time at the last look.
+    pub(super) run: Duration,
     /// The system call that it waited in before it was too long.
     early_syscall: Option<&'static str>,
     /// The first that it was seen waiting in afterwards: when its stack was taken, as a rule.
@@ -44,6 +46,8 @@ pub(super) struct Watched {
     pub(super) asked: u32,
     /// Whether a stack that was asked for has not come yet.
     pub(super) is_asked: bool,
+    /// The thread's processor time when it was asked; `None` if it was also asked in its system call.
+    pub(super) asked_at: Option<Duration>,
     /// Why its thread was not asked.
     pub(super) not_asked: Option<NoStack>,
     /// The stack that was last sent to be named.
@@ -76,6 +80,7 @@ impl Watched {
             nested_before: Duration::ZERO,
             nested: Nested::default(),
             page_faults: PageFaults::default(),
+            run: Duration::ZERO,
             early_syscall: None,
             syscall: None,
             request_id: None,
@@ -83,6 +88,7 @@ impl Watched {
             activity: None,
             asked: 0,
             is_asked: false,
+            asked_at: None,
             not_asked: None,
             sent: None,
             sent_lock: None,
@@ -110,6 +116,7 @@ impl Watched {
         }
         (self.seen, self.polling, self.activity) = (now, polling, activity);
         let Some(times) = times else { return };
+        self.run = times.run;
         if let Some(faults) = Kernel::page_faults(self.polling.thread) {
             self.page_faults.look(faults, times.run);
         }
