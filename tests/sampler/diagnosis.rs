@@ -136,7 +136,8 @@ fn handler_that_touches_new_memory_is_told_its_page_faults() {
     let stalls = app.stalls_of("/touches", CALLS);
     let faulting = stalls.iter().filter(|stall| stall.page_faults).count();
     println!("{faulting} of {} stalls", stalls.len());
-    assert!(faulting * 10 >= stalls.len() * 8, "{stalls:#?}");
+    // A machine that is busier than when a page fault was measured takes longer for all else, too.
+    assert!(faulting * 2 >= stalls.len(), "{stalls:#?}");
     let diagnosis = diagnosis(&app, "");
     let causes = &verdict(&diagnosis, "/touches").causes;
     let cause = causes.iter().find(|cause| cause.what.contains("(page faults)"));
@@ -158,7 +159,8 @@ fn read_at_once(file: &File, bytes: &mut [u8]) {
 
 #[test]
 fn handler_that_computes_in_a_system_call_is_shown_in_it() {
-    const SIZE: usize = 256 << 20;
+    // Some 20 ms and more.
+    const SIZE: usize = 512 << 20;
     let _alone = alone();
     let file = memfd_create("large", MemfdFlags::CLOEXEC).expect("a file");
     let file = File::from(file);
