@@ -73,7 +73,7 @@ pub(crate) use self::{
     received::{receive, stamp},
     session::{NotAsked, Reason, Session, SessionError},
     shot::Shot,
-    timer::{CpuTimer, kernel_release, timers_spare_system_calls},
+    timer::{CpuTimer, timers_spare_system_calls},
     unwind::{Stack, Suspect, Unwinder, WaitingStack},
     waiting::NotCopied,
 };

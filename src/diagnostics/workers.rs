@@ -355,7 +355,7 @@ impl Seat {
 }
 
 impl Worker {
-    /// It has moved to a thread that is not known: the next polls note theirs.
+    /// Forgets the thread of a worker that has moved, and has the next polls note their threads.
     fn lose_thread(&mut self, has_moved: &mut bool, overruns: &Overruns) {
         *self = Self::default();
         *has_moved = true;

@@ -148,7 +148,7 @@ fn upgraded_connection_that_blocks_is_found_without_hooks() {
     }
     wait("the stalls have ended", || outside(&app.thermograph).iter().all(|stall| stall.ended));
     let found = outside(&app.thermograph);
-    // Where the next byte is there before the task waits for it, its poll goes on.
+    // A poll goes on if the next byte arrives before the task waits for it.
     let right = found.iter().filter(|stall| is_in(stall, "outside::sleeps_outside"));
     let right: f64 = right.map(|stall| stall.elapsed_ms).sum();
     println!("{right:.0} of 1200 ms found with their stack, in {} stalls", found.len());

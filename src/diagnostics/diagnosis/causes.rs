@@ -43,7 +43,7 @@ enum Within {
     Call,
     /// All of the stack, whatever of the app's own functions is called in between.
     Stack,
-    /// None of it: page faults take most of the time.
+    /// No part: the rule holds if page faults take most of the time.
     PageFaults,
 }
 
@@ -75,7 +75,7 @@ impl Stack {
         Self { paths, leaf, called, page_faults: false }
     }
 
-    /// The same, and whether page faults take most of the time.
+    /// Sets whether page faults take most of the time.
     pub(super) fn with_page_faults(self, page_faults: bool) -> Self {
         Self { page_faults, ..self }
     }

@@ -23,10 +23,7 @@ pub(super) fn findings(configured: Stacks) -> Vec<Finding> {
 #[cfg(sampler)]
 fn stacks(configured: Stacks) -> Finding {
     use crate::diagnostics::{
-        sampler::{
-            NotAsked, Reason, Session, kernel_release, perf_events_allowed,
-            timers_spare_system_calls,
-        },
+        sampler::{NotAsked, Reason, Session, perf_events_allowed, timers_spare_system_calls},
         watch::{Slot, thread_name_or_number},
     };
     let what = "stacks";
@@ -80,7 +77,7 @@ fn stacks(configured: Stacks) -> Finding {
             "leave real-time signals out of the set for pthread_sigmask",
         );
     }
-    if !timers_spare_system_calls(kernel_release().as_deref()) {
+    if !timers_spare_system_calls() {
         return Finding::warning(
             what,
             "this kernel may deliver a timer's signal while the thread enters a system call, which \

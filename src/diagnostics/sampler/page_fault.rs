@@ -4,12 +4,12 @@ use std::{sync::OnceLock, time::Duration};
 
 use memmap2::MmapMut;
 
-use super::{procfs::Thread, timer::cpu_time};
+use super::procfs::Thread;
 
 /// The processor time that so many page faults take at least; `None` if it cannot be measured.
 ///
-/// It differs a lot between machines, from 0.2 µs to 2 µs in some virtual ones, and is measured once
-/// in the process, in less than a millisecond.
+/// The time of one page fault differs between machines, from 0.2 µs to 2 µs in some virtual ones. The
+/// process measures that time once, in less than a millisecond.
 pub(crate) fn time_of(faults: u64) -> Option<Duration> {
     static ONE: OnceLock<Option<Duration>> = OnceLock::new();
     /// The shortest counts: all else that the machine does adds to it.
@@ -26,11 +26,11 @@ fn measure() -> Option<Duration> {
     let this = Thread::current();
     let page = rustix::param::page_size();
     let mut memory = MmapMut::map_anon(PAGES * page).ok()?;
-    let (faults, time) = (this.page_faults()?, cpu_time(this.number())?);
+    let (faults, time) = (this.page_faults()?, this.cpu_time()?);
     for byte in memory.iter_mut().step_by(page) {
         *byte = 1;
     }
-    let time = cpu_time(this.number())?.saturating_sub(time);
+    let time = this.cpu_time()?.saturating_sub(time);
     let faults = this.page_faults()?.saturating_sub(faults);
     time.checked_div(u32::try_from(faults).ok()?)
 }

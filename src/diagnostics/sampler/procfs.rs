@@ -93,20 +93,22 @@ impl Thread {
         Some(Times { run: cpu_time(self.0)?, wait, waits })
     }
 
-    /// How often the kernel had to give it a page of memory, or to read one; `None` if it has ended.
+    /// Number of page faults of the thread, with and without a disk; `None` if the thread has ended.
     pub(crate) fn page_faults(self) -> Option<u64> {
         self.read("stat", page_faults)
     }
 
-    /// Parses one of the kernel's files about it.
+    /// Parses one of the kernel's files about the thread.
     ///
-    /// These are read many times a second: as a rule in one call, and without memory of the heap for
-    /// the text.
+    /// The watchdog reads such files many times a second: as a rule in one call, and without memory
+    /// of the heap for the text.
     fn read<T>(self, file: &str, parse: impl FnOnce(&str) -> Option<T>) -> Option<T> {
+        /// Longer than any of these files, as a rule.
+        const ROOM: usize = 4096;
         let path = format!("/proc/self/task/{}/{file}", self.0);
-        let mut buffer = [0; 4096];
+        let mut buffer = [0; ROOM];
         let text = read_once(&*path, &mut buffer)?;
-        if text.len() < 4096 { parse(text) } else { parse(&fs::read_to_string(path).ok()?) }
+        if text.len() < ROOM { parse(text) } else { parse(&fs::read_to_string(path).ok()?) }
     }
 }
 

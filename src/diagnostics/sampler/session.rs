@@ -21,7 +21,7 @@ use super::{
     procfs::Thread,
     shot::{self, Shot},
     signal::{self, Installed},
-    timer::{CpuTimer, kernel_release, timers_spare_system_calls},
+    timer::{CpuTimer, timers_spare_system_calls},
 };
 
 /// Why a stack is taken.
@@ -165,10 +165,8 @@ impl Session {
     /// might interrupt the call.
     pub(crate) fn ask_in_call(&self, thread: i32) {
         let Some(events) = &self.events else { return };
-        if timers_spare_system_calls(kernel_release().as_deref())
-            && self.ask_by_signal(thread).is_ok()
-        {
-            // It would expire later, in the signal's handler or after it.
+        if timers_spare_system_calls() && self.ask_by_signal(thread).is_ok() {
+            // The perf event would expire later, in the signal's handler or after it.
             events.borrow_mut().withdraw(thread);
         }
     }

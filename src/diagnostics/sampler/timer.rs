@@ -84,15 +84,15 @@ impl Drop for CpuTimer {
     }
 }
 
-/// The kernel's version.
-pub(crate) fn kernel_release() -> Option<String> {
-    std::fs::read_to_string("/proc/sys/kernel/osrelease").ok()
-}
-
 /// Returns whether the kernel sends the signals of CPU timers on the way back to user mode: since
 /// 5.11 on x86-64 and ARM64 (`CONFIG_POSIX_CPU_TIMERS_TASK_WORK`).
-pub(crate) fn timers_spare_system_calls(release: Option<&str>) -> bool {
-    let mut numbers = release.unwrap_or_default().split(['.', '-']).map(str::parse::<u32>);
+pub(crate) fn timers_spare_system_calls() -> bool {
+    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease");
+    timers_of_kernel_spare_system_calls(&release.unwrap_or_default())
+}
+
+fn timers_of_kernel_spare_system_calls(release: &str) -> bool {
+    let mut numbers = release.split(['.', '-']).map(str::parse::<u32>);
     match (numbers.next(), numbers.next()) {
         (Some(Ok(major)), Some(Ok(minor))) => (major, minor) >= (5, 11),
         // Not known: nothing is claimed.
@@ -139,7 +139,7 @@ mod tests {
             ("4.19", false),
             ("unknown", true),
         ] {
-            assert_eq!(timers_spare_system_calls(Some(release)), spares, "{release}");
+            assert_eq!(timers_of_kernel_spare_system_calls(release), spares, "{release}");
         }
     }
 

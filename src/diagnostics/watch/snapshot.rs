@@ -417,8 +417,8 @@ impl Row {
     /// The longest poll over the threshold that lasts or is a stall, by the slots or by the watchdog.
     fn longest_stall(&self) -> Duration {
         let seen = self.lasting.iter().copied().max().unwrap_or_default();
-        // Of work outside of handlers, and of a task without a row of its own, the polls are counted
-        // nowhere or in another row than the stalls.
+        // Polls of work outside of handlers are counted nowhere, those of a task without a row of its
+        // own in another row than its stalls.
         seen.max(self.troubles.longest_lasting()).max(self.troubles.longest_ended())
     }
 

@@ -349,7 +349,7 @@ impl Stalls {
 }
 
 impl Lengths {
-    /// So many, of which this is the longest.
+    /// Adds `count` stalls of one bucket, the longest of which was `longest`.
     fn add(&mut self, count: u64, longest: Duration) {
         let bucket = self.0.entry(bucket_of(nanoseconds(longest))).or_default();
         bucket.count += count;
@@ -360,7 +360,7 @@ impl Lengths {
         other.0.values().for_each(|bucket| self.add(bucket.count, bucket.longest));
     }
 
-    /// What was added since an earlier moment. The longest of a bucket may be from before.
+    /// Lengths added since `old`. The longest stall of a bucket may be older than that.
     fn since(&self, old: &Self) -> Self {
         let added = self.0.iter().filter_map(|(number, bucket)| {
             let before = old.0.get(number).map_or(0, |before| before.count);

@@ -304,7 +304,7 @@ impl PageFaults {
 
     /// Returns whether they take at least half of the processor time.
     fn take_most_time(&self) -> bool {
-        /// What is less says little.
+        /// Processor time from which the share of page faults is no chance.
         const LEAST: Duration = Duration::from_millis(1);
         let time = Kernel::time_of_page_faults(self.count);
         self.run >= LEAST && time.is_some_and(|time| time >= self.run / 2)

@@ -107,7 +107,7 @@ fn longest_stall_of_a_window_is_none_from_before_it() {
     let mut both = window;
     both += start;
     assert_eq!(both.longest_ended(), 300 * MS);
-    // One of nearly the same length, in the same bucket.
+    // A stall of nearly the same length counts in the same bucket.
     stall(5, 299 * MS);
     assert_eq!(trouble.now().since(&both).longest_ended(), 300 * MS);
 }
