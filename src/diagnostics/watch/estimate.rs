@@ -12,7 +12,7 @@
 //! then.
 
 use std::{
-    cell::Cell,
+    hash::{DefaultHasher, Hash as _, Hasher as _},
     sync::atomic::{AtomicU64, Ordering::Relaxed},
     time::Duration,
 };
@@ -21,24 +21,16 @@ use tokio::task;
 
 use super::{clock::Moment, slot::Slot};
 
-thread_local! {
-    /// Connections that this thread has served since the last stall ended.
-    static SERVED: Cell<Served> = const { Cell::new(Served::since(0)) };
-}
-
-/// More connections than these are not told apart.
-const SERVED_MOST: usize = 32;
+/// Connections that are told apart, at most. Two that share a place count as one that was served.
+const PLACES: usize = 16 * 1024;
 /// Time between two first polls, from which the second is none of those that waited, in nanoseconds.
 const CLOSE: u64 = 5_000_000;
 /// Parts of a request that are counted.
 const UNIT: u64 = 1 << 20;
 
-#[derive(Clone, Copy)]
-struct Served {
-    after: u64,
-    next: usize,
-    tasks: [Option<task::Id>; SERVED_MOST],
-}
+/// Connections that were served since the last stall ended, by a hash of their tasks.
+#[derive(Debug)]
+struct Served([AtomicU64; PLACES / 64]);
 
 /// The last stall after which requests may follow that waited for it, and how many to expect.
 ///
@@ -60,6 +52,7 @@ pub(crate) struct Estimate {
     followed_ns: AtomicU64,
     /// Requests so far that are taken to have waited.
     number: AtomicU64,
+    served: Served,
 }
 
 /// The counters that [`Estimate::learn`] compares.
@@ -72,9 +65,24 @@ pub(crate) struct Learnt {
     stalled: u64,
 }
 
+impl Default for Served {
+    fn default() -> Self {
+        Self([const { AtomicU64::new(0) }; PLACES / 64])
+    }
+}
+
 impl Served {
-    const fn since(after: u64) -> Self {
-        Self { after, next: 0, tasks: [None; SERVED_MOST] }
+    fn clear(&self) {
+        self.0.iter().for_each(|word| word.store(0, Relaxed));
+    }
+
+    /// Notes that a task was served; returns whether it is the first time.
+    fn note(&self, task: task::Id) -> bool {
+        let mut hasher = DefaultHasher::new();
+        task.hash(&mut hasher);
+        let place = hasher.finish() as usize % PLACES;
+        let bit = 1 << (place % 64);
+        self.0[place / 64].fetch_or(bit, Relaxed) & bit == 0
     }
 }
 
@@ -95,12 +103,10 @@ impl Estimate {
         self.from.store(from.raw(), Relaxed);
         self.latest.store(to.raw(), Relaxed);
         self.to.store(to.raw(), Relaxed);
-        let _ = SERVED.try_with(|served| {
-            let mut now = Served::since(to.raw());
-            now.tasks[0] = task::try_id();
-            now.next = 1;
-            served.set(now);
-        });
+        self.served.clear();
+        if let Some(task) = task::try_id() {
+            self.served.note(task);
+        }
     }
 
     /// Nanoseconds that a request waited that is first polled now, as an estimate; `ready` is how
@@ -128,13 +134,18 @@ impl Estimate {
         let latest = Moment::from_raw(self.latest.swap(now.raw(), Relaxed));
         self.followed.fetch_add(1, Relaxed);
         self.followed_ns.fetch_add(now.since(latest), Relaxed);
-        if !is_first_since(to) || ready > after || !self.take_credit() {
+        if !self.is_first_of_task() || ready > after || !self.take_credit() {
             return None;
         }
         // Van der Corput's sequence is spread evenly wherever it is cut off.
         let number = self.number.fetch_add(1, Relaxed) as u32;
         let share = f64::from(number.wrapping_add(1).reverse_bits()) / f64::from(u32::MAX);
         Some(after + (length as f64 * share) as u64)
+    }
+
+    /// Returns whether the task that is polled has not been served since the stall ended; it has now.
+    fn is_first_of_task(&self) -> bool {
+        task::try_id().is_some_and(|task| self.served.note(task))
     }
 
     fn take_credit(&self) -> bool {
@@ -168,34 +179,17 @@ impl Estimate {
     }
 }
 
-/// Returns whether the task that is polled has not been served since a stall ended; it has now.
-fn is_first_since(stall: Moment) -> bool {
-    let Some(task) = task::try_id() else { return false };
-    let first = SERVED.try_with(|served| {
-        let mut now = served.get();
-        if now.after != stall.raw() {
-            now = Served::since(stall.raw());
-        }
-        if now.tasks.contains(&Some(task)) {
-            return false;
-        }
-        now.tasks[now.next % SERVED_MOST] = Some(task);
-        now.next += 1;
-        served.set(now);
-        true
-    });
-    first.unwrap_or(false)
-}
-
 #[cfg(test)]
 mod tests {
+    use tokio::task::JoinSet;
+
     use super::*;
 
     const MS: u64 = 1_000_000;
 
-    /// A stall of 50 ms that ends now, with 100 requests a second.
-    fn stall(estimate: &Estimate) -> Moment {
-        estimate.rate.store(100_000, Relaxed);
+    /// A stall of 50 ms that ends now, with so many requests a second.
+    fn stall(estimate: &Estimate, rate: u64) -> Moment {
+        estimate.rate.store(rate * 1000, Relaxed);
         let from = Moment::now();
         std::thread::sleep(Duration::from_millis(50));
         let to = Moment::now();
@@ -207,11 +201,21 @@ mod tests {
         tokio::spawn(async move { estimate.waited(at, ready) }).await.expect("no panic")
     }
 
+    /// Requests of a connection, of three, that are taken to have waited.
+    async fn connection(estimate: &'static Estimate, at: Moment) -> usize {
+        let mut waited = 0;
+        for _ in 0..3 {
+            waited += usize::from(estimate.waited(at, 0).is_some());
+            tokio::task::yield_now().await;
+        }
+        waited
+    }
+
     #[tokio::test]
     async fn requests_that_follow_a_stall_are_spread_over_it() {
         let estimate: &Estimate = Box::leak(Box::default());
         assert_eq!(asks(estimate, Moment::now(), 0).await, None);
-        let end = stall(estimate);
+        let end = stall(estimate, 100);
         let mut waited = Vec::new();
         for _ in 0..20 {
             waited.extend(asks(estimate, end, 0).await);
@@ -224,9 +228,20 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn connection_is_taken_to_have_waited_once_however_many_there_are() {
+        const CONNECTIONS: usize = 256;
+        let estimate: &Estimate = Box::leak(Box::default());
+        let end = stall(estimate, 100_000);
+        let connections: JoinSet<_> = (0..CONNECTIONS).map(|_| connection(estimate, end)).collect();
+        let waited: usize = connections.join_all().await.into_iter().sum();
+        // A few share a place.
+        assert!((CONNECTIONS * 9 / 10..=CONNECTIONS).contains(&waited), "{waited}");
+    }
+
+    #[tokio::test]
     async fn request_that_cannot_have_waited_has_no_estimate() {
         let estimate: &Estimate = Box::leak(Box::default());
-        let end = stall(estimate);
+        let end = stall(estimate, 100);
         // The hooks say that it was ready before the stall ended: they know all of its wait.
         assert_eq!(asks(estimate, end, MS).await, None);
         // The second of one connection comes after the answer to the first.
