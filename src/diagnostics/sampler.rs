@@ -68,7 +68,7 @@ pub(crate) use self::{
     names::{Names, give_back, truncated, used},
     page_fault::time_of as time_of_page_faults,
     perf_event::perf_events_allowed,
-    procfs::Thread,
+    procfs::{Thread, TimesFiles},
     prompt::be_prompt,
     received::{receive, stamp},
     session::{NotAsked, Reason, Session, SessionError},

@@ -63,7 +63,7 @@ pub use snapshot::{
 };
 pub(crate) use times::{Activity, Times, thread_name, thread_name_or_number};
 #[cfg(target_os = "linux")]
-pub(crate) use times::{read_once, voluntary_waits, waited};
+pub(crate) use times::{open, read_from_start, read_once, voluntary_waits, waited};
 pub use trouble::{Holding, StallCounts, Wait};
 pub(crate) use trouble::{Trouble, nanoseconds};
 pub(crate) use waits::Waited;

@@ -33,7 +33,7 @@ use tokio::{
 
 use super::{
     pool,
-    sampler::{TaskPlace, Thread, places_of, storage, task_at},
+    sampler::{TaskPlace, Thread, TimesFiles, places_of, storage, task_at},
     watch::{Activity, Moment, Overruns, Slot, Times},
 };
 
@@ -91,6 +91,8 @@ struct Runtime {
 #[derive(Debug, Default)]
 struct Worker {
     seat: Option<Seat>,
+    /// Of the thread; opened when they are first read.
+    files: Option<TimesFiles>,
     /// Since when its metrics are the same, it is not parked, and it polls nothing that is instrumented.
     busy: Option<Busy>,
 }
@@ -251,7 +253,7 @@ impl Workers {
         if let Some((worker, seat)) = worker
             && worker.seat != Some(seat)
         {
-            *worker = Worker { seat: Some(seat), busy: None };
+            *worker = Worker { seat: Some(seat), ..Worker::default() };
         }
     }
 
@@ -303,7 +305,7 @@ impl Runtime {
     fn lives(&self) -> bool {
         let seats = self.workers.iter().filter_map(|worker| worker.seat);
         let mut seats = seats.peekable();
-        seats.peek().is_none() || seats.any(|seat| Thread::new(seat.thread).slices().is_some())
+        seats.peek().is_none() || seats.any(|seat| Thread::new(seat.thread).cpu_time().is_some())
     }
 
     /// Whether `block_in_place` can move its workers to other threads.
@@ -349,7 +351,7 @@ impl Runtime {
 impl Seat {
     /// Whether the thread is there and polls something, as a worker does even while it is parked.
     fn is_of_worker(self, place: TaskPlace) -> bool {
-        Thread::new(self.thread).slices().is_some()
+        Thread::new(self.thread).cpu_time().is_some()
             && task_at(self.storage, place).is_some_and(|task| task != 0)
     }
 }
@@ -379,15 +381,10 @@ impl Worker {
             || place.and_then(|place| task_at(seat.storage, place)).filter(|task| *task != 0);
         let Some(busy) = &mut self.busy else {
             if !is_parked && !is_instrumented {
-                let (times, task) = (Thread::new(seat.thread).times(), polled());
-                self.busy = Some(Busy {
-                    since: now,
-                    times,
-                    metrics,
-                    task: task.map(|task| (task, now)),
-                    waits: None,
-                    kept: None,
-                });
+                let task = polled().map(|task| (task, now));
+                let times = self.times(seat);
+                self.busy =
+                    Some(Busy { since: now, times, metrics, task, waits: None, kept: None });
             }
             return false;
         };
@@ -426,6 +423,13 @@ impl Worker {
             busy.kept.get_or_insert(first);
         }
         busy.kept.is_none()
+    }
+
+    fn times(&mut self, seat: Seat) -> Option<Times> {
+        if self.files.is_none() {
+            self.files = TimesFiles::open(Thread::new(seat.thread));
+        }
+        self.files.as_ref()?.times()
     }
 
     /// Whether its thread is no worker any more, though it seemed to be kept.

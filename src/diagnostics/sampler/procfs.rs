@@ -1,13 +1,24 @@
 //! What the kernel says of the threads of this process, without stopping or signalling them.
 
-use std::{fs, time::Duration};
+use std::{fs, os::fd::OwnedFd, time::Duration};
 
 use super::timer::cpu_time;
-use crate::diagnostics::watch::{Activity, Times, read_once, voluntary_waits, waited};
+use crate::diagnostics::watch::{
+    Activity, Times, open, read_from_start, read_once, voluntary_waits, waited,
+};
 
 /// A thread of this process.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub(crate) struct Thread(i32);
+
+/// The files that tell a thread's times, kept open: for a thread whose times are read many times a
+/// second, since opening such a file costs more than reading it.
+#[derive(Debug)]
+pub(crate) struct TimesFiles {
+    thread: Thread,
+    schedstat: OwnedFd,
+    status: OwnedFd,
+}
 
 /// What a thread does, and where.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -24,6 +35,9 @@ pub(super) enum Standing {
         ip: u64,
     },
 }
+
+/// Longer than any of the files about a thread, as a rule.
+const ROOM: usize = 4096;
 
 impl Thread {
     pub(crate) fn new(number: i32) -> Self {
@@ -98,17 +112,39 @@ impl Thread {
         self.read("stat", page_faults)
     }
 
+    /// Path of one of the kernel's files about the thread.
+    fn path(self, file: &str) -> String {
+        format!("/proc/self/task/{}/{file}", self.0)
+    }
+
     /// Parses one of the kernel's files about the thread.
     ///
     /// The watchdog reads such files many times a second: as a rule in one call, and without memory
     /// of the heap for the text.
     fn read<T>(self, file: &str, parse: impl FnOnce(&str) -> Option<T>) -> Option<T> {
-        /// Longer than any of these files, as a rule.
-        const ROOM: usize = 4096;
-        let path = format!("/proc/self/task/{}/{file}", self.0);
+        let path = self.path(file);
         let mut buffer = [0; ROOM];
         let text = read_once(&*path, &mut buffer)?;
         if text.len() < ROOM { parse(text) } else { parse(&fs::read_to_string(path).ok()?) }
+    }
+}
+
+impl TimesFiles {
+    /// Those of a thread; `None` if it has ended, or no descriptor is left.
+    pub(crate) fn open(thread: Thread) -> Option<Self> {
+        let file = |name| open(thread.path(name));
+        Some(Self { thread, schedstat: file("schedstat")?, status: file("status")? })
+    }
+
+    /// The thread's times; `None` if it has ended, even if another thread has its number.
+    pub(crate) fn times(&self) -> Option<Times> {
+        let mut buffer = [0; ROOM];
+        let wait = waited(read_from_start(&self.schedstat, &mut buffer)?)?;
+        let status = read_from_start(&self.status, &mut buffer)?;
+        if status.len() == ROOM {
+            return self.thread.times();
+        }
+        Some(Times { run: cpu_time(self.thread.0)?, wait, waits: voluntary_waits(status)? })
     }
 }
 
@@ -220,5 +256,29 @@ mod tests {
         let after = Thread::current().times().expect("there");
         let slept = after.since(before);
         assert!(slept.run < Duration::from_millis(30) && slept.waits > 0, "{slept:?}");
+    }
+
+    #[test]
+    fn open_files_tell_the_times_of_now_until_the_thread_ends() {
+        let (tell, told) = mpsc::channel();
+        let (release, released) = mpsc::channel::<()>();
+        let thread = thread::spawn(move || {
+            tell.send(Thread::current()).expect("told");
+            let _ = released.recv();
+            tell.send(Thread::current()).expect("told");
+            let _ = released.recv();
+        });
+        let other = told.recv().expect("told");
+        let files = TimesFiles::open(other).expect("there");
+        until(|| matches!(other.activity(), Some(Activity::Waiting(_))));
+        let before = files.times().expect("there");
+        assert_eq!(other.times().map(|times| times.waits), Some(before.waits));
+        release.send(()).expect("waits");
+        told.recv().expect("told");
+        until(|| files.times().expect("there").waits > before.waits);
+        drop(release);
+        thread.join().expect("no panic");
+        // The kernel takes it from its books a moment after others know that it has ended.
+        until(|| files.times().is_none());
     }
 }

@@ -88,9 +88,20 @@ pub(crate) fn voluntary_waits(status: &str) -> Option<u64> {
 /// The text of a file, as much as one call reads into the buffer.
 #[cfg(target_os = "linux")]
 pub(crate) fn read_once(path: impl rustix::path::Arg, buffer: &mut [u8]) -> Option<&str> {
+    read_from_start(&open(path)?, buffer)
+}
+
+/// A file to read.
+#[cfg(target_os = "linux")]
+pub(crate) fn open(path: impl rustix::path::Arg) -> Option<std::os::fd::OwnedFd> {
     use rustix::fs::{CWD, Mode, OFlags, openat};
-    let file = openat(CWD, path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).ok()?;
-    let length = rustix::io::read(&file, &mut *buffer).ok()?;
+    openat(CWD, path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).ok()
+}
+
+/// The text of an open file as it is now, as much as one call reads into the buffer.
+#[cfg(target_os = "linux")]
+pub(crate) fn read_from_start(file: impl std::os::fd::AsFd, buffer: &mut [u8]) -> Option<&str> {
+    let length = rustix::io::pread(file, &mut *buffer, 0).ok()?;
     std::str::from_utf8(buffer.get(..length)?).ok()
 }
 
