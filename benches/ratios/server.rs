@@ -66,7 +66,7 @@ impl Server {
     pub(crate) fn start((kind, app): App) -> anyhow::Result<Self> {
         let (mut process, addresses) = Process::hello(kind)?;
         let address = addresses.get(app).with_context(|| format!("{kind} has no app {app}"))?;
-        let clients = Clients::connect(*address, CONNECTIONS)?;
+        let clients = Clients::connect(*address, CONNECTIONS)?.awake();
         // The watchdog must run, on the server's core. The doctor must have finished: these processes
         // live for a few seconds, in which work that is done once would weigh too much.
         let id = process.id();
@@ -99,7 +99,7 @@ impl Server {
         self.console = Some(Attached::to(*console)?);
         if anew {
             let app = self.addresses.first().context("it has no app")?;
-            self.clients = Clients::connect(*app, CONNECTIONS)?;
+            self.clients = Clients::connect(*app, CONNECTIONS)?.awake();
         }
         Ok(())
     }
