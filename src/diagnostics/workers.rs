@@ -85,6 +85,8 @@ struct Runtime {
     counts: u32,
     /// Whether a worker has moved to a thread that is not known yet.
     has_moved: bool,
+    /// When it was last noticed that a worker has moved.
+    moved_at: Option<Instant>,
 }
 
 /// A worker from look to look.
@@ -95,6 +97,8 @@ struct Worker {
     files: Option<TimesFiles>,
     /// Since when its metrics are the same, it is not parked, and it polls nothing that is instrumented.
     busy: Option<Busy>,
+    /// The start of an instrumented poll on its thread, and its metrics in that poll.
+    polled: Option<(Moment, (u64, Duration))>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -138,7 +142,9 @@ const LATER: Duration = Duration::from_secs(5);
 /// has.
 const MOVED: Duration = Duration::from_millis(100);
 const CHECK: Duration = Duration::from_millis(25);
-/// Polls whose threads note themselves then.
+/// After a worker has moved, others are expected to move for so long: so many polls after each look
+/// note their threads.
+const MOVING: Duration = Duration::from_secs(10);
 const WANTED: u32 = 64;
 
 /// Notes the runtime of the calling thread, for the watchdog of these polls; not on a hot path.
@@ -209,15 +215,15 @@ impl Workers {
         while let Some(found) = overruns.next_found() {
             self.take(found);
         }
-        self.check(overruns);
+        self.check();
         let is_searched = self.place.is_searched();
         for runtime in self.runtimes.values_mut() {
             runtime.census(is_searched, overruns);
         }
     }
 
-    /// Forgets threads that are no workers any more, and has the next polls note theirs.
-    fn check(&mut self, overruns: &Overruns) {
+    /// Forgets threads that are no workers any more.
+    fn check(&mut self) {
         let Some(place) = self.place.known() else { return };
         if self.checked.is_some_and(|checked| checked.elapsed() < CHECK) {
             return;
@@ -228,7 +234,7 @@ impl Workers {
             let is_other =
                 |worker: &&mut Worker| worker.seat.is_some_and(|seat| !seat.is_of_worker(place));
             for worker in workers.iter_mut().filter(is_other) {
-                worker.lose_thread(has_moved, overruns);
+                worker.lose_thread(has_moved);
             }
         }
     }
@@ -265,17 +271,25 @@ impl Workers {
         let mut number = 0;
         for runtime in self.runtimes.values_mut() {
             let moving = place.filter(|_| runtime.moves());
-            let Runtime { metrics, workers, has_moved, .. } = runtime;
+            let can_move = runtime.moves();
+            let Runtime { metrics, workers, has_moved, moved_at, .. } = runtime;
             for (index, worker) in workers.iter_mut().enumerate() {
+                let before = Moment::now();
                 let metrics = (
                     metrics.worker_park_unpark_count(index),
                     metrics.worker_total_busy_duration(index),
                 );
                 is_soon |= worker.look(metrics, place, threshold);
-                if worker.has_moved(moving) {
-                    worker.lose_thread(has_moved, overruns);
+                if worker.has_moved(moving) || (can_move && worker.goes_on(before, metrics)) {
+                    worker.lose_thread(has_moved);
                 }
                 kept.extend(worker.kept(number + index));
+            }
+            if *has_moved {
+                *moved_at = Some(Instant::now());
+            }
+            if moved_at.is_some_and(|moved_at| moved_at.elapsed() < MOVING) {
+                overruns.want(WANTED);
             }
             number += WORKERS;
         }
@@ -297,8 +311,16 @@ impl Runtime {
         let metrics = handle.metrics();
         let workers = (0..metrics.num_workers().min(WORKERS)).map(|_| Worker::default()).collect();
         let known_since = Instant::now();
-        let (counted, counts, has_moved) = (None, 0, false);
-        Self { handle, metrics, workers, known_since, counted, counts, has_moved }
+        Self {
+            handle,
+            metrics,
+            workers,
+            known_since,
+            counted: None,
+            counts: 0,
+            has_moved: false,
+            moved_at: None,
+        }
     }
 
     /// Whether a worker of it may still run.
@@ -338,9 +360,6 @@ impl Runtime {
         if self.is_hooked() {
             return;
         }
-        if self.has_moved {
-            overruns.want(WANTED);
-        }
         // As many as make it likely that each worker has one.
         for _ in 0..(2 * self.workers.len()).clamp(4, 64) {
             drop(self.handle.spawn(async move { count(overruns) }));
@@ -349,6 +368,11 @@ impl Runtime {
 }
 
 impl Seat {
+    /// The slot of the thread, once it has polled something that is instrumented.
+    fn slot(self) -> Option<Slot> {
+        Slot::used().find(|slot| slot.thread() == Some(self.thread))
+    }
+
     /// Whether the thread is there and polls something, as a worker does even while it is parked.
     fn is_of_worker(self, place: TaskPlace) -> bool {
         Thread::new(self.thread).cpu_time().is_some()
@@ -357,11 +381,10 @@ impl Seat {
 }
 
 impl Worker {
-    /// Forgets the thread of a worker that has moved, and has the next polls note their threads.
-    fn lose_thread(&mut self, has_moved: &mut bool, overruns: &Overruns) {
+    /// Forgets the thread of a worker that has moved.
+    fn lose_thread(&mut self, has_moved: &mut bool) {
         *self = Self::default();
         *has_moved = true;
-        overruns.want(WANTED);
     }
 
     /// Whether it has to be looked at again soon: the more looks find the same, the surer it is.
@@ -373,25 +396,20 @@ impl Worker {
     ) -> bool {
         let Some(seat) = self.seat else { return false };
         let is_parked = metrics.0 % 2 == 1;
-        let mut slots = Slot::used().filter(|slot| slot.thread() == Some(seat.thread));
-        let is_instrumented =
-            slots.next().is_some_and(|slot| slot.is_hooked() || slot.is_polling());
-        let now = Moment::now();
-        let polled =
-            || place.and_then(|place| task_at(seat.storage, place)).filter(|task| *task != 0);
-        let Some(busy) = &mut self.busy else {
-            if !is_parked && !is_instrumented {
-                let task = polled().map(|task| (task, now));
-                let times = self.times(seat);
-                self.busy =
-                    Some(Busy { since: now, times, metrics, task, waits: None, kept: None });
-            }
-            return false;
-        };
-        if is_parked || is_instrumented || busy.metrics != metrics {
+        let is_instrumented = seat.slot().is_some_and(|slot| slot.is_hooked() || slot.is_polling());
+        if is_parked || is_instrumented {
             self.busy = None;
             return false;
         }
+        let now = Moment::now();
+        let polled =
+            || place.and_then(|place| task_at(seat.storage, place)).filter(|task| *task != 0);
+        let Some(busy) = self.busy.as_mut().filter(|busy| busy.metrics == metrics) else {
+            // The next piece of work is noted at once: a look later it might be too late.
+            let task = polled().map(|task| (task, now));
+            self.begin(seat, now, metrics, task);
+            return false;
+        };
         let age = Duration::from_nanos(now.since(busy.since));
         if age < threshold / 2 {
             return false;
@@ -416,7 +434,8 @@ impl Worker {
         // Over, or another one.
         let is_same = busy.kept.is_none_or(|kept| first.is_some_and(|first| first <= kept));
         if !is_same {
-            self.busy = None;
+            let task = busy.task;
+            self.begin(seat, now, metrics, task);
             return false;
         }
         if let Some(first) = first.filter(is_kept) {
@@ -425,11 +444,38 @@ impl Worker {
         busy.kept.is_none()
     }
 
-    fn times(&mut self, seat: Seat) -> Option<Times> {
+    /// Notes a piece of work that has just been seen first.
+    fn begin(
+        &mut self,
+        seat: Seat,
+        since: Moment,
+        metrics: (u64, Duration),
+        task: Option<(u64, Moment)>,
+    ) {
         if self.files.is_none() {
             self.files = TimesFiles::open(Thread::new(seat.thread));
         }
-        self.files.as_ref()?.times()
+        let times = self.files.as_ref().and_then(TimesFiles::times);
+        self.busy = Some(Busy { since, times, metrics, task, waits: None, kept: None });
+    }
+
+    /// Whether it goes on elsewhere while its thread is in an instrumented poll: it is parked, or has
+    /// been since, as only a worker is that `block_in_place` has moved. `metrics` were read after
+    /// `before`.
+    fn goes_on(&mut self, before: Moment, metrics: (u64, Duration)) -> bool {
+        let slot = self.seat.and_then(Seat::slot).filter(|slot| !slot.is_hooked());
+        let polling = slot.and_then(Slot::polling);
+        // One that began later may be that of a worker that was woken meanwhile.
+        let start = polling.map(|polling| polling.start).filter(|start| before.since(*start) > 0);
+        let Some(start) = start else {
+            self.polled = None;
+            return false;
+        };
+        let (_, first) = *self.polled.insert(match self.polled {
+            Some((known, first)) if known == start => (known, first),
+            _ => (start, metrics),
+        });
+        metrics.0 % 2 == 1 || metrics != first
     }
 
     /// Whether its thread is no worker any more, though it seemed to be kept.
@@ -444,5 +490,67 @@ impl Worker {
         let task = busy.task.map_or(0, |(task, _)| task);
         let Busy { since, times, .. } = busy;
         Some(Kept { worker, thread: seat.thread, since, times, task })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+
+    use http::Method;
+
+    use super::*;
+    use crate::diagnostics::watch::Ledger;
+
+    #[test]
+    fn next_piece_of_work_is_noted_at_the_look_that_sees_the_last_one_over() {
+        let seat = Seat { thread: Thread::current().number(), storage: storage() };
+        let mut worker = Worker { seat: Some(seat), ..Worker::default() };
+        let mut noted_at = |parks| {
+            let is_soon = worker.look((parks, Duration::ZERO), None, Duration::from_secs(1));
+            assert!(!is_soon, "nothing lasts");
+            worker.busy.map(|busy| busy.metrics.0)
+        };
+        assert_eq!([2, 2, 4, 6].map(&mut noted_at), [Some(2), Some(2), Some(4), Some(6)]);
+        // It is parked while the count is odd.
+        assert_eq!([7, 8].map(noted_at), [None, Some(8)]);
+    }
+
+    fn later(moment: Moment) -> Moment {
+        loop {
+            let now = Moment::now();
+            if now.since(moment) > 0 {
+                return now;
+            }
+        }
+    }
+
+    #[test]
+    fn worker_that_goes_on_while_its_thread_is_in_one_poll_has_moved() {
+        let ledger = Ledger::leak(4);
+        let handler = ledger.handler(ledger.hint(), &Method::GET, Some("/in-place"));
+        thread::spawn(move || {
+            let seat = Seat { thread: Thread::current().number(), storage: storage() };
+            let mut worker = Worker { seat: Some(seat), ..Worker::default() };
+            let mut goes_on = |at, parks| worker.goes_on(at, (parks, Duration::ZERO));
+            let slot = Slot::current();
+            let start = Moment::now();
+            let outer = slot.enter(handler, None, start);
+            let before = later(start);
+            // Begun after that, it may be of a worker that was parked when its metrics were read.
+            assert!(!goes_on(start, 3));
+            assert_eq!(
+                [2, 2, 4, 2].map(|parks| goes_on(before, parks)),
+                [false, false, true, false]
+            );
+            assert!(goes_on(before, 3), "parked");
+            slot.leave(outer, start, later(before));
+            assert!(!goes_on(Moment::now(), 5), "nothing is polled");
+            let start = Moment::now();
+            let _outer = slot.enter(handler, None, start);
+            assert!(!goes_on(later(start), 6), "another poll");
+        })
+        .join()
+        .expect("no panic");
     }
 }

@@ -186,6 +186,26 @@ fn worker_that_block_in_place_moves_is_followed() {
 }
 
 #[test]
+fn task_that_blocks_is_found_while_block_in_place_moves_workers() {
+    let _alone = alone();
+    let in_place = async || tokio::task::block_in_place(|| thread::sleep(BLOCK));
+    let app = App::start(router().route("/in-place", get(in_place)));
+    wait_until_known(&app);
+    let ask = |path| agent().get(app.url(path)).call().expect("answered").status();
+    thread::scope(|scope| {
+        scope.spawn(|| (0..40).for_each(|_| assert_eq!(ask("/in-place"), 200)));
+        for _ in 0..20 {
+            assert_eq!(ask("/spawns-sleep"), 200);
+            thread::sleep(BLOCK * 2);
+        }
+    });
+    let found = outside(&app.thermograph);
+    let right = found.iter().filter(|stall| is_in(stall, "outside::sleeps_outside")).count();
+    assert!(right >= 16, "{right} of 20: {found:#?}");
+    assert_eq!(right, found.len(), "{found:#?}");
+}
+
+#[test]
 fn busy_workers_with_short_polls_are_not_blamed() {
     let _alone = alone();
     let app = App::start(Router::new());
