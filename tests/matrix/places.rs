@@ -160,7 +160,7 @@ pub(crate) fn take_spent() -> Spent {
 }
 
 /// How long this thread has waited for a processor so far.
-fn queued() -> Duration {
+pub(crate) fn queued() -> Duration {
     let text = fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
     let nanos = text.split(' ').nth(1).and_then(|number| number.parse().ok());
     Duration::from_nanos(nanos.unwrap_or_default())

@@ -15,8 +15,11 @@ use std::{
 
 use rustix::fs::{FileType, FlockOperation, Mode};
 
-use super::{ILLNESS, later, system::lock_record};
-use crate::specimen::{Specimen, blocked};
+use super::{ILLNESS, cpu_time, later, system::lock_record};
+use crate::{
+    places::queued,
+    specimen::{Specimen, blocked},
+};
 
 pub(super) fn all() -> Vec<Specimen> {
     vec![
@@ -154,8 +157,9 @@ fn fcntl_lock() {
     fs::remove_file(path).expect("removed");
 }
 
-/// Until the disk has taken enough time. The file stays open: to close one that is deleted takes time,
-/// too.
+/// Until the disk has taken enough time. That in which the thread ran or waited for a processor is left
+/// out: where a disk is quick, the calls compute more than they wait. The file stays open: to close one
+/// that is deleted takes time, too.
 #[inline(never)]
 fn fsync() {
     static FILE: LazyLock<File> = LazyLock::new(|| {
@@ -166,10 +170,10 @@ fn fsync() {
     });
     let mut waited = Duration::ZERO;
     while waited < ILLNESS {
-        FILE.write_all_at(&vec![b'x'; 65_536], 0).expect("written");
-        let start = Instant::now();
+        FILE.write_all_at(&vec![b'x'; 1 << 20], 0).expect("written");
+        let (start, busy) = (Instant::now(), cpu_time() + queued());
         FILE.sync_all().expect("synced");
-        waited += start.elapsed();
+        waited += (start.elapsed() + busy).saturating_sub(cpu_time() + queued());
     }
     black_box(());
 }
