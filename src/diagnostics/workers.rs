@@ -107,7 +107,8 @@ struct Busy {
     /// Times of the thread at `since`.
     times: Option<Times>,
     metrics: (u64, Duration),
-    task: Option<(u64, Moment)>,
+    /// The task that is polled, as far as it is known.
+    task: Option<u64>,
     /// The time slices of a thread that waits in the kernel.
     waits: Option<(u64, Moment)>,
     /// Since when it is kept, as soon as that is known.
@@ -406,18 +407,18 @@ impl Worker {
             || place.and_then(|place| task_at(seat.storage, place)).filter(|task| *task != 0);
         let Some(busy) = self.busy.as_mut().filter(|busy| busy.metrics == metrics) else {
             // The next piece of work is noted at once: a look later it might be too late.
-            let task = polled().map(|task| (task, now));
-            self.begin(seat, now, metrics, task);
+            self.begin(seat, now, metrics, polled());
             return false;
         };
         let age = Duration::from_nanos(now.since(busy.since));
         if age < threshold / 2 {
             return false;
         }
-        busy.task = match (busy.task, polled()) {
-            (Some((before, since)), Some(task)) if before == task => Some((task, since)),
-            (_, task) => task.map(|task| (task, now)),
-        };
+        let task = polled();
+        if busy.task != task {
+            self.begin(seat, now, metrics, task);
+            return false;
+        }
         let thread = Thread::new(seat.thread);
         let waits = match thread.activity() {
             Some(Activity::Waiting(_)) => thread.slices(),
@@ -427,14 +428,15 @@ impl Worker {
             (Some((before, since)), Some(slices)) if before == slices => Some((slices, since)),
             (_, slices) => slices.map(|slices| (slices, now)),
         };
-        let first = [busy.task, busy.waits].into_iter().flatten().map(|(_, since)| since).min();
+        let polls_since = busy.task.map(|_| busy.since);
+        let waits_since = busy.waits.map(|(_, since)| since);
+        let first = [polls_since, waits_since].into_iter().flatten().min();
         let is_kept = |since: &Moment| {
             age >= threshold && Duration::from_nanos(now.since(*since)) >= threshold / 2
         };
         // Over, or another one.
         let is_same = busy.kept.is_none_or(|kept| first.is_some_and(|first| first <= kept));
         if !is_same {
-            let task = busy.task;
             self.begin(seat, now, metrics, task);
             return false;
         }
@@ -445,13 +447,7 @@ impl Worker {
     }
 
     /// Notes a piece of work that has just been seen first.
-    fn begin(
-        &mut self,
-        seat: Seat,
-        since: Moment,
-        metrics: (u64, Duration),
-        task: Option<(u64, Moment)>,
-    ) {
+    fn begin(&mut self, seat: Seat, since: Moment, metrics: (u64, Duration), task: Option<u64>) {
         if self.files.is_none() {
             self.files = TimesFiles::open(Thread::new(seat.thread));
         }
@@ -487,9 +483,8 @@ impl Worker {
     fn kept(&self, worker: usize) -> Option<Kept> {
         let (seat, busy) = (self.seat?, self.busy?);
         busy.kept?;
-        let task = busy.task.map_or(0, |(task, _)| task);
-        let Busy { since, times, .. } = busy;
-        Some(Kept { worker, thread: seat.thread, since, times, task })
+        let Busy { since, times, task, .. } = busy;
+        Some(Kept { worker, thread: seat.thread, since, times, task: task.unwrap_or(0) })
     }
 }
 
