@@ -36,7 +36,7 @@ pub(crate) struct Clients {
     connections: Vec<Connection>,
     /// Number of the next request.
     next: Arc<AtomicUsize>,
-    /// Whether its thread polls while it has nothing to do.
+    /// True if the thread polls instead of sleeping while every request is in flight.
     is_awake: bool,
 }
 
@@ -61,11 +61,11 @@ impl Clients {
         Ok(Self { runtime, connections, next: Arc::default(), is_awake: false })
     }
 
-    /// With a thread that polls instead of sleeping while all its requests are on their way.
+    /// Has the thread poll instead of sleep while every request is in flight.
     ///
-    /// A server that answers a client that sleeps pays for waking it, several microseconds on a
-    /// virtual machine, and the slower the server, the more often the client sleeps: two servers that
-    /// differ by 1 % would seem to differ by 2 %.
+    /// A server pays for waking a client that sleeps, several microseconds on a virtual machine, and
+    /// the slower the server, the more often the client sleeps: two servers that differ by 1 % would
+    /// seem to differ by 2 %.
     pub(crate) fn awake(mut self) -> Self {
         self.is_awake = true;
         self
@@ -91,7 +91,7 @@ impl Clients {
         let connections = std::mem::take(&mut self.connections);
         let is_awake = self.is_awake;
         let done = self.runtime.block_on(async {
-            // A set of its own: it has no end.
+            // Apart from the connections, since this task never ends.
             let mut polling = JoinSet::<()>::new();
             if is_awake {
                 polling.spawn(async {

@@ -85,7 +85,7 @@ struct Runtime {
     counts: u32,
     /// Whether a worker has moved to a thread that is not known yet.
     has_moved: bool,
-    /// When it was last noticed that a worker has moved.
+    /// Time at which the watchdog last noticed that a worker had moved.
     moved_at: Option<Instant>,
 }
 
@@ -93,7 +93,7 @@ struct Runtime {
 #[derive(Debug, Default)]
 struct Worker {
     seat: Option<Seat>,
-    /// Of the thread; opened when they are first read.
+    /// Open files of the thread, from the first time that they are read.
     files: Option<TimesFiles>,
     /// Since when its metrics are the same, it is not parked, and it polls nothing that is instrumented.
     busy: Option<Busy>,
@@ -455,13 +455,13 @@ impl Worker {
         self.busy = Some(Busy { since, times, metrics, task, waits: None, kept: None });
     }
 
-    /// Whether it goes on elsewhere while its thread is in an instrumented poll: it is parked, or has
-    /// been since, as only a worker is that `block_in_place` has moved. `metrics` were read after
-    /// `before`.
+    /// Returns whether the worker goes on elsewhere while its thread is in an instrumented poll: only
+    /// a worker that `block_in_place` has moved is parked during such a poll. `metrics` were read
+    /// after `before`.
     fn goes_on(&mut self, before: Moment, metrics: (u64, Duration)) -> bool {
         let slot = self.seat.and_then(Seat::slot).filter(|slot| !slot.is_hooked());
         let polling = slot.and_then(Slot::polling);
-        // One that began later may be that of a worker that was woken meanwhile.
+        // A poll that began after `before` may be that of a worker that was parked until then.
         let start = polling.map(|polling| polling.start).filter(|start| before.since(*start) > 0);
         let Some(start) = start else {
             self.polled = None;
@@ -507,17 +507,8 @@ mod tests {
             worker.busy.map(|busy| busy.metrics.0)
         };
         assert_eq!([2, 2, 4, 6].map(&mut noted_at), [Some(2), Some(2), Some(4), Some(6)]);
-        // It is parked while the count is odd.
+        // An odd count means that the worker is parked.
         assert_eq!([7, 8].map(noted_at), [None, Some(8)]);
-    }
-
-    fn later(moment: Moment) -> Moment {
-        loop {
-            let now = Moment::now();
-            if now.since(moment) > 0 {
-                return now;
-            }
-        }
     }
 
     #[test]
@@ -531,7 +522,7 @@ mod tests {
             let slot = Slot::current();
             let start = Moment::now();
             let outer = slot.enter(handler, None, start);
-            let before = later(start);
+            let before = Moment::after(start);
             // Begun after that, it may be of a worker that was parked when its metrics were read.
             assert!(!goes_on(start, 3));
             assert_eq!(
@@ -539,11 +530,11 @@ mod tests {
                 [false, false, true, false]
             );
             assert!(goes_on(before, 3), "parked");
-            slot.leave(outer, start, later(before));
+            slot.leave(outer, start, Moment::after(before));
             assert!(!goes_on(Moment::now(), 5), "nothing is polled");
             let start = Moment::now();
             let _outer = slot.enter(handler, None, start);
-            assert!(!goes_on(later(start), 6), "another poll");
+            assert!(!goes_on(Moment::after(start), 6), "another poll");
         })
         .join()
         .expect("no panic");

@@ -161,12 +161,18 @@ fn upgraded_connection_that_blocks_is_found_without_hooks() {
     assert!(numbers.longest_ms >= longest * 0.93, "{longest} ms: {numbers:#?}");
 }
 
-#[test]
-fn worker_that_block_in_place_moves_is_followed() {
-    let _alone = alone();
+/// An app whose workers are known, with a handler that moves its worker.
+fn app_in_place() -> App {
     let in_place = async || tokio::task::block_in_place(|| thread::sleep(BLOCK));
     let app = App::start(router().route("/in-place", get(in_place)));
     wait_until_known(&app);
+    app
+}
+
+#[test]
+fn worker_that_block_in_place_moves_is_followed() {
+    let _alone = alone();
+    let app = app_in_place();
     for _ in 0..20 {
         assert_eq!(agent().get(app.url("/in-place")).call().expect("answered").status(), 200);
     }
@@ -188,9 +194,7 @@ fn worker_that_block_in_place_moves_is_followed() {
 #[test]
 fn task_that_blocks_is_found_while_block_in_place_moves_workers() {
     let _alone = alone();
-    let in_place = async || tokio::task::block_in_place(|| thread::sleep(BLOCK));
-    let app = App::start(router().route("/in-place", get(in_place)));
-    wait_until_known(&app);
+    let app = app_in_place();
     let ask = |path| agent().get(app.url(path)).call().expect("answered").status();
     thread::scope(|scope| {
         scope.spawn(|| (0..40).for_each(|_| assert_eq!(ask("/in-place"), 200)));

@@ -130,7 +130,7 @@ impl Thread {
 }
 
 impl TimesFiles {
-    /// Those of a thread; `None` if it has ended, or no descriptor is left.
+    /// Opens the files of a thread; `None` if the thread has ended, or no descriptor is left.
     pub(crate) fn open(thread: Thread) -> Option<Self> {
         let file = |name| open(thread.path(name));
         Some(Self { thread, schedstat: file("schedstat")?, status: file("status")? })
@@ -278,7 +278,7 @@ mod tests {
         until(|| files.times().expect("there").waits > before.waits);
         drop(release);
         thread.join().expect("no panic");
-        // The kernel takes it from its books a moment after others know that it has ended.
+        // A thread can be joined a moment before the kernel forgets it.
         until(|| files.times().is_none());
     }
 }

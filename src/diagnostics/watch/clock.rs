@@ -38,6 +38,17 @@ impl Moment {
         CLOCK.delta_as_nanos(earlier.raw(), self.raw())
     }
 
+    /// A moment at least one nanosecond later than another: waits for it.
+    #[cfg(test)]
+    pub(crate) fn after(earlier: Self) -> Self {
+        loop {
+            let now = Self::now();
+            if now.since(earlier) > 0 {
+                return now;
+            }
+        }
+    }
+
     /// Nanoseconds of so many units of the clock's own.
     #[cfg_attr(not(tokio_unstable), expect(dead_code, reason = "told by the runtime's hooks"))]
     pub(crate) fn units_as_nanos(units: u64) -> u64 {

@@ -99,20 +99,11 @@ impl Habits {
 mod tests {
     use super::*;
 
-    fn later(moment: Moment) -> Moment {
-        loop {
-            let now = Moment::now();
-            if now.since(moment) > 0 {
-                return now;
-            }
-        }
-    }
-
     #[test]
     fn poll_is_compared_with_its_own_thread_before_its_start() {
         let first = Moment::now();
-        let start = later(first);
-        let second = later(start);
+        let start = Moment::after(first);
+        let second = Moment::after(start);
         let note = |at, run| Some(Note { at, times: Times { run, ..Times::default() } });
         let (early, late) = (Duration::from_secs(1), Duration::from_secs(2));
         let mut habits = Habits::new();
@@ -120,9 +111,9 @@ mod tests {
         habits.notes.insert(8, [None, note(second, late)]);
         let known = |thread, start| habits.before(thread, start).map(|earlier| earlier.times.run);
         assert_eq!(known(7, start), Some(early));
-        assert_eq!(known(7, later(second)), Some(late));
+        assert_eq!(known(7, Moment::after(second)), Some(late));
         assert_eq!((known(8, start), known(9, start)), (None, None));
         let within = |start| habits.within(7, start).map(|(_, times)| times.run);
-        assert_eq!((within(start), within(later(second))), (Some(late), None));
+        assert_eq!((within(start), within(Moment::after(second))), (Some(late), None));
     }
 }
