@@ -1,16 +1,20 @@
-//! Tells the crate what `cfg!` cannot say: whether it is built with frame pointers, whether
-//! stacks can be sampled on this system, whether memory can, and whether Tokio tells how long a
-//! task waited.
+//! Tells the crate what `cfg!` cannot say: whether it is built with optimisation and with frame
+//! pointers, whether stacks can be sampled on this system, whether memory can, and whether Tokio
+//! tells how long a task waited.
 
 use std::env;
 
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");
     println!("cargo:rerun-if-env-changed=CARGO_ENCODED_RUSTFLAGS");
+    println!("cargo:rustc-check-cfg=cfg(optimised)");
     println!("cargo:rustc-check-cfg=cfg(frame_pointers)");
     println!("cargo:rustc-check-cfg=cfg(sampler)");
     println!("cargo:rustc-check-cfg=cfg(schedule_latency)");
     println!("cargo:rustc-check-cfg=cfg(heap)");
+    if env::var("OPT_LEVEL").is_ok_and(|level| level != "0") {
+        println!("cargo:rustc-cfg=optimised");
+    }
     let flags = env::var("CARGO_ENCODED_RUSTFLAGS").unwrap_or_default();
     let forced = ["yes", "y", "on", "true", "always", "non-leaf"];
     if forced.iter().any(|value| flags.contains(&format!("force-frame-pointers={value}"))) {

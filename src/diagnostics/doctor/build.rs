@@ -4,7 +4,7 @@ use super::Finding;
 use crate::diagnostics::BuildInfo;
 
 pub(super) fn findings() -> Vec<Finding> {
-    of(BuildInfo::CURRENT, !cfg!(debug_assertions))
+    of(BuildInfo::CURRENT, cfg!(optimised))
 }
 
 fn of(build: BuildInfo, is_optimised: bool) -> Vec<Finding> {
@@ -42,7 +42,7 @@ fn optimised(is_optimised: bool) -> Finding {
     Finding::warning(
         "optimised",
         "built without optimisation: what takes time here may take none in a release",
-        "cargo run --profile profiling",
+        "cargo run --release",
     )
 }
 
