@@ -30,3 +30,4 @@ mod service;
 mod store;
 mod support;
 mod tasks;
+mod user_crate;
