@@ -71,6 +71,12 @@ fn flame_graphs_name_the_handler_and_the_engine_s_steps() {
         });
     });
     assert!(!cpu.contains("{async_block"), "an async handler without a name");
+    // The handler is the root, and behind it the pool whose threads worked for it.
+    for stack in cpu.lines().filter(|stack| names.iter().any(|name| stack.contains(name))) {
+        let rest = stack.strip_prefix("POST /v1/embeddings;").unwrap_or_else(|| panic!("{stack}"));
+        let (pool, _) = rest.split_once(';').expect("frames");
+        assert!(["worker", "cpu", "infer", "rten"].contains(&pool), "{stack}");
+    }
     for name in ["tokenize", "queue", "infer", "pool"] {
         let stack = format!("POST /v1/embeddings;{name} ");
         assert!(spans.contains(&stack), "no `{stack}` in\n{spans}");
