@@ -226,16 +226,17 @@ impl Workers {
     /// Forgets threads that are no workers any more.
     fn check(&mut self) {
         let Some(place) = self.place.known() else { return };
-        if self.checked.is_some_and(|checked| checked.elapsed() < CHECK) {
+        let is_moving = self.runtimes.values().any(Runtime::is_moving);
+        if !is_moving && self.checked.is_some_and(|checked| checked.elapsed() < CHECK) {
             return;
         }
         self.checked = Some(Instant::now());
         let moving = self.runtimes.values_mut().filter(|runtime| runtime.moves());
-        for Runtime { workers, has_moved, .. } in moving {
+        for runtime in moving {
             let is_other =
                 |worker: &&mut Worker| worker.seat.is_some_and(|seat| !seat.is_of_worker(place));
-            for worker in workers.iter_mut().filter(is_other) {
-                worker.lose_thread(has_moved);
+            for worker in runtime.workers.iter_mut().filter(is_other) {
+                worker.lose_thread(&mut runtime.has_moved);
             }
         }
     }
@@ -289,7 +290,7 @@ impl Workers {
             if *has_moved {
                 *moved_at = Some(Instant::now());
             }
-            if moved_at.is_some_and(|moved_at| moved_at.elapsed() < MOVING) {
+            if runtime.is_moving() {
                 overruns.want(WANTED);
             }
             number += WORKERS;
@@ -334,6 +335,11 @@ impl Runtime {
     /// Whether `block_in_place` can move its workers to other threads.
     fn moves(&self) -> bool {
         self.handle.runtime_flavor() == RuntimeFlavor::MultiThread
+    }
+
+    /// Whether one of them has lately.
+    fn is_moving(&self) -> bool {
+        self.moved_at.is_some_and(|moved_at| moved_at.elapsed() < MOVING)
     }
 
     /// Whether its hooks tell of every task.
