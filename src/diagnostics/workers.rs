@@ -83,9 +83,7 @@ struct Runtime {
     /// When its tasks last counted the workers, and how often they did.
     counted: Option<Instant>,
     counts: u32,
-    /// Whether a worker has moved to a thread that is not known yet.
-    has_moved: bool,
-    /// Time at which the watchdog last noticed that a worker had moved.
+    /// Time at which the watchdog last noticed that a worker had moved to another thread.
     moved_at: Option<Instant>,
 }
 
@@ -134,18 +132,21 @@ const RUNTIMES: usize = 16;
 const WORKERS: usize = 256;
 /// A runtime's hooks make a census needless: so long it is waited for a sign of them.
 const GRACE: Duration = Duration::from_millis(50);
+/// A runtime may have no task yet for so long.
+const NEW: Duration = Duration::from_secs(10);
 /// Tasks that have to agree on a place.
 const AGREEING: u32 = 32;
 /// Censuses in a row, and the time between later ones while a worker is not known.
 const CENSUSES: u32 = 16;
 const LATER: Duration = Duration::from_secs(5);
-/// The same while a worker has moved to another thread, and the time between two looks whether one
-/// has.
-const MOVED: Duration = Duration::from_millis(100);
-const CHECK: Duration = Duration::from_millis(25);
-/// After a worker has moved, others are expected to move for so long: so many polls after each look
-/// note their threads.
+/// After a worker has moved to another thread, others are expected to move for so long.
 const MOVING: Duration = Duration::from_secs(10);
+/// Time between two censuses meanwhile.
+const MOVED: Duration = Duration::from_millis(100);
+/// Time between two looks whether a worker has moved, and the same meanwhile.
+const CHECK: Duration = Duration::from_millis(25);
+const CHECK_MOVING: Duration = Duration::from_millis(5);
+/// Polls after such a look, and after a move, that note their threads.
 const WANTED: u32 = 64;
 
 /// Notes the runtime of the calling thread, for the watchdog of these polls; not on a hot path.
@@ -216,28 +217,32 @@ impl Workers {
         while let Some(found) = overruns.next_found() {
             self.take(found);
         }
-        self.check();
+        self.check(overruns);
         let is_searched = self.place.is_searched();
         for runtime in self.runtimes.values_mut() {
             runtime.census(is_searched, overruns);
         }
     }
 
-    /// Forgets threads that are no workers any more.
-    fn check(&mut self) {
-        let Some(place) = self.place.known() else { return };
+    /// Forgets threads that are no workers any more, and asks for those that are.
+    fn check(&mut self, overruns: &Overruns) {
         let is_moving = self.runtimes.values().any(Runtime::is_moving);
-        if !is_moving && self.checked.is_some_and(|checked| checked.elapsed() < CHECK) {
+        let pause = if is_moving { CHECK_MOVING } else { CHECK };
+        if self.checked.is_some_and(|checked| checked.elapsed() < pause) {
             return;
         }
         self.checked = Some(Instant::now());
-        let moving = self.runtimes.values_mut().filter(|runtime| runtime.moves());
-        for runtime in moving {
-            let is_other =
-                |worker: &&mut Worker| worker.seat.is_some_and(|seat| !seat.is_of_worker(place));
+        let place = self.place.known();
+        for runtime in self.runtimes.values_mut().filter(|runtime| runtime.moves()) {
+            let is_other = |worker: &&mut Worker| {
+                worker.seat.zip(place).is_some_and(|(seat, place)| !seat.is_of_worker(place))
+            };
             for worker in runtime.workers.iter_mut().filter(is_other) {
-                worker.lose_thread(&mut runtime.has_moved);
+                worker.lose_thread(&mut runtime.moved_at);
             }
+        }
+        if self.runtimes.values().any(Runtime::is_moving) {
+            overruns.want(WANTED);
         }
     }
 
@@ -272,9 +277,8 @@ impl Workers {
         let mut is_soon = false;
         let mut number = 0;
         for runtime in self.runtimes.values_mut() {
-            let moving = place.filter(|_| runtime.moves());
             let can_move = runtime.moves();
-            let Runtime { metrics, workers, has_moved, moved_at, .. } = runtime;
+            let Runtime { metrics, workers, moved_at, .. } = runtime;
             for (index, worker) in workers.iter_mut().enumerate() {
                 let before = Moment::now();
                 let metrics = (
@@ -282,16 +286,11 @@ impl Workers {
                     metrics.worker_total_busy_duration(index),
                 );
                 is_soon |= worker.look(metrics, place, threshold);
-                if worker.has_moved(moving) || (can_move && worker.goes_on(before, metrics)) {
-                    worker.lose_thread(has_moved);
+                if can_move && (worker.has_moved(place) || worker.goes_on(before, metrics)) {
+                    worker.lose_thread(moved_at);
+                    overruns.want(WANTED);
                 }
                 kept.extend(worker.kept(number + index));
-            }
-            if *has_moved {
-                *moved_at = Some(Instant::now());
-            }
-            if runtime.is_moving() {
-                overruns.want(WANTED);
             }
             number += WORKERS;
         }
@@ -313,23 +312,15 @@ impl Runtime {
         let metrics = handle.metrics();
         let workers = (0..metrics.num_workers().min(WORKERS)).map(|_| Worker::default()).collect();
         let known_since = Instant::now();
-        Self {
-            handle,
-            metrics,
-            workers,
-            known_since,
-            counted: None,
-            counts: 0,
-            has_moved: false,
-            moved_at: None,
-        }
+        Self { handle, metrics, workers, known_since, counted: None, counts: 0, moved_at: None }
     }
 
-    /// Whether a worker of it may still run.
+    /// Whether a worker of it may still run. Of one that has shut down no thread is left, and no task.
     fn lives(&self) -> bool {
-        let seats = self.workers.iter().filter_map(|worker| worker.seat);
-        let mut seats = seats.peekable();
-        seats.peek().is_none() || seats.any(|seat| Thread::new(seat.thread).cpu_time().is_some())
+        let mut seats = self.workers.iter().filter_map(|worker| worker.seat);
+        seats.any(|seat| Thread::new(seat.thread).cpu_time().is_some())
+            || self.known_since.elapsed() < NEW
+            || self.metrics.num_alive_tasks() > 0
     }
 
     /// Whether `block_in_place` can move its workers to other threads.
@@ -337,7 +328,7 @@ impl Runtime {
         self.handle.runtime_flavor() == RuntimeFlavor::MultiThread
     }
 
-    /// Whether one of them has lately.
+    /// Whether one of them has moved lately.
     fn is_moving(&self) -> bool {
         self.moved_at.is_some_and(|moved_at| moved_at.elapsed() < MOVING)
     }
@@ -352,10 +343,9 @@ impl Runtime {
 
     fn census(&mut self, is_place_searched: bool, overruns: &'static Overruns) {
         let is_known = self.workers.iter().all(|worker| worker.seat.is_some());
-        self.has_moved &= !is_known;
         let pause = match self.counts {
             ..CENSUSES => Duration::from_millis(1),
-            _ if self.has_moved => MOVED,
+            _ if self.is_moving() => MOVED,
             _ => LATER,
         };
         let is_due = self.counted.is_none_or(|counted| counted.elapsed() >= pause);
@@ -389,9 +379,9 @@ impl Seat {
 
 impl Worker {
     /// Forgets the thread of a worker that has moved.
-    fn lose_thread(&mut self, has_moved: &mut bool) {
+    fn lose_thread(&mut self, moved_at: &mut Option<Instant>) {
         *self = Self::default();
-        *has_moved = true;
+        *moved_at = Some(Instant::now());
     }
 
     /// Whether it has to be looked at again soon: the more looks find the same, the surer it is.

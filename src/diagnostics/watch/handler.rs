@@ -204,17 +204,20 @@ impl Handler {
     pub(crate) fn shard(&self, slot: Slot) -> &'static Shard {
         #[cfg(sampler)]
         if self.overruns.wants_threads() {
-            self.thread_is_wanted();
+            self.thread_is_wanted(slot);
         }
         self.counters().shard(slot, || self.thread_is_new())
     }
 
-    /// A worker has moved to a thread that is not known: it may be this one.
+    /// A worker has moved to a thread that is not known: it may be this one. It is not asked in a
+    /// poll, during which the worker may have moved away: Tokio calls both threads the worker then.
     #[cfg(sampler)]
     #[cold]
-    fn thread_is_wanted(&self) {
-        self.overruns.one_less_wanted();
-        crate::diagnostics::workers::note(self.overruns);
+    fn thread_is_wanted(&self, slot: Slot) {
+        if !slot.is_polling() {
+            self.overruns.one_less_wanted();
+            crate::diagnostics::workers::note(self.overruns);
+        }
     }
 
     /// A thread polls it for the first time.
