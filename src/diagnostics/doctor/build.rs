@@ -4,7 +4,7 @@ use super::Finding;
 use crate::diagnostics::BuildInfo;
 
 pub(super) fn findings() -> Vec<Finding> {
-    of(BuildInfo::CURRENT, cfg!(optimised))
+    of(BuildInfo::CURRENT, cfg!(optimised) && !cfg!(debug_assertions))
 }
 
 fn of(build: BuildInfo, is_optimised: bool) -> Vec<Finding> {
@@ -41,7 +41,7 @@ fn optimised(is_optimised: bool) -> Finding {
     }
     Finding::warning(
         "optimised",
-        "built without optimisation: what takes time here may take none in a release",
+        "built without optimisation, or with debug assertions: what takes time here may take none in a release",
         "cargo run --release",
     )
 }
