@@ -81,12 +81,16 @@ fn readme_s_example_builds_without_warnings_and_the_doctor_sees_tracing_s_level(
     let app = free_address();
     let held = TcpListener::bind(app).expect("free");
     let door = free_address();
-    drop(held);
+    let also_held = TcpListener::bind(door).expect("free");
     let program = build(&example(app, door));
+    drop((held, also_held));
     let mut command = Command::new(program);
-    let _running = Running(command.stdin(Stdio::null()).spawn().expect("it starts"));
+    let mut running = Running(command.stdin(Stdio::null()).spawn().expect("it starts"));
     let url = format!("http://{app}/");
-    wait("the app answers", || agent().get(&url).call().is_ok());
+    wait("the app answers", || {
+        assert_eq!(running.0.try_wait().expect("a child"), None, "it has ended");
+        agent().get(&url).call().is_ok()
+    });
     let findings = get(&format!("http://{door}/debug/doctor")).json();
     let findings = findings["findings"].as_array().expect("a list");
     let finding = |what: &str| {

@@ -168,8 +168,9 @@ fn fsync() {
         fs::remove_file(path).expect("removed");
         file
     });
-    let mut waited = Duration::ZERO;
+    let (start, mut waited) = (Instant::now(), Duration::ZERO);
     while waited < ILLNESS {
+        assert!(start.elapsed() < 100 * ILLNESS, "nothing waits for a disk here: {waited:?}");
         FILE.write_all_at(&vec![b'x'; 1 << 20], 0).expect("written");
         let (start, busy) = (Instant::now(), cpu_time() + queued());
         FILE.sync_all().expect("synced");
