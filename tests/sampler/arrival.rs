@@ -25,7 +25,9 @@ use crate::app::{alone, get_text, wait};
 /// where the machine is busy.
 const SLEEP: Duration = Duration::from_millis(65);
 const COMPUTE: Duration = Duration::from_millis(25);
-/// Time between two requests to it.
+/// How long a handler awaits that does all three.
+const AWAIT: Duration = Duration::from_millis(50);
+/// Time between two requests to the guilty one.
 const PAUSE: Duration = Duration::from_millis(200);
 /// Requests to the innocent one, and the time between two of them.
 const REQUESTS: u32 = 300;
@@ -105,6 +107,13 @@ async fn sleep() {
     push(&HELD, (start, EPOCH.elapsed()));
 }
 
+/// Computes and sleeps on its worker in one poll, and awaits between two.
+async fn mixed() {
+    burn().await;
+    sleep().await;
+    tokio::time::sleep(AWAIT).await;
+}
+
 fn cpu_time() -> Duration {
     let time = clock_gettime(ClockId::ThreadCPUTime);
     Duration::new(time.tv_sec.cast_unsigned(), time.tv_nsec as u32)
@@ -178,6 +187,7 @@ fn serve(
         .route("/warm", get(async || "warm"))
         .route("/burn", get(burn))
         .route("/sleep", get(sleep))
+        .route("/mixed", get(mixed))
         .layer(thermograph.layer());
     let timed = thermograph.clone();
     runtime.spawn(async move {
@@ -373,4 +383,31 @@ fn client_that_asks_in_turn_has_waited_for_nothing() {
         let parts = row.latency;
         assert!(parts.waiting_ms < parts.whole_ms * 0.1, "{listens:?}: {parts:?}");
     }
+}
+
+/// Which part of its polls a handler computed is known by looks at it, 20 a second: about.
+#[test]
+fn parts_of_latency_are_what_a_handler_did() {
+    let _alone = alone();
+    let (thermograph, _door, runtime, address) = serve(1, false, Listens::Timed);
+    warm_up(&thermograph, address);
+    drop(take(&HELD));
+    let mut stream = connect(address);
+    let requests = 100;
+    (0..requests).for_each(|_| request(&mut stream, "/mixed"));
+    let report = thermograph.ledger().report();
+    runtime.shutdown_timeout(Duration::from_secs(5));
+    let row = report.handlers.iter().find(|row| row.route == "/mixed").expect("a row");
+    let LatencyParts { cpu_ms, blocked_ms, awaiting_ms, .. } = row.latency;
+    // Each request computes first and sleeps then.
+    let (mut computed, mut slept) = (Duration::ZERO, Duration::ZERO);
+    for pair in take(&HELD).chunks(2) {
+        let [computing, sleeping] = pair else { panic!("{pair:?}") };
+        computed += computing.1 - computing.0;
+        slept += sleeping.1 - sleeping.0;
+    }
+    println!("computed {computed:?}, slept {slept:?}: {:?}", row.latency);
+    assert_near("on CPU", cpu_ms, millis(computed), 0.5, 20.0);
+    assert_near("blocked", blocked_ms, millis(slept), 0.3, 20.0);
+    assert_near("awaiting", awaiting_ms, millis(AWAIT * requests), 0.15, 20.0);
 }
