@@ -315,7 +315,8 @@ impl Runtime {
         Self { handle, metrics, workers, known_since, counted: None, counts: 0, moved_at: None }
     }
 
-    /// Whether a worker of it may still run. Of one that has shut down no thread is left, and no task.
+    /// Returns whether a worker of the runtime may still run: a runtime that has shut down has neither
+    /// threads nor tasks.
     fn lives(&self) -> bool {
         let mut seats = self.workers.iter().filter_map(|worker| worker.seat);
         seats.any(|seat| Thread::new(seat.thread).cpu_time().is_some())
@@ -328,7 +329,7 @@ impl Runtime {
         self.handle.runtime_flavor() == RuntimeFlavor::MultiThread
     }
 
-    /// Whether one of them has moved lately.
+    /// Returns whether a worker of the runtime has moved lately.
     fn is_moving(&self) -> bool {
         self.moved_at.is_some_and(|moved_at| moved_at.elapsed() < MOVING)
     }

@@ -66,7 +66,7 @@ fn build(code: &str) -> PathBuf {
     let manifest = MANIFEST.replace("REPOSITORY", repository.to_str().expect("UTF-8"));
     fs::write(folder.join("Cargo.toml"), manifest).expect("written");
     fs::write(folder.join("src/main.rs"), code).expect("written");
-    // The same versions of dependencies, so that none has to be fetched.
+    // Dependencies have the versions of the repository, so that none has to be fetched.
     fs::copy(repository.join("Cargo.lock"), folder.join("Cargo.lock")).expect("copied");
     let mut cargo = Command::new(env::var_os("CARGO").expect("set by cargo"));
     cargo.args(["build", "--offline", "--quiet"]).current_dir(&folder);

@@ -25,7 +25,7 @@ use crate::app::{alone, get_text, wait};
 /// where the machine is busy.
 const SLEEP: Duration = Duration::from_millis(65);
 const COMPUTE: Duration = Duration::from_millis(25);
-/// How long a handler awaits that does all three.
+/// Time that `mixed` awaits.
 const AWAIT: Duration = Duration::from_millis(50);
 /// Time between two requests to the guilty one.
 const PAUSE: Duration = Duration::from_millis(200);
@@ -385,7 +385,7 @@ fn client_that_asks_in_turn_has_waited_for_nothing() {
     }
 }
 
-/// Which part of its polls a handler computed is known by looks at it, 20 a second: about.
+/// The watchdog divides polls into computing and blocked by 20 looks a second, so the bounds are wide.
 #[test]
 fn parts_of_latency_are_what_a_handler_did() {
     let _alone = alone();
