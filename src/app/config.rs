@@ -5,6 +5,7 @@
 
 mod allowed;
 mod changes;
+mod kubernetes;
 mod layers;
 mod models;
 mod origin;
@@ -23,7 +24,7 @@ pub use self::{
 
 /// `thermograph config`: prints the configuration in effect as a file that could be loaded.
 pub fn print(file: Option<&Path>) -> anyhow::Result<()> {
-    let loaded = load(file, std::env::vars(), &[])?;
+    let loaded = load(file, std::env::vars_os(), &[])?;
     anstream::print!("{}", loaded.describe());
     Ok(())
 }

@@ -79,7 +79,7 @@ const MOST: u64 = NewKey::MOST;
 
 /// Makes, lists or ends keys.
 pub fn run(file: Option<&Path>, args: &Args) -> anyhow::Result<()> {
-    let loaded = config::load(file, std::env::vars(), &[])?;
+    let loaded = config::load(file, std::env::vars_os(), &[])?;
     let keys = Keys::open(&loaded.config.store)?;
     match args {
         Args::Create(create) => show(&keys.create(&create.key())?),

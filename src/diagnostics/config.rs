@@ -24,7 +24,8 @@ pub struct Config {
     /// Address of the diagnostics door. Default is `127.0.0.1:6060`.
     pub listen: SocketAddr,
     /// Token that every request must carry, as `authorization: Bearer …` or as the password of
-    /// basic authentication. Needed when `listen` is not loopback. Default is none.
+    /// basic authentication. Needed when `listen` is not loopback, with at least 16 characters then.
+    /// Default is none.
     pub token: Token,
     /// When tokio-console is fed. Without `--cfg tokio_unstable` it is off, whatever stands here.
     /// Default is `on-attach`.
@@ -149,6 +150,7 @@ impl Config {
 
     /// Checks what the types cannot say.
     pub fn validate(&self) -> Result<(), Invalid> {
+        self.token.validate(self.listen.ip().is_loopback())?;
         if !self.listen.ip().is_loopback() && self.token.is_none() {
             return Err(Invalid {
                 field: "listen",
@@ -212,6 +214,11 @@ impl Config {
 }
 
 impl Token {
+    /// Least length of a token where the listener is not on loopback.
+    const LEAST: usize = 16;
+    /// Stands for a token that is not shown.
+    const SHOWN: &str = "(set)";
+
     /// A token; an empty text is none.
     pub fn new(token: impl Into<String>) -> Self {
         Self(token.into())
@@ -220,6 +227,20 @@ impl Token {
     /// Whether no token is set.
     pub fn is_none(&self) -> bool {
         self.0.is_empty()
+    }
+
+    /// Checks that it is a secret, and hard to guess for an attacker who can reach the listener.
+    fn validate(&self, is_loopback: bool) -> Result<(), Invalid> {
+        let allowed = if self.0 == Self::SHOWN {
+            "the token itself; `(set)` stands for a token that is not shown"
+        } else if !self.0.bytes().all(|byte| byte.is_ascii_graphic()) {
+            "visible ASCII characters, without spaces"
+        } else if !self.is_none() && !is_loopback && self.len() < Self::LEAST {
+            "at least 16 characters where `listen` is not loopback, such as from `openssl rand -hex 16`"
+        } else {
+            return Ok(());
+        };
+        Err(Invalid { field: "token", value: Self::SHOWN.to_owned(), allowed })
     }
 
     /// Its bytes.
@@ -239,7 +260,7 @@ impl Token {
     }
 
     fn shown(&self) -> &'static str {
-        if self.is_none() { "" } else { "(set)" }
+        if self.is_none() { "" } else { Self::SHOWN }
     }
 }
 
@@ -269,8 +290,26 @@ mod tests {
     fn an_open_address_needs_a_token() {
         let open = Config { listen: ([0, 0, 0, 0], 6060).into(), ..Config::default() };
         assert_eq!(open.validate().expect_err("no token").field, "listen");
-        let guarded = Config { token: Token::new("secret"), ..open };
+        let guarded = Config { token: Token::new("0123456789abcdef"), ..open };
         assert_eq!(guarded.validate(), Ok(()));
+    }
+
+    #[test]
+    fn token_is_a_secret_and_long_off_loopback() {
+        let local = |token: &str| Config { token: Token::new(token), ..Config::default() };
+        let open = |token: &str| Config { listen: ([0, 0, 0, 0], 6060).into(), ..local(token) };
+        for (config, said) in [
+            (local("(set)"), "`(set)` stands for a token that is not shown"),
+            (open("(set)"), "`(set)` stands for a token that is not shown"),
+            (local("…"), "visible ASCII"),
+            (local("a secret"), "visible ASCII"),
+            (open("0123456789abcde"), "at least 16 characters"),
+        ] {
+            let error = config.validate().expect_err(said);
+            assert_eq!(error.field, "token");
+            assert!(error.to_string().contains(said), "{error}");
+        }
+        assert_eq!(local("short").validate(), Ok(()));
     }
 
     #[test]

@@ -102,10 +102,14 @@ impl FromRequestParts<Service> for Caller {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, service: &Service) -> Result<Self, ApiError> {
-        let Some(store) = &service.inner.store else { return Ok(Self::default()) };
+        let anonymous = || {
+            service.inner.config.pages.check(&parts.headers, &parts.uri)?;
+            Ok(Self::default())
+        };
+        let Some(store) = &service.inner.store else { return anonymous() };
         let presented = match bearer(&parts.headers) {
             Some(text) => store.present(text).await.map_err(|error| away(&error))?,
-            None if !store.requires_keys() => return Ok(Self::default()),
+            None if !store.requires_keys() => return anonymous(),
             None => {
                 return Err(ApiError::no_key("a key is needed: `authorization: Bearer tg-…`"));
             }
@@ -119,7 +123,7 @@ impl FromRequestParts<Service> for Caller {
                 let id = &key.info.id;
                 Err(ApiError::no_key(format!("the key `{id}` is revoked, or has expired")))
             }
-            Presented::Foreign if !store.requires_keys() => Ok(Self::default()),
+            Presented::Foreign if !store.requires_keys() => anonymous(),
             Presented::Foreign | Presented::Unknown => {
                 Err(ApiError::no_key("the key is none that is known here"))
             }

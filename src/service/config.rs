@@ -8,7 +8,9 @@ use thiserror::Error;
 use super::{
     cache,
     engine::{self, ModelConfig},
-    middleware, redis,
+    middleware,
+    pages::PagesConfig,
+    redis,
     store::StoreConfig,
     upstream::{GatewayConfig, RouteConfig, UpstreamConfig},
 };
@@ -20,6 +22,8 @@ pub struct Config {
     pub request_timeout: Duration,
     /// Largest request body. Default is 8 MiB.
     pub body_limit: ByteSize,
+    /// The web pages that may use the API. Default is none of them, unchecked.
+    pub pages: PagesConfig,
     /// What is kept of answers. Default is nothing.
     pub cache: cache::Config,
     /// Which layers are on.
@@ -70,6 +74,7 @@ impl Config {
         if !Self::BODY_LIMIT.contains(&self.body_limit.as_u64()) {
             return Err(Invalid::new("body_limit", self.body_limit, "1 KiB to 1 GiB"));
         }
+        self.pages.validate()?;
         self.cache.validate(&self.models)?;
         self.middleware.validate()?;
         self.redis.validate()?;
@@ -102,6 +107,7 @@ impl Default for Config {
         Self {
             request_timeout: Duration::from_mins(1),
             body_limit: ByteSize::mib(8),
+            pages: PagesConfig::default(),
             cache: cache::Config::default(),
             middleware: middleware::Config::default(),
             redis: redis::Config::default(),

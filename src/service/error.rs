@@ -110,6 +110,25 @@ impl ApiError {
         Self::never(status, Kind::Permission, Some("insufficient_permissions"), message)
     }
 
+    /// The request is for a host that this server is not, as after DNS rebinding.
+    pub(crate) fn foreign_host(host: &str) -> Self {
+        let host = shown(host);
+        let message = format!(
+            "host `{host}` is not allowed without a key: use localhost or an IP address, or add the \
+             host to `api.allowed_hosts`"
+        );
+        Self::never(StatusCode::FORBIDDEN, Kind::Permission, Some("host_not_allowed"), message)
+    }
+
+    /// A browser sent the request for a page of another site.
+    pub(crate) fn foreign_origin(origin: &str) -> Self {
+        let origin = shown(origin);
+        let message = format!(
+            "requests of web pages of `{origin}` are not allowed: add the origin to `api.cors_origins`"
+        );
+        Self::never(StatusCode::FORBIDDEN, Kind::Permission, Some("origin_not_allowed"), message)
+    }
+
     /// What the key may use in a month is used up.
     pub(crate) fn no_quota(message: impl Into<String>) -> Self {
         let status = StatusCode::TOO_MANY_REQUESTS;
@@ -143,8 +162,11 @@ impl ApiError {
     }
 
     pub(crate) fn wrong_content_type(found: &str) -> Self {
-        let (found, offered) = (shown(found), Codec::OFFERED);
-        let message = format!("content-type: `{found}` is not understood: {offered}");
+        let offered = Codec::OFFERED;
+        let message = match shown(found) {
+            "" => format!("content-type: missing; expected one of {offered}"),
+            found => format!("content-type: `{found}` is not understood: {offered}"),
+        };
         Self::client(
             StatusCode::UNSUPPORTED_MEDIA_TYPE,
             None,

@@ -18,6 +18,7 @@ use tower::{
     layer::util::{Identity, Stack},
     util::{Either, option_layer},
 };
+use tower_http::cors::CorsLayer;
 
 pub(crate) use self::request_id::{HEADER as REQUEST_ID, RequestId};
 pub use self::{
@@ -38,13 +39,16 @@ pub type Whole<W> = ServiceBuilder<
         Switch<CatchPanics>,
         Stack<
             Switch<Codecs>,
-            Stack<Switch<Compression>, Stack<Switch<W>, Stack<Switch<RequestIds>, Identity>>>,
+            Stack<
+                Switch<Compression>,
+                Stack<Switch<CorsLayer>, Stack<Switch<W>, Stack<Switch<RequestIds>, Identity>>>,
+            >,
         >,
     >,
 >;
 
 /// The whole stack, outermost first.
-pub fn stack<W>(config: &Config, codecs: Codecs, watch: W) -> Whole<W> {
+pub fn stack<W>(config: &Config, cors: Option<CorsLayer>, codecs: Codecs, watch: W) -> Whole<W> {
     let Config { request_ids, watch: is_watched, compression, codecs: translates, catch_panics } =
         config;
     ServiceBuilder::new()
@@ -52,6 +56,8 @@ pub fn stack<W>(config: &Config, codecs: Codecs, watch: W) -> Whole<W> {
         .layer(switch(*request_ids, RequestIds))
         // Before everything that works: what it costs is the handler's, and is seen as such.
         .layer(switch(*is_watched, watch))
+        // Outside of whatever refuses: a page is to read errors, too. Off unless pages are allowed.
+        .layer(option_layer(cors.map(|cors| Stack::new(cors, PlainBodies))))
         // Outside of the codecs, since what is sent is what is to be small. Off unless it is wanted:
         // it costs more processor time than all others together.
         .layer(switch(!compression.is_empty(), Compression::new(compression)))

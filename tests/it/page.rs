@@ -8,7 +8,7 @@ mod look;
 mod pictures;
 mod record;
 
-use self::browser::Browser;
+pub(crate) use self::browser::Browser;
 use crate::clinic::Clinic;
 
 /// A browser that looks at the clinic.

@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    ffi::OsString,
     fmt::Write as _,
     path::{Path, PathBuf},
 };
@@ -10,7 +11,7 @@ use serde::de::IntoDeserializer as _;
 use thiserror::Error;
 use toml::{Table, Value};
 
-use super::{Config, Origin, models};
+use super::{Config, Origin, kubernetes, models};
 use crate::service::upstream::UpstreamConfig;
 
 /// File that is read where none is named.
@@ -77,6 +78,12 @@ pub enum ConfigError {
         /// Those that there are.
         allowed: Vec<String>,
     },
+    /// A variable of ours that is not text.
+    #[error("variable {name} is not allowed: UTF-8 is")]
+    NotText {
+        /// The variable.
+        name: String,
+    },
     /// A key that there is not, or a value that is not allowed.
     #[error("{field}{value} (from {origin}) is not allowed: {allowed}")]
     Invalid {
@@ -95,7 +102,7 @@ pub enum ConfigError {
 /// then `flags`.
 pub fn load(
     file: Option<&Path>,
-    environment: impl Iterator<Item = (String, String)>,
+    environment: impl Iterator<Item = (OsString, OsString)>,
     flags: &[Flag],
 ) -> Result<Loaded, ConfigError> {
     let mut layers = Layers::defaults();
@@ -176,9 +183,9 @@ impl Layers {
 
     fn merge_environment(
         &mut self,
-        environment: impl Iterator<Item = (String, String)>,
+        environment: impl Iterator<Item = (OsString, OsString)>,
     ) -> Result<(), ConfigError> {
-        let environment: BTreeMap<_, _> = environment.collect();
+        let environment = texts(environment)?;
         if let Some(dir) = environment.get(MODEL_DIR) {
             self.set(MODELS, only_model(dir), Origin::Variable(MODEL_DIR.to_owned()));
         }
@@ -197,6 +204,7 @@ impl Layers {
             name.starts_with(PREFIX)
                 && !allowed.contains(name)
                 && !NOT_VALUES.contains(&name.as_str())
+                && !kubernetes::is_of_a_service(name, &environment[*name])
         });
         if let Some(name) = unknown {
             return Err(ConfigError::UnknownVariable { name: name.clone(), allowed });
@@ -241,6 +249,28 @@ impl Layers {
         config.take_keys(&environment).map_err(|(field, allowed)| invalid(field, allowed))?;
         Ok(Loaded { config, table, origins })
     }
+}
+
+/// The variables that are text. Others are not ours, or an error.
+fn texts(
+    environment: impl Iterator<Item = (OsString, OsString)>,
+) -> Result<BTreeMap<String, String>, ConfigError> {
+    let mut texts = BTreeMap::new();
+    for (name, value) in environment {
+        let Ok(name) = name.into_string() else { continue };
+        match value.into_string() {
+            Ok(value) => drop(texts.insert(name, value)),
+            Err(_) if is_ours(&name) => return Err(ConfigError::NotText { name }),
+            Err(_) => {}
+        }
+    }
+    Ok(texts)
+}
+
+/// Returns whether a variable sets a value of the configuration, by its name.
+fn is_ours(name: &str) -> bool {
+    let is_alias = ALIASES.iter().any(|(alias, _)| *alias == name);
+    name.starts_with(PREFIX) || name == MODEL_DIR || is_alias
 }
 
 fn read(file: Option<&Path>) -> Result<Option<(PathBuf, Table)>, ConfigError> {
@@ -290,9 +320,16 @@ fn typed(text: &str, default: Option<&Value>) -> Value {
         Some(Value::Integer(_)) => number(text),
         Some(Value::Float(_)) => text.parse::<f64>().map(Value::from).ok(),
         Some(Value::Boolean(_)) => text.parse::<bool>().map(Value::from).ok(),
+        Some(Value::Array(_)) => Some(list(text)),
         _ => None,
     };
     typed.unwrap_or_else(|| text.into())
+}
+
+/// A list of texts with commas between them.
+fn list(text: &str) -> Value {
+    let entries = text.split(',').map(str::trim).filter(|entry| !entry.is_empty());
+    Value::Array(entries.map(Value::from).collect())
 }
 
 /// The one local model of `MODEL_DIR`, named after its folder.
@@ -367,7 +404,7 @@ mod tests {
         let file = tempfile::NamedTempFile::new().expect("a file");
         std::fs::write(file.path(), "[api]\nlisten = \"127.0.0.1:1\"\nbody_limit = \"1MiB\"\n")
             .expect("written");
-        let variables = [("THERMOGRAPH_API_LISTEN".to_owned(), "127.0.0.1:2".to_owned())];
+        let variables = [("THERMOGRAPH_API_LISTEN".into(), "127.0.0.1:2".into())];
         let flag: Flag = ("listen", "api.listen".to_owned(), "127.0.0.1:3".into());
         let loaded = |flags: &[Flag]| {
             load(Some(file.path()), variables.clone().into_iter(), flags).expect("valid")
@@ -407,14 +444,60 @@ mod tests {
     }
 
     #[test]
-    fn what_is_described_can_be_loaded_and_holds_no_secret() {
+    fn variable_that_is_not_text_is_an_error_if_it_is_ours() {
+        use std::os::unix::ffi::OsStringExt as _;
+        let not_text = || OsString::from_vec(vec![b'a', 0xff]);
+        let load = |name: OsString| load(None, std::iter::once((name, not_text())), &[]);
+        load("LESSCHARSET".into()).expect("not ours");
+        load(not_text()).expect("not ours");
+        for name in ["THERMOGRAPH_DIAGNOSTICS_FOLDER", "MODEL_DIR", "RUST_LOG"] {
+            let error = load(name.into()).expect_err(name).to_string();
+            assert_eq!(error, format!("variable {name} is not allowed: UTF-8 is"));
+        }
+    }
+
+    #[test]
+    fn variables_that_kubernetes_sets_are_no_values() {
+        let of_a_service = [
+            ("THERMOGRAPH_SERVICE_HOST", "10.0.0.1"),
+            ("THERMOGRAPH_SERVICE_PORT", "8080"),
+            ("THERMOGRAPH_SERVICE_PORT_HTTP", "8080"),
+            ("THERMOGRAPH_PORT", "tcp://10.0.0.1:8080"),
+            ("THERMOGRAPH_API_PORT_8080_TCP_ADDR", "10.0.0.1"),
+        ];
+        with(&of_a_service).expect("none is ours");
+        for other in [("THERMOGRAPH_PORT", "8080"), ("THERMOGRAPH_FOO", "tcp://10.0.0.1:8080")] {
+            let error = with(&[other]).expect_err(other.0).to_string();
+            assert!(error.starts_with(&format!("unknown variable {}", other.0)), "{error}");
+        }
+    }
+
+    #[test]
+    fn what_is_described_holds_no_secret_and_is_loaded_with_them_put_in() {
         let loaded = with(&[("THERMOGRAPH_DIAGNOSTICS_TOKEN", "hunter2")]).expect("valid");
         assert!(loaded.config.diagnostics.token.matches("hunter2"));
         let text = loaded.describe();
         assert!(!text.contains("hunter2"), "{text}");
         assert!(text.contains("listen = \"127.0.0.1:8080\"  # default"), "{text}");
         assert!(text.contains("token = \"(set)\"  # $THERMOGRAPH_DIAGNOSTICS_TOKEN"), "{text}");
-        from_file(&text).expect("valid");
+        let error = from_file(&text).expect_err("a placeholder").to_string();
+        assert!(error.starts_with("diagnostics.token = \"(set)\" (from "), "{error}");
+        assert!(error.contains("stands for a token that is not shown"), "{error}");
+        from_file(&text.replace("(set)", "hunter2")).expect("valid");
+    }
+
+    #[test]
+    fn placeholder_of_a_secret_is_refused_wherever_there_is_one() {
+        for (section, key) in [("diagnostics", "token"), ("store", "url"), ("redis", "url")] {
+            let text = format!("[{section}]\n{key} = \"(set)\"\n");
+            let error = from_file(&text).expect_err(&text).to_string();
+            assert!(error.contains(&format!("{section}.{key} = \"(set)\"")), "{error}");
+            let variable = variable(&format!("{section}.{key}"));
+            with(&[(&variable, "(set)")]).expect_err(&variable);
+        }
+        let upstream = "[upstreams.a]\nurl = \"http://a\"\nkey = \"(set)\"\n";
+        let error = from_file(upstream).expect_err("a placeholder").to_string();
+        assert!(error.starts_with("upstreams.a.key = \"(set)\""), "{error}");
     }
 
     #[test]
@@ -424,7 +507,7 @@ mod tests {
         let text = good.describe();
         assert!(text.contains("http://a") && text.contains("(set)"), "{text}");
         assert!(!text.contains("hunter2"), "{text}");
-        from_file(&text).expect("valid");
+        from_file(&text.replace("(set)", "hunter2")).expect("valid");
         let bad = [
             "url = \"http://me:hunter2@a\"",
             "url = \"http://a\"\nkey = \"hunter2\\n\"",
@@ -456,13 +539,14 @@ mod tests {
         let text = "[upstreams.\"a.b\"]\nurl = \"http://a\"\nkey_env = \"SOME_KEY\"\n";
         std::fs::write(file.path(), text).expect("written");
         let load = |variables: &[(&str, &str)]| {
-            let pair = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+            let pair = |(name, value): &(&str, &str)| ((*name).into(), (*value).into());
             load(Some(file.path()), variables.iter().map(pair), &[])
         };
         let loaded = load(&[("SOME_KEY", "hunter2")]).expect("valid");
         assert!(loaded.config.upstreams["a.b"].key.is_some());
-        for variables in [&[][..], &[("SOME_KEY", "")], &[("SOME_KEY", "a\nb")]] {
-            let text = load(variables).expect_err("no key").to_string();
+        for key in [None, Some(""), Some("a\nb"), Some("(set)")] {
+            let variables: Vec<_> = key.map(|key| ("SOME_KEY", key)).into_iter().collect();
+            let text = load(&variables).expect_err("no key").to_string();
             assert!(text.contains("upstreams.a.b.key_env = \"SOME_KEY\""), "{text}");
             assert!(text.contains(&file.path().display().to_string()), "{text}");
         }

@@ -14,7 +14,7 @@ use super::Models;
 use crate::{
     diagnostics,
     service::{
-        self, cache, engine, middleware, redis,
+        self, PagesConfig, cache, engine, middleware, redis,
         store::StoreConfig,
         upstream::{GatewayConfig, Key, UpstreamConfig},
     },
@@ -65,6 +65,12 @@ pub struct Api {
     /// Default is 75 s.
     #[serde(with = "duration")]
     pub idle_timeout: Duration,
+    /// Origins of the web pages that may use the API, such as `https://app.example`; `*` for all
+    /// (CORS). Default is none.
+    pub cors_origins: Vec<String>,
+    /// Host names that requests may be for, besides addresses and names without a dot such as
+    /// `localhost`, where `listen` is on loopback and no key is needed; `*` for all. Default is none.
+    pub allowed_hosts: Vec<String>,
     /// After the signal to stop: how long new connections are still taken, while readiness says
     /// no and answers ask their clients to close. Default is 500 ms.
     #[serde(with = "duration")]
@@ -103,6 +109,7 @@ impl Config {
         service::Config {
             request_timeout: self.api.request_timeout,
             body_limit: self.api.body_limit,
+            pages: self.pages(),
             cache: self.cache.clone(),
             middleware: self.middleware.clone(),
             redis: self.redis.clone(),
@@ -112,6 +119,16 @@ impl Config {
             store: self.store.clone(),
             upstreams: self.upstreams.clone(),
             routes: self.models.upstream.clone(),
+        }
+    }
+
+    /// Hosts and origins are checked where a browser on this machine is all that keeps others out.
+    fn pages(&self) -> PagesConfig {
+        let Api { listen, cors_origins, allowed_hosts, .. } = &self.api;
+        let is_checked = listen.ip().is_loopback() && !self.store.require_keys;
+        PagesConfig {
+            origins: cors_origins.clone(),
+            hosts: is_checked.then(|| allowed_hosts.clone()),
         }
     }
 
@@ -126,9 +143,9 @@ impl Config {
             let key = environment.get(variable).map(|key| Key::from(key.clone()));
             upstream.key = key.filter(Key::can_be_sent);
             if upstream.key.is_none() {
-                let allowed = "a variable of the environment that is set, to a key of visible \
-                               characters";
-                return Err((format!("upstreams.{name}.key_env"), allowed.to_owned()));
+                let allowed =
+                    format!("a variable of the environment that is set, to {}", Key::ALLOWED);
+                return Err((format!("upstreams.{name}.key_env"), allowed));
             }
         }
         Ok(())
@@ -140,7 +157,8 @@ impl Config {
             .validate()
             .map_err(|bad| (format!("diagnostics.{}", bad.field), bad.allowed.to_owned()))?;
         self.service().validate().map_err(|bad| {
-            let of_the_api = ["request_timeout", "body_limit"].contains(&bad.field.as_str());
+            let of_the_api = ["request_timeout", "body_limit", "cors_origins", "allowed_hosts"]
+                .contains(&bad.field.as_str());
             let section = if of_the_api { "api." } else { "" };
             (format!("{section}{}", bad.field), bad.allowed)
         })?;
@@ -167,6 +185,8 @@ impl Default for Api {
             body_limit,
             max_connections: 10_000,
             idle_timeout: Duration::from_secs(75),
+            cors_origins: Vec::new(),
+            allowed_hosts: Vec::new(),
             shutdown_grace: Duration::from_millis(500),
             drain_timeout: Duration::from_secs(30),
         }

@@ -23,6 +23,6 @@ impl Source {
 
     /// Loads the configuration; blocks while it reads the file.
     pub fn load(&self) -> Result<Loaded, ConfigError> {
-        load(self.file.as_deref(), std::env::vars(), &self.flags)
+        load(self.file.as_deref(), std::env::vars_os(), &self.flags)
     }
 }

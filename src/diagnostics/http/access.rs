@@ -5,8 +5,9 @@
 //! loopback, and only names of this machine are served: a page of another site must not reach
 //! it by a name that it has pointed at 127.0.0.1 (DNS rebinding).
 //!
-//! What changes something is refused where a browser sends it for a page of another site: it would
-//! send the password along, or none where none is needed.
+//! Requests that a browser sends on behalf of a page of another site are refused: it would send the
+//! password along, or none where none is needed. A link to a page of the diagnostics works, if it
+//! does not start a capture.
 
 use axum::{
     extract::{Request, State},
@@ -14,9 +15,13 @@ use axum::{
     response::{AppendHeaders, IntoResponse as _, Response},
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header, uri::Authority};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 
-use crate::diagnostics::config::Token;
+use crate::{cross_site, diagnostics::config::Token};
+
+/// Parameters with which a route that shows what is there captures something first, or ends somebody
+/// else's capture.
+const STARTS_CAPTURE: [&str; 3] = ["seconds", "full", "force"];
 
 /// The rule, as middleware state.
 #[derive(Clone, Debug)]
@@ -60,22 +65,29 @@ pub(crate) async fn no_store(request: Request, next: Next) -> Response {
     response
 }
 
-/// A request that changes something, sent by a browser for a page that is not one of this door's.
-fn refuse_other_site(request: &Request) -> Option<Response> {
-    const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
-    if matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS) {
-        return None;
+/// Refuses requests of pages of other sites, links among them: for routes that start captures.
+pub(crate) async fn own_pages_only(request: Request, next: Next) -> Response {
+    match cross_site::foreign_origin(request.headers(), request.uri()) {
+        Some(_) => other_site(),
+        None => next.run(request).await,
     }
-    let value = |name| request.headers().get(name).map(HeaderValue::as_bytes);
-    let site = value(FETCH_SITE);
-    let is_of_another = matches!(site, Some(b"cross-site" | b"same-site"))
-        || value(header::ORIGIN).is_some_and(|origin| {
-            let here = host(request).map(str::to_ascii_lowercase);
-            let there = str::from_utf8(origin).ok().and_then(|origin| origin.split_once("://"));
-            there.map(|(_, there)| there.to_ascii_lowercase()) != here
-        });
-    let message = "a page of another site must not change anything here\n";
-    is_of_another.then(|| (StatusCode::FORBIDDEN, message).into_response())
+}
+
+/// Refuses requests of pages of other sites, but for links to what is there already.
+fn refuse_other_site(request: &Request) -> Option<Response> {
+    cross_site::foreign_origin(request.headers(), request.uri())?;
+    let is_link = request.method() == Method::GET && cross_site::is_navigation(request.headers());
+    let query = request.uri().query().unwrap_or_default();
+    let starts_capture = query.split('&').any(|pair| {
+        let name = pair.split('=').next().unwrap_or_default();
+        STARTS_CAPTURE.contains(&name)
+    });
+    (!is_link || starts_capture).then(other_site)
+}
+
+fn other_site() -> Response {
+    let message = "request of a page of another site: not allowed\n";
+    (StatusCode::FORBIDDEN, message).into_response()
 }
 
 /// The token of a bearer header, or the password of a basic one.
@@ -92,18 +104,9 @@ fn presented(headers: &HeaderMap) -> Option<String> {
     decoded.split_once(':').map(|(_, password)| password.to_owned())
 }
 
-/// The host and port that were asked.
-fn host(request: &Request) -> Option<&str> {
-    let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok());
-    host.or_else(|| request.uri().authority().map(Authority::as_str))
-}
-
 fn is_local(request: &Request) -> bool {
-    let Some(authority) = host(request).and_then(|host| host.parse::<Authority>().ok()) else {
-        return false;
-    };
-    let name = authority.host().trim_start_matches('[').trim_end_matches(']');
-    name.eq_ignore_ascii_case("localhost") || name.parse::<std::net::IpAddr>().is_ok()
+    let host = cross_site::host(request.headers(), request.uri());
+    host.is_some_and(|host| cross_site::is_local(&host))
 }
 
 #[cfg(test)]
@@ -140,35 +143,32 @@ mod tests {
         assert_eq!(status("secret", &[("authorization", "Basic dXNlcjpzZWNyZXQ=")]), None);
         assert_eq!(status("secret", &[("authorization", "Basic !!!")]), denied);
     }
+
     #[test]
-    fn what_changes_something_is_not_for_pages_of_other_sites() {
-        let refused = |method: &str, headers: &[(&str, &str)]| {
-            let mut request = Request::builder().method(method).header("host", "localhost:6060");
-            for (name, value) in headers {
+    fn pages_of_other_sites_are_refused_but_for_links() {
+        let refused = |method: &str, path: &str, headers: &[(&str, &str)]| {
+            let mut request = Request::builder().method(method).uri(path);
+            for (name, value) in [("host", "localhost:6060")].iter().chain(headers) {
                 request = request.header(*name, *value);
             }
             let request = request.body(Body::empty()).expect("a request");
             refuse_other_site(&request).map(|refusal| refusal.status())
         };
         let forbidden = Some(StatusCode::FORBIDDEN);
-        for method in ["POST", "DELETE", "PUT"] {
-            for bad in [
-                ("sec-fetch-site", "cross-site"),
-                ("sec-fetch-site", "same-site"),
-                ("origin", "http://evil.example"),
-                ("origin", "http://localhost:6061"),
-                ("origin", "http://localhost"),
-                ("origin", "null"),
-                ("origin", ""),
-            ] {
-                assert_eq!(refused(method, &[bad]), forbidden, "{method} {bad:?}");
-                assert_eq!(refused("GET", &[bad]), None, "{bad:?}");
+        let cross_site = ("sec-fetch-site", "cross-site");
+        for method in ["GET", "HEAD", "OPTIONS", "POST", "DELETE", "PUT"] {
+            for bad in [cross_site, ("origin", "http://evil.example")] {
+                assert_eq!(refused(method, "/debug/", &[bad]), forbidden, "{method} {bad:?}");
             }
-            let own = [("sec-fetch-site", "same-origin"), ("origin", "http://LOCALHOST:6060")];
-            assert_eq!(refused(method, &own), None, "{method}");
-            // Typed by a person, or no browser at all.
-            assert_eq!(refused(method, &[("sec-fetch-site", "none")]), None, "{method}");
-            assert_eq!(refused(method, &[]), None, "{method}");
+            assert_eq!(refused(method, "/debug/", &[]), None, "{method}");
+        }
+        let link = |dest| [cross_site, ("sec-fetch-mode", "navigate"), ("sec-fetch-dest", dest)];
+        assert_eq!(refused("GET", "/debug/?a=b", &link("document")), None);
+        assert_eq!(refused("POST", "/debug/captures", &link("document")), forbidden);
+        assert_eq!(refused("GET", "/debug/", &link("iframe")), forbidden);
+        for query in ["seconds=1", "format=html&seconds=1", "full", "force=true"] {
+            let path = format!("/debug/diagnosis?{query}");
+            assert_eq!(refused("GET", &path, &link("document")), forbidden, "{query}");
         }
     }
 }

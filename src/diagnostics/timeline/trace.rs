@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeSet, HashMap},
     io::{self, Write as _},
+    path::Path,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
@@ -269,10 +270,10 @@ impl Of<'_> {
             tid,
             args: NameArgs { name: shown },
         };
-        let program = std::env::args().next().unwrap_or_default();
-        let program = program.rsplit('/').next().unwrap_or_default().to_owned();
+        let program = std::env::args_os().next().unwrap_or_default();
+        let program = Path::new(&program).file_name().unwrap_or_default().to_string_lossy();
         let processes = [
-            named("process_name", THREADS, 0, program),
+            named("process_name", THREADS, 0, program.into_owned()),
             named("process_name", STALLS, 0, "stalls".to_owned()),
         ];
         let threads = threads.into_iter().map(move |(pid, tid)| {

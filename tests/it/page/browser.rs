@@ -129,7 +129,7 @@ impl Browser {
         let start = std::time::Instant::now();
         while self.eval(expression) != true {
             if start.elapsed() > PATIENCE {
-                let page = self.eval("document.body.innerText");
+                let page = self.eval("document.body?.innerText");
                 panic!("waited {PATIENCE:?} until {what}: {:?}\n{page}", self.problems);
             }
             thread::sleep(std::time::Duration::from_millis(50));

@@ -11,9 +11,15 @@ use serde::{Deserialize, Serialize, Serializer};
 pub struct Key(String);
 
 impl Key {
-    /// Whether a header can hold it.
+    /// Stands for a key that is not shown.
+    const SHOWN: &str = "(set)";
+    /// Texts that are keys.
+    pub(crate) const ALLOWED: &str =
+        "the key itself, of visible characters; `(set)` stands for a key that is not shown";
+
+    /// Returns whether it is a key that a header can hold.
     pub fn can_be_sent(&self) -> bool {
-        self.header().is_some()
+        self.0 != Self::SHOWN && self.header().is_some()
     }
 
     /// `authorization` with this key, marked as secret; none where it cannot be sent.
@@ -32,13 +38,13 @@ impl From<String> for Key {
 
 impl fmt::Debug for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("(set)")
+        f.write_str(Self::SHOWN)
     }
 }
 
 impl Serialize for Key {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str("(set)")
+        serializer.serialize_str(Self::SHOWN)
     }
 }
 
@@ -55,5 +61,8 @@ mod tests {
         assert!(!shown.contains("hunter2"), "{shown}");
         assert_eq!(Key::from("a\nb".to_owned()).header(), None);
         assert_eq!(Key::from(String::new()).header(), None);
+        assert!(key.can_be_sent());
+        // As it is shown: whoever loads what was printed has no key.
+        assert!(!Key::from(format!("{key:?}")).can_be_sent());
     }
 }
