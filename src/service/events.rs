@@ -3,7 +3,7 @@
 //! What is passed on ends with an event, so that a stream that breaks off can be ended with one of
 //! our own, and nobody decodes half a character.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, ops::Range};
 
 use bytes::{Bytes, BytesMut};
 use memchr::{memchr, memmem};
@@ -75,8 +75,23 @@ impl Events {
 
 /// The data of each event in `events`, the lines of one joined. Events without data are passed over.
 pub(crate) fn data(events: &[u8]) -> impl Iterator<Item = Cow<'_, [u8]>> {
+    parts(events).map(|(_, data)| data)
+}
+
+/// The data of the first whole event, if it is there.
+pub(crate) fn first(events: &[u8]) -> Option<Cow<'_, [u8]>> {
+    data(&events[..last_end(events)]).next()
+}
+
+/// Where each event with data stands in `events`, and its data. Comments and events without data
+/// belong to the one that follows.
+pub(crate) fn parts(events: &[u8]) -> impl Iterator<Item = (Range<usize>, Cow<'_, [u8]>)> {
     let mut left = events;
-    std::iter::from_fn(move || next_data(&mut left))
+    std::iter::from_fn(move || {
+        let start = events.len() - left.len();
+        let data = next_data(&mut left)?;
+        Some((start..events.len() - left.len(), data))
+    })
 }
 
 fn next_data<'a>(left: &mut &'a [u8]) -> Option<Cow<'a, [u8]>> {

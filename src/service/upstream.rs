@@ -21,13 +21,15 @@ mod exchange;
 mod failure;
 mod headers;
 mod health;
+mod hide;
+mod judge;
 mod latency;
 mod meters;
 mod one;
+mod receive;
 mod relay;
 mod table;
 mod tls;
-mod usage;
 
 use std::{
     collections::BTreeMap,
@@ -46,7 +48,6 @@ pub(crate) use self::{
     health::Listed,
     one::Upstream,
     table::Route,
-    usage::Usage,
 };
 use self::{budget::Budget, table::Table};
 pub use self::{

@@ -9,7 +9,7 @@ use memchr::memmem;
 use serde::{Deserialize, de::IgnoredAny};
 
 use super::shelf::{Keep, Way, age, now};
-use crate::service::{call::Call, upstream::Usage};
+use crate::service::{call::Call, usage::Usage};
 
 /// An answer as it was given.
 #[derive(Clone, Debug)]
@@ -19,6 +19,8 @@ pub(crate) struct Answer {
     content_type: HeaderValue,
     etag: HeaderValue,
     body: Bytes,
+    /// The tokens that it has used, if they are counted.
+    usage: Option<Usage>,
     /// When to come again, where it is a refusal.
     retry: Option<Arc<HeaderMap>>,
 }
@@ -46,23 +48,27 @@ const SIMILARITY: HeaderName = HeaderName::from_static("x-thermograph-similarity
 pub(crate) const CACHE: HeaderName = HeaderName::from_static("x-cache");
 
 impl Answer {
-    pub(crate) fn new(status: StatusCode, headers: &HeaderMap, body: Bytes) -> Self {
+    pub(crate) fn new(
+        status: StatusCode,
+        headers: &HeaderMap,
+        body: Bytes,
+        usage: Option<Usage>,
+    ) -> Self {
         let json = HeaderValue::from_static("application/json");
         let content_type = headers.get(header::CONTENT_TYPE).cloned().unwrap_or(json);
         let pair = |name: HeaderName| Some((name.clone(), headers.get(&name)?.clone()));
         let retry = || Arc::new(RETRY.into_iter().filter_map(pair).collect());
         let retry = (!status.is_success()).then(retry);
-        Self { made: now(), status, content_type, etag: etag(&body), body, retry }
+        Self { made: now(), status, content_type, etag: etag(&body), body, usage, retry }
     }
 
     pub(crate) fn status(&self) -> StatusCode {
         self.status
     }
 
-    /// Tokens that it had used, of the prompt and of the answer.
-    pub(crate) fn used(&self) -> Option<(u64, u64)> {
-        let Usage { prompt_tokens, completion_tokens } = Usage::find(&self.body)?;
-        Some((prompt_tokens, completion_tokens))
+    /// The tokens that it has used, if they are counted.
+    pub(crate) fn usage(&self) -> Option<Usage> {
+        self.usage
     }
 
     /// Whether it is whole, and is one: some upstreams say with 200 what went wrong.
@@ -111,6 +117,7 @@ impl Answer {
 
 impl Keep for Answer {
     const KIND: &'static str = "answer-1";
+    const FORMAT: &'static str = "answer-2";
 
     fn size(&self) -> usize {
         self.body.len() + self.content_type.len() + self.etag.len()
@@ -120,19 +127,22 @@ impl Keep for Answer {
         self.made
     }
 
-    /// A hash of its body; when it was made and the length of its type, little-endian; its type;
-    /// its body.
+    /// A hash of its body; when it was made, its usage and the length of its type, little-endian; its
+    /// type; its body.
     fn encode(&self) -> Vec<u8> {
         let content_type = self.content_type.as_bytes();
         // A type is shorter than a head of requests may be, which is 64 KiB.
         let length = content_type.len() as u32;
         let made = self.made.to_le_bytes();
-        [&hash(&self.body)[..], &made, &length.to_le_bytes(), content_type, &self.body].concat()
+        let usage = encode(self.usage);
+        let length = length.to_le_bytes();
+        [&hash(&self.body)[..], &made, &usage, &length, content_type, &self.body].concat()
     }
 
     fn decode(bytes: &[u8]) -> Option<Self> {
         let (hashed, rest) = bytes.split_first_chunk()?;
         let (made, rest) = rest.split_first_chunk()?;
+        let (usage, rest) = rest.split_first_chunk()?;
         let (length, rest) = rest.split_first_chunk()?;
         let (content_type, body) = rest.split_at_checked(u32::from_le_bytes(*length) as usize)?;
         if hash(body) != *hashed {
@@ -141,7 +151,8 @@ impl Keep for Answer {
         let content_type = HeaderValue::from_bytes(content_type).ok()?;
         let (made, status) = (u64::from_le_bytes(*made), StatusCode::OK);
         let (etag, body) = (etag(body), Bytes::copy_from_slice(body));
-        Some(Self { made, status, content_type, etag, body, retry: None })
+        let usage = decode(usage);
+        Some(Self { made, status, content_type, etag, body, usage, retry: None })
     }
 }
 
@@ -154,6 +165,33 @@ impl Way {
             Self::Asked => "miss",
         })
     }
+}
+
+/// Whether there is a usage and whether it is estimated; and its numbers, little-endian.
+fn encode(usage: Option<Usage>) -> [u8; 25] {
+    let mut bytes = [0; 25];
+    if let Some(usage) = usage {
+        bytes[0] = 1 + u8::from(usage.is_estimated);
+        let numbers = [usage.prompt_tokens, usage.cached_prompt_tokens, usage.completion_tokens];
+        for (chunk, number) in bytes[1..].as_chunks_mut::<8>().0.iter_mut().zip(numbers) {
+            *chunk = number.to_le_bytes();
+        }
+    }
+    bytes
+}
+
+fn decode(bytes: &[u8; 25]) -> Option<Usage> {
+    let (kind, numbers) = bytes.split_first()?;
+    let numbers = numbers.as_chunks::<8>().0;
+    let [prompt_tokens, cached_prompt_tokens, completion_tokens] =
+        [0, 1, 2].map(|place| u64::from_le_bytes(numbers[place]));
+    let is_estimated = *kind == 2;
+    (*kind > 0).then_some(Usage {
+        prompt_tokens,
+        cached_prompt_tokens,
+        completion_tokens,
+        is_estimated,
+    })
 }
 
 /// Half of it is enough: nobody gains by two bodies of the same hash.

@@ -15,7 +15,7 @@ use super::{
     answer::{Answer, CACHE},
     shelf::Question,
 };
-use crate::task;
+use crate::{service::store::Bill, task};
 
 /// Answers longer than this are looked over off the workers.
 const SMALL: usize = 32 << 10;
@@ -31,6 +31,8 @@ struct Recording {
     question: Question<Answer>,
     status: StatusCode,
     headers: HeaderMap,
+    /// Has counted the tokens by the end of the answer.
+    bill: Bill,
     pieces: Vec<Bytes>,
     length: usize,
 }
@@ -38,7 +40,7 @@ struct Recording {
 /// Keeps the answer when it is over, and tells all who wait for it.
 ///
 /// Dropped before, another of those who wait asks.
-pub(crate) fn record(question: Question<Answer>, mut response: Response) -> Response {
+pub(crate) fn record(question: Question<Answer>, mut response: Response, bill: Bill) -> Response {
     let headers = response.headers_mut();
     headers.insert(CACHE, HeaderValue::from_static("miss"));
     if headers.contains_key(header::CONTENT_ENCODING) {
@@ -46,7 +48,7 @@ pub(crate) fn record(question: Question<Answer>, mut response: Response) -> Resp
         return response;
     }
     let (headers, status) = (headers.clone(), response.status());
-    let recording = Recording { question, status, headers, pieces: Vec::new(), length: 0 };
+    let recording = Recording { question, status, headers, bill, pieces: Vec::new(), length: 0 };
     response.map(|inner| Body::new(Recorder { inner, recording: Some(recording) }))
 }
 
@@ -111,10 +113,11 @@ impl Recorder {
 
 impl Recording {
     fn end(self) {
-        let Self { question, status, headers, pieces, length } = self;
+        let Self { question, status, headers, bill, pieces, length } = self;
+        let usage = bill.usage();
         let judge = move |mut pieces: Vec<Bytes>| {
             let body = if pieces.len() == 1 { pieces.remove(0) } else { pieces.concat().into() };
-            let answer = Answer::new(status, &headers, body);
+            let answer = Answer::new(status, &headers, body, usage);
             (answer.is_good(), answer)
         };
         if length <= SMALL {

@@ -31,6 +31,7 @@ use crate::service::{
     middleware::RequestId,
     store::Bill,
     upstream::{Document, Endpoint, Route},
+    usage::Usage,
 };
 
 pub(crate) use request::MAX_INPUTS;
@@ -71,16 +72,16 @@ async fn answer(
     headers: &HeaderMap,
     body: Body,
 ) -> Result<Response, ApiError> {
-    caller.must_be_served()?;
     let (body, call) = input::enter(service, headers, body).await?;
     let call = call.of(caller, bill);
-    // Of text a quarter of its bytes, as English has it.
-    caller.reserve(service, bill, body.bytes.len().div_ceil(4) as u64).await?;
-    // Whose model it is, is looked for only where it may be somebody else's.
-    if !service.inner.upstreams.is_empty() {
+    // The engine reads a request for itself. Its model matters before that where it may be an
+    // upstream's, and where the caller has limits.
+    if !(caller.is_anonymous() && service.inner.upstreams.is_empty()) {
         let document = input::parse(service, body.bytes.clone(), Document::read).await?;
         bill.asks(document.model());
+        caller.must_be_served()?;
         caller.must_see(document.model())?;
+        caller.reserve(service, bill, document.tokens()).await?;
         let is_here = service.engine().model(document.model()).is_ok();
         let route = service.inner.upstreams.route(document.model()).filter(|_| !is_here);
         if let Some(route) = route {
@@ -117,10 +118,13 @@ async fn elsewhere(
         Ok(had) => had,
         Err(refusal) => return elsewhere::refused(refusal, call),
     };
+    let bill = call.bill();
     if hits == request.input.0.len() {
-        call.bill().is_cached(|| None);
+        bill.is_cached(None);
     }
-    call.bill().used(answer.embedded.tokens as u64, 0);
+    // Those of inputs whose vectors were kept, too.
+    let prompt_tokens = answer.embedded.tokens as u64;
+    bill.used(Usage { prompt_tokens, ..bill.usage().unwrap_or_default() });
     let headers = [(header::CONTENT_TYPE, answer.codec.media_type())];
     let encoded = encode(service.engine().cpu(), answer).await?;
     let mut response = (headers, encoded).into_response();
@@ -167,9 +171,9 @@ async fn embed(
     let Had { embedded, hits } = had.map_err(Refusal::into_error)?;
     let timings = embedded.timings;
     if hits == Some(inputs) {
-        call.bill().is_cached(|| None);
+        call.bill().is_cached(None);
     }
-    call.bill().used(embedded.tokens as u64, 0);
+    call.bill().used(Usage::of_prompt(embedded.tokens as u64));
     let answer = Answer { model: name, embedded, dimensions, format: encoding_format, codec };
     let encoded = encode(service.engine().cpu(), answer).await?;
     let headers = [

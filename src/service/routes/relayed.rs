@@ -105,11 +105,12 @@ async fn relay(
 ) -> Result<Response, ApiError> {
     let bill = caller.bill(service, endpoint.name(), id);
     let answer = async {
-        caller.must_be_served()?;
         let (body, call) = input::enter(service, headers, body).await?;
         let call = call.of(caller, &bill);
         let document = input::parse(service, body.bytes.clone(), Document::read).await?;
+        // First: a request that is refused has a row that says what it was for.
         bill.asks(document.model());
+        caller.must_be_served()?;
         caller.must_see(document.model())?;
         caller.reserve(service, &bill, document.tokens()).await?;
         answer(service, endpoint, headers, &document, call).await
@@ -138,7 +139,7 @@ pub(super) async fn answer(
         None => None,
         Some(One::Missing(question)) => Some(question),
         Some(One::Had(answer, way)) => {
-            call.bill().is_cached(|| answer.used());
+            call.bill().is_cached(answer.usage());
             return Ok(answer.give(way, call));
         }
     };
@@ -146,7 +147,8 @@ pub(super) async fn answer(
     // Boxed: it is most of this future, which is moved as a whole, also where it is not come to.
     let exchanged = match (Box::pin(upstreams.exchange(exchange)).await, question) {
         (Ok(exchanged), Some(question)) => {
-            return Ok(cache::record(question, exchanged.pass_on(route, endpoint, call)));
+            let bill = call.bill().clone();
+            return Ok(cache::record(question, exchanged.pass_on(route, endpoint, call), bill));
         }
         (Ok(exchanged), None) => exchanged,
         (Err(error), question) => {

@@ -183,11 +183,15 @@ impl Report {
     }
 
     fn csv(&self) -> String {
-        let head = "day,model,requests,errors,cached,prompt_tokens,completion_tokens\r\n";
+        let head = "day,model,requests,errors,cached,prompt_tokens,completion_tokens,\
+                    cached_prompt_tokens,estimated\r\n";
         let line = |Line { day, used }: &Line| {
-            let Sums { requests, errors, cached, prompt_tokens, completion_tokens } = used.sums;
+            let Sums { requests, errors, cached, .. } = used.sums;
+            let Sums { prompt_tokens, cached_prompt_tokens, completion_tokens, estimated, .. } =
+                used.sums;
             let model = quoted(&used.model);
-            let tokens = format!("{prompt_tokens},{completion_tokens}");
+            let tokens =
+                format!("{prompt_tokens},{completion_tokens},{cached_prompt_tokens},{estimated}");
             format!("{day},{model},{requests},{errors},{cached},{tokens}\r\n")
         };
         std::iter::once(head.to_owned()).chain(self.data.iter().map(line)).collect()

@@ -123,8 +123,14 @@ impl Target {
         }
     }
 
-    const SQLITE: &'static str = include_str!("migrations/sqlite/0001_keys_and_ledger.sql");
-    const POSTGRES: &'static str = include_str!("migrations/postgres/0001_keys_and_ledger.sql");
+    const SQLITE: [&'static str; 2] = [
+        include_str!("migrations/sqlite/0001_keys_and_ledger.sql"),
+        include_str!("migrations/sqlite/0002_usage.sql"),
+    ];
+    const POSTGRES: [&'static str; 2] = [
+        include_str!("migrations/postgres/0001_keys_and_ledger.sql"),
+        include_str!("migrations/postgres/0002_usage.sql"),
+    ];
 
     fn failed(&self, error: &sqlx::Error) -> Failed {
         let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
@@ -157,12 +163,14 @@ struct Failed {
 
 async fn make_tables<C: Connection + Migrate>(
     mut connection: C,
-    sql: &'static str,
+    sql: [&'static str; 2],
 ) -> Result<(), MigrateError> {
-    let name = Cow::Borrowed("keys and ledger");
-    let sql = sqlx::SqlStr::from_static(sql);
-    let first = Migration::new(1, name, MigrationType::Simple, sql, false);
-    let migrator = Migrator::with_migrations(vec![first]);
+    let names = ["keys and ledger", "usage"];
+    let migrations = (1..).zip(names).zip(sql).map(|((version, name), sql)| {
+        let sql = sqlx::SqlStr::from_static(sql);
+        Migration::new(version, Cow::Borrowed(name), MigrationType::Simple, sql, false)
+    });
+    let migrator = Migrator::with_migrations(migrations.collect());
     migrator.run_direct(None, &mut connection, false).await?;
     // The tables are there, whatever becomes of the connection.
     let _ = connection.close().await;

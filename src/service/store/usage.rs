@@ -23,7 +23,11 @@ pub(crate) struct Sums {
     pub(crate) errors: i64,
     pub(crate) cached: i64,
     pub(crate) prompt_tokens: i64,
+    /// Those of the prompt that upstreams had in their caches.
+    pub(crate) cached_prompt_tokens: i64,
     pub(crate) completion_tokens: i64,
+    /// Those whose tokens were estimated, since no upstream has reported them.
+    pub(crate) estimated: i64,
 }
 
 /// Whose use, and when.
@@ -40,7 +44,7 @@ pub(crate) struct Span {
 /// Milliseconds of a day.
 const DAY: i64 = 24 * 60 * 60 * 1000;
 
-type Row = (i64, String, i64, i64, i64, i64, i64);
+type Row = (i64, String, i64, i64, i64, i64, i64, i64, i64);
 
 macro_rules! used {
     ($of_key:literal) => {
@@ -48,7 +52,9 @@ macro_rules! used {
             "SELECT at / 86400000 AS day, model, COUNT(*), \
              CAST(SUM(CASE WHEN status >= 400 THEN 1 ELSE 0 END) AS BIGINT), \
              CAST(SUM(CASE WHEN cached THEN 1 ELSE 0 END) AS BIGINT), \
-             CAST(SUM(prompt_tokens) AS BIGINT), CAST(SUM(completion_tokens) AS BIGINT) \
+             CAST(SUM(prompt_tokens) AS BIGINT), CAST(SUM(cached_prompt_tokens) AS BIGINT), \
+             CAST(SUM(completion_tokens) AS BIGINT), \
+             CAST(SUM(CASE WHEN estimated THEN 1 ELSE 0 END) AS BIGINT) \
              FROM ledger WHERE at >= $1 AND at < $2",
             $of_key,
             " GROUP BY 1, 2 ORDER BY 1, 2 LIMIT $3"
@@ -77,11 +83,7 @@ pub(super) async fn of(
         };
         query.fetch_all(&mut *connection).await?
     });
-    let used = |(day, model, requests, errors, cached, prompt_tokens, completion_tokens)| {
-        let sums = Sums { requests, errors, cached, prompt_tokens, completion_tokens };
-        Used { day, model, sums }
-    };
-    Ok(rows.into_iter().map(used).collect())
+    Ok(rows.into_iter().map(Used::from).collect())
 }
 
 /// The tokens of a key since then, in milliseconds since 1970; what was kept has cost none.
@@ -96,12 +98,31 @@ pub(super) async fn tokens_since(
     Ok(u64::try_from(tokens).unwrap_or_default())
 }
 
+impl From<Row> for Used {
+    fn from(row: Row) -> Self {
+        let (day, model, requests, errors, cached, ..) = row;
+        let (.., prompt_tokens, cached_prompt_tokens, completion_tokens, estimated) = row;
+        let sums = Sums {
+            requests,
+            errors,
+            cached,
+            prompt_tokens,
+            cached_prompt_tokens,
+            completion_tokens,
+            estimated,
+        };
+        Self { day, model, sums }
+    }
+}
+
 impl std::ops::AddAssign for Sums {
     fn add_assign(&mut self, other: Self) {
         self.requests += other.requests;
         self.errors += other.errors;
         self.cached += other.cached;
         self.prompt_tokens += other.prompt_tokens;
+        self.cached_prompt_tokens += other.cached_prompt_tokens;
         self.completion_tokens += other.completion_tokens;
+        self.estimated += other.estimated;
     }
 }

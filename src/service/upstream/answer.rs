@@ -6,6 +6,7 @@ use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 
 use super::{Upstream, connections::Received, one::Busy};
+use crate::service::usage::Tally;
 
 /// An answer whose first byte is there.
 pub(crate) struct Answer {
@@ -14,6 +15,10 @@ pub(crate) struct Answer {
     pub(crate) headers: HeaderMap,
     pub(crate) content: Answered,
     pub(crate) upstream: Arc<Upstream>,
+    /// Has counted an answer that is there whole.
+    pub(super) tally: Tally,
+    /// True if it was asked for the usage of a stream and the client was not to know.
+    pub(super) hides_usage: bool,
     /// Time that the upstream had the request, until this.
     pub(super) upstream_time: Duration,
 }

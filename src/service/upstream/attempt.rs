@@ -2,10 +2,8 @@
 
 use std::{future::poll_fn, pin::pin, sync::Arc, time::Duration};
 
-use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
-use http_body::Body as _;
-use http_body_util::BodyExt as _;
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Method, Request, Response, header};
 use tokio::time::{self, Instant, Sleep};
 use tracing::{Instrument as _, Span};
 
@@ -16,8 +14,11 @@ use super::{
     deadline::Deadline,
     failure::{Cause, Failure},
     headers,
+    judge::{Asked, Judged, judge},
     one::Busy,
+    receive::{Gathered, receive},
 };
+use crate::service::store::Bill;
 
 /// What all attempts of a request have in common.
 pub(super) struct Task<'a> {
@@ -26,15 +27,12 @@ pub(super) struct Task<'a> {
     /// The client's own key, for upstreams that want it.
     pub(super) authorization: Option<&'a HeaderValue>,
     pub(super) document: &'a Document,
+    pub(super) bill: &'a Bill,
     pub(super) started: Instant,
 }
 
-/// Answers up to this size that are no streams are read whole before they are passed on, so that
-/// one that breaks off can be asked for again.
-const WHOLE: usize = 1 << 20;
-
 /// A bound on what is awaited, moved on from phase to phase.
-struct Clock<'a> {
+pub(super) struct Clock<'a> {
     deadline: Deadline<&'a mut Sleep>,
     /// When the request must be over.
     end: Instant,
@@ -48,15 +46,12 @@ enum Passed {
     TooLate,
 }
 
-/// What came of an answer's content.
-enum Gathered {
-    Whole(Bytes),
-    /// More is to come.
-    Begun {
-        first: Bytes,
-        rest: Received,
-        is_events: bool,
-    },
+/// A request on its way. Dropped before its upstream has answered or failed, its client has left, and
+/// the upstream has worked on its prompt.
+struct Underway<'a> {
+    task: &'a Task<'a>,
+    progress: Arc<Progress>,
+    is_over: bool,
 }
 
 /// Asks the upstream that was chosen. `name` is what the model is called there, as JSON.
@@ -70,20 +65,33 @@ pub(super) async fn attempt(
     let upstream = Arc::clone(busy.upstream());
     let began = Instant::now();
     let progress = Arc::new(Progress::default());
+    let mut underway = Underway { task, progress: Arc::clone(&progress), is_over: false };
+    let asks = task.endpoint.has_stream_options() && upstream.takes_stream_options();
+    let usage = asks.then(|| task.document.asking_for_usage()).flatten();
+    let hides_usage = usage.is_some();
     let end = task.started + upstream.config.request_timeout;
     let sleep = pin!(time::sleep_until(end.min(began + upstream.config.connect_timeout)));
     let mut clock = Clock { deadline: Deadline::new(sleep), end };
     let received = async {
-        let content = Content::new(task.document.pieces(name), Arc::clone(&progress));
+        let edits = [name.map(|name| task.document.renamed(name)), usage];
+        let content = Content::new(task.document.pieces(edits), Arc::clone(&progress));
         let request = request(task, &upstream, content);
         let response = send(&upstream, request, &progress, &mut clock).await?;
-        receive(&upstream, response, &mut clock).await
+        let silence = upstream.config.between_bytes_timeout;
+        receive(response, silence, &mut clock).await
     };
     let received = received.await;
     let upstream_time = progress.departed_at().map(|at| at.elapsed()).unwrap_or_default();
-    let answered = received.and_then(|received| judge(&upstream, received));
-    let (status, headers, gathered) = match answered {
-        Ok(received) => received,
+    underway.is_over = true;
+    let asked = Asked {
+        endpoint: task.endpoint,
+        prompt_tokens: task.document.prompt_tokens(),
+        hides_usage,
+        upstream_time,
+    };
+    let answered = received.and_then(|received| judge(&upstream, received, &asked));
+    let Judged { status, headers, gathered, tally } = match answered {
+        Ok(judged) => judged,
         Err(cause) => {
             busy.failed(&cause, began.elapsed());
             if let Cause::Status(refusal) = &cause
@@ -109,7 +117,7 @@ pub(super) async fn attempt(
             Answered::Begun { first, rest, is_events, busy }
         }
     };
-    Ok(Answer { status, headers, content, upstream, upstream_time })
+    Ok(Answer { status, headers, content, upstream, tally, hides_usage, upstream_time })
 }
 
 fn request(task: &Task<'_>, upstream: &Upstream, content: Content) -> Request<Content> {
@@ -138,7 +146,11 @@ async fn send(
         place = upstream.connections.place() => place,
         () = clock.passed() => return Err(Cause::Full),
     };
-    clock.set(upstream.config.connect_timeout);
+    let config = &upstream.config;
+    let connected = Instant::now() + config.connect_timeout;
+    // When the request departs is not told: it is looked for in time for either bound.
+    let step = config.connect_timeout.min(config.first_byte_timeout);
+    clock.set(step);
     let mut response = pin!(upstream.send(place, request));
     let response = loop {
         let stage = progress.stage();
@@ -157,9 +169,12 @@ async fn send(
         match (passed.instrument(span).await, progress.departed_at()) {
             (Passed::Answered(answered), _) => break answered?,
             (Passed::Moved, _) => {}
-            (Passed::TooLate, None) => return Err(Cause::ConnectTimeout),
+            (Passed::TooLate, None) if clock.is_past(connected) => {
+                return Err(Cause::ConnectTimeout);
+            }
+            (Passed::TooLate, None) => clock.set_until(connected.min(Instant::now() + step)),
             (Passed::TooLate, Some(departed)) => {
-                let until = departed + upstream.config.first_byte_timeout;
+                let until = departed + config.first_byte_timeout;
                 if clock.is_past(until) {
                     return Err(Cause::Timeout);
                 }
@@ -169,7 +184,7 @@ async fn send(
     };
     // A head may come long before the first byte of a stream.
     let departed = progress.departed_at().unwrap_or_else(Instant::now);
-    clock.set_until(departed + upstream.config.first_byte_timeout);
+    clock.set_until(departed + config.first_byte_timeout);
     Ok(response)
 }
 
@@ -183,105 +198,16 @@ fn span(stage: Stage, upstream: &Upstream) -> Span {
     }
 }
 
-type Outcome = (StatusCode, HeaderMap, Gathered);
-
-/// Reads an answer's content: all of it, or the first of a stream.
-async fn receive(
-    upstream: &Upstream,
-    response: Response<Received>,
-    clock: &mut Clock<'_>,
-) -> Result<Outcome, Cause> {
-    let (parts, mut body) = response.into_parts();
-    let mut headers = parts.headers;
-    let is_events = parts.status.is_success() && is_event_stream(&headers);
-    headers::clean(&mut headers);
-    let mut so_far = Gathering::default();
-    let gathered = loop {
-        if body.is_end_stream() {
-            break Gathered::Whole(so_far.bytes());
+impl Drop for Underway<'_> {
+    fn drop(&mut self) {
+        if !self.is_over && self.progress.departed_at().is_some() {
+            self.task.bill.abandoned(self.task.document.prompt_tokens());
         }
-        let frame = tokio::select! {
-            biased;
-            // Cancel-safe: the clock ends the request.
-            frame = body.frame() => frame,
-            () = clock.passed() => return Err(Cause::Timeout),
-        };
-        let Some(frame) = frame else { break Gathered::Whole(so_far.bytes()) };
-        let frame = frame.map_err(|error| Cause::Broken(error.to_string()))?;
-        if let Ok(data) = frame.into_data() {
-            so_far.add(data);
-        }
-        if so_far.len() > WHOLE || (is_events && so_far.len() > 0) {
-            break Gathered::Begun { first: so_far.bytes(), rest: body, is_events };
-        }
-        clock.set(upstream.config.between_bytes_timeout);
-    };
-    Ok((parts.status, headers, gathered))
-}
-
-/// Bytes in a row; most answers are one piece, which is not copied.
-#[derive(Default)]
-struct Gathering {
-    first: Bytes,
-    all: BytesMut,
-}
-
-impl Gathering {
-    fn add(&mut self, data: Bytes) {
-        if self.len() == 0 {
-            self.first = data;
-            return;
-        }
-        if self.all.is_empty() {
-            self.all.extend_from_slice(&self.first);
-        }
-        self.all.extend_from_slice(&data);
     }
-
-    fn len(&self) -> usize {
-        self.first.len().max(self.all.len())
-    }
-
-    fn bytes(self) -> Bytes {
-        if self.all.is_empty() { self.first } else { self.all.freeze() }
-    }
-}
-
-/// Whether an answer is one.
-fn judge(upstream: &Arc<Upstream>, received: Outcome) -> Result<Outcome, Cause> {
-    let (status, headers, gathered) = received;
-    if status == StatusCode::UNAUTHORIZED && upstream.authorization.is_some() {
-        return Err(Cause::Unauthorized);
-    }
-    if !says_that_it_cannot(status) {
-        return Ok((status, headers, gathered));
-    }
-    let Gathered::Whole(bytes) = gathered else {
-        return Err(Cause::Broken(format!("{status} with more than {WHOLE} bytes")));
-    };
-    let content = Answered::Whole(bytes);
-    let upstream = Arc::clone(upstream);
-    let upstream_time = Duration::ZERO;
-    Err(Cause::Status(Box::new(Answer { status, headers, content, upstream, upstream_time })))
-}
-
-/// Whether somebody else might be able to.
-fn says_that_it_cannot(status: StatusCode) -> bool {
-    let never = [StatusCode::NOT_IMPLEMENTED, StatusCode::HTTP_VERSION_NOT_SUPPORTED];
-    status == StatusCode::TOO_MANY_REQUESTS || status.is_server_error() && !never.contains(&status)
-}
-
-/// Whether it is a stream of events that can be told apart.
-fn is_event_stream(headers: &HeaderMap) -> bool {
-    if headers.contains_key(header::CONTENT_ENCODING) {
-        return false;
-    }
-    let content_type = headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes);
-    content_type.is_some_and(|value| value.to_ascii_lowercase().starts_with(b"text/event-stream"))
 }
 
 impl Clock<'_> {
-    fn set(&mut self, left: Duration) {
+    pub(super) fn set(&mut self, left: Duration) {
         self.set_until(Instant::now() + left);
     }
 
@@ -290,7 +216,7 @@ impl Clock<'_> {
     }
 
     /// Waits until there is no time left.
-    async fn passed(&mut self) {
+    pub(super) async fn passed(&mut self) {
         poll_fn(|context| self.deadline.poll(context)).await;
     }
 

@@ -20,6 +20,7 @@ pub use self::{
 use crate::service::Invalid;
 
 /// A server that has models: vLLM, llama.cpp, Ollama, OpenAI and the like.
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch")]
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct UpstreamConfig {
@@ -68,6 +69,11 @@ pub struct UpstreamConfig {
     /// Whether the models that it lists can be used by their names. Default is true.
     #[serde(default = "default_discover")]
     pub discover: bool,
+    /// Whether streams are asked for their usage (`stream_options`), which clients get only if they have
+    /// asked for it; an upstream that refuses it is not asked again, and usage is estimated. Default is
+    /// true.
+    #[serde(default = "default_stream_usage")]
+    pub stream_usage: bool,
     /// How it is found out whether it is well.
     #[serde(default)]
     pub health: HealthConfig,
@@ -75,7 +81,7 @@ pub struct UpstreamConfig {
 
 impl UpstreamConfig {
     /// Fields of text that hold no secret.
-    pub const SHOWN: [&str; 16] = [
+    pub const SHOWN: [&str; 17] = [
         "url",
         "key_env",
         "ca_file",
@@ -92,6 +98,7 @@ impl UpstreamConfig {
         "forward_authorization",
         "http2",
         "discover",
+        "stream_usage",
     ];
 
     /// An upstream with everything else by default.
@@ -110,6 +117,7 @@ impl UpstreamConfig {
             request_timeout: default_request_timeout(),
             idle_timeout: default_idle_timeout(),
             discover: default_discover(),
+            stream_usage: default_stream_usage(),
             health: HealthConfig::default(),
         }
     }
@@ -131,7 +139,7 @@ impl UpstreamConfig {
             return Err(Invalid::new(field("key_env"), "", "`key` or `key_env`, not both"));
         }
         if self.key.as_ref().is_some_and(|key| !key.can_be_sent()) {
-            return Err(Invalid::new(field("key"), "(set)", "visible characters"));
+            return Err(Invalid::new(field("key"), "(set)", Key::ALLOWED));
         }
         let most = 1..=65_536;
         Invalid::unless_within(field("max_connections"), self.max_connections, most)?;
@@ -196,6 +204,10 @@ fn default_idle_timeout() -> Duration {
 }
 
 fn default_discover() -> bool {
+    true
+}
+
+fn default_stream_usage() -> bool {
     true
 }
 

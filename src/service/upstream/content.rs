@@ -17,10 +17,12 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use tokio::{sync::Notify, time::Instant};
 
+use super::document::Pieces;
+
 /// The body: pieces, so that a renamed model does not copy it.
 #[derive(Debug)]
 pub(super) struct Content {
-    pieces: [Bytes; 3],
+    pieces: Pieces,
     next: usize,
     progress: Arc<Progress>,
 }
@@ -48,7 +50,7 @@ pub(super) enum Stage {
 const AT_ONCE: usize = 64 << 10;
 
 impl Content {
-    pub(super) fn new(pieces: [Bytes; 3], progress: Arc<Progress>) -> Self {
+    pub(super) fn new(pieces: Pieces, progress: Arc<Progress>) -> Self {
         Self { pieces, next: 0, progress }
     }
 
@@ -126,7 +128,8 @@ mod tests {
     #[tokio::test]
     async fn a_large_one_is_given_bit_by_bit() {
         let whole = Bytes::from(vec![b'x'; 2 * AT_ONCE + 1]);
-        let mut content = Content::new([whole, Bytes::new(), Bytes::new()], Arc::default());
+        let pieces = [whole, Bytes::new(), Bytes::new(), Bytes::new(), Bytes::new()];
+        let mut content = Content::new(pieces, Arc::default());
         let mut sizes = Vec::new();
         while let Some(frame) = content.frame().await {
             sizes.push(frame.expect("no error").into_data().expect("data").len());
@@ -137,7 +140,7 @@ mod tests {
     #[tokio::test]
     async fn it_tells_when_it_departed_and_when_it_is_sent() {
         let progress = Arc::new(Progress::default());
-        let pieces = ["a", "", "bc"].map(|piece| Bytes::from_static(piece.as_bytes()));
+        let pieces = ["a", "", "bc", "", ""].map(|piece| Bytes::from_static(piece.as_bytes()));
         let mut content = Content::new(pieces, Arc::clone(&progress));
         assert_eq!(content.size_hint().exact(), Some(3));
         assert_eq!((progress.stage(), progress.departed_at()), (Stage::Waiting, None));

@@ -1,13 +1,15 @@
 //! A request as its client wrote it, and the little of it that must be known to pass it on.
 
+mod numbers;
+
 use std::{borrow::Cow, ops::Range, sync::LazyLock};
 
 use bytes::Bytes;
 use memchr::memmem;
-use serde::Deserialize;
-use serde_json::value::RawValue;
+use serde::{Deserialize, Deserializer};
+use serde_json::{Map, Value, value::RawValue};
 
-use crate::service::error::ApiError;
+use crate::service::{error::ApiError, usage::tokens_of};
 
 /// The bytes of a request, and what was read in them.
 #[derive(Clone, Debug)]
@@ -17,11 +19,25 @@ pub(crate) struct Document {
     name: Range<usize>,
     model: String,
     store: bool,
-    /// Tokens that it may use, as far as that can be told beforehand.
-    tokens: u64,
+    is_stream: bool,
+    /// Where `stream_options` stands.
+    stream_options: Option<Range<usize>>,
+    /// Tokens of the prompt, and of the answer as far as it is bounded.
+    prompt_tokens: u64,
+    answer_tokens: u64,
     /// Where the prompt, the messages or the inputs stand.
     prompt: Range<usize>,
 }
+
+/// A part of a request that an upstream is to have otherwise: where it stands, and its replacement.
+#[derive(Clone, Debug)]
+pub(super) struct Edit {
+    at: Range<usize>,
+    text: Bytes,
+}
+
+/// The bytes of a request with at most two edits.
+pub(super) type Pieces = [Bytes; 5];
 
 /// What is read; the rest is the upstream's.
 #[derive(Deserialize)]
@@ -31,11 +47,19 @@ struct Glance<'a> {
     #[serde(default)]
     store: Option<bool>,
     #[serde(borrow, default)]
+    stream: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "present")]
+    stream_options: Option<&'a RawValue>,
+    #[serde(borrow, default)]
     max_tokens: Option<&'a RawValue>,
     #[serde(borrow, default)]
     max_completion_tokens: Option<&'a RawValue>,
     #[serde(borrow, default)]
+    max_output_tokens: Option<&'a RawValue>,
+    #[serde(borrow, default)]
     n: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    best_of: Option<&'a RawValue>,
     #[serde(borrow, default)]
     messages: Option<&'a RawValue>,
     #[serde(borrow, default)]
@@ -44,6 +68,8 @@ struct Glance<'a> {
     input: Option<&'a RawValue>,
     #[serde(borrow, default)]
     query: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    documents: Option<&'a RawValue>,
 }
 
 impl Document {
@@ -61,17 +87,16 @@ impl Document {
                 "model: is not a string: name one of GET /v1/models",
             )
         })?;
-        let Glance { messages, prompt, input, query, .. } = glance;
-        let prompt = messages.or(prompt).or(input).or(query);
-        let number = |value: Option<&RawValue>| value?.get().parse::<u64>().ok();
-        let answer = number(glance.max_completion_tokens).or(number(glance.max_tokens));
-        let answers = number(glance.n).unwrap_or(1).saturating_mul(answer.unwrap_or_default());
-        let asked = prompt.map_or(0, |prompt| tokens(prompt.get().as_bytes()));
+        let prompt = glance.messages.or(glance.prompt).or(glance.input).or(glance.query);
+        let of_prompt = [prompt, glance.documents].into_iter().flatten();
         let document = Self {
-            tokens: asked.saturating_add(answers),
+            prompt_tokens: of_prompt.map(|prompt| tokens(prompt.get().as_bytes())).sum(),
+            answer_tokens: glance.answer_tokens()?,
             name: place(&bytes, name),
             model: model.into_owned(),
             store: glance.store.unwrap_or_default(),
+            is_stream: glance.stream.is_some_and(|stream| stream.get() == "true"),
+            stream_options: glance.stream_options.map(|options| place(&bytes, options)),
             prompt: prompt.map_or(0..0, |prompt| place(&bytes, prompt)),
             bytes: Bytes::new(),
         };
@@ -88,10 +113,14 @@ impl Document {
         &self.bytes
     }
 
-    /// Tokens that it may use: of the prompt a quarter of its bytes, as English has it, and as many
-    /// as it allows for the answer.
+    /// Tokens of the prompt: a quarter of its bytes, as English has it.
+    pub(crate) fn prompt_tokens(&self) -> u64 {
+        self.prompt_tokens
+    }
+
+    /// Tokens that it may use: those of the prompt, and as many as it allows for all of its answers.
     pub(crate) fn tokens(&self) -> u64 {
-        self.tokens
+        self.prompt_tokens.saturating_add(self.answer_tokens)
     }
 
     /// Whether sending it twice would leave something behind twice.
@@ -105,16 +134,70 @@ impl Document {
         &prompt[..prompt.len().min(most)]
     }
 
-    /// Its bytes, the model's name replaced by `name`, which is JSON: quotes and all.
-    pub(super) fn pieces(&self, name: Option<&Bytes>) -> [Bytes; 3] {
-        match name {
-            None => [self.bytes.clone(), Bytes::new(), Bytes::new()],
-            Some(name) => [
-                self.bytes.slice(..self.name.start),
-                name.clone(),
-                self.bytes.slice(self.name.end..),
-            ],
+    /// The edit that renames the model to `name`, which is JSON: quotes and all.
+    pub(super) fn renamed(&self, name: &Bytes) -> Edit {
+        Edit { at: self.name.clone(), text: name.clone() }
+    }
+
+    /// The edit that asks for the usage at the end of a stream; `None` if the answer is to be no stream,
+    /// the client asks for it itself, or its `stream_options` are none.
+    pub(super) fn asking_for_usage(&self) -> Option<Edit> {
+        const FIELD: &str = "include_usage";
+        if !self.is_stream {
+            return None;
         }
+        let Some(at) = self.stream_options.clone() else {
+            let text = Bytes::from_static(br#""stream_options":{"include_usage":true},"#);
+            // After the brace that begins the object, which has a model in it.
+            let first = self.bytes.iter().position(|byte| *byte == b'{')? + 1;
+            return Some(Edit { at: first..first, text });
+        };
+        let options: Option<Map<String, Value>> =
+            serde_json::from_slice(&self.bytes[at.clone()]).ok()?;
+        let mut options = options.unwrap_or_default();
+        match options.insert(FIELD.to_owned(), true.into()) {
+            Some(Value::Bool(false) | Value::Null) | None => {
+                Some(Edit { at, text: serde_json::to_vec(&options).ok()?.into() })
+            }
+            // It is asked for, or wrong, which the upstream is to say.
+            Some(_) => None,
+        }
+    }
+
+    /// Its bytes with these edits, of which none overlaps another.
+    pub(super) fn pieces(&self, edits: [Option<Edit>; 2]) -> Pieces {
+        let mut pieces = Pieces::default();
+        let mut edits = edits;
+        // `None` is first.
+        edits.sort_by_key(|edit| edit.as_ref().map(|edit| edit.at.start));
+        let mut done = 0;
+        for (place, edit) in edits.into_iter().flatten().enumerate() {
+            pieces[2 * place] = self.bytes.slice(done..edit.at.start);
+            pieces[2 * place + 1] = edit.text;
+            done = edit.at.end;
+        }
+        pieces[4] = self.bytes.slice(done..);
+        pieces
+    }
+}
+
+/// A value that is there, also if it is null.
+fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'de RawValue>, D::Error> {
+    Deserialize::deserialize(deserializer).map(Some)
+}
+
+impl Glance<'_> {
+    /// Tokens that all answers together may have, as far as that is bounded.
+    fn answer_tokens(&self) -> Result<u64, ApiError> {
+        use numbers::{prompts, whole};
+        let bounds = [
+            whole("max_completion_tokens", self.max_completion_tokens)?,
+            whole("max_tokens", self.max_tokens)?,
+            whole("max_output_tokens", self.max_output_tokens)?,
+        ];
+        let of_one = bounds.into_iter().flatten().max().unwrap_or_default();
+        let answers = whole("n", self.n)?.max(whole("best_of", self.best_of)?).unwrap_or(1).max(1);
+        Ok(of_one.saturating_mul(answers).saturating_mul(prompts(self.prompt)))
     }
 }
 
@@ -125,7 +208,7 @@ fn tokens(prompt: &[u8]) -> u64 {
     let data = DATA.find_iter(prompt);
     let length = |at: usize| memchr::memchr(b'"', &prompt[at..]).unwrap_or_default();
     let left_out: usize = data.map(length).sum();
-    (prompt.len().saturating_sub(left_out) as u64).div_ceil(4)
+    tokens_of(prompt.len().saturating_sub(left_out))
 }
 
 /// Where a value that was borrowed from `bytes` stands in them.
@@ -143,7 +226,9 @@ mod tests {
     }
 
     fn renamed(text: &'static str, name: &'static str) -> String {
-        let pieces = read(text).pieces(Some(&Bytes::from_static(name.as_bytes())));
+        let document = read(text);
+        let edit = document.renamed(&Bytes::from_static(name.as_bytes()));
+        let pieces = document.pieces([Some(edit), document.asking_for_usage()]);
         String::from_utf8(pieces.concat()).expect("text")
     }
 
@@ -151,9 +236,39 @@ mod tests {
     fn nothing_but_the_name_is_replaced() {
         let text = r#"{ "x": [1.0, 1e3],"model" : "a\u0041" ,"messages":[{"model":"no"}] }"#;
         assert_eq!(read(text).model(), "aA");
-        assert_eq!(read(text).pieces(None).concat(), text.as_bytes());
+        assert_eq!(read(text).pieces([None, None]).concat(), text.as_bytes());
         let expected = r#"{ "x": [1.0, 1e3],"model" : "b" ,"messages":[{"model":"no"}] }"#;
         assert_eq!(renamed(text, r#""b""#), expected);
+    }
+
+    #[test]
+    fn streams_ask_for_their_usage() {
+        for (text, expected) in [
+            (r#"{"model":"a"}"#, r#"{"model":"b"}"#),
+            (r#"{"stream":false,"model":"a"}"#, r#"{"stream":false,"model":"b"}"#),
+            (
+                r#" {"stream":true,"model":"a"}"#,
+                r#" {"stream_options":{"include_usage":true},"stream":true,"model":"b"}"#,
+            ),
+            (
+                r#"{"stream":true,"model":"a","stream_options":null}"#,
+                r#"{"stream":true,"model":"b","stream_options":{"include_usage":true}}"#,
+            ),
+            (
+                r#"{"stream_options":{"include_usage":false,"x":1},"stream":true,"model":"a","y":2}"#,
+                r#"{"stream_options":{"include_usage":true,"x":1},"stream":true,"model":"b","y":2}"#,
+            ),
+            (
+                r#"{"stream_options":{"include_usage": true},"stream":true,"model":"a"}"#,
+                r#"{"stream_options":{"include_usage": true},"stream":true,"model":"b"}"#,
+            ),
+            (
+                r#"{"stream_options":7,"stream":true,"model":"a"}"#,
+                r#"{"stream_options":7,"stream":true,"model":"b"}"#,
+            ),
+        ] {
+            assert_eq!(renamed(text, r#""b""#), expected);
+        }
     }
 
     #[test]
@@ -173,8 +288,13 @@ mod tests {
         let tokens = |text| read(text).tokens();
         assert_eq!(tokens(r#"{"model":"m","prompt":"12345678"}"#), 3);
         assert_eq!(tokens(r#"{"model":"m","prompt":"12","max_tokens":7,"n":2}"#), 15);
-        assert_eq!(tokens(r#"{"model":"m","max_completion_tokens":7,"max_tokens":9}"#), 7);
-        assert_eq!(tokens(r#"{"model":"m","max_tokens":"lots"}"#), 0);
+        assert_eq!(tokens(r#"{"model":"m","max_completion_tokens":7,"max_tokens":9}"#), 9);
+        assert_eq!(tokens(r#"{"model":"m","max_output_tokens":7}"#), 7);
+        assert_eq!(tokens(r#"{"model":"m","max_tokens":1e1,"n":2,"best_of":50.0}"#), 500);
+        assert_eq!(tokens(r#"{"model":"m","prompt":["a","b"],"max_tokens":100}"#), 203);
+        assert_eq!(tokens(r#"{"model":"m","max_tokens":-1}"#), 0);
+        let ranking = r#"{"model":"m","query":"12","documents":["12345678"]}"#;
+        assert_eq!(tokens(ranking), 1 + 3);
         let picture = r#"{"model":"m","prompt":"data:image/png;base64,iVBORw0KGgoAAAANSUhEUg=="}"#;
         assert_eq!(tokens(picture), 4);
     }
@@ -189,6 +309,7 @@ mod tests {
             r#"{"model":1}"#,
             r#"{"model":"a"} x"#,
             r#"{"model":"a","store":"yes"}"#,
+            r#"{"model":"a","max_tokens":"lots"}"#,
             // Which of two names would count, is not ours to guess.
             r#"{"model":"a","model":"b"}"#,
         ];

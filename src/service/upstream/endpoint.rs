@@ -1,5 +1,7 @@
 //! What an upstream is asked for.
 
+use crate::service::usage::Form;
+
 /// An endpoint of OpenAI's API that is passed on.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Endpoint {
@@ -20,6 +22,19 @@ impl Endpoint {
             Self::Completions => "/completions",
             Self::Embeddings => "/embeddings",
             Self::Rerank => "/rerank",
+        }
+    }
+
+    /// Returns whether its streams have their usage at the end if `stream_options` ask for it.
+    pub(super) fn has_stream_options(self) -> bool {
+        matches!(self, Self::Chat | Self::Completions)
+    }
+
+    /// The form of an answer in JSON.
+    pub(super) fn form(self) -> Form {
+        match self {
+            Self::Chat | Self::Completions => Form::Text,
+            Self::Embeddings | Self::Rerank => Form::Data,
         }
     }
 

@@ -55,22 +55,22 @@ impl Upstreams {
         let authorization = headers.get(header::AUTHORIZATION);
         let authorization = authorization.filter(|_| call.caller().is_anonymous());
         let headers = &headers::of_request(headers);
-        let task = Task { endpoint, headers, authorization, document, started };
+        let bill = call.bill();
+        let task = Task { endpoint, headers, authorization, document, bill, started };
         let (asked, upstream_time) = (Asked::default(), Duration::ZERO);
         let mut course = Course { settings, route, task, asked, key, upstream_time };
         let result = course.run().await;
         let upstream_time = course.upstream_time;
         let request_id = headers::request_id(headers).cloned();
-        match result {
-            Ok(answer) => Ok(Exchanged { answer, upstream_time, request_id }),
-            Err(Refusal::Answer(answer)) => {
-                Ok(Exchanged { answer: *answer, upstream_time, request_id })
-            }
+        let answer = match result {
+            Ok(answer) => answer,
+            Err(Refusal::Answer(answer)) => *answer,
             Err(Refusal::Error(error, kind)) => {
                 route.meters.of(endpoint).failed(started.elapsed(), kind);
-                Err(error)
+                return Err(error);
             }
-        }
+        };
+        Ok(Exchanged { answer, upstream_time, request_id })
     }
 }
 
@@ -111,8 +111,9 @@ impl Course<'_> {
             if failure.cause.is_limit_without_end() && self.route.has_another(self.asked) {
                 failure.upstream.rest(Self::REST);
             }
-            let again = tries < self.settings.config.retries
-                && failure.may_retry(self.task.document.is_stored());
+            let config = &self.settings.config;
+            let again = tries < config.retries
+                && failure.may_retry(self.task.document.is_stored(), config.retry_timeouts);
             let Some(wait) = self.wait(&failure, tries).filter(|_| again) else {
                 return Err(failure.into());
             };
@@ -184,7 +185,19 @@ impl Course<'_> {
     }
 
     async fn attempt(&self, choice: Choice<'_>) -> Result<Answer, Failure> {
-        attempt(&self.task, choice.busy, choice.member.name.as_ref()).await
+        let name = choice.member.name.as_ref();
+        let failure = match attempt(&self.task, choice.busy, name).await {
+            Ok(answer) => return Ok(answer),
+            Err(failure) => failure,
+        };
+        if !matches!(failure.cause, Cause::StreamOptions) {
+            return Err(failure);
+        }
+        failure.upstream.refuses_stream_options();
+        match failure.upstream.enter() {
+            Some(busy) => attempt(&self.task, busy, name).await,
+            None => Err(failure),
+        }
     }
 
     /// Asks a second one where the first has not answered `after` this time; and who was asked.

@@ -32,16 +32,32 @@ pub(super) enum Cause {
     Status(Box<Answer>),
     /// It does not take the key that is configured here.
     Unauthorized,
+    /// It does not take `stream_options`, which the client has not sent.
+    StreamOptions,
+    /// It answered 200, with something that is no answer.
+    NoAnswer(&'static str),
+    /// It sent an error in the middle of a stream.
+    ErrorEvent(StatusCode),
 }
 
 impl Failure {
-    /// Whether asking again may help, and leaves nothing behind twice.
-    pub(super) fn may_retry(&self, stored: bool) -> bool {
+    /// Whether asking again may help, and leaves nothing behind twice. `after_timeout` says whether that
+    /// is worth it where the first one may still be worked on.
+    pub(super) fn may_retry(&self, stored: bool, after_timeout: bool) -> bool {
         match &self.cause {
+            Cause::Timeout if self.departed && !after_timeout => false,
             // It has not seen it, or has said that it did nothing.
-            Cause::Connect(_) | Cause::ConnectTimeout | Cause::Full | Cause::Unauthorized => true,
+            Cause::Connect(_)
+            | Cause::ConnectTimeout
+            | Cause::Full
+            | Cause::Unauthorized
+            | Cause::StreamOptions => true,
             Cause::Status(answer) if answer.status == StatusCode::TOO_MANY_REQUESTS => true,
-            Cause::Timeout | Cause::Broken(_) | Cause::Status(_) => !stored || !self.departed,
+            Cause::Timeout
+            | Cause::Broken(_)
+            | Cause::Status(_)
+            | Cause::NoAnswer(_)
+            | Cause::ErrorEvent(_) => !stored || !self.departed,
         }
     }
 }
@@ -50,10 +66,15 @@ impl Cause {
     /// Whether it is the upstream's fault, so that its breaker counts it.
     pub(super) fn is_fault(&self) -> bool {
         match self {
-            Self::Connect(_) | Self::ConnectTimeout | Self::Timeout | Self::Broken(_) => true,
+            Self::Connect(_)
+            | Self::ConnectTimeout
+            | Self::Timeout
+            | Self::Broken(_)
+            | Self::NoAnswer(_) => true,
+            Self::ErrorEvent(status) => status.is_server_error(),
             Self::Status(answer) => answer.status.is_server_error(),
             // The bound is ours.
-            Self::Full | Self::Unauthorized => false,
+            Self::Full | Self::Unauthorized | Self::StreamOptions => false,
         }
     }
 
@@ -72,8 +93,10 @@ impl Cause {
             Self::Full => "the upstream has no connection free in time",
             Self::Timeout => "the upstream does not answer in time",
             Self::Broken(_) => "the upstream broke the connection",
-            Self::Status(_) => "the upstream failed",
+            Self::Status(_) | Self::ErrorEvent(_) => "the upstream failed",
+            Self::NoAnswer(_) => "the upstream gave no answer",
             Self::Unauthorized => "the upstream refuses the server's key",
+            Self::StreamOptions => "the upstream refuses stream_options",
         }
     }
 
@@ -83,7 +106,12 @@ impl Cause {
             Self::ConnectTimeout | Self::Timeout => StatusCode::GATEWAY_TIMEOUT,
             Self::Full => StatusCode::SERVICE_UNAVAILABLE,
             Self::Status(answer) => answer.status,
-            Self::Connect(_) | Self::Broken(_) | Self::Unauthorized => StatusCode::BAD_GATEWAY,
+            Self::ErrorEvent(status) => *status,
+            Self::Connect(_)
+            | Self::Broken(_)
+            | Self::Unauthorized
+            | Self::StreamOptions
+            | Self::NoAnswer(_) => StatusCode::BAD_GATEWAY,
         }
     }
 
@@ -100,6 +128,9 @@ impl Cause {
             }
             Self::Status(_) => "server_error",
             Self::Unauthorized => "unauthorized",
+            Self::StreamOptions => "stream_options",
+            Self::NoAnswer(_) => "no_answer",
+            Self::ErrorEvent(_) => "error_event",
         }
     }
 }
@@ -114,6 +145,9 @@ impl fmt::Display for Cause {
             Self::Broken(why) => write!(f, "the connection broke: {why}"),
             Self::Status(answer) => write!(f, "it answered {}", answer.status),
             Self::Unauthorized => f.write_str("it does not take the configured key"),
+            Self::StreamOptions => f.write_str("it does not take stream_options"),
+            Self::NoAnswer(why) => write!(f, "it answered with {why}"),
+            Self::ErrorEvent(status) => write!(f, "it sent an error of {status}"),
         }
     }
 }

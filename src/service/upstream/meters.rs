@@ -4,8 +4,8 @@ use std::{sync::OnceLock, time::Duration};
 
 use metrics::{Counter, Gauge, Histogram};
 
-use super::{Endpoint, failure::Cause, usage::Usage};
-use crate::service::breaker::State;
+use super::{Endpoint, failure::Cause};
+use crate::service::{breaker::State, usage::Usage};
 
 /// Metrics of the connections to one upstream.
 #[derive(Clone)]
@@ -147,13 +147,14 @@ impl OperationMeters {
     }
 
     /// A request was answered whole.
-    pub(super) fn answered(&self, took: Duration, usage: Option<Usage>) {
+    pub(super) fn answered(&self, took: Duration, usage: &Usage) {
         self.duration.record(took);
-        if let Some(Usage { prompt_tokens, completion_tokens }) = usage {
-            self.input_tokens.record(prompt_tokens as f64);
-            if completion_tokens > 0 {
-                self.output_tokens.record(completion_tokens as f64);
-            }
+        if usage.is_estimated {
+            return;
+        }
+        self.input_tokens.record(usage.prompt_tokens as f64);
+        if usage.completion_tokens > 0 {
+            self.output_tokens.record(usage.completion_tokens as f64);
         }
     }
 
@@ -162,7 +163,7 @@ impl OperationMeters {
         self.first_token.record(after);
     }
 
-    /// A stream of so many tokens, or of so many events where its usage is not known, ended.
+    /// A stream of so many tokens ended.
     pub(super) fn streamed(&self, first_to_last: Duration, tokens: u64) {
         if tokens > 1 {
             self.per_token.record(first_to_last.as_secs_f64() / (tokens - 1) as f64);
@@ -196,7 +197,7 @@ pub(super) fn describe() {
     for (name, help) in histograms {
         describe_histogram!(name, Unit::Seconds, help);
     }
-    let help = "Tokens of a request, as its upstream counted them.";
+    let help = "Tokens of a request and its answer, if its upstream has reported them.";
     describe_histogram!("gen_ai_client_token_usage", Unit::Count, help);
     let counters = [
         ("thermograph_upstream_connections_opened_total", "Connections opened."),

@@ -49,6 +49,8 @@ pub(crate) struct Upstream {
     /// Until when it asked to be left alone, in milliseconds of the clock.
     rests_until: AtomicU64,
     unwell: AtomicBool,
+    /// True until it refuses `stream_options`.
+    takes_stream_options: AtomicBool,
     /// Whether it was checked once.
     pub(super) checked: AtomicBool,
     /// What it lists at `/v1/models`.
@@ -104,6 +106,7 @@ impl Upstream {
             breaker: Breaker::new(gateway.breaker()),
             rests_until: AtomicU64::new(0),
             unwell: AtomicBool::new(false),
+            takes_stream_options: AtomicBool::new(config.stream_usage),
             checked: AtomicBool::new(false),
             listed: ArcSwap::default(),
             meters,
@@ -155,6 +158,19 @@ impl Upstream {
     /// Whether its breaker wants one request to try.
     pub(super) fn wants_trial(&self) -> bool {
         self.breaker.state() == State::HalfOpen
+    }
+
+    /// Returns whether streams are asked for their usage.
+    pub(super) fn takes_stream_options(&self) -> bool {
+        self.takes_stream_options.load(Relaxed)
+    }
+
+    /// It has refused to be asked for the usage of a stream.
+    pub(super) fn refuses_stream_options(&self) {
+        if self.takes_stream_options.swap(false, Relaxed) {
+            let upstream = self.name();
+            tracing::warn!(upstream, "stream_options refused: usage of its streams is estimated");
+        }
     }
 
     /// Whether its health checks go well.
@@ -282,7 +298,13 @@ impl Busy {
         let upstream = &self.upstream;
         upstream.meters.failed(cause);
         if !cause.is_fault() {
-            let has_answered = matches!(cause, Cause::Status(_) | Cause::Unauthorized);
+            let has_answered = matches!(
+                cause,
+                Cause::Status(_)
+                    | Cause::Unauthorized
+                    | Cause::StreamOptions
+                    | Cause::ErrorEvent(_)
+            );
             if has_answered && self.pass == Pass::Trial {
                 upstream.breaker.succeeded(self.pass);
                 upstream.show_breaker();

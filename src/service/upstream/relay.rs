@@ -17,14 +17,15 @@ use tracing::Span;
 
 use super::{
     Answer, Answered, Endpoint, Exchanged, Route, connections::Received, deadline::Deadline,
-    failure::Cause, headers, meters::OperationMeters, one::Busy, usage::Usage,
+    failure::Cause, headers, hide, meters::OperationMeters, one::Busy,
 };
 use crate::service::{
     call::Call,
     error::ApiError,
-    events::Events,
+    events::{Events, parts},
     store::{Bill, Streaming},
     units::micros,
+    usage::inspect,
 };
 
 /// Time of a request until its answer begins, less that of the upstream, in microseconds.
@@ -70,7 +71,7 @@ impl Exchanged {
         call: Option<Call>,
     ) -> Response<axum::body::Body> {
         let Self { answer, upstream_time, request_id } = self;
-        let Answer { status, headers, content, upstream, .. } = answer;
+        let Answer { status, headers, content, upstream, mut tally, hides_usage, .. } = answer;
         let mut response = Response::new(axum::body::Body::empty());
         *response.status_mut() = status;
         *response.headers_mut() = headers;
@@ -88,11 +89,9 @@ impl Exchanged {
         let body = match content {
             Answered::Whole(bytes) => {
                 if status.is_success() {
-                    let usage = Usage::find(&bytes);
-                    meters.answered(took, usage);
-                    if let Some(Usage { prompt_tokens, completion_tokens }) = usage {
-                        bill.used(prompt_tokens, completion_tokens);
-                    }
+                    let usage = tally.ended();
+                    meters.answered(took, &usage);
+                    bill.used(usage);
                 } else {
                     meters.failed(took, status.as_str());
                 }
@@ -108,8 +107,11 @@ impl Exchanged {
                     // nginx would keep events back until a buffer of it is full.
                     told.insert("x-accel-buffering", HeaderValue::from_static("no"));
                 }
-                let notes =
-                    Notes::begin(route, endpoint, started, call, request_id, bill.streams());
+                let streaming = bill.streams(tally);
+                let notes = Notes {
+                    hides_usage,
+                    ..Notes::begin(route, endpoint, started, call, request_id, streaming)
+                };
                 axum::body::Body::new(Relay::new(first, rest, is_events, busy, notes))
             }
         };
@@ -154,9 +156,11 @@ struct Notes {
     _call: Option<Call>,
     first: Instant,
     last: Instant,
-    pieces: u64,
     request_id: Option<HeaderValue>,
-    usage: Option<Usage>,
+    /// True if the client is not to know of the usage.
+    hides_usage: bool,
+    /// An error that the upstream has sent as an event.
+    error: Option<StatusCode>,
     streaming: Streaming,
 }
 
@@ -224,24 +228,34 @@ impl Relay {
     /// The upstream has ended in good order; what is left to pass on.
     fn ended(&mut self) -> Option<Bytes> {
         self.is_over = true;
-        self.busy.ended();
-        self.notes.ended();
-        self.events.as_mut().map(Events::rest).filter(|rest| !rest.is_empty())
+        let rest = self.events.as_mut().map(Events::rest).filter(|rest| !rest.is_empty());
+        let rest = rest.map(|rest| self.notes.pass_events(rest));
+        if let Some(status) = self.notes.error {
+            self.failed(&Cause::ErrorEvent(status));
+        } else {
+            self.busy.ended();
+            self.notes.ended();
+        }
+        rest
     }
 
     /// The upstream has broken off: a last event says so, where one can be said.
     fn broke(&mut self, cause: &Cause) -> Result<Bytes, BoxError> {
         self.is_over = true;
+        self.failed(cause);
+        if self.events.as_ref().is_none_or(Events::is_amid) {
+            return Err(cause.told().into());
+        }
+        Ok(ApiError::upstream(cause.status(), cause.outcome(), cause.told()).event())
+    }
+
+    fn failed(&mut self, cause: &Cause) {
         let took = self.notes.started.elapsed();
         self.busy.failed(cause, took);
         self.notes.failed(cause);
         let upstream = self.busy.upstream().name();
         let request_id = headers::text(self.notes.request_id.as_ref());
-        tracing::warn!(upstream, %cause, request_id, "an answer broke off");
-        if self.events.as_ref().is_none_or(Events::is_amid) {
-            return Err(cause.told().into());
-        }
-        Ok(ApiError::upstream(cause.status(), cause.outcome(), cause.told()).event())
+        tracing::warn!(upstream, %cause, request_id, "upstream response aborted");
     }
 }
 
@@ -262,11 +276,18 @@ impl Body for Relay {
             }
             let passed = match ready!(this.poll_bytes(context)) {
                 Some(Ok(bytes)) => match &mut this.events {
-                    None => Ok(bytes),
+                    None => {
+                        this.notes.streaming.piece(&bytes);
+                        Ok(bytes)
+                    }
                     Some(events) => {
                         let whole = events.take(bytes);
-                        this.notes.look_for_usage(&whole);
-                        Ok(whole)
+                        Ok(if events.is_raw() {
+                            this.notes.streaming.piece_of_event(whole.len());
+                            whole
+                        } else {
+                            this.notes.pass_events(whole)
+                        })
                     }
                 },
                 Some(Err(cause)) => this.broke(&cause),
@@ -299,7 +320,7 @@ impl Notes {
         streaming: Streaming,
     ) -> Self {
         let first = Instant::now();
-        let (last, pieces, usage) = (first, 1, None);
+        let last = first;
         Self {
             route,
             endpoint,
@@ -307,32 +328,38 @@ impl Notes {
             _call: call,
             first,
             last,
-            pieces,
             request_id,
-            usage,
+            hides_usage: false,
+            error: None,
             streaming,
         }
     }
 
     fn piece(&mut self, now: Instant) {
-        self.pieces += 1;
         self.meters().gap.record(now - self.last);
         self.last = now;
     }
 
-    fn look_for_usage(&mut self, events: &[u8]) {
-        if let Some(usage) = Usage::find(events) {
-            self.usage = Some(usage);
-            self.streaming.used(usage.prompt_tokens, usage.completion_tokens);
+    /// Notes events that are passed on: what the client is to have of them.
+    fn pass_events(&mut self, events: Bytes) -> Bytes {
+        let mut cuts = Vec::new();
+        for (place, data) in parts(&events) {
+            let facts = inspect(&data);
+            self.streaming.event(&facts);
+            let error = facts.error.and_then(|status| StatusCode::from_u16(status).ok());
+            self.error = self.error.or(error);
+            if self.hides_usage {
+                cuts.extend(hide::cut(&events, place, &facts));
+            }
         }
+        hide::without(events, &cuts)
     }
 
     fn ended(&mut self) {
+        let usage = self.streaming.ended();
         let meters = self.route.meters.of(self.endpoint);
-        meters.answered(self.started.elapsed(), self.usage);
-        let tokens = self.usage.map_or(self.pieces, |usage| usage.completion_tokens);
-        meters.streamed(self.last - self.first, tokens);
-        self.streaming.ended();
+        meters.answered(self.started.elapsed(), &usage);
+        meters.streamed(self.last - self.first, usage.completion_tokens);
     }
 
     fn failed(&mut self, cause: &Cause) {

@@ -3,6 +3,7 @@
 mod breaker;
 mod bytes;
 mod cut;
+mod errors;
 mod hedging;
 mod hung;
 mod killed;

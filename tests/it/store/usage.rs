@@ -33,7 +33,8 @@ fn what_was_asked_is_told_in_json_and_in_csv() {
 
     let sums = |requests: i64, errors: i64, prompt: i64, completion: i64| {
         json!({ "requests": requests, "errors": errors, "cached": 0,
-                "prompt_tokens": prompt, "completion_tokens": completion })
+                "prompt_tokens": prompt, "cached_prompt_tokens": 0,
+                "completion_tokens": completion, "estimated": 0 })
     };
     wait("the rows are written", || store.rows() == 6);
     let told = get(&server, &key, "/v1/usage").json();
@@ -47,9 +48,10 @@ fn what_was_asked_is_told_in_json_and_in_csv() {
     let csv = get(&server, &key, &format!("/v1/usage?start={day}&end={day}&format=csv"));
     assert_eq!(csv.header("content-type"), "text/csv; charset=utf-8");
     let expected = format!(
-        "day,model,requests,errors,cached,prompt_tokens,completion_tokens\r\n\
-         {day},\"'=no, such \"\"model\"\"\",1,1,0,0,0\r\n\
-         {day},mock,4,0,0,{prompt},{completion}\r\n"
+        "day,model,requests,errors,cached,prompt_tokens,completion_tokens,cached_prompt_tokens,\
+         estimated\r\n\
+         {day},\"'=no, such \"\"model\"\"\",1,1,0,0,0,0,0\r\n\
+         {day},mock,4,0,0,{prompt},{completion},0,0\r\n"
     );
     assert_eq!(csv.text, expected);
     let accepted = agent().get(server.api("/v1/usage")).header("accept", "text/csv");

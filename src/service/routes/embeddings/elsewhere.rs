@@ -23,7 +23,8 @@ use crate::service::{
     engine::{Input, Timings},
     error::ApiError,
     routes::input,
-    upstream::{Document, Endpoint, Exchange, Route, Usage},
+    upstream::{Document, Endpoint, Exchange, Route},
+    usage::{Report, tokens_of},
 };
 
 /// Largest answer of an upstream.
@@ -58,7 +59,7 @@ struct Part<'a> {
 struct List {
     data: Vec<Entry>,
     #[serde(default)]
-    usage: Usage,
+    usage: Option<Report>,
 }
 
 #[derive(Deserialize)]
@@ -122,7 +123,12 @@ impl Elsewhere<'_> {
         let answer = exchanged.read(route.clone(), endpoint, call, LARGEST).await?;
         let (head, body) = answer.into_parts();
         if head.status != StatusCode::OK || head.headers.contains_key(header::CONTENT_ENCODING) {
-            return Err(Refusal::Answer(cache::Answer::new(head.status, &head.headers, body)));
+            return Err(Refusal::Answer(cache::Answer::new(
+                head.status,
+                &head.headers,
+                body,
+                None,
+            )));
         }
         let lengths: Vec<_> = places.iter().map(|place| inputs[*place].length()).collect();
         let vectors = input::parse(service, body, move |body| read(&body, &lengths)).await?;
@@ -154,6 +160,8 @@ fn read(body: &[u8], lengths: &[usize]) -> Result<Vec<Vector>, ApiError> {
             *vector = Some(entry.embedding.0);
         }
     }
+    let estimate = tokens_of(lengths.iter().sum());
+    let usage = usage.unwrap_or_default().with_prompt(estimate);
     let tokens = share(usage.prompt_tokens, lengths);
     let vector = |(numbers, tokens): (Option<Vec<f32>>, u32)| {
         let numbers = numbers.filter(|numbers| !numbers.is_empty());

@@ -2,13 +2,14 @@
 
 use std::{
     sync::{
-        Arc, OnceLock,
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering::Relaxed},
     },
     time::Instant,
 };
 
 use axum::response::{IntoResponse as _, Response};
+use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 use jiff::Timestamp;
 use uuid::Builder;
@@ -21,10 +22,14 @@ use crate::service::{
     store::Key,
     units::micros,
     upstream::Upstream,
+    usage::{Facts, Tally, Usage},
 };
 
 /// The status of requests whose clients left before they had their answers; nginx's.
 const LEFT: u16 = 499;
+
+/// Stands for the model of a request that was refused before it was read, or could not be.
+const UNKNOWN: &str = "(unknown)";
 
 /// A request's bill; clones are one. Where there is no ledger it is empty, and costs nothing.
 #[derive(Clone, Default)]
@@ -42,8 +47,9 @@ struct Open {
     upstream: OnceLock<Arc<Upstream>>,
     /// 0: it is not known how it ends.
     status: AtomicU16,
-    prompt_tokens: AtomicU64,
-    completion_tokens: AtomicU64,
+    usage: Mutex<Option<Usage>>,
+    /// Tokens of the prompt that an upstream had when the client left.
+    abandoned: AtomicU64,
     streamed: AtomicBool,
     /// The answer was kept: nobody was asked.
     cached: AtomicBool,
@@ -69,8 +75,8 @@ impl Bill {
             model: OnceLock::new(),
             upstream: OnceLock::new(),
             status: AtomicU16::new(0),
-            prompt_tokens: AtomicU64::new(0),
-            completion_tokens: AtomicU64::new(0),
+            usage: Mutex::default(),
+            abandoned: AtomicU64::new(0),
             streamed: AtomicBool::new(false),
             cached: AtomicBool::new(false),
             reserved: OnceLock::new(),
@@ -95,19 +101,30 @@ impl Bill {
     }
 
     /// The tokens that were used.
-    pub(crate) fn used(&self, prompt_tokens: u64, completion_tokens: u64) {
+    pub(crate) fn used(&self, usage: Usage) {
         if let Some(open) = &self.0 {
-            open.prompt_tokens.store(prompt_tokens, Relaxed);
-            open.completion_tokens.store(completion_tokens, Relaxed);
+            *open.usage() = Some(usage);
+        }
+    }
+
+    /// The tokens that were used, as far as that is known.
+    pub(crate) fn usage(&self) -> Option<Usage> {
+        self.0.as_ref().and_then(|open| *open.usage())
+    }
+
+    /// The client has left while an upstream had the prompt, of so many tokens.
+    pub(crate) fn abandoned(&self, prompt_tokens: u64) {
+        if let Some(open) = &self.0 {
+            open.abandoned.store(prompt_tokens, Relaxed);
         }
     }
 
     /// It was answered with what is kept, which had used so many tokens: none of them is its key's.
-    pub(crate) fn is_cached(&self, used: impl FnOnce() -> Option<(u64, u64)>) {
+    pub(crate) fn is_cached(&self, usage: Option<Usage>) {
         if let Some(open) = &self.0 {
             open.cached.store(true, Relaxed);
-            if let Some((prompt_tokens, completion_tokens)) = used() {
-                self.used(prompt_tokens, completion_tokens);
+            if usage.is_some() {
+                *open.usage() = usage;
             }
         }
     }
@@ -152,75 +169,99 @@ impl Bill {
     }
 
     /// It is passed on piece by piece, and nobody knows yet how that ends.
-    pub(crate) fn streams(&self) -> Streaming {
+    pub(crate) fn streams(&self, tally: Tally) -> Streaming {
         if let Some(open) = &self.0 {
             open.streamed.store(true, Relaxed);
         }
-        Streaming { bill: self.clone(), is_over: false }
+        Streaming { bill: self.clone(), tally, is_over: false }
     }
 }
 
-/// A stream on its way; dropped before its end, its client has left.
+impl Open {
+    fn usage(&self) -> MutexGuard<'_, Option<Usage>> {
+        self.usage.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A stream on its way, and the tokens that have passed; dropped before its end, its client has left.
 pub(crate) struct Streaming {
     bill: Bill,
+    tally: Tally,
     is_over: bool,
 }
 
 impl Streaming {
-    /// It came to its end.
-    pub(crate) fn ended(&mut self) {
+    /// An event has passed.
+    pub(crate) fn event(&mut self, facts: &Facts) {
+        self.tally.event(facts);
+    }
+
+    /// A piece of an event has passed that is too long to be looked into.
+    pub(crate) fn piece_of_event(&mut self, bytes: usize) {
+        self.tally.piece_of_event(bytes);
+    }
+
+    /// A piece of an answer has passed that is no stream of events.
+    pub(crate) fn piece(&mut self, bytes: &Bytes) {
+        self.tally.piece(bytes);
+    }
+
+    /// It came to its end: what it has used.
+    pub(crate) fn ended(&mut self) -> Usage {
         self.is_over = true;
+        let usage = self.tally.ended();
+        self.bill.used(usage);
+        usage
     }
 
     /// It broke off; `status` is what would have been answered, had it done so at once.
     pub(crate) fn broke(&mut self, status: StatusCode) {
         self.is_over = true;
+        self.bill.used(self.tally.broken());
         self.bill.ends(status);
-    }
-
-    pub(crate) fn used(&self, prompt_tokens: u64, completion_tokens: u64) {
-        self.bill.used(prompt_tokens, completion_tokens);
     }
 }
 
 impl Drop for Streaming {
     fn drop(&mut self) {
-        if let (false, Some(open)) = (self.is_over, &self.bill.0) {
+        if !self.is_over
+            && let Some(open) = &self.bill.0
+        {
             open.status.store(LEFT, Relaxed);
+            *open.usage() = Some(self.tally.broken());
         }
     }
 }
 
 impl Drop for Open {
     fn drop(&mut self) {
-        let [prompt_tokens, completion_tokens] =
-            [&self.prompt_tokens, &self.completion_tokens].map(|tokens| tokens.load(Relaxed));
         let status = match self.status.load(Relaxed) {
             0 => LEFT,
             status => status,
         };
         let cached = self.cached.load(Relaxed);
-        let used = if cached { 0 } else { prompt_tokens.saturating_add(completion_tokens) };
+        let abandoned = self.abandoned.load(Relaxed);
+        let usage = self.usage.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let usage = usage.unwrap_or_else(|| match status {
+            LEFT if abandoned > 0 => Usage { is_estimated: true, ..Usage::of_prompt(abandoned) },
+            _ => Usage::default(),
+        });
+        let used = if cached { 0 } else { usage.total() };
         if let Some(key) = &self.key {
             key.spend(self.at, used);
         }
-        let refused = status >= 400 && status != LEFT;
         if let Some(reserved) = self.reserved.take() {
-            // Where nobody says what was used, what was reserved counts.
-            if used > 0 || cached || refused {
-                reserved.settle(used);
-            }
+            reserved.settle(used);
         }
         let ended = Instant::now();
         let row = Row {
             id: id(self.at),
             at: self.at.as_millisecond(),
             key_id: self.key.take(),
-            model: self.model.take().unwrap_or_default(),
+            model: self.model.take().unwrap_or_else(|| UNKNOWN.into()),
             endpoint: self.endpoint,
             status,
-            prompt_tokens,
-            completion_tokens,
+            usage,
             cached,
             streamed: self.streamed.load(Relaxed),
             duration_us: micros(ended - self.began),

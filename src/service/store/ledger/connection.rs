@@ -22,7 +22,7 @@ use crate::service::store::url::Target;
 /// are cheaper; past a few hundred rows nothing is won.
 const SIZES: [usize; 4] = [256, 32, 4, 1];
 /// Columns of a row.
-const COLUMNS: usize = 13;
+const COLUMNS: usize = 15;
 
 /// A connection, by who answers.
 pub(super) enum Connection {
@@ -41,7 +41,7 @@ pub(super) enum Rows<'a> {
 macro_rules! columns {
     () => {
         "id, at, key_id, model, endpoint, status, prompt_tokens, completion_tokens, cached, \
-         streamed, duration_us, upstream, request_id"
+         streamed, duration_us, upstream, request_id, cached_prompt_tokens, estimated"
     };
 }
 
@@ -50,7 +50,8 @@ const SQLITE: &str = concat!(
     columns!(),
     ") SELECT value->>'id', value->>'at', value->>'key_id', value->>'model', value->>'endpoint', \
      value->>'status', value->>'prompt_tokens', value->>'completion_tokens', value->>'cached', \
-     value->>'streamed', value->>'duration_us', value->>'upstream', value->>'request_id' \
+     value->>'streamed', value->>'duration_us', value->>'upstream', value->>'request_id', \
+     COALESCE(value->>'cached_prompt_tokens', 0), COALESCE(value->>'estimated', 0) \
      FROM json_each($1) WHERE true ON CONFLICT DO NOTHING"
 );
 
@@ -67,11 +68,13 @@ static VALUES: LazyLock<[Arc<str>; SIZES.len()]> = LazyLock::new(|| {
 const POSTGRES: &str = concat!(
     "INSERT INTO ledger (",
     columns!(),
-    ") SELECT ",
-    columns!(),
-    " FROM json_to_recordset(CAST($1 AS json)) AS row (id uuid, at bigint, key_id text, \
+    // Rows of a spool may be older than the last columns.
+    ") SELECT id, at, key_id, model, endpoint, status, prompt_tokens, completion_tokens, cached, \
+     streamed, duration_us, upstream, request_id, COALESCE(cached_prompt_tokens, 0), \
+     COALESCE(estimated, false) FROM json_to_recordset(CAST($1 AS json)) AS row (id uuid, at bigint, key_id text, \
      model text, endpoint text, status integer, prompt_tokens bigint, completion_tokens bigint, \
-     cached boolean, streamed boolean, duration_us bigint, upstream text, request_id text) \
+     cached boolean, streamed boolean, duration_us bigint, upstream text, request_id text, \
+     cached_prompt_tokens bigint, estimated boolean) \
      ON CONFLICT DO NOTHING"
 );
 
@@ -154,13 +157,15 @@ impl Texts {
         values.add(shared(&mut self.model, &row.model))?;
         values.add(shared(&mut self.endpoint, row.endpoint))?;
         values.add(i64::from(row.status))?;
-        values.add(row.prompt_tokens.cast_signed())?;
-        values.add(row.completion_tokens.cast_signed())?;
+        values.add(row.usage.prompt_tokens.cast_signed())?;
+        values.add(row.usage.completion_tokens.cast_signed())?;
         values.add(row.cached)?;
         values.add(row.streamed)?;
         values.add(row.duration_us.cast_signed())?;
         values.add(upstream)?;
-        values.add(request_id)
+        values.add(request_id)?;
+        values.add(row.usage.cached_prompt_tokens.cast_signed())?;
+        values.add(row.usage.is_estimated)
     }
 }
 

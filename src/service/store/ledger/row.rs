@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Instant};
 
 use serde::{Serialize, Serializer};
 
-use crate::service::{middleware::RequestId, store::Key, upstream::Upstream};
+use crate::service::{middleware::RequestId, store::Key, upstream::Upstream, usage::Usage};
 
 /// Longest name of a model that is kept: any name can be asked for.
 const LONGEST: usize = 128;
@@ -21,8 +21,8 @@ pub(super) struct Row {
     pub(super) model: Box<str>,
     pub(super) endpoint: &'static str,
     pub(super) status: u16,
-    pub(super) prompt_tokens: u64,
-    pub(super) completion_tokens: u64,
+    #[serde(flatten)]
+    pub(super) usage: Usage,
     pub(super) cached: bool,
     pub(super) streamed: bool,
     pub(super) duration_us: u64,

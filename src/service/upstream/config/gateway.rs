@@ -20,6 +20,9 @@ pub struct GatewayConfig {
     pub queue_timeout: Duration,
     /// Most times that a request is tried again. Default is 2.
     pub retries: u32,
+    /// Whether a request is tried again that an upstream had and has not answered in time: it may still
+    /// be worked on, and paid for. Default is false.
+    pub retry_timeouts: bool,
     /// Requests tried again, as a share of all: what fails everywhere is not made worse. Default
     /// is 0.2.
     pub retry_budget: f64,
@@ -101,6 +104,7 @@ impl Default for GatewayConfig {
             max_waiting: 256,
             queue_timeout: Duration::from_millis(500),
             retries: 2,
+            retry_timeouts: false,
             retry_budget: 0.2,
             retry_reserve: 256,
             backoff: Duration::from_millis(25),

@@ -1,0 +1,85 @@
+//! The usage in a stream whose client has not asked for it: taken out of what is passed on.
+
+use std::{ops::Range, sync::LazyLock};
+
+use bytes::{Bytes, BytesMut};
+use memchr::memmem::FinderRev;
+
+use crate::service::usage::Facts;
+
+/// Its name with quotes: within a string of JSON they would have a backslash before them.
+static NAME: LazyLock<FinderRev<'static>> = LazyLock::new(|| FinderRev::new(b"\"usage\""));
+
+/// Where the usage stands in an event: all of the event if that is for the usage alone, else a
+/// `"usage":null`.
+pub(super) fn cut(events: &[u8], place: Range<usize>, facts: &Facts) -> Option<Range<usize>> {
+    if facts.is_usage_event() {
+        return Some(place);
+    }
+    let event = &events[place.clone()];
+    let name = NAME.rfind(event)?;
+    let after = &event[name + NAME.needle().len()..];
+    let rest = after.trim_ascii_start().strip_prefix(b":")?.trim_ascii_start();
+    let mut end = event.len() - rest.strip_prefix(b"null")?.len();
+    let mut start = event[..name].trim_ascii_end().len();
+    if event[..start].ends_with(b",") {
+        start -= 1;
+    } else if let Some(next) = event[end..].trim_ascii_start().strip_prefix(b",") {
+        end = event.len() - next.len();
+    }
+    Some(place.start + start..place.start + end)
+}
+
+/// Bytes without some parts, which stand in order; mostly there are none, and nothing is copied.
+pub(super) fn without(bytes: Bytes, cuts: &[Range<usize>]) -> Bytes {
+    if cuts.is_empty() {
+        return bytes;
+    }
+    let mut kept = BytesMut::with_capacity(bytes.len());
+    let mut done = 0;
+    for cut in cuts {
+        kept.extend_from_slice(&bytes[done..cut.start]);
+        done = cut.end;
+    }
+    kept.extend_from_slice(&bytes[done..]);
+    kept.freeze()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::service::{events::parts, usage::inspect};
+
+    fn hidden(events: &'static str) -> String {
+        let events = Bytes::from_static(events.as_bytes());
+        let cuts: Vec<_> =
+            parts(&events).filter_map(|(at, data)| cut(&events, at, &inspect(&data))).collect();
+        String::from_utf8(without(events, &cuts).to_vec()).expect("text")
+    }
+
+    #[test]
+    fn usage_is_taken_out_and_nothing_else() {
+        for (events, expected) in [
+            ("data: {\"choices\":[{}]}\n\n", "data: {\"choices\":[{}]}\n\n"),
+            (
+                "data: {\"a\":1,\"usage\":null}\n\ndata: {\"usage\" : null , \"b\":2}\n\n",
+                "data: {\"a\":1}\n\ndata: { \"b\":2}\n\n",
+            ),
+            ("data: {\"usage\":null}\n\n", "data: {}\n\n"),
+            (
+                "data: {\"a\":1}\n\ndata: {\"choices\":[],\"usage\":{\"prompt_tokens\":1}}\n\ndata: [DONE]\n\n",
+                "data: {\"a\":1}\n\ndata: [DONE]\n\n",
+            ),
+            (
+                "data: {\"choices\":[{}],\"usage\":{\"prompt_tokens\":1}}\n\n",
+                "data: {\"choices\":[{}],\"usage\":{\"prompt_tokens\":1}}\n\n",
+            ),
+            (
+                "data: {\"content\":\"\\\"usage\\\":null\"}\n\n",
+                "data: {\"content\":\"\\\"usage\\\":null\"}\n\n",
+            ),
+        ] {
+            assert_eq!(hidden(events), expected);
+        }
+    }
+}

@@ -1,0 +1,143 @@
+//! Whether an answer is one: servers also say with 200 that they cannot.
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, StatusCode, header};
+use memchr::memmem;
+
+use super::{
+    Answer, Answered, Endpoint, Upstream,
+    failure::Cause,
+    receive::{Gathered, Reply, WHOLE, is_event_stream},
+};
+use crate::service::{
+    events,
+    usage::{Form, Tally, inspect},
+};
+
+/// What was asked, as far as the answer is judged by it.
+pub(super) struct Asked {
+    pub(super) endpoint: Endpoint,
+    /// Tokens of the prompt, for upstreams that do not report them.
+    pub(super) prompt_tokens: u64,
+    /// True if the upstream was asked for the usage of a stream and the client was not to know.
+    pub(super) hides_usage: bool,
+    pub(super) upstream_time: Duration,
+}
+
+/// An answer that is one.
+pub(super) struct Judged {
+    pub(super) status: StatusCode,
+    pub(super) headers: HeaderMap,
+    pub(super) gathered: Gathered,
+    /// Has counted an answer that is there whole.
+    pub(super) tally: Tally,
+}
+
+/// Whether an answer is one.
+pub(super) fn judge(
+    upstream: &Arc<Upstream>,
+    reply: Reply,
+    asked: &Asked,
+) -> Result<Judged, Cause> {
+    let Reply { mut status, mut headers, mut gathered } = reply;
+    if asked.hides_usage && refuses_stream_options(status, &gathered) {
+        return Err(Cause::StreamOptions);
+    }
+    let mut tally = Tally::new(asked.prompt_tokens, form(asked.endpoint, &headers));
+    if status.is_success()
+        && let Some((said, error)) = error_within(&headers, &gathered, &mut tally)?
+    {
+        status = said;
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        gathered = Gathered::Whole(error);
+    }
+    if status == StatusCode::UNAUTHORIZED && upstream.authorization.is_some() {
+        return Err(Cause::Unauthorized);
+    }
+    if !says_that_it_cannot(status) {
+        return Ok(Judged { status, headers, gathered, tally });
+    }
+    let Gathered::Whole(bytes) = gathered else {
+        return Err(Cause::Broken(format!("{status} with more than {WHOLE} bytes")));
+    };
+    Err(Cause::Status(Box::new(Answer {
+        status,
+        headers,
+        content: Answered::Whole(bytes),
+        upstream: Arc::clone(upstream),
+        tally,
+        hides_usage: asked.hides_usage,
+        upstream_time: asked.upstream_time,
+    })))
+}
+
+/// The error that an answer of 200 is, with the status that it speaks of.
+fn error_within(
+    headers: &HeaderMap,
+    gathered: &Gathered,
+    tally: &mut Tally,
+) -> Result<Option<(StatusCode, Bytes)>, Cause> {
+    let is_events = is_event_stream(headers);
+    let (facts, error) = match gathered {
+        Gathered::Whole(bytes) if bytes.is_empty() => {
+            return Err(Cause::NoAnswer("an empty body"));
+        }
+        Gathered::Whole(_) if is_html(headers) => {
+            return Err(Cause::NoAnswer("a page of HTML"));
+        }
+        Gathered::Whole(bytes) if is_events => {
+            events::data(bytes).for_each(|event| tally.event(&inspect(&event)));
+            let Some(first) = events::data(bytes).next() else {
+                return Err(Cause::NoAnswer("no event"));
+            };
+            (inspect(&first), Bytes::copy_from_slice(&first))
+        }
+        Gathered::Whole(bytes) => (tally.whole(bytes), bytes.clone()),
+        Gathered::Begun { first, is_events: true, .. } => {
+            let Some(first) = events::first(first) else { return Ok(None) };
+            (inspect(&first), Bytes::copy_from_slice(&first))
+        }
+        Gathered::Begun { .. } if is_html(headers) => {
+            return Err(Cause::NoAnswer("a page of HTML"));
+        }
+        Gathered::Begun { .. } => return Ok(None),
+    };
+    let status = facts.error.and_then(|status| StatusCode::from_u16(status).ok());
+    Ok(status.map(|status| (status, error)))
+}
+
+fn is_html(headers: &HeaderMap) -> bool {
+    let content_type = headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes);
+    content_type.is_some_and(|value| value.to_ascii_lowercase().starts_with(b"text/html"))
+}
+
+/// What an answer with these headers is, as far as its tokens are concerned.
+fn form(endpoint: Endpoint, headers: &HeaderMap) -> Form {
+    if is_event_stream(headers) {
+        return Form::Events;
+    }
+    let content_type = headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes);
+    let is_json = content_type.is_none_or(|value| memmem::find(value, b"json").is_some());
+    if is_json && !headers.contains_key(header::CONTENT_ENCODING) {
+        endpoint.form()
+    } else {
+        Form::Opaque
+    }
+}
+
+/// Whether somebody else might be able to.
+fn says_that_it_cannot(status: StatusCode) -> bool {
+    let never = [StatusCode::NOT_IMPLEMENTED, StatusCode::HTTP_VERSION_NOT_SUPPORTED];
+    status == StatusCode::TOO_MANY_REQUESTS || status.is_server_error() && !never.contains(&status)
+}
+
+/// Whether a request was refused for a field that the client has not sent.
+fn refuses_stream_options(status: StatusCode, gathered: &Gathered) -> bool {
+    let is_refusal = matches!(status, StatusCode::BAD_REQUEST | StatusCode::UNPROCESSABLE_ENTITY);
+    match gathered {
+        Gathered::Whole(bytes) => is_refusal && memmem::find(bytes, b"stream_options").is_some(),
+        Gathered::Begun { .. } => false,
+    }
+}

@@ -1,0 +1,125 @@
+//! The content of an answer: all of it, or the beginning of a stream.
+
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
+use http_body::Body as _;
+use http_body_util::BodyExt as _;
+use tokio::time::{Instant, timeout_at};
+
+use super::{attempt::Clock, connections::Received, failure::Cause, headers};
+use crate::service::events;
+
+/// An answer as it was received.
+pub(super) struct Reply {
+    pub(super) status: StatusCode,
+    pub(super) headers: HeaderMap,
+    pub(super) gathered: Gathered,
+}
+
+/// What came of an answer's content.
+pub(super) enum Gathered {
+    Whole(Bytes),
+    /// More is to come.
+    Begun {
+        first: Bytes,
+        rest: Received,
+        is_events: bool,
+    },
+}
+
+/// Bytes in a row; most answers are one piece, which is not copied.
+#[derive(Default)]
+struct Gathering {
+    first: Bytes,
+    all: BytesMut,
+}
+
+/// Answers up to this size that are no streams are read whole before they are passed on, so that
+/// one that breaks off can be asked for again.
+pub(super) const WHOLE: usize = 1 << 20;
+/// How long comments are held back for the first event of a stream, which may be an error.
+const COMMENTS: Duration = Duration::from_secs(2);
+
+/// Reads an answer's content: all of it, or a stream up to its first event. `silence` is the longest
+/// time between two pieces.
+pub(super) async fn receive(
+    response: Response<Received>,
+    silence: Duration,
+    clock: &mut Clock<'_>,
+) -> Result<Reply, Cause> {
+    let (parts, mut body) = response.into_parts();
+    let (status, mut headers) = (parts.status, parts.headers);
+    let is_events = status.is_success() && is_event_stream(&headers);
+    headers::clean(&mut headers);
+    let mut so_far = Gathering::default();
+    let mut comments = None;
+    let gathered = loop {
+        if body.is_end_stream() {
+            break Gathered::Whole(so_far.bytes());
+        }
+        let next = async {
+            match comments {
+                None => Ok(body.frame().await),
+                Some(until) => timeout_at(until, body.frame()).await,
+            }
+        };
+        let frame = tokio::select! {
+            biased;
+            // Cancel-safe: the clock ends the request.
+            frame = next => frame,
+            () = clock.passed() => return Err(Cause::Timeout),
+        };
+        let Ok(frame) = frame else {
+            break Gathered::Begun { first: so_far.bytes(), rest: body, is_events };
+        };
+        let Some(frame) = frame else { break Gathered::Whole(so_far.bytes()) };
+        let frame = frame.map_err(|error| Cause::Broken(error.to_string()))?;
+        if let Ok(data) = frame.into_data() {
+            so_far.add(data);
+        }
+        if so_far.len() > WHOLE || (is_events && events::first(so_far.so_far()).is_some()) {
+            break Gathered::Begun { first: so_far.bytes(), rest: body, is_events };
+        }
+        if is_events && so_far.len() > 0 {
+            comments.get_or_insert_with(|| Instant::now() + COMMENTS);
+        }
+        clock.set(silence);
+    };
+    Ok(Reply { status, headers, gathered })
+}
+
+/// Whether it is a stream of events that can be told apart.
+pub(super) fn is_event_stream(headers: &HeaderMap) -> bool {
+    if headers.contains_key(header::CONTENT_ENCODING) {
+        return false;
+    }
+    let content_type = headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes);
+    content_type.is_some_and(|value| value.to_ascii_lowercase().starts_with(b"text/event-stream"))
+}
+
+impl Gathering {
+    fn add(&mut self, data: Bytes) {
+        if self.len() == 0 {
+            self.first = data;
+            return;
+        }
+        if self.all.is_empty() {
+            self.all.extend_from_slice(&self.first);
+        }
+        self.all.extend_from_slice(&data);
+    }
+
+    fn len(&self) -> usize {
+        self.so_far().len()
+    }
+
+    fn so_far(&self) -> &[u8] {
+        if self.all.is_empty() { &self.first } else { &self.all }
+    }
+
+    fn bytes(self) -> Bytes {
+        if self.all.is_empty() { self.first } else { self.all.freeze() }
+    }
+}
