@@ -30,11 +30,13 @@ mod events;
 mod limits;
 pub mod middleware;
 mod nice;
+mod pages;
 pub mod redis;
 mod routes;
 pub mod store;
 mod units;
 pub mod upstream;
+mod usage;
 
 use std::sync::{
     Arc,
@@ -47,6 +49,7 @@ use tokio::time::{self, Instant};
 use tower::layer::util::Identity;
 
 pub use config::{Config, Invalid};
+pub use pages::PagesConfig;
 
 use self::{
     body::Bodies,
@@ -141,7 +144,8 @@ impl Service {
     /// in its place.
     pub fn middleware<W>(&self, watch: W) -> Whole<W> {
         let codecs = Codecs::new(self.engine().cpu().clone());
-        middleware::stack(&self.inner.config.middleware, codecs, watch)
+        let Config { middleware, pages, .. } = &self.inner.config;
+        middleware::stack(middleware, pages.cors(), codecs, watch)
     }
 
     /// The local engine.

@@ -1,5 +1,6 @@
 //! Keys and the ledger, on SQLite and on a real Postgres.
 
+mod billing;
 mod keys;
 mod ledger;
 mod limits;
