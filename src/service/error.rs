@@ -239,7 +239,9 @@ impl From<EmbedError> for ApiError {
         let message = error.to_string();
         match error {
             EmbedError::Overloaded { .. } => Self::overloaded(message),
-            EmbedError::UnknownToken { .. } => Self::bad_request(Some("input"), message),
+            EmbedError::TokenIds { .. }
+            | EmbedError::UnknownToken { .. }
+            | EmbedError::TooLong { .. } => Self::bad_request(Some("input"), message),
             EmbedError::Failed(_) | EmbedError::Lost => Self::internal(message),
         }
     }
