@@ -202,6 +202,10 @@ impl ApiError {
         Self::server(StatusCode::INTERNAL_SERVER_ERROR, "internal_error", message)
     }
 
+    pub(crate) fn status(&self) -> StatusCode {
+        self.status
+    }
+
     /// A refusal that stays one however often it is asked for.
     fn never(
         status: StatusCode,
