@@ -2,8 +2,9 @@
 
 use std::{path::Path, sync::Arc};
 
-use rayon::iter::{
-    IndexedParallelIterator as _, IntoParallelRefIterator as _, ParallelIterator as _,
+use rayon::{
+    iter::{IndexedParallelIterator as _, ParallelIterator as _},
+    slice::ParallelSlice as _,
 };
 use rten::{
     Model, ModelOptions, NodeId, RunOptions, ThreadPool, TryFromValueError, Value, ValueOrView,
@@ -137,13 +138,17 @@ impl Encoder {
             self.threads.run(|| {
                 // The pool is one of rayon's, and this is a thread of it.
                 rayon::broadcast(|_| badge.put_on());
-                let parts = parts.par_iter().with_max_len(1);
-                parts.map(|part| self.infer(part)).collect::<Result<_, _>>()
+                // Jobs are no more than threads: one that waits may begin another on its stack.
+                let share = parts.len().div_ceil(self.parts).max(1);
+                let infer = |parts: &[Part]| -> Result<Vec<_>, _> {
+                    parts.iter().map(|part| self.infer(part)).collect()
+                };
+                parts.par_chunks(share).with_max_len(1).map(infer).collect::<Result<Vec<_>, _>>()
             })
         })?;
         let _pool = tracing::debug_span!("pool").entered();
         let mut vectors = vec![Vector::default(); inputs];
-        for (part, output) in parts.iter().zip(&outputs) {
+        for (part, output) in parts.iter().zip(outputs.iter().flatten()) {
             let pooled = pool(output, part.mask(), self.pooling);
             for (place, vector) in part.places().iter().zip(pooled) {
                 vectors[*place] = vector;

@@ -38,7 +38,7 @@ fn of_tokens(count: usize) -> String {
 #[test]
 fn token_ids_are_refused_by_default() {
     let server = server("");
-    // As LangChain sends "tiktoken is great!": ids of OpenAI's tokenizer, which the model has too.
+    // LangChain sends "tiktoken is great!" so: the ids of OpenAI's tokenizer are in the vocabulary too.
     for input in [json!([83, 1609, 5963, 374, 2294, 0]), json!([[83, 1609, 5963, 374, 2294, 0]])] {
         let message = refused(&embed(&server, &input));
         for said in ["input 0", "check_embedding_ctx_len=False", "accept_token_ids"] {
@@ -59,7 +59,7 @@ fn special_ids_are_not_added_twice() {
         assert_eq!(answer["usage"]["prompt_tokens"], 7);
         assert_eq!(answer["data"][0]["embedding"], text["data"][0]["embedding"], "{ids:?}");
     }
-    // One of the two is part of the input.
+    // A special id on one side only is part of the input.
     assert_eq!(embed(&server, &json!([101, 7592])).json()["usage"]["prompt_tokens"], 4);
 }
 
