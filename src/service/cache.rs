@@ -31,6 +31,7 @@ pub(crate) use self::{
     vector::Vector,
     wish::Wish,
 };
+use http::StatusCode;
 use moka::sync::Cache as Memory;
 
 use super::{cpu::CpuPool, engine::EmbedError, error::ApiError, redis::Redis};
@@ -76,6 +77,15 @@ impl Cache {
 }
 
 impl Refusal {
+    /// Returns whether the request itself is at fault, and would be at any time.
+    fn is_of_the_request(&self) -> bool {
+        let status = match self {
+            Self::Answer(answer) => answer.status(),
+            Self::Error(error) => error.status(),
+        };
+        status.is_client_error() && status != StatusCode::TOO_MANY_REQUESTS
+    }
+
     /// As an error, where only we could have refused.
     pub(crate) fn into_error(self) -> ApiError {
         match self {

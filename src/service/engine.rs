@@ -15,6 +15,7 @@ mod error;
 mod input;
 mod meters;
 mod model;
+mod part;
 mod pending;
 mod request;
 mod tokenizer;
@@ -28,11 +29,12 @@ use std::{
 
 pub(crate) use self::encoder::normalize;
 pub use self::{
-    config::{Config, ModelConfig, Pooling},
+    config::{Config, ModelConfig, Pooling, Precision},
     error::{EmbedError, LoadError},
     input::Input,
     model::Model,
     request::{Embedded, Timings},
+    tokenizer::{TokenCount, TooLong},
 };
 use super::cpu::CpuPool;
 

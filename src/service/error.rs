@@ -224,6 +224,10 @@ impl ApiError {
         Self::server(StatusCode::INTERNAL_SERVER_ERROR, "internal_error", message)
     }
 
+    pub(crate) fn status(&self) -> StatusCode {
+        self.status
+    }
+
     /// A refusal that stays one however often it is asked for.
     fn never(
         status: StatusCode,
@@ -261,7 +265,9 @@ impl From<EmbedError> for ApiError {
         let message = error.to_string();
         match error {
             EmbedError::Overloaded { .. } => Self::overloaded(message),
-            EmbedError::UnknownToken { .. } => Self::bad_request(Some("input"), message),
+            EmbedError::TokenIds { .. }
+            | EmbedError::UnknownToken { .. }
+            | EmbedError::TooLong { .. } => Self::bad_request(Some("input"), message),
             EmbedError::Failed(_) | EmbedError::Lost => Self::internal(message),
         }
     }

@@ -17,6 +17,10 @@ fn every_endpoint_says_the_same_in_every_codec() {
 
             [upstreams.mock]
             url = "http://{}"
+
+            [models.{MODEL}]
+            dir = "models/{MODEL}"
+            accept_token_ids = true
         "#,
         mock.address
     );

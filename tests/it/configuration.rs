@@ -65,6 +65,11 @@ fn a_bad_value_stops_the_start_with_field_value_and_what_is_allowed() {
         ("[upstreams.\"a b\"]\nurl = \"http://a\"\n", &[], ["upstreams.a b", "1 to 64 letters"]),
         ("[models.gpt-4.1]\nupstreams = []\n", &[], ["models.gpt-4 = ", "\"gpt-4.1\""]),
         ("[models.m]\nupstreams = [\"a\"]\n", &[], ["models.m.upstreams", "there are none"]),
+        (
+            "[models.m]\ndir = \"a\"\nprecision = \"f32\"\nfile = \"b.onnx\"\n",
+            &[],
+            ["models.m.file = \"b.onnx\"", "no `file` beside `precision`"],
+        ),
         ("[store]\nurl = \"mysql://a:hush@b/c\"\n", &[], ["store.url = \"(set)\"", "sqlite:FILE"]),
         ("[store]\nspool = \"\"\n", &[], ["store.spool", "the path of a folder"]),
         ("[store]\nrequire_keys = true\n", &[], ["store.require_keys = true", "no `store.url`"]),
@@ -192,6 +197,9 @@ const TABLES: [Table; 8] = [
             ("file", "1", "expected a string"),
             ("max_tokens", "1", "2 to 8192"),
             ("pooling", "\"max\"", "expected `mean` or `cls`"),
+            ("precision", "\"int4\"", "expected `int8` or `f32`"),
+            ("precision", "8", "expected a word, in quotes"),
+            ("accept_token_ids", "\"yes\"", "expected true or false"),
         ],
     },
     Table {

@@ -70,6 +70,27 @@ fn a_model_that_is_there_is_left_alone() -> anyhow::Result<()> {
     Ok(())
 }
 
+#[test]
+fn an_int8_graph_of_an_earlier_version_is_made_again() -> anyhow::Result<()> {
+    let (hub, folder) = hub_with_tokenizer()?;
+    let there = folder.path().join("all-MiniLM-L6-v2");
+    fs::create_dir(&there)?;
+    for file in ["model.onnx", "tokenizer.json"] {
+        fs::copy(model().join(file), there.join(file))?;
+    }
+    fs::write(there.join("model.int8.onnx"), "of an earlier version")?;
+    // Nothing is fetched; and where no Python can convert it, what is left is f32.
+    let output = pull(&hub, folder.path(), &[])?;
+    let stderr = String::from_utf8(output.stderr)?;
+    assert!(output.status.success(), "{stderr}");
+    assert!(stderr.contains("cannot convert the model, so it is served in f32"), "{stderr}");
+    assert_eq!(hub.requests(), []);
+    assert!(!there.join("model.int8.onnx").exists());
+    let stdout = String::from_utf8(pull(&hub, folder.path(), &[])?.stdout)?;
+    assert!(stdout.contains("already there: f32 only"), "{stdout}");
+    Ok(())
+}
+
 /// A hub that has no more than the tokenizer, and a folder to pull into.
 fn hub_with_tokenizer() -> anyhow::Result<(Hub, TempDir)> {
     let hub = Hub::start()?;

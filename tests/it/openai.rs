@@ -7,7 +7,8 @@ const OPENAI: &[&str] = &["openai==3.54.0"];
 
 #[test]
 fn the_openai_package_gets_what_it_expects() {
-    let server = Server::start();
+    let toml = format!("[models.{MODEL}]\ndir = \"models/{MODEL}\"\naccept_token_ids = true\n");
+    let server = Server::configured("127.0.0.1:0", &toml, &[]);
     python::check(OPENAI, "openai_client.py", &[&server.api("/v1"), MODEL]);
 }
 

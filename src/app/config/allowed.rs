@@ -1,7 +1,7 @@
 //! What is allowed, in words for who writes the file: the parsers speak to who writes Rust.
 
 /// What the parsers say, and what is said instead.
-const WORDS: [(&str, &str); 10] = [
+const WORDS: [(&str, &str); 11] = [
     ("expected a map", "expected tables, such as `[upstreams.a]`"),
     ("expected a sequence", "expected a list, such as [\"a\", \"b\"]"),
     ("expected a boolean", "expected true or false, without quotes"),
@@ -10,6 +10,7 @@ const WORDS: [(&str, &str); 10] = [
     ("expected u32", "expected a whole number, 0 or more"),
     ("expected u8", "expected a whole number, 0 to 255"),
     ("expected f64", "expected a number"),
+    ("invalid type: unit variant, expected string only", "expected a word, in quotes"),
     ("expected path string", "expected a path, in quotes"),
     ("invalid socket address syntax", "an address and a port of 0 to 65535: \"127.0.0.1:8080\""),
 ];

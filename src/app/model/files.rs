@@ -38,10 +38,10 @@ pub(super) const F32: Pinned = Pinned {
     name: "model.onnx",
     sha256: "a7750317ef99cb7cb73f36a4e485c5fc12e8f285bf2e6316b6931deffa7e0b2a",
 };
-/// The same, quantised: what the engine serves by default.
+/// The same, multiplying in 8 bits with a scale for each token: what the engine serves by default.
 pub(super) const INT8: Pinned = Pinned {
     name: "model.int8.onnx",
-    sha256: "57ffb1dc93790687327eab2eedf74266837f320e4b52cc59936b7fae0bda3948",
+    sha256: "222f437772c52f775829ae22de4bd709d5a600913324b2a9d6eccf926fab6bec",
 };
 
 /// A file that may hold one content only.
@@ -57,9 +57,10 @@ pub(super) struct Pinned {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Content {
     /// [`F32`] and [`INT8`], made here.
-    Quantised,
-    /// [`GRAPH`] or [`EXPORTED`] under the name of [`F32`], where they could not be made.
-    Published,
+    Quantized,
+    /// A graph that computes in f32, where [`INT8`] could not be made: [`F32`], or [`GRAPH`] or
+    /// [`EXPORTED`] under its name.
+    Unquantized,
 }
 
 /// What is in the model's folder; none where a file is missing or is not what it should be.
@@ -68,14 +69,14 @@ pub(super) fn find(folder: &Path) -> anyhow::Result<Option<Content>> {
         return Ok(None);
     }
     if INT8.is_in(folder)? && F32.is_in(folder)? {
-        return Ok(Some(Content::Quantised));
+        return Ok(Some(Content::Quantized));
     }
     if INT8.path(folder).exists() {
         return Ok(None);
     }
-    for graph in [GRAPH, EXPORTED] {
+    for graph in [F32, GRAPH, EXPORTED] {
         if (Pinned { name: F32.name, ..graph }).is_in(folder)? {
-            return Ok(Some(Content::Published));
+            return Ok(Some(Content::Unquantized));
         }
     }
     Ok(None)
@@ -120,8 +121,8 @@ impl Pinned {
 impl fmt::Display for Content {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Quantised => "int8 and f32",
-            Self::Published => "f32 only; remove it and pull again to try for int8",
+            Self::Quantized => "int8 and f32",
+            Self::Unquantized => "f32 only; remove it and pull again to try for int8",
         })
     }
 }

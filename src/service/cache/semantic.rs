@@ -14,7 +14,10 @@ use moka::sync::Cache as Memory;
 use serde_json::Value;
 
 use super::{Config, Key, KeyBuilder};
-use crate::service::{cpu::CpuPool, engine::Engine};
+use crate::service::{
+    cpu::CpuPool,
+    engine::{Engine, TooLong},
+};
 
 /// What was asked, by its meaning; cheap to clone, all clones are one.
 #[derive(Clone)]
@@ -123,11 +126,8 @@ impl Semantic {
         let Meaning { group, text, numbers } = meaning;
         let model = engine.model(model).ok()?;
         // Without a vector it is asked as if nothing was like it.
-        let embedded = model.embed(vec![text.as_str().into()]).await.ok()?;
-        if embedded.tokens >= model.max_tokens() {
-            // The end of it was not read.
-            return None;
-        }
+        // One that is not read to its end is not compared either.
+        let embedded = model.embed(vec![text.as_str().into()], TooLong::Reject).await.ok()?;
         let vector: Arc<[f32]> = embedded.vectors.into_iter().next()?.into();
         let entries: Vec<_> = groups.get(&group).map_or_else(Vec::new, |entries| {
             let entries = entries.lock().unwrap_or_else(PoisonError::into_inner);

@@ -325,6 +325,8 @@ impl<V: Keep> Question<V> {
         let answers = answers.await;
         match &answers {
             Ok(values) => self.answer(values.clone()),
+            // A refusal does not say which value is at fault, and others may wait for a good one.
+            Err(refusal) if refusal.is_of_the_request() => self.leave_alone(),
             Err(refusal) => self.refuse(refusal),
         }
         answers
@@ -481,3 +483,6 @@ pub(crate) fn now() -> u64 {
 pub(crate) fn age(made: u64) -> Duration {
     Duration::from_millis(now().saturating_sub(made))
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,27 +3,32 @@
 use std::sync::Arc;
 
 use super::shelf::{Keep, now};
+use crate::service::engine::TokenCount;
 
 /// The vector of an input.
 #[derive(Clone, Debug)]
 pub(crate) struct Vector {
     made: u64,
-    /// Tokens of the input.
+    /// Tokens of the input that were read.
     pub(crate) tokens: u32,
+    /// True if there were more of them.
+    pub(crate) truncated: bool,
     pub(crate) numbers: Arc<[f32]>,
 }
 
 impl Vector {
     /// Bytes before the numbers, as it is written.
-    const HEAD: usize = 8 + 4;
+    const HEAD: usize = 8 + 4 + 1;
 
-    pub(crate) fn new(numbers: Arc<[f32]>, tokens: u32) -> Self {
-        Self { made: now(), tokens, numbers }
+    pub(crate) fn new(numbers: Arc<[f32]>, tokens: TokenCount) -> Self {
+        let TokenCount { read, truncated } = tokens;
+        let tokens = u32::try_from(read).unwrap_or(u32::MAX);
+        Self { made: now(), tokens, truncated, numbers }
     }
 }
 
 impl Keep for Vector {
-    const KIND: &'static str = "vector-1";
+    const KIND: &'static str = "vector-2";
 
     fn size(&self) -> usize {
         size_of_val(&*self.numbers)
@@ -33,11 +38,12 @@ impl Keep for Vector {
         self.made
     }
 
-    /// Little-endian throughout: when it was made, tokens, numbers.
+    /// Little-endian throughout: when it was made, tokens, whether there were more, numbers.
     fn encode(&self) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(Self::HEAD + self.size());
         bytes.extend_from_slice(&self.made.to_le_bytes());
         bytes.extend_from_slice(&self.tokens.to_le_bytes());
+        bytes.push(u8::from(self.truncated));
         bytes.extend(self.numbers.iter().flat_map(|number| number.to_le_bytes()));
         bytes
     }
@@ -45,11 +51,13 @@ impl Keep for Vector {
     fn decode(bytes: &[u8]) -> Option<Self> {
         let (made, rest) = bytes.split_first_chunk()?;
         let (tokens, rest) = rest.split_first_chunk()?;
+        let (truncated, rest) = rest.split_first()?;
         let (numbers, rest) = rest.as_chunks::<4>();
         let is_whole = rest.is_empty() && !numbers.is_empty();
         is_whole.then(|| Self {
             made: u64::from_le_bytes(*made),
             tokens: u32::from_le_bytes(*tokens),
+            truncated: *truncated != 0,
             numbers: numbers.iter().map(|number| f32::from_le_bytes(*number)).collect(),
         })
     }

@@ -15,8 +15,10 @@ use super::{
     EmbedError,
     encoder::{Encoder, Vector},
     meters::Meters,
+    part::Part,
     pending::{Entry, Pending},
     request::{Batch, Outcome, Request},
+    tokenizer::TokenCount,
 };
 
 /// What the thread is told.
@@ -102,13 +104,14 @@ impl Batcher {
         let ids: Vec<_> = batch.iter().map(|entry| entry.ids.as_slice()).collect();
         // A batch has many requests, a span one parent and a thread one name: any of theirs.
         let Request { span, badge, .. } = &*batch[0].request;
+        let parts = self.encoder.divide(&ids);
         let vectors = span.in_scope(|| {
             // A fault in one batch must not end the service.
-            catch_unwind(AssertUnwindSafe(|| self.encoder.encode(&ids, badge)))
+            catch_unwind(AssertUnwindSafe(|| self.encoder.encode(&parts, badge)))
         });
         let infer = start.elapsed();
         self.batches += 1;
-        self.measure(&ids, infer);
+        self.measure(&ids, &parts, infer);
         match vectors {
             Ok(Ok(vectors)) => self.complete(batch, vectors, start, infer),
             Ok(Err(error)) => {
@@ -124,11 +127,11 @@ impl Batcher {
         self.meters.inputs.increment(batch.len() as u64);
         let number = self.batches;
         for (entry, vector) in batch.iter().zip(vectors) {
-            let Entry { request, index, ids, tokenize } = entry;
+            let Entry { request, index, ids, truncated, tokenize } = entry;
             let passed = start.saturating_duration_since(request.admitted);
             let waited = passed.saturating_sub(*tokenize);
-            let outcome =
-                Outcome { vector, tokens: ids.len(), waited, batch: Batch { number, infer } };
+            let tokens = TokenCount { read: ids.len(), truncated: *truncated };
+            let outcome = Outcome { vector, tokens, waited, batch: Batch { number, infer } };
             request.complete(*index, outcome);
         }
     }
@@ -140,10 +143,9 @@ impl Batcher {
         }
     }
 
-    fn measure(&self, ids: &[&[u32]], infer: Duration) {
-        let lengths = || ids.iter().map(|ids| ids.len());
-        let tokens: usize = lengths().sum();
-        let padded = lengths().max().unwrap_or(0) * ids.len();
+    fn measure(&self, ids: &[&[u32]], parts: &[Part], infer: Duration) {
+        let tokens: usize = ids.iter().map(|ids| ids.len()).sum();
+        let padded: usize = parts.iter().map(Part::tokens).sum();
         self.meters.infer.record(infer);
         self.meters.batch_inputs.record(ids.len() as f64);
         self.meters.batch_tokens.record(padded as f64);

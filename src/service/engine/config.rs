@@ -38,17 +38,33 @@ pub struct Config {
 pub struct ModelConfig {
     /// Folder with `tokenizer.json` and the graph.
     pub dir: PathBuf,
-    /// The graph's file in that folder. Default is `model.int8.onnx`, and `model.onnx` where that
-    /// is missing.
+    /// The graph's file in that folder. Default is that of the precision.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub file: Option<String>,
-    /// Longest input in tokens; longer ones are cut, as is the habit of these models. Default is
-    /// 256.
+    /// Numbers that the model computes with. Default is `int8`, and `f32` where its file is missing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub precision: Option<Precision>,
+    /// Longest input in tokens; longer ones are cut unless the request forbids it. Default is 256.
     #[serde(default = "default_max_tokens")]
     pub max_tokens: usize,
     /// How token vectors become one. Default is `mean`.
     #[serde(default)]
     pub pooling: Pooling,
+    /// True if inputs may be token ids, of the model's own tokenizer. Ids of another one, which
+    /// OpenAI's clients may send, cannot be told from them, and make vectors that mean nothing.
+    /// Default is false.
+    #[serde(default)]
+    pub accept_token_ids: bool,
+}
+
+/// Numbers that a model computes with.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Precision {
+    /// Integers of 8 bits where matrices are multiplied, in `model.int8.onnx`: about twice as fast.
+    Int8,
+    /// Floats of 32 bits, in `model.onnx`.
+    F32,
 }
 
 /// How token vectors become one.
@@ -113,8 +129,33 @@ impl ModelConfig {
         if !is_name(name) {
             return Err(Invalid::new("models", name, "names of 1 to 128 visible characters"));
         }
+        if let (Some(file), Some(precision)) = (&self.file, self.precision) {
+            let field = format!("models.{name}.file");
+            let allowed =
+                format!("no `file` beside `precision`, which is that of {}", precision.file());
+            return Err(Invalid::new(field, file, allowed));
+        }
         let field = format!("models.{name}.max_tokens");
         Invalid::unless_within(field, self.max_tokens, 2..=8192)
+    }
+
+    /// File of the graph.
+    pub(super) fn graph(&self) -> PathBuf {
+        let file = |precision: Precision| self.dir.join(precision.file());
+        match (&self.file, self.precision) {
+            (Some(name), _) => self.dir.join(name),
+            (None, Some(precision)) => file(precision),
+            (None, None) => {
+                let graphs = [Precision::Int8, Precision::F32].map(file);
+                let there = graphs.iter().find(|graph| graph.is_file());
+                there.unwrap_or(&graphs[0]).clone()
+            }
+        }
+    }
+
+    /// File of the tokenizer.
+    pub(super) fn tokenizer(&self) -> PathBuf {
+        self.dir.join("tokenizer.json")
     }
 }
 
@@ -123,8 +164,20 @@ impl Default for ModelConfig {
         Self {
             dir: PathBuf::new(),
             file: None,
+            precision: None,
             max_tokens: default_max_tokens(),
             pooling: Pooling::default(),
+            accept_token_ids: false,
+        }
+    }
+}
+
+impl Precision {
+    /// File of the graph that computes with it.
+    fn file(self) -> &'static str {
+        match self {
+            Self::Int8 => "model.int8.onnx",
+            Self::F32 => "model.onnx",
         }
     }
 }

@@ -2,12 +2,16 @@
 
 use std::{path::Path, sync::Arc};
 
+use rayon::{
+    iter::{IndexedParallelIterator as _, ParallelIterator as _},
+    slice::ParallelSlice as _,
+};
 use rten::{
     Model, ModelOptions, NodeId, RunOptions, ThreadPool, TryFromValueError, Value, ValueOrView,
 };
 use thiserror::Error;
 
-use super::{LoadError, Pooling};
+use super::{LoadError, Pooling, part::Part};
 use crate::service::badge::Badge;
 
 /// A model's graph, and the threads that it runs on.
@@ -19,6 +23,10 @@ pub(super) struct Encoder {
     pooled: bool,
     pooling: Pooling,
     threads: Arc<ThreadPool>,
+    /// Most parts of a batch: one for each thread.
+    parts: usize,
+    /// True if each input has a part of its own, since its vector would depend on the others.
+    separate: bool,
     dimensions: usize,
 }
 
@@ -33,20 +41,24 @@ struct Inputs {
     types: Option<NodeId>,
 }
 
-/// Token ids of several inputs as a rectangle.
-struct Padded {
-    shape: [usize; 2],
-    ids: Vec<i32>,
-    mask: Vec<i32>,
+/// Inputs that show how a graph behaves: token ids, special ones included.
+pub(super) struct Probes {
+    /// Longest input that the engine will give to the graph.
+    pub(super) longest: Vec<u32>,
+    /// Inputs that differ in content and length.
+    pub(super) varied: Vec<Vec<u32>>,
 }
 
 impl Encoder {
-    /// Loads the graph, and runs it once on `max_tokens` tokens, so that a graph that cannot do
-    /// what it will be asked for stops the start. Its threads inherit this thread's priority.
+    /// Least cosine of two vectors that are the same but for rounding.
+    const SAME: f32 = 0.999_99;
+
+    /// Loads the graph, and runs it on the longest probe, so that a graph that cannot do what it
+    /// will be asked for stops the start. Its threads inherit this thread's priority.
     pub(super) fn load(
         file: &Path,
         pooling: Pooling,
-        max_tokens: usize,
+        probes: &Probes,
         threads: usize,
     ) -> Result<Self, LoadError> {
         if !file.is_file() {
@@ -63,14 +75,51 @@ impl Encoder {
         let output = output_of(&graph).ok_or_else(|| refused("it has no output".to_owned()))?;
         let rank = graph.node_info(output).and_then(|node| node.shape()).map(|shape| shape.len());
         let pooled = rank == Some(2);
-        let threads = Arc::new(ThreadPool::with_num_threads(threads));
-        let mut encoder = Self { graph, inputs, output, pooled, pooling, threads, dimensions: 0 };
-        let longest = vec![0; max_tokens];
+        let mut encoder = Self {
+            graph,
+            inputs,
+            output,
+            pooled,
+            pooling,
+            threads: Arc::new(ThreadPool::with_num_threads(threads)),
+            parts: threads,
+            separate: false,
+            dimensions: 0,
+        };
+        let tokens = probes.longest.len();
         let vectors = encoder
-            .encode(&[&longest], &Badge::here())
-            .map_err(|error| refused(format!("it does not run on {max_tokens} tokens: {error}")))?;
+            .encode(&[Part::of(&[&probes.longest])], &Badge::here())
+            .map_err(|error| refused(format!("it does not run on {tokens} tokens: {error}")))?;
         encoder.dimensions = vectors.first().map_or(0, |vector| vector.len());
+        encoder.separate = !encoder
+            .keeps_apart(&probes.varied)
+            .map_err(|error| refused(format!("it does not run: {error}")))?;
         Ok(encoder)
+    }
+
+    /// Returns whether inputs that run together have the vectors that they have alone. They have
+    /// others if activations are quantized by the scale of a whole batch, or without a mask.
+    fn keeps_apart(&self, inputs: &[Vec<u32>]) -> Result<bool, EncodeError> {
+        let inputs: Vec<_> = inputs.iter().map(Vec::as_slice).collect();
+        let badge = Badge::here();
+        let alone = self.encode(&Part::divide(&inputs, inputs.len()), &badge)?;
+        // A graph may be one for a single input.
+        let Ok(together) = self.encode(&[Part::of(&inputs)], &badge) else { return Ok(false) };
+        let same = |(a, b): (&Vector, &Vector)| {
+            a.iter().zip(b).map(|(a, b)| a * b).sum::<f32>() >= Self::SAME
+        };
+        Ok(together.iter().zip(&alone).all(same))
+    }
+
+    /// Returns whether each input of a batch is run by itself.
+    pub(super) fn is_separate(&self) -> bool {
+        self.separate
+    }
+
+    /// Divides a batch into parts that are run side by side, a thread each: between the large
+    /// products of matrices there is much that runs on one thread only.
+    pub(super) fn divide(&self, batch: &[&[u32]]) -> Vec<Part> {
+        Part::divide(batch, if self.separate { batch.len() } else { self.parts })
     }
 
     /// Length of the vectors.
@@ -78,38 +127,47 @@ impl Encoder {
         self.dimensions
     }
 
-    /// Vectors of several inputs, in their order; all threads work in the name of the badge.
-    pub(super) fn encode(
-        &self,
-        batch: &[&[u32]],
-        badge: &Badge,
-    ) -> Result<Vec<Vector>, EncodeError> {
+    /// Vectors of the inputs of a batch, in their order; all threads work in the name of the badge.
+    pub(super) fn encode(&self, parts: &[Part], badge: &Badge) -> Result<Vec<Vector>, EncodeError> {
         badge.put_on();
-        let padded = Padded::new(batch);
-        let shape = padded.shape;
-        let mask = padded.mask.clone();
-        let span = tracing::debug_span!("infer", inputs = shape[0], tokens = shape[1]);
-        // Called on a thread of the pool, so that the stack of a sample reads `infer`.
-        let output = span.in_scope(|| {
+        let inputs = parts.iter().map(|part| part.places().len()).sum();
+        let tokens: usize = parts.iter().map(Part::tokens).sum();
+        let span = tracing::debug_span!("infer", inputs, tokens);
+        // Called on threads of the pool, so that the stack of a sample reads `infer`.
+        let outputs: Vec<_> = span.in_scope(|| {
             self.threads.run(|| {
                 // The pool is one of rayon's, and this is a thread of it.
                 rayon::broadcast(|_| badge.put_on());
-                self.infer(padded)
+                // Jobs are no more than threads: one that waits may begin another on its stack.
+                let share = parts.len().div_ceil(self.parts).max(1);
+                let infer = |parts: &[Part]| -> Result<Vec<_>, _> {
+                    parts.iter().map(|part| self.infer(part)).collect()
+                };
+                parts.par_chunks(share).with_max_len(1).map(infer).collect::<Result<Vec<_>, _>>()
             })
         })?;
-        Ok(tracing::debug_span!("pool").in_scope(|| pool(&output, &mask, self.pooling)))
+        let _pool = tracing::debug_span!("pool").entered();
+        let mut vectors = vec![Vector::default(); inputs];
+        for (part, output) in parts.iter().zip(outputs.iter().flatten()) {
+            let pooled = pool(output, part.mask(), self.pooling);
+            for (place, vector) in part.places().iter().zip(pooled) {
+                vectors[*place] = vector;
+            }
+        }
+        Ok(vectors)
     }
 
     #[inline(never)]
-    fn infer(&self, Padded { shape, ids, mask }: Padded) -> Result<Output, EncodeError> {
+    fn infer(&self, part: &Part) -> Result<Output, EncodeError> {
+        let shape = part.shape();
         let mut inputs = Vec::with_capacity(3);
         if let Some(node) = self.inputs.types {
-            inputs.push((node, tensor(shape, vec![0; ids.len()])?));
+            inputs.push((node, tensor(shape, vec![0; part.tokens()])?));
         }
         if let Some(node) = self.inputs.mask {
-            inputs.push((node, tensor(shape, mask)?));
+            inputs.push((node, tensor(shape, part.mask().to_vec())?));
         }
-        inputs.push((self.inputs.ids, tensor(shape, ids)?));
+        inputs.push((self.inputs.ids, tensor(shape, part.ids().to_vec())?));
         let mut options = RunOptions::default();
         options.thread_pool = Some(Arc::clone(&self.threads));
         let outputs = self.graph.run(inputs, &[self.output], Some(options));
@@ -178,21 +236,6 @@ fn output_of(graph: &Model) -> Option<NodeId> {
     let pooled = graph.find_node("sentence_embedding");
     let pooled = pooled.filter(|node| graph.output_ids().contains(node));
     pooled.or_else(|| graph.output_ids().first().copied())
-}
-
-impl Padded {
-    fn new(batch: &[&[u32]]) -> Self {
-        let width = batch.iter().map(|ids| ids.len()).max().unwrap_or(0);
-        let mut ids = Vec::with_capacity(batch.len() * width);
-        let mut mask = Vec::with_capacity(batch.len() * width);
-        for row in batch {
-            ids.extend(row.iter().map(|id| id.cast_signed()));
-            mask.resize(mask.len() + row.len(), 1);
-            ids.resize(ids.len() + width - row.len(), 0);
-            mask.resize(mask.len() + width - row.len(), 0);
-        }
-        Self { shape: [batch.len(), width], ids, mask }
-    }
 }
 
 fn tensor(shape: [usize; 2], values: Vec<i32>) -> Result<ValueOrView<'static>, EncodeError> {

@@ -42,15 +42,47 @@ pub enum EmbedError {
         /// Most that may.
         allowed: usize,
     },
+    /// An input is token ids, which the model is configured to refuse.
+    #[error(
+        "input {index}: token ids are refused, since those of another tokenizer make vectors that \
+         mean nothing; send text ({LANGCHAIN}), or set `accept_token_ids` for the model to \
+         send ids of its own tokenizer"
+    )]
+    TokenIds {
+        /// Place of the input in the request.
+        index: usize,
+    },
     /// A token id is not in the vocabulary.
-    #[error("input {index}: token id {id} is not in the vocabulary, which has {vocabulary} ids")]
+    #[error(
+        "input {index}: token id {id} at position {position} is not in the vocabulary of the \
+         model's own tokenizer: 0 to {} are allowed; send text if the ids are of another tokenizer \
+         ({LANGCHAIN})", vocabulary.saturating_sub(1)
+    )]
     UnknownToken {
         /// Place of the input in the request.
         index: usize,
+        /// Place of the id in the input.
+        position: usize,
         /// The id.
         id: u32,
         /// Size of the vocabulary.
         vocabulary: usize,
+    },
+    /// An input is longer than the model reads, and may not be truncated.
+    #[error(
+        "input {index}: {}{tokens} tokens are too many: at most {allowed} are allowed, special \
+         ones included; with `truncate` true, which is the default, only the beginning is read",
+        if *is_whole { "" } else { "at least " }
+    )]
+    TooLong {
+        /// Place of the input in the request.
+        index: usize,
+        /// Tokens of the input, special ones included.
+        tokens: usize,
+        /// False if only the beginning of the input was tokenized.
+        is_whole: bool,
+        /// Most tokens that the model reads.
+        allowed: usize,
     },
     /// The engine failed, and has said why in the log.
     #[error("{0}")]
@@ -58,4 +90,20 @@ pub enum EmbedError {
     /// The engine was stopped, or a fault of its own, which is in the log, made it let go.
     #[error("the engine let go of the request")]
     Lost,
+}
+
+/// Advice for the client that sends ids of OpenAI's tokenizer unasked.
+const LANGCHAIN: &str = "LangChain's OpenAIEmbeddings does with `check_embedding_ctx_len=False`";
+
+impl EmbedError {
+    /// Corrects the place of the input, for inputs that stand at `places` of a larger request.
+    pub(crate) fn at(mut self, places: &[usize]) -> Self {
+        match &mut self {
+            Self::TokenIds { index }
+            | Self::UnknownToken { index, .. }
+            | Self::TooLong { index, .. } => *index = places.get(*index).copied().unwrap_or(*index),
+            Self::Overloaded { .. } | Self::Failed(_) | Self::Lost => {}
+        }
+        self
+    }
 }

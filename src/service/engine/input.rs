@@ -8,7 +8,7 @@ use serde::Serialize;
 pub enum Input {
     /// Text, to be tokenized.
     Text(String),
-    /// Token ids of the model's own vocabulary, without the special ones.
+    /// Token ids of the model's own tokenizer, with or without the special ones around them.
     Tokens(Vec<u32>),
 }
 

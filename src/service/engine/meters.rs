@@ -14,7 +14,7 @@ pub(super) struct Meters {
     pub(super) tokens: Counter,
     /// Tokens that were padding: work for nothing.
     pub(super) padding: Counter,
-    pub(super) cut: Counter,
+    pub(super) truncated: Counter,
     pub(super) rejected: Counter,
     pub(super) dropped: Counter,
     pub(super) failed: Counter,
@@ -34,7 +34,7 @@ impl Meters {
             inputs: metrics::counter!("thermograph_engine_inputs_total", &labels),
             tokens: metrics::counter!("thermograph_engine_tokens_total", &labels),
             padding: metrics::counter!("thermograph_engine_padding_tokens_total", &labels),
-            cut: metrics::counter!("thermograph_engine_cut_inputs_total", &labels),
+            truncated: metrics::counter!("thermograph_engine_cut_inputs_total", &labels),
             rejected: metrics::counter!("thermograph_engine_rejected_inputs_total", &labels),
             dropped: metrics::counter!("thermograph_engine_dropped_inputs_total", &labels),
             failed: metrics::counter!("thermograph_engine_failed_inputs_total", &labels),

@@ -2,7 +2,7 @@
 
 use std::{
     fs::File,
-    path::{Path, PathBuf},
+    path::Path,
     sync::{
         Arc,
         atomic::{
@@ -24,7 +24,7 @@ use super::{
     meters::Meters,
     pending::{Entry, Pending},
     request::Request,
-    tokenizer::Tokenizer,
+    tokenizer::{Tokenizer, Tokens, TooLong},
 };
 use crate::service::{
     cpu::{CpuError, CpuPool},
@@ -39,6 +39,7 @@ pub struct Model {
     identity: [u8; 32],
     queue_inputs: usize,
     tokenizer: Arc<Tokenizer>,
+    accept_token_ids: bool,
     admission: Admission,
     cpu: CpuPool,
     batches: Sender<Message>,
@@ -47,8 +48,13 @@ pub struct Model {
     meters: Meters,
 }
 
-/// File of the graph where the configuration names none: the first that is there.
-const FILES: [&str; 2] = ["model.int8.onnx", "model.onnx"];
+/// A model that was loaded on its thread.
+struct Loaded {
+    dimensions: usize,
+    /// True if each input of a batch is run by itself.
+    separate: bool,
+}
+
 /// Inputs that one thread tokenizes before another may go on with the rest.
 const CHUNK: usize = 32;
 
@@ -61,19 +67,23 @@ impl Model {
         cpu: CpuPool,
     ) -> Result<(Self, JoinHandle<()>), LoadError> {
         let begin = Instant::now();
-        let file = graph_file(model);
-        let tokenizer = Tokenizer::load(&tokenizer_file(model), model.max_tokens)?;
+        let file = model.graph();
+        let tokenizer = Tokenizer::load(&model.tokenizer(), model.max_tokens)?;
+        let probes = tokenizer.probes().map_err(|error| LoadError::Tokenizer {
+            file: model.tokenizer(),
+            reason: error.to_string(),
+        })?;
         let (messages, received) = crossbeam_channel::unbounded();
         let upcoming = Arc::new(AtomicUsize::new(0));
         let meters = Meters::new(name);
-        let (pooling, max_tokens) = (model.pooling, model.max_tokens);
+        let pooling = model.pooling;
         let (threads, level) = (config.threads(), config.nice);
         let batcher = {
             let (file, upcoming, meters) = (file.clone(), Arc::clone(&upcoming), meters.clone());
             let (pending, wait) = (Pending::new(config), config.batch_wait);
             move || {
                 nice::lower(level);
-                let encoder = Encoder::load(&file, pooling, max_tokens, threads)?;
+                let encoder = Encoder::load(&file, pooling, &probes, threads)?;
                 Ok(Batcher {
                     encoder,
                     messages: received,
@@ -85,9 +95,18 @@ impl Model {
                 })
             }
         };
-        let (dimensions, thread) = start(batcher)?;
+        let (Loaded { dimensions, separate }, thread) = start(batcher)?;
         tracing::info!(model = name, file = %file.display(), dimensions, threads,
             elapsed_ms = begin.elapsed().as_millis() as u64, "model loaded");
+        if separate {
+            tracing::warn!(
+                model = name,
+                file = %file.display(),
+                "vectors of this graph depend on the other texts of a batch, so each text is run by \
+                 itself, which is slower; `thermograph model pull` makes a better graph of the \
+                 default model"
+            );
+        }
         let model = Self {
             name: name.to_owned(),
             created: created(&file),
@@ -95,6 +114,7 @@ impl Model {
             identity: identity(&file, model)?,
             queue_inputs: config.queue_inputs,
             tokenizer: Arc::new(tokenizer),
+            accept_token_ids: model.accept_token_ids,
             admission: Admission::new(config.queue_inputs),
             cpu,
             batches: messages,
@@ -124,13 +144,20 @@ impl Model {
         &self.identity
     }
 
-    /// Longest input that it reads, in tokens.
-    pub fn max_tokens(&self) -> usize {
-        self.tokenizer.max_tokens()
+    /// Refuses token ids unless the model is configured to accept them.
+    pub(crate) fn check(&self, inputs: &[Input]) -> Result<(), EmbedError> {
+        let is_ids = |input: &Input| matches!(input, Input::Tokens(_));
+        let first = inputs.iter().position(is_ids).filter(|_| !self.accept_token_ids);
+        first.map_or(Ok(()), |index| Err(EmbedError::TokenIds { index }))
     }
 
     /// Embeds inputs, none of which may be empty. Dropped, it lets the engine drop what is left.
-    pub async fn embed(&self, inputs: Vec<Input>) -> Result<Embedded, EmbedError> {
+    pub async fn embed(
+        &self,
+        inputs: Vec<Input>,
+        too_long: TooLong,
+    ) -> Result<Embedded, EmbedError> {
+        self.check(&inputs)?;
         let places =
             self.admission.reserve(inputs.len()).ok_or_else(|| self.overloaded(inputs.len()))?;
         let (request, waiting) = Request::new(inputs.len(), places, self.meters.clone());
@@ -141,7 +168,7 @@ impl Model {
                 break;
             }
             let left = chunk.len() + inputs.len();
-            let job = Tokenize::new(self, &request, chunk);
+            let job = Tokenize::new(self, &request, chunk, too_long);
             self.cpu.spawn(move || job.run()).map_err(|error| match error {
                 CpuError::Full => self.overloaded(left),
                 CpuError::Lost => EmbedError::Lost,
@@ -168,6 +195,7 @@ struct Tokenize {
     request: Arc<Request>,
     batches: Sender<Message>,
     chunk: Vec<(usize, Input)>,
+    too_long: TooLong,
     meters: Meters,
     upcoming: Upcoming,
 }
@@ -179,7 +207,12 @@ struct Upcoming {
 }
 
 impl Tokenize {
-    fn new(model: &Model, request: &Arc<Request>, chunk: Vec<(usize, Input)>) -> Self {
+    fn new(
+        model: &Model,
+        request: &Arc<Request>,
+        chunk: Vec<(usize, Input)>,
+        too_long: TooLong,
+    ) -> Self {
         model.upcoming.fetch_add(chunk.len(), Relaxed);
         Self {
             tokenizer: Arc::clone(&model.tokenizer),
@@ -188,21 +221,22 @@ impl Tokenize {
             upcoming: Upcoming { inputs: chunk.len(), counter: Arc::clone(&model.upcoming) },
             meters: model.meters.clone(),
             chunk,
+            too_long,
         }
     }
 
     fn run(self) {
-        let Self { tokenizer, request, batches, chunk, meters, upcoming } = self;
-        if request.has_left() {
-            meters.dropped.increment(chunk.len() as u64);
+        if self.request.has_left() {
+            self.meters.dropped.increment(self.chunk.len() as u64);
             return;
         }
         let entries = {
-            let span =
-                tracing::debug_span!(parent: &request.span, "tokenize", inputs = chunk.len());
+            let (parent, inputs) = (&self.request.span, self.chunk.len());
+            let span = tracing::debug_span!(parent: parent, "tokenize", inputs);
             let _entered = span.enter();
-            tokenize(&tokenizer, &request, &chunk, &meters)
+            self.tokenize()
         };
+        let Self { request, batches, upcoming, .. } = self;
         // First, so that the batcher does not wait for what it has just got.
         drop(upcoming);
         match entries {
@@ -210,6 +244,21 @@ impl Tokenize {
             Ok(entries) => drop(batches.send(Message::Inputs(entries))),
             Err(error) => request.fail(error),
         }
+    }
+
+    fn tokenize(&self) -> Result<Vec<Entry>, EmbedError> {
+        let begin = Instant::now();
+        let entries = self.chunk.iter().map(|(index, input)| {
+            let start = Instant::now();
+            let Tokens { ids, truncated } =
+                self.tokenizer.tokenize(*index, input, self.too_long)?;
+            self.meters.truncated.increment(u64::from(truncated));
+            let request = Arc::clone(&self.request);
+            Ok(Entry { request, index: *index, ids, truncated, tokenize: start.elapsed() })
+        });
+        let entries = entries.collect();
+        self.request.tokenized(begin.elapsed());
+        entries
     }
 }
 
@@ -219,63 +268,35 @@ impl Drop for Upcoming {
     }
 }
 
-fn tokenize(
-    tokenizer: &Tokenizer,
-    request: &Arc<Request>,
-    chunk: &[(usize, Input)],
-    meters: &Meters,
-) -> Result<Vec<Entry>, EmbedError> {
-    let begin = Instant::now();
-    let entries: Result<Vec<_>, _> = chunk
-        .iter()
-        .map(|(index, input)| {
-            let start = Instant::now();
-            let tokens = tokenizer.tokenize(*index, input)?;
-            meters.cut.increment(u64::from(tokens.cut));
-            let request = Arc::clone(request);
-            Ok(Entry { request, index: *index, ids: tokens.ids, tokenize: start.elapsed() })
-        })
-        .collect();
-    request.tokenized(begin.elapsed());
-    entries
-}
-
 /// Makes the batcher on a thread of its own and runs it there: the threads that it starts inherit
 /// the priority. Returns once the model is loaded.
 fn start(
     batcher: impl FnOnce() -> Result<Batcher, LoadError> + Send + 'static,
-) -> Result<(usize, JoinHandle<()>), LoadError> {
+) -> Result<(Loaded, JoinHandle<()>), LoadError> {
     let (loaded, outcome) = crossbeam_channel::bounded(1);
     let thread =
         thread::Builder::new().name("infer".to_owned()).spawn(move || match batcher() {
             Ok(batcher) => {
                 // Whoever starts the thread waits for this.
-                let _ = loaded.send(Ok(batcher.encoder.dimensions()));
+                let _ = loaded.send(Ok(Loaded {
+                    dimensions: batcher.encoder.dimensions(),
+                    separate: batcher.encoder.is_separate(),
+                }));
                 batcher.run();
             }
             Err(error) => drop(loaded.send(Err(error))),
         })?;
     let panicked = |_| LoadError::Thread(std::io::Error::other("it panicked"));
-    let dimensions = outcome.recv().map_err(panicked)??;
-    Ok((dimensions, thread))
-}
-
-fn graph_file(model: &ModelConfig) -> PathBuf {
-    let there = |file: &&str| model.dir.join(file).is_file();
-    let named = model.file.as_deref().or_else(|| FILES.iter().copied().find(there));
-    model.dir.join(named.unwrap_or(FILES[0]))
+    let loaded = outcome.recv().map_err(panicked)??;
+    Ok((loaded, thread))
 }
 
 fn identity(file: &Path, model: &ModelConfig) -> std::io::Result<[u8; 32]> {
     let mut hasher = blake3::Hasher::new();
     hasher.update_reader(File::open(file)?)?;
-    hasher.update_reader(File::open(tokenizer_file(model))?)?;
+    hasher.update_reader(File::open(model.tokenizer())?)?;
     hasher.update(format!("{:?} {}", model.pooling, model.max_tokens).as_bytes());
     Ok(*hasher.finalize().as_bytes())
-}
-
-fn tokenizer_file(model: &ModelConfig) -> PathBuf {
-    model.dir.join("tokenizer.json")
 }
 
 fn created(file: &Path) -> SystemTime {

@@ -10,6 +10,8 @@ pub(super) struct Entry {
     /// Place of the input in its request.
     pub(super) index: usize,
     pub(super) ids: Vec<u32>,
+    /// True if the model reads only the beginning of the input.
+    pub(super) truncated: bool,
     /// Time that its tokenizing took.
     pub(super) tokenize: Duration,
 }

@@ -12,7 +12,9 @@ use metrics::Gauge;
 use tokio::sync::oneshot;
 use tracing::Span;
 
-use super::{EmbedError, admission::Reservation, encoder::Vector, meters::Meters};
+use super::{
+    EmbedError, admission::Reservation, encoder::Vector, meters::Meters, tokenizer::TokenCount,
+};
 use crate::service::badge::Badge;
 
 /// The vectors of a request.
@@ -22,8 +24,8 @@ pub struct Embedded {
     pub vectors: Vec<Box<[f32]>>,
     /// Tokens that the model read, special ones included.
     pub tokens: usize,
-    /// Those of each input.
-    pub input_tokens: Vec<usize>,
+    /// Tokens of each input.
+    pub input_tokens: Vec<TokenCount>,
     /// Where the time went.
     pub timings: Timings,
 }
@@ -59,7 +61,7 @@ struct Places {
 /// What came of one input.
 pub(super) struct Outcome {
     pub(super) vector: Vector,
-    pub(super) tokens: usize,
+    pub(super) tokens: TokenCount,
     pub(super) waited: Duration,
     pub(super) batch: Batch,
 }
@@ -82,8 +84,8 @@ pub(super) struct Waiting {
 struct Progress {
     vectors: Vec<Option<Vector>>,
     missing: usize,
-    /// Of each input.
-    tokens: Vec<usize>,
+    /// Tokens of each input.
+    tokens: Vec<TokenCount>,
     timings: Timings,
     /// Number of the newest batch that counts in the timings.
     batch: Option<u64>,
@@ -165,7 +167,7 @@ impl Progress {
         Self {
             vectors: std::iter::repeat_with(|| None).take(inputs).collect(),
             missing: inputs,
-            tokens: vec![0; inputs],
+            tokens: vec![TokenCount::default(); inputs],
             timings: Timings::default(),
             batch: None,
             answer: Some(answer),
@@ -191,7 +193,7 @@ impl Progress {
         self.places = None;
         let vectors = self.vectors.drain(..).flatten().collect();
         let input_tokens = std::mem::take(&mut self.tokens);
-        let tokens = input_tokens.iter().sum();
+        let tokens = input_tokens.iter().map(|tokens| tokens.read).sum();
         Some((answer, Embedded { vectors, tokens, input_tokens, timings: self.timings }))
     }
 }
@@ -220,7 +222,7 @@ mod tests {
         let (request, waiting) = Request::new(2, places, Meters::new("m"));
         let outcome = || Outcome {
             vector: [1.0].into(),
-            tokens: 3,
+            tokens: TokenCount { read: 3, truncated: true },
             waited: Duration::ZERO,
             batch: Batch { number: 1, infer: Duration::from_millis(1) },
         };
@@ -231,7 +233,7 @@ mod tests {
         let embedded = waiting.wait().await.expect("answered");
         assert_eq!(admission.taken(), 0);
         assert_eq!((embedded.vectors.len(), embedded.tokens), (2, 6));
-        assert_eq!(embedded.input_tokens, [3, 3]);
+        assert_eq!(embedded.input_tokens, [TokenCount { read: 3, truncated: true }; 2]);
         assert_eq!(embedded.timings.infer, Duration::from_millis(1), "one batch counts once");
     }
 

@@ -2,9 +2,9 @@
 
 use std::path::Path;
 
-use tokenizers::{Encoding, Token, TruncationParams};
+use tokenizers::{Encoding, Token};
 
-use super::{EmbedError, Input, LoadError};
+use super::{EmbedError, Input, LoadError, encoder::Probes};
 
 /// A model's tokenizer.
 #[derive(Debug)]
@@ -12,6 +12,8 @@ pub(super) struct Tokenizer {
     inner: tokenizers::Tokenizer,
     vocabulary: usize,
     max_tokens: usize,
+    /// Special ids before an input, such as `[CLS]`, and after it, such as `[SEP]`.
+    special: [Vec<u32>; 2],
 }
 
 /// An input as the model reads it.
@@ -19,8 +21,26 @@ pub(super) struct Tokenizer {
 pub(super) struct Tokens {
     /// Token ids, special ones included.
     pub(super) ids: Vec<u32>,
-    /// Whether the input was longer than the model reads.
-    pub(super) cut: bool,
+    /// True if the input was longer than the model reads.
+    pub(super) truncated: bool,
+}
+
+/// Treatment of an input that is longer than the model reads.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum TooLong {
+    /// Read its beginning only.
+    Truncate,
+    /// Refuse it.
+    Reject,
+}
+
+/// Tokens of an input.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct TokenCount {
+    /// Tokens that the model read, special ones included.
+    pub read: usize,
+    /// True if there were more, which it did not read.
+    pub truncated: bool,
 }
 
 impl Tokenizer {
@@ -38,47 +58,92 @@ impl Tokenizer {
         };
         let mut inner = tokenizers::Tokenizer::from_file(file).map_err(refused)?;
         // The file's own settings pad to, and cut at, the length that the model was trained with.
-        let truncation = TruncationParams { max_length: max_tokens, ..TruncationParams::default() };
-        inner.with_padding(None).with_truncation(Some(truncation)).map_err(refused)?;
+        inner.with_padding(None).with_truncation(None).map_err(refused)?;
+        let special = special_ids(&inner).map_err(refused)?;
         let vocabulary = inner.get_vocab_size(true);
-        Ok(Self { inner, vocabulary, max_tokens })
+        Ok(Self { inner, vocabulary, max_tokens, special })
     }
 
     /// Turns the input at place `index` of a request into what the model reads.
     #[inline(never)]
-    pub(super) fn tokenize(&self, index: usize, input: &Input) -> Result<Tokens, EmbedError> {
-        let (encoding, cut) = match input {
+    pub(super) fn tokenize(
+        &self,
+        index: usize,
+        input: &Input,
+        too_long: TooLong,
+    ) -> Result<Tokens, EmbedError> {
+        let (mut ids, is_whole) = match input {
             Input::Text(text) => {
                 let looked_at = self.looked_at(text);
-                (self.inner.encode_fast(looked_at, true), looked_at.len() < text.len())
+                (self.encode(looked_at)?, looked_at.len() == text.len())
             }
-            Input::Tokens(ids) => (self.wrap(index, ids)?, false),
+            Input::Tokens(ids) => {
+                self.check(index, ids)?;
+                (self.without_special(ids).to_vec(), true)
+            }
         };
-        let encoding = encoding.map_err(|error| {
+        let [before, after] = &self.special;
+        let special = before.len() + after.len();
+        let tokens = ids.len() + special;
+        let truncated = !is_whole || tokens > self.max_tokens;
+        if truncated && too_long == TooLong::Reject {
+            return Err(EmbedError::TooLong { index, tokens, is_whole, allowed: self.max_tokens });
+        }
+        ids.truncate(self.max_tokens.saturating_sub(special));
+        Ok(Tokens { ids: [before, &*ids, after].concat(), truncated })
+    }
+
+    /// Inputs that show how a graph behaves.
+    pub(super) fn probes(&self) -> Result<Probes, EmbedError> {
+        const TEXTS: [&str; 4] = [
+            "a",
+            "Which handler is hot?",
+            "It rained for 40 days, and 2,000 wooden boxes were carried across the river.",
+            "#!/bin/sh -> {\"x\": [0.5, null]} \u{263a}",
+        ];
+        let varied = TEXTS.map(|text| Ok(self.tokenize(0, &text.into(), TooLong::Truncate)?.ids));
+        let varied = varied.into_iter().collect::<Result<_, _>>()?;
+        Ok(Probes { longest: vec![0; self.max_tokens], varied })
+    }
+
+    /// Token ids of a text, without special ones around them.
+    fn encode(&self, text: &str) -> Result<Vec<u32>, EmbedError> {
+        let encoding = self.inner.encode_fast(text, false).map_err(|error| {
             tracing::error!(%error, "the tokenizer failed");
             EmbedError::Failed("the tokenizer failed")
         })?;
-        let cut = cut || !encoding.get_overflowing().is_empty();
-        Ok(Tokens { ids: encoding.get_ids().to_vec(), cut })
+        Ok(encoding.get_ids().to_vec())
     }
 
-    /// Cuts given ids to length, and puts the special ones around them.
-    fn wrap(&self, index: usize, ids: &[u32]) -> Result<tokenizers::Result<Encoding>, EmbedError> {
+    fn check(&self, index: usize, ids: &[u32]) -> Result<(), EmbedError> {
         let vocabulary = self.vocabulary;
-        if let Some(id) = ids.iter().find(|id| **id as usize >= vocabulary) {
-            return Err(EmbedError::UnknownToken { index, id: *id, vocabulary });
+        match ids.iter().position(|id| *id as usize >= vocabulary) {
+            None => Ok(()),
+            Some(position) => {
+                Err(EmbedError::UnknownToken { index, position, id: ids[position], vocabulary })
+            }
         }
-        let token = |id: &u32| Token::new(*id, String::new(), (0, 0));
-        let encoding = Encoding::from_tokens(ids.iter().map(token).collect(), 0);
-        Ok(self.inner.post_process(encoding, None, true))
+    }
+
+    /// Given ids without the special ones that the model has around them.
+    fn without_special<'a>(&self, ids: &'a [u32]) -> &'a [u32] {
+        let [before, after] = &self.special;
+        let inner = ids.strip_prefix(&**before).and_then(|rest| rest.strip_suffix(&**after));
+        inner.unwrap_or(ids)
     }
 
     fn looked_at<'a>(&self, text: &'a str) -> &'a str {
         let most = self.max_tokens * Self::BYTES_PER_TOKEN;
         &text[..text.floor_char_boundary(most)]
     }
+}
 
-    pub(super) fn max_tokens(&self) -> usize {
-        self.max_tokens
-    }
+/// Special ids that a tokenizer puts before and after a text.
+fn special_ids(tokenizer: &tokenizers::Tokenizer) -> tokenizers::Result<[Vec<u32>; 2]> {
+    let text = Encoding::from_tokens(vec![Token::new(0, String::new(), (0, 0))], 0);
+    let wrapped = tokenizer.post_process(text, None, true)?;
+    let place = wrapped.get_special_tokens_mask().iter().position(|special| *special == 0);
+    let place = place.ok_or("its post-processor leaves nothing of a text")?;
+    let (before, rest) = wrapped.get_ids().split_at(place);
+    Ok([before.to_vec(), rest[1..].to_vec()])
 }

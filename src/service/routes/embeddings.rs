@@ -157,8 +157,9 @@ async fn embed(
     body: Bytes,
 ) -> Result<Response, ApiError> {
     let codec = Codec::of_answer(headers).unwrap_or_default();
-    let EmbeddingsRequest { model: name, input, encoding_format, dimensions, .. } =
-        input::parse(service, body, |body| request::parse(&body)).await?;
+    let request = input::parse(service, body, |body| request::parse(&body)).await?;
+    let too_long = request.too_long();
+    let EmbeddingsRequest { model: name, input, encoding_format, dimensions, .. } = request;
     call.bill().asks(&name);
     call.caller().must_see(&name)?;
     let model = service.engine().model(&name).map_err(|why| ApiError::no_model(&name, why))?;
@@ -167,9 +168,10 @@ async fn embed(
     let (inputs, wish) = (input.0.len(), Wish::of(headers)?);
     let cache = &service.inner.cache;
     let tenant = cache.tenant(call.caller(), headers, false);
-    let had = kept::embed(cache.vectors.as_ref(), &wish, tenant, model, input.0).await;
-    let Had { embedded, hits } = had.map_err(Refusal::into_error)?;
+    let had = kept::embed(cache.vectors.as_ref(), &wish, tenant, model, input.0, too_long).await;
+    let Had { mut embedded, hits } = had.map_err(Refusal::into_error)?;
     let timings = embedded.timings;
+    let input_tokens = std::mem::take(&mut embedded.input_tokens);
     if hits == Some(inputs) {
         call.bill().is_cached(None);
     }
@@ -182,6 +184,7 @@ async fn embed(
     ];
     let mut response = (headers, encoded).into_response();
     kept::tell(&mut response, hits, inputs);
+    kept::tell_truncated(&mut response, &input_tokens);
     Ok(response)
 }
 

@@ -20,7 +20,7 @@ use crate::service::{
     cache::{self, Refusal, Shelf, Vector, Way, Wish},
     call::Call,
     codec::Codec,
-    engine::{Input, Timings},
+    engine::{Input, Timings, TokenCount},
     error::ApiError,
     routes::input,
     upstream::{Document, Endpoint, Exchange, Route},
@@ -51,6 +51,8 @@ struct Part<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     dimensions: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    truncate: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     user: Option<&'a str>,
 }
 
@@ -80,7 +82,8 @@ pub(super) async fn embed(
 ) -> Result<(Answer, usize), Refusal> {
     let Elsewhere { service, route, headers, request, call, .. } = elsewhere;
     let tenant = service.inner.cache.tenant(call.caller(), headers, route.is_personal());
-    let model = format!("upstream {:?} {}", request.dimensions, request.model);
+    let EmbeddingsRequest { model, dimensions, truncate, .. } = request;
+    let model = format!("upstream {dimensions:?} {truncate:?} {model}");
     let inputs = &request.input.0;
     let keys: Vec<_> =
         inputs.iter().map(|input| kept::key(tenant, model.as_bytes(), input)).collect();
@@ -137,10 +140,15 @@ impl Elsewhere<'_> {
 
     /// The same request for some of its inputs.
     fn part(&self, places: &[usize]) -> Result<Document, ApiError> {
-        let EmbeddingsRequest { model, input, encoding_format, dimensions, user } = self.request;
-        let input = places.iter().map(|place| &input.0[*place]).collect();
-        let (dimensions, encoding_format) = (*dimensions, *encoding_format);
-        let part = Part { model, input, encoding_format, dimensions, user: user.as_deref() };
+        let request = self.request;
+        let part = Part {
+            model: &request.model,
+            input: places.iter().map(|place| &request.input.0[*place]).collect(),
+            encoding_format: request.encoding_format,
+            dimensions: request.dimensions,
+            truncate: request.truncate,
+            user: request.user.as_deref(),
+        };
         // Text and numbers serialize.
         let body =
             serde_json::to_vec(&part).map_err(|error| ApiError::internal(error.to_string()))?;
@@ -165,6 +173,7 @@ fn read(body: &[u8], lengths: &[usize]) -> Result<Vec<Vector>, ApiError> {
     let tokens = share(usage.prompt_tokens, lengths);
     let vector = |(numbers, tokens): (Option<Vec<f32>>, u32)| {
         let numbers = numbers.filter(|numbers| !numbers.is_empty());
+        let tokens = TokenCount { read: tokens as usize, truncated: false };
         Some(Vector::new(numbers?.into(), tokens))
     };
     let vectors: Option<Vec<_>> = vectors.into_iter().zip(tokens).map(vector).collect();

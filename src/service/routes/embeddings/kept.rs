@@ -7,11 +7,13 @@ use http::{HeaderName, HeaderValue};
 
 use crate::service::{
     cache::{CACHE, Key, KeyBuilder, Refusal, Shelf, Vector, Wish},
-    engine::{Embedded, Input, Model, Timings},
+    engine::{Embedded, Input, Model, Timings, TokenCount, TooLong},
 };
 
 /// How many inputs of the request had a vector already.
 const HITS: HeaderName = HeaderName::from_static("x-thermograph-cache-hits");
+/// Number of inputs that were longer than the model reads; missing if there are none.
+const TRUNCATED: HeaderName = HeaderName::from_static("x-thermograph-truncated");
 
 /// Vectors, some of which were kept.
 pub(super) struct Had {
@@ -27,20 +29,24 @@ pub(super) async fn embed(
     tenant: &[u8],
     model: &Model,
     inputs: Vec<Input>,
+    too_long: TooLong,
 ) -> Result<Had, Refusal> {
+    model.check(&inputs)?;
     let Some(shelf) = shelf.filter(|_| wish.keeps()) else {
-        let embedded = model.embed(inputs).await?;
+        let embedded = model.embed(inputs, too_long).await?;
         return Ok(Had { embedded, hits: None });
     };
-    let keys: Vec<_> = inputs.iter().map(|input| key(tenant, model.identity(), input)).collect();
+    // Requests that refuse truncated vectors have keys of their own, under which none is kept.
+    let made = [model.identity().as_slice(), &[u8::from(too_long == TooLong::Reject)]].concat();
+    let keys: Vec<_> = inputs.iter().map(|input| key(tenant, &made, input)).collect();
     let timings = Mutex::new(Timings::default());
     let inputs = &inputs;
     let ask = async |places: Vec<usize>| {
         let asked = places.iter().map(|place| inputs[*place].clone()).collect();
-        let embedded = model.embed(asked).await?;
+        let embedded = model.embed(asked, too_long).await.map_err(|error| error.at(&places))?;
         *timings.lock().unwrap_or_else(PoisonError::into_inner) = embedded.timings;
         let vectors = embedded.vectors.into_iter().zip(embedded.input_tokens);
-        Ok(vectors.map(|(numbers, tokens)| Vector::new(numbers.into(), tokens as u32)).collect())
+        Ok(vectors.map(|(numbers, tokens)| Vector::new(numbers.into(), tokens)).collect())
     };
     let (vectors, hits) = shelf.many(&keys, wish, ask).await?;
     let timings = timings.into_inner().unwrap_or_else(PoisonError::into_inner);
@@ -49,7 +55,7 @@ pub(super) async fn embed(
 
 /// What an input is called; `model` is what its vector depends on besides.
 pub(super) fn key(tenant: &[u8], model: &[u8], input: &Input) -> Key {
-    let mut builder = KeyBuilder::new("vector-1");
+    let mut builder = KeyBuilder::new("vector-2");
     builder.part(tenant).part(model);
     match input {
         Input::Text(text) => builder.part(b"text").part(text.as_bytes()),
@@ -63,10 +69,20 @@ pub(super) fn key(tenant: &[u8], model: &[u8], input: &Input) -> Key {
 
 /// Vectors as the engine gives them.
 pub(super) fn embedded(vectors: &[Vector], timings: Timings) -> Embedded {
-    let input_tokens: Vec<_> = vectors.iter().map(|vector| vector.tokens as usize).collect();
-    let tokens = input_tokens.iter().sum();
+    let count =
+        |vector: &Vector| TokenCount { read: vector.tokens as usize, truncated: vector.truncated };
+    let input_tokens: Vec<_> = vectors.iter().map(count).collect();
+    let tokens = input_tokens.iter().map(|tokens| tokens.read).sum();
     let vectors = vectors.iter().map(|vector| Box::from(&*vector.numbers)).collect();
     Embedded { vectors, tokens, input_tokens, timings }
+}
+
+/// Says in an answer how many inputs were truncated.
+pub(super) fn tell_truncated(response: &mut Response, inputs: &[TokenCount]) {
+    let truncated = inputs.iter().filter(|tokens| tokens.truncated).count();
+    if truncated > 0 {
+        response.headers_mut().insert(TRUNCATED, truncated.into());
+    }
 }
 
 /// Says in an answer how much of it was kept.

@@ -7,7 +7,11 @@ use serde::{
     de::{SeqAccess, Visitor},
 };
 
-use crate::service::{codec::Vectors, engine::Input, error::ApiError};
+use crate::service::{
+    codec::Vectors,
+    engine::{Input, TooLong},
+    error::ApiError,
+};
 
 /// Most inputs of one request, as OpenAI has it.
 pub(crate) const MAX_INPUTS: usize = 2048;
@@ -24,6 +28,10 @@ pub(super) struct EmbeddingsRequest {
     pub(super) encoding_format: Option<EncodingFormat>,
     #[serde(default)]
     pub(super) dimensions: Option<u64>,
+    /// Field of text-embeddings-inference: false refuses an input that is longer than the model
+    /// reads, where absent means that only its beginning is read.
+    #[serde(default)]
+    pub(super) truncate: Option<bool>,
     /// The client's own user, for the records of upstreams.
     #[serde(default)]
     pub(super) user: Option<String>,
@@ -102,10 +110,19 @@ fn refused(error: &serde_path_to_error::Error<serde_json::Error>) -> ApiError {
     if inner.is_syntax() || inner.is_eof() {
         return ApiError::bad_request(None, format!("the body is not JSON: {inner}"));
     }
-    let fields = ["model", "input", "encoding_format", "dimensions", "user"];
+    let fields = ["model", "input", "encoding_format", "dimensions", "truncate", "user"];
     let param = fields.into_iter().find(|field| path.starts_with(field));
     let place = if path == "." { String::new() } else { format!("{path}: ") };
     ApiError::bad_request(param, format!("{place}{inner}"))
+}
+
+impl EmbeddingsRequest {
+    pub(super) fn too_long(&self) -> TooLong {
+        match self.truncate {
+            Some(false) => TooLong::Reject,
+            Some(true) | None => TooLong::Truncate,
+        }
+    }
 }
 
 impl<'de> Deserialize<'de> for Inputs {
@@ -243,6 +260,10 @@ mod tests {
             (r#"{"input": "a"}"#, "missing field `model`"),
             (r#"{"model": 1, "input": "a"}"#, "model: invalid type: integer `1`"),
             (r#"{"model": "m", "input": "a", "encoding_format": "hex"}"#, "`float` or `base64`"),
+            (
+                r#"{"model": "m", "input": "a", "truncate": "END"}"#,
+                "truncate: invalid type: string",
+            ),
             (r#"{"model": "m", "input": "a", "dimension": 3}"#, "unknown field `dimension`"),
             (r#"{"model": "m", "input": "a"} x"#, "not JSON"),
             ("", "not JSON"),

@@ -105,12 +105,17 @@ pub(crate) struct EmbeddingsBody {
     /// One of `GET /v1/models`.
     #[schema(example = "all-MiniLM-L6-v2")]
     model: String,
-    /// A text, texts, token ids, or lists of these: at most 2048, none of them empty.
+    /// A text, texts, token ids, or lists of these: at most 2048, none of them empty. Token ids are
+    /// those of the model's own tokenizer; a local model refuses them unless it is configured with
+    /// `accept_token_ids`.
     input: Value,
     /// `float` or `base64`; where it is missing, numbers in JSON and bytes in MessagePack and CBOR.
     encoding_format: Option<String>,
     /// The first so many, made a vector of length 1 again.
     dimensions: Option<u64>,
+    /// For a local model: false refuses an input of more tokens than the model reads; else only its
+    /// beginning is read, and `x-thermograph-truncated` says of how many inputs.
+    truncate: Option<bool>,
     user: Option<String>,
 }
 
