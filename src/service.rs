@@ -175,6 +175,18 @@ impl Service {
         time::timeout_at(started + limit, work).await.map_err(|_| ApiError::timeout(limit))?
     }
 
+    /// Bounds the time of receiving a request that has `started`: past it, the client is at fault.
+    async fn received_in_time<T>(
+        &self,
+        started: Instant,
+        receiving: impl Future<Output = Result<T, ApiError>>,
+    ) -> Result<T, ApiError> {
+        let limit = self.inner.config.request_timeout;
+        time::timeout_at(started + limit, receiving)
+            .await
+            .map_err(|_| ApiError::slow_body(limit))?
+    }
+
     fn is_draining(&self) -> bool {
         self.inner.draining.load(Relaxed)
     }

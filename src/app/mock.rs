@@ -21,6 +21,7 @@ mod hash;
 mod manner;
 mod models;
 mod names;
+mod object;
 mod refusal;
 mod request_id;
 mod rerank;

@@ -4,6 +4,7 @@ mod embeddings;
 mod health;
 mod input;
 mod models;
+mod object;
 mod openapi;
 mod relayed;
 mod usage;
