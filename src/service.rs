@@ -96,6 +96,8 @@ struct Inner {
     cache: Cache,
     limits: Limits,
     draining: AtomicBool,
+    /// True while no more connections are served.
+    full: AtomicBool,
 }
 
 impl Service {
@@ -110,9 +112,18 @@ impl Service {
         let redis = Redis::new(&config.redis);
         let cache = Cache::new(&config.cache, redis.as_ref(), engine.cpu());
         let limits = Limits::new(redis);
-        let draining = AtomicBool::new(false);
-        let inner =
-            Inner { config, engine, upstreams, store, entrance, bodies, cache, limits, draining };
+        let inner = Inner {
+            config,
+            engine,
+            upstreams,
+            store,
+            entrance,
+            bodies,
+            cache,
+            limits,
+            draining: AtomicBool::new(false),
+            full: AtomicBool::new(false),
+        };
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -140,6 +151,17 @@ impl Service {
         routes::router(self)
     }
 
+    /// Routes of connections over the limit, which the server counts: liveness is answered, and
+    /// everything else is rejected.
+    pub fn routes_when_full(&self, max_connections: usize) -> Router {
+        routes::when_full(max_connections)
+    }
+
+    /// Routes of requests whose `Host` header is missing, repeated or invalid, which the server checks.
+    pub fn routes_without_host(&self) -> Router {
+        routes::without_host()
+    }
+
     /// The middleware for [`Service::routes`], with the layer of whoever watches requests from outside
     /// in its place.
     pub fn middleware<W>(&self, watch: W) -> Whole<W> {
@@ -157,6 +179,11 @@ impl Service {
     /// answered.
     pub fn drain(&self) {
         self.inner.draining.store(true, Relaxed);
+    }
+
+    /// Makes readiness fail while all connections that may be open are.
+    pub fn set_full(&self, full: bool) {
+        self.inner.full.store(full, Relaxed);
     }
 
     /// Ends the engine's threads and those of the store, which writes what is left of the ledger,
@@ -179,7 +206,23 @@ impl Service {
         time::timeout_at(started + limit, work).await.map_err(|_| ApiError::timeout(limit))?
     }
 
+    /// Bounds the time of receiving a request that has `started`: past it, the client is at fault.
+    async fn received_in_time<T>(
+        &self,
+        started: Instant,
+        receiving: impl Future<Output = Result<T, ApiError>>,
+    ) -> Result<T, ApiError> {
+        let limit = self.inner.config.request_timeout;
+        time::timeout_at(started + limit, receiving)
+            .await
+            .map_err(|_| ApiError::slow_body(limit))?
+    }
+
     fn is_draining(&self) -> bool {
         self.inner.draining.load(Relaxed)
+    }
+
+    fn is_full(&self) -> bool {
+        self.inner.full.load(Relaxed)
     }
 }

@@ -81,8 +81,7 @@ pub(crate) fn observe<T>(
 ) -> anyhow::Result<(Taken, T)> {
     let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
     let observed = runtime.block_on(async {
-        let stop = CancellationToken::new();
-        shutdown::on_signal(stop.clone())?;
+        let stop = shutdown::on_signal()?.requested;
         tokio::select! {
             observed = find_and_take(config, args, scope, &stop, beside) => observed,
             // Cancelled on purpose: what was started is stopped when it is dropped.

@@ -75,8 +75,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
     let report = runtime.block_on(async {
         reach(&plan).await?;
-        let stop = CancellationToken::new();
-        shutdown::on_signal(stop.clone())?;
+        let stop = shutdown::on_signal()?.requested;
         Ok::<_, anyhow::Error>(watched(&plan, "driving", &stop).await)
     })?;
     if json {

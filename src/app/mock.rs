@@ -21,6 +21,7 @@ mod hash;
 mod manner;
 mod models;
 mod names;
+mod object;
 mod refusal;
 mod request_id;
 mod rerank;
@@ -121,14 +122,13 @@ async fn serve(args: Args) -> anyhow::Result<()> {
         .await
         .with_context(|| format!("--listen: cannot listen on `{listen}`"))?;
     let address = listener.local_addr()?;
-    let stop = CancellationToken::new();
-    shutdown::on_signal(stop.clone())?;
+    let stop = shutdown::on_signal()?;
     let told = serde_json::to_string(&behaviour)?;
     tracing::info!("plays an AI API at http://{address}, its door is /mock; it behaves so: {told}");
     if let Some(file) = addresses_file {
         addresses::write(&Addresses { api: address }, &file)?;
     }
-    let mock = Mock::new(behaviour, stop.clone());
+    let mock = Mock::new(behaviour, stop.requested.clone());
     let api = Api {
         max_connections: CONNECTIONS,
         // Nobody balances over mocks by their readiness.
@@ -138,7 +138,8 @@ async fn serve(args: Args) -> anyhow::Result<()> {
     };
     let connections = mock.counters().connections();
     let listener = TimedListener::unstamped(listener);
-    server::run_counted(listener, routes::router(mock), &api, stop, connections).await;
+    let app = server::App::plain(routes::router(mock));
+    server::run_counted(listener, app, &api, stop, connections).await;
     Ok(())
 }
 

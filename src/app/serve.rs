@@ -8,10 +8,10 @@ use std::{
 };
 
 use anyhow::Context as _;
+use axum::Router;
 use metrics_exporter_prometheus::PrometheusHandle;
 use serde::{Deserialize, Serialize};
 use tokio::{net::TcpListener, runtime, time};
-use tokio_util::sync::CancellationToken;
 
 use super::{
     addresses,
@@ -120,7 +120,8 @@ pub fn run(file: Option<&Path>, args: &Args) -> anyhow::Result<()> {
 /// As many files as may be open at a time: connections, and those that everything else needs.
 fn files_of(config: &Config) -> usize {
     let upstreams = config.upstreams.values().map(|upstream| upstream.max_connections);
-    upstreams.fold(config.api.max_connections + 256, usize::saturating_add)
+    let connections = config.api.max_connections + server::SPARE_CONNECTIONS;
+    upstreams.fold(connections + 256, usize::saturating_add)
 }
 
 async fn serve(
@@ -140,24 +141,35 @@ async fn serve(
     let api = listener.local_addr()?;
     let addresses = Addresses { api, diagnostics: door.address(), console: door.console_address() };
 
-    let stop = CancellationToken::new();
-    shutdown::on_signal(stop.clone())?;
+    let stop = shutdown::on_signal()?;
     reload.start()?;
     task::spawn("metrics upkeep", keep_up(metrics));
     announce(&addresses, args.addresses_file.as_deref())?;
 
     task::spawn("upstream health", service.clone().supervise());
     let draining = service.clone();
-    let stopped = stop.clone();
+    let stopped = stop.requested.clone();
     task::spawn("drain", async move {
         stopped.cancelled().await;
         draining.drain();
     });
-    let app = service.routes().layer(service.middleware(thermograph.layer()));
+    let app = app(service, thermograph, config.api.max_connections);
     // Latency counts from when a request arrived, as its client counts.
     let listener = thermograph.listener(listener);
     server::run(listener, app, &config.api, stop).await;
     Ok(())
+}
+
+/// Routers for all that a connection may ask, behind the same middleware.
+fn app(service: &Service, thermograph: &Thermograph, max_connections: usize) -> server::App {
+    let layered = |routes: Router| routes.layer(service.middleware(thermograph.layer()));
+    let told = service.clone();
+    server::App {
+        routes: layered(service.routes()),
+        full: layered(service.routes_when_full(max_connections)),
+        bad_host: layered(service.routes_without_host()),
+        on_full: Box::new(move |full| told.set_full(full)),
+    }
 }
 
 /// Folds what was recorded into the histograms, so that it does not pile up while nobody scrapes.

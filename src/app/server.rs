@@ -5,13 +5,17 @@
 //! `GracefulShutdown`: it cuts off a connection whose first request is still on its way.
 
 mod again;
+mod connection;
+mod discard;
+mod half_close;
+mod host;
 mod last;
+mod limit;
 mod lingering;
 mod patience;
 mod stream;
 
 use std::{
-    convert::Infallible,
     pin::pin,
     sync::{
         Arc,
@@ -21,25 +25,28 @@ use std::{
 };
 
 use axum::Router;
-use http::{HeaderValue, Request, Version, header};
-use hyper::{
-    body::Incoming,
-    service::{Service, service_fn},
-};
+use http::StatusCode;
+use hyper::service::service_fn;
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
     server::conn::auto,
     service::TowerToHyperService,
 };
 use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore, SetOnce, watch},
+    sync::{OwnedSemaphorePermit, Semaphore, watch},
     time,
 };
-use tokio_util::sync::CancellationToken;
 
-use self::{again::Again, stream::Stream};
+pub(crate) use self::limit::OnFull;
+use self::{
+    again::Again,
+    connection::{Connection, Requests},
+    limit::{Limit, Slot},
+    stream::Stream,
+};
 use super::{
     config::Api,
+    shutdown::Stop,
     task::{self, Streams},
 };
 use crate::diagnostics::{TimedListener, TimedStream};
@@ -51,30 +58,50 @@ const HANDSHAKE: Duration = Duration::from_millis(100);
 /// Largest head of a request; hyper's own bound is 400 KiB, and there may be thousands.
 const HEAD: usize = 64 << 10;
 
-/// Serves `app` on `listener` until `stop`, then drains: for `shutdown_grace` connections are
-/// still taken and answers ask to close them; after it, what is on its way has `drain_timeout`.
-pub(crate) async fn run(listener: TimedListener, app: Router, api: &Api, stop: CancellationToken) {
+/// Limit on open connections over the limit of served ones. Each is answered 503 and closed; further
+/// ones wait in the kernel's queue.
+pub(crate) const SPARE_CONNECTIONS: usize = 64;
+/// Longest time that a connection over the limit is open.
+const SPARE_TIME: Duration = Duration::from_secs(10);
+
+/// Answers requests.
+pub(crate) struct App {
+    pub(crate) routes: Router,
+    /// Answers requests on connections over the limit.
+    pub(crate) full: Router,
+    /// Answers requests without a valid `Host` header.
+    pub(crate) bad_host: Router,
+    pub(crate) on_full: OnFull,
+}
+
+/// Serves `app` on `listener` until `stop`, then drains: for `shutdown_grace` connections are still
+/// accepted and answers ask to close them; after it, requests in flight have `drain_timeout`.
+pub(crate) async fn run(listener: TimedListener, app: App, api: &Api, stop: Stop) {
     run_counted(listener, app, api, stop, Arc::default()).await;
 }
 
 /// [`run`], with a count of what connects.
 pub(crate) async fn run_counted(
     listener: TimedListener,
-    app: Router,
+    app: App,
     api: &Api,
-    stop: CancellationToken,
+    stop: Stop,
     counts: Arc<Counts>,
 ) {
-    let mut connections = Connections::new(app, api, counts);
+    let connections = Connections::new(app, api, counts);
     tokio::select! {
         // Cancel-safe: a connection is either not accepted yet, or has its own task.
         () = connections.accept(&listener) => {}
-        () = stop.cancelled() => {}
+        () = stop.requested.cancelled() => {}
     }
     connections.closing.store(true, Relaxed);
-    // A client that connects now finds somebody: its balancer may not know yet.
-    let _passed = time::timeout(api.shutdown_grace, connections.accept(&listener)).await;
-    // Closing it resets who is connected and not accepted: first nobody begins any more.
+    tokio::select! {
+        // A client that connects now is answered: its balancer may not know yet.
+        () = connections.accept(&listener) => {}
+        () = time::sleep(api.shutdown_grace) => {}
+        () = stop.interrupted.cancelled() => {}
+    }
+    // Closing it resets connections that are not accepted: first, no more of them begin.
     last::refuse_new(listener.get_ref());
     let _passed = time::timeout(HANDSHAKE, connections.accept(&listener)).await;
     drop(listener);
@@ -88,32 +115,41 @@ pub(crate) struct Counts {
     pub(crate) total: AtomicU64,
 }
 
-/// What the requests of one connection know of it.
-struct Taken {
-    /// That the first has come.
-    asked: SetOnce<()>,
-    closing: Arc<AtomicBool>,
-}
-
 /// A connection that is open; dropped, it is closed.
 struct Open(Arc<Counts>);
 
+/// Permission of a connection to be open.
+enum Place {
+    Counted {
+        _slot: Slot,
+    },
+    /// Over the limit.
+    Spare {
+        _permit: OwnedSemaphorePermit,
+    },
+}
+
 struct Connections {
-    app: Router,
+    routes: Router,
+    full: Router,
+    bad_host: Router,
     builder: auto::Builder<Streams>,
     /// Whether answers ask their clients to close the connection, so that none is closed under a
     /// request that is just being sent.
     closing: Arc<AtomicBool>,
     /// Whether connections are to end after what is on its way; each that is open listens.
     draining: watch::Sender<bool>,
-    permits: Arc<Semaphore>,
+    limit: Arc<Limit>,
+    /// Permits for connections over the limit.
+    spare: Arc<Semaphore>,
     counts: Arc<Counts>,
     /// Longest time that a client may take nothing.
     patience: Duration,
 }
 
 impl Connections {
-    fn new(app: Router, api: &Api, counts: Arc<Counts>) -> Self {
+    fn new(app: App, api: &Api, counts: Arc<Counts>) -> Self {
+        let App { routes, full, bad_host, on_full } = app;
         let mut builder = auto::Builder::new(Streams);
         builder
             .http1()
@@ -122,18 +158,26 @@ impl Connections {
             .max_buf_size(HEAD);
         let keep_alive = api.idle_timeout;
         builder.http2().timer(TokioTimer::new()).keep_alive_interval(keep_alive);
-        let permits = Arc::new(Semaphore::new(api.max_connections));
         let (draining, patience) = (watch::Sender::new(false), api.idle_timeout);
         let closing = Arc::new(AtomicBool::new(false));
-        Self { app, builder, closing, draining, permits, counts, patience }
+        let limit = Arc::new(Limit::new(api.max_connections, on_full));
+        let spare = Arc::new(Semaphore::new(SPARE_CONNECTIONS));
+        Self { routes, full, bad_host, builder, closing, draining, limit, spare, counts, patience }
     }
 
-    /// Accepts for ever. Past the bound on connections, new ones wait in the kernel's queue.
-    async fn accept(&mut self, listener: &TimedListener) {
+    /// Accepts for ever, also over the limit: a client that is answered 503 can try elsewhere.
+    async fn accept(&self, listener: &TimedListener) {
         loop {
-            let Ok(permit) = Arc::clone(&self.permits).acquire_owned().await else { return };
+            // Taken first: what is accepted can be answered.
+            let Ok(spare) = Arc::clone(&self.spare).acquire_owned().await else { return };
             match listener.accept().await {
-                Ok((stream, _)) => self.serve(stream, permit),
+                Ok((stream, _)) => {
+                    let place = match self.limit.open() {
+                        Some(slot) => Place::Counted { _slot: slot },
+                        None => Place::Spare { _permit: spare },
+                    };
+                    self.serve(stream, place);
+                }
                 Err(error) => {
                     tracing::warn!(%error, "a connection was not accepted");
                     // Out of file descriptors as a rule: one must be closed first.
@@ -143,54 +187,59 @@ impl Connections {
         }
     }
 
-    fn serve(&self, stream: TimedStream, permit: OwnedSemaphorePermit) {
+    fn serve(&self, stream: TimedStream, place: Place) {
         // Without it, small answers wait for a delayed acknowledgement: 40 ms.
         if let Err(error) = stream.get_ref().set_nodelay(true) {
             tracing::debug!(%error, "TCP_NODELAY is not set");
         }
-        let taken = Taken { asked: SetOnce::new(), closing: Arc::clone(&self.closing) };
-        let taken = Arc::new(taken);
-        let app = TowerToHyperService::new(self.app.clone());
-        let service = {
-            let taken = Arc::clone(&taken);
-            service_fn(move |request: Request<Incoming>| {
-                let may_ask = taken.request(request.version());
-                let (answer, taken) = (app.call(request), Arc::clone(&taken));
-                async move {
-                    let mut response = answer.await?;
-                    if may_ask && taken.closing.load(Relaxed) {
-                        let close = HeaderValue::from_static("close");
-                        response.headers_mut().insert(header::CONNECTION, close);
-                    }
-                    Ok::<_, Infallible>(response)
-                }
-            })
-        };
-        let stream = Stream::new(stream, self.patience);
-        let connection = self.builder.serve_connection(TokioIo::new(stream), service).into_owned();
+        let is_spare = matches!(place, Place::Spare { .. });
+        let requests = self.requests(is_spare);
+        let connection = Arc::clone(&requests.connection);
+        let stream = Stream::new(stream, self.patience, Arc::clone(&connection.half_close));
+        let service = service_fn(move |request| requests.answer(request));
+        let serving = self.builder.serve_connection(TokioIo::new(stream), service).into_owned();
         let mut draining = self.draining.subscribe();
         let open = Open::new(&self.counts);
         let served = async move {
-            let mut connection = pin!(connection);
+            let mut serving = pin!(serving);
             let stop = async {
-                drop(draining.wait_for(|draining| *draining).await);
-                let _passed = time::timeout(FIRST_REQUEST, taken.asked.wait()).await;
+                if !is_spare {
+                    drop(draining.wait_for(|draining| *draining).await);
+                }
+                let _passed = time::timeout(FIRST_REQUEST, connection.asked.wait()).await;
             };
             let result = tokio::select! {
                 // Cancel-safe: it is gone on with below.
-                result = &mut connection => result,
+                result = &mut serving => result,
                 () = stop => {
-                    connection.as_mut().graceful_shutdown();
-                    connection.await
+                    serving.as_mut().graceful_shutdown();
+                    if is_spare {
+                        time::timeout(SPARE_TIME, serving).await.unwrap_or(Ok(()))
+                    } else {
+                        serving.await
+                    }
                 }
             };
             if let Err(error) = result {
                 tracing::debug!(error, "a connection ended");
             }
-            drop((permit, open));
+            drop((place, open));
         };
         // Boxed: tokio-console warns of tasks over a kilobyte.
         task::spawn("connection", Again::new(served));
+    }
+
+    fn requests(&self, is_spare: bool) -> Requests {
+        let (routes, closing) = if is_spare {
+            (&self.full, Arc::new(AtomicBool::new(true)))
+        } else {
+            (&self.routes, Arc::clone(&self.closing))
+        };
+        Requests {
+            routes: TowerToHyperService::new(routes.clone()),
+            bad_host: TowerToHyperService::new(self.bad_host.clone()),
+            connection: Arc::new(Connection::new(closing)),
+        }
     }
 
     async fn drain(self, timeout: Duration) {
@@ -220,13 +269,14 @@ impl Drop for Open {
     }
 }
 
-impl Taken {
-    /// A request came, of this version; whether its answer may ask to close the connection.
-    fn request(&self, version: Version) -> bool {
-        if !self.asked.initialized() {
-            // Streams of one connection may be the first at once.
-            let _set = self.asked.set(());
+impl App {
+    /// Routes of a server for tests, whose clients need no reason for a rejection.
+    pub(crate) fn plain(routes: Router) -> Self {
+        Self {
+            routes,
+            full: Router::new().fallback(async || StatusCode::SERVICE_UNAVAILABLE),
+            bad_host: Router::new().fallback(async || StatusCode::BAD_REQUEST),
+            on_full: Box::new(|_| {}),
         }
-        version <= Version::HTTP_11
     }
 }

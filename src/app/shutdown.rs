@@ -4,20 +4,41 @@ use tokio_util::sync::CancellationToken;
 
 use super::task;
 
-/// Cancels the token at the first signal; ends the process at the second.
-pub(crate) fn on_signal(stop: CancellationToken) -> std::io::Result<()> {
+/// Request to stop.
+#[derive(Clone, Debug)]
+pub(crate) struct Stop {
+    /// Cancelled by the first signal.
+    pub(crate) requested: CancellationToken,
+    /// Cancelled as well if that was SIGINT, which a person sends from a terminal: there is no balancer
+    /// that has to notice first.
+    pub(crate) interrupted: CancellationToken,
+}
+
+/// Listens to signals: the first requests to stop, the second ends the process.
+pub(crate) fn on_signal() -> std::io::Result<Stop> {
     let mut signals = Signals::listen()?;
+    let interrupted = CancellationToken::new();
+    let requested = interrupted.child_token();
+    let stop = Stop { requested, interrupted };
+    let stopping = stop.clone();
     task::spawn("signals", async move {
         let name = signals.next().await;
         tracing::info!(signal = name, "stopping; a second signal ends at once");
-        stop.cancel();
+        if name == TERMINATE {
+            stopping.requested.cancel();
+        } else {
+            // Cancels its child as well.
+            stopping.interrupted.cancel();
+        }
         let name = signals.next().await;
         tracing::warn!(signal = name, "ended at once; requests on their way are lost");
         // The exit code of a process that a SIGINT ended.
         std::process::exit(130);
     });
-    Ok(())
+    Ok(stop)
 }
+
+const TERMINATE: &str = "SIGTERM";
 
 #[cfg(unix)]
 struct Signals {
@@ -39,7 +60,7 @@ impl Signals {
         tokio::select! {
             // Cancel-safe: a signal that is not received now is received next time.
             _ = self.interrupt.recv() => "SIGINT",
-            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.terminate.recv() => TERMINATE,
         }
     }
 }

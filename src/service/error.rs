@@ -181,6 +181,13 @@ impl ApiError {
         Self::client(StatusCode::NOT_ACCEPTABLE, None, Some("not_acceptable"), message)
     }
 
+    /// The client has not sent its body in time.
+    pub(crate) fn slow_body(limit: Duration) -> Self {
+        let seconds = limit.as_secs_f64();
+        let message = format!("the request body was not received within {seconds} s");
+        Self::client(StatusCode::REQUEST_TIMEOUT, None, Some("request_timeout"), message)
+    }
+
     /// There is more to do than may wait.
     pub(crate) fn overloaded(message: impl Into<String>) -> Self {
         let mut error = Self::server(StatusCode::SERVICE_UNAVAILABLE, "overloaded", message);
@@ -312,6 +319,10 @@ impl IntoResponse for ApiError {
         let headers = response.headers_mut();
         if status == StatusCode::UNAUTHORIZED {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        // The rest of the body may come for a long time yet.
+        if status == StatusCode::REQUEST_TIMEOUT {
+            headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
         match retry {
             Retry::Unsaid => {}

@@ -4,6 +4,7 @@ mod embeddings;
 mod health;
 mod input;
 mod models;
+mod object;
 mod openapi;
 mod relayed;
 mod usage;
@@ -45,6 +46,24 @@ pub(crate) fn router(service: &Service) -> Router {
         .fallback(unknown)
         .method_not_allowed_fallback(wrong_method)
         .with_state(service.clone())
+}
+
+/// Routes of connections over the limit. Liveness is answered: a restart would not help.
+pub(crate) fn when_full(max_connections: usize) -> Router {
+    let message = format!(
+        "all {max_connections} connections are in use (`api.max_connections`): retry, or try another \
+         instance"
+    );
+    Router::new()
+        .route("/health/live", get(health::live))
+        .fallback(async move || ApiError::overloaded(message))
+}
+
+/// Routes of requests without a valid `Host` header.
+pub(crate) fn without_host() -> Router {
+    let message = "invalid `host` header: expected exactly one, with a host name or address and an \
+                   optional port";
+    Router::new().fallback(async move || ApiError::bad_request(None, message))
 }
 
 async fn unknown(method: Method, uri: Uri) -> ApiError {

@@ -57,7 +57,7 @@ fn ask(url: &str, seen: &Seen) {
 #[test]
 fn a_stop_under_load_loses_no_request() {
     for (signal, name) in [(Signal::TERM, "SIGTERM"), (Signal::INT, "SIGINT")] {
-        let mut server = Server::start();
+        let mut server = Server::with(&[("THERMOGRAPH_API_SHUTDOWN_GRACE", "500ms")]);
         let seen = Seen::default();
         let url = server.api("/v1/embeddings");
         thread::scope(|scope| {
@@ -77,7 +77,7 @@ fn a_stop_under_load_loses_no_request() {
 
 #[test]
 fn a_connection_that_was_taken_has_its_first_request_answered_while_it_drains() {
-    let mut server = Server::start();
+    let mut server = Server::with(&[("THERMOGRAPH_API_SHUTDOWN_GRACE", "500ms")]);
     let mut connections = [""; 3].map(|_| TcpStream::connect(server.addresses.api).expect("open"));
     // One has begun to send.
     let whole = "GET /health/live HTTP/1.1\r\nhost: thermograph\r\n\r\n";
@@ -106,6 +106,13 @@ fn while_it_stops_it_is_alive_and_not_ready() {
     // A second signal ends it at once.
     server.signal(Signal::INT);
     assert_eq!(server.ended().code(), Some(130));
+}
+
+#[test]
+fn sigint_has_no_grace() {
+    let mut server = Server::with(&[("THERMOGRAPH_API_SHUTDOWN_GRACE", "1h")]);
+    server.signal(Signal::INT);
+    assert!(server.ended().success());
 }
 
 #[test]

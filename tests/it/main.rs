@@ -5,6 +5,7 @@ mod captures;
 mod clinic;
 mod codec;
 mod configuration;
+mod connections;
 mod console;
 mod diagnose;
 mod diagnostics;

@@ -4,7 +4,10 @@ use std::{io::Write as _, net::TcpStream};
 
 use serde_json::{Value, json};
 
-use crate::support::{MODEL, Server, agent, answer, get, post, wait};
+use crate::{
+    gateway::support::{CHAT, Mock, gateway},
+    support::{MODEL, Server, agent, answer, get, post, wait},
+};
 
 fn floats(value: &Value) -> Vec<f32> {
     value
@@ -72,6 +75,33 @@ fn what_is_not_allowed_is_a_400_that_names_it() {
     let broken = post(&server.api("/v1/embeddings"), "{\"model\": ");
     assert_eq!(broken.status, 400);
     assert!(broken.error()["message"].as_str().expect("text").contains("not JSON"));
+}
+
+#[test]
+fn body_that_is_no_object_is_400() {
+    let mock = Mock::start(&[]);
+    let server = gateway(&[&mock], "");
+    for path in ["/v1/chat/completions", "/v1/completions", "/v1/rerank", "/v1/embeddings"] {
+        for (body, kind) in [
+            (r#"["mock", true]"#, "an array"),
+            (r#" ["mock", "a"]"#, "an array"),
+            (r#""mock""#, "a string"),
+            ("1", "a number"),
+            ("true", "a boolean"),
+            ("null", "null"),
+        ] {
+            let refused = post(&server.api(path), body);
+            assert_eq!(refused.status, 400, "{path} {body}: {refused:?}");
+            let error = refused.error();
+            assert_eq!(error["message"], format!("the body is {kind}: expected a JSON object"));
+        }
+    }
+    // The other codecs are translated first.
+    let array = [0x92, 0xa4, b'm', b'o', b'c', b'k', 0xc3];
+    let request = agent().post(server.api(CHAT)).content_type("application/msgpack");
+    let refused = answer(request.send(&array[..]).expect("an answer"));
+    assert_eq!(refused.status, 400, "{refused:?}");
+    assert_eq!(mock.counts().requests_total, 0);
 }
 
 #[test]

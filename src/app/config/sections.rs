@@ -59,7 +59,7 @@ pub struct Api {
     pub request_timeout: Duration,
     /// Largest request body. Default is 8 MiB.
     pub body_limit: ByteSize,
-    /// Most connections at a time; further ones wait to be accepted. Default is 10000.
+    /// Most connections at a time; further ones are answered 503. Default is 10000.
     pub max_connections: usize,
     /// How long a connection may be idle, take for a request's head, or take nothing of an answer.
     /// Default is 75 s.
@@ -71,11 +71,11 @@ pub struct Api {
     /// Host names that requests may be for, besides addresses and names without a dot such as
     /// `localhost`, where `listen` is on loopback and no key is needed; `*` for all. Default is none.
     pub allowed_hosts: Vec<String>,
-    /// After the signal to stop: how long new connections are still taken, while readiness says
-    /// no and answers ask their clients to close. Default is 500 ms.
+    /// After SIGTERM: how long new connections are still accepted, while readiness fails and answers
+    /// ask their clients to close. SIGINT has none. Default is 8 s.
     #[serde(with = "duration")]
     pub shutdown_grace: Duration,
-    /// After that: how long requests may take to finish. Default is 30 s.
+    /// After that: how long requests may take to finish. Default is 20 s.
     #[serde(with = "duration")]
     pub drain_timeout: Duration,
 }
@@ -187,8 +187,11 @@ impl Default for Api {
             idle_timeout: Duration::from_secs(75),
             cors_origins: Vec::new(),
             allowed_hosts: Vec::new(),
-            shutdown_grace: Duration::from_millis(500),
-            drain_timeout: Duration::from_secs(30),
+            // Longer than a balancer takes to notice: HAProxy by default needs three checks, 2 s apart.
+            // Shorter than the 10 s after which `docker stop` kills.
+            shutdown_grace: Duration::from_secs(8),
+            // Both together are less than the 30 s after which Kubernetes kills by default.
+            drain_timeout: Duration::from_secs(20),
         }
     }
 }
@@ -196,5 +199,20 @@ impl Default for Api {
 impl Default for Log {
     fn default() -> Self {
         Self { format: LogFormat::default(), filter: "info".to_owned() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn default_stop_suits_balancers_and_fits_into_the_period_of_kubernetes() {
+        let Api { shutdown_grace, drain_timeout, .. } = Api::default();
+        // HAProxy's default: three checks that fail, 2 s apart.
+        assert!(shutdown_grace > Duration::from_secs(6));
+        // Docker's and Kubernetes' defaults, with some time for the rest.
+        assert!(shutdown_grace < Duration::from_secs(10));
+        assert!(shutdown_grace + drain_timeout <= Duration::from_secs(28));
     }
 }

@@ -8,6 +8,7 @@ use serde_json::Value;
 use super::{
     content::{Content, head, id, quoted, usage},
     manner::Manner,
+    object::Object,
     refusal::Refusal,
     script::{ARGUMENTS, Form, Script},
     size::Tokens,
@@ -22,9 +23,9 @@ struct Asked<'a> {
     #[serde(default)]
     stream: Option<bool>,
     #[serde(default)]
-    stream_options: Option<StreamOptions>,
+    stream_options: Option<Object<StreamOptions>>,
     #[serde(borrow, default)]
-    tools: Option<Vec<Tool<'a>>>,
+    tools: Option<Vec<Object<Tool<'a>>>>,
     #[serde(default)]
     tool_choice: Option<Value>,
 }
@@ -38,7 +39,7 @@ pub(super) struct StreamOptions {
 #[derive(Debug, Deserialize)]
 struct Tool<'a> {
     #[serde(borrow, default)]
-    function: Option<Function<'a>>,
+    function: Option<Object<Function<'a>>>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -49,7 +50,7 @@ struct Function<'a> {
 
 /// A message, or a call of the first tool where there are tools.
 pub(super) fn answer(body: &[u8], manner: &Manner) -> Result<Content, Refusal> {
-    let asked: Asked<'_> =
+    let Object(asked): Object<Asked<'_>> =
         serde_json::from_slice(body).map_err(|error| Refusal::bad_json(&error))?;
     manner.check_model(&asked.model)?;
     let tokens = manner.behaviour.tokens.count();
@@ -106,7 +107,7 @@ impl Asked<'_> {
 }
 
 impl StreamOptions {
-    pub(super) fn wants_usage(options: Option<&Self>) -> bool {
+    pub(super) fn wants_usage(options: Option<&Object<Self>>) -> bool {
         options.is_some_and(|options| options.include_usage == Some(true))
     }
 }

@@ -8,6 +8,7 @@ use super::{
     chat::StreamOptions,
     content::{Content, head, usage},
     manner::Manner,
+    object::Object,
     refusal::Refusal,
     script::{Form, Script},
     size::Tokens,
@@ -22,12 +23,12 @@ struct Asked<'a> {
     #[serde(default)]
     stream: Option<bool>,
     #[serde(default)]
-    stream_options: Option<StreamOptions>,
+    stream_options: Option<Object<StreamOptions>>,
 }
 
 /// A text.
 pub(super) fn answer(body: &[u8], manner: &Manner) -> Result<Content, Refusal> {
-    let asked: Asked<'_> =
+    let Object(asked): Object<Asked<'_>> =
         serde_json::from_slice(body).map_err(|error| Refusal::bad_json(&error))?;
     manner.check_model(&asked.model)?;
     let tokens = manner.behaviour.tokens.count();

@@ -9,6 +9,7 @@ use super::{
     content::Content,
     hash::Hash,
     manner::Manner,
+    object::Object,
     refusal::Refusal,
     size::{Tokens, Usage},
 };
@@ -81,7 +82,7 @@ enum Numbers {
 
 /// A vector for each input.
 pub(super) fn answer(body: &[u8], manner: &Manner) -> Result<Content, Refusal> {
-    let asked: Asked<'_> =
+    let Object(asked): Object<Asked<'_>> =
         serde_json::from_slice(body).map_err(|error| Refusal::bad_json(&error))?;
     manner.check_model(&asked.model)?;
     let inputs = match asked.input {

@@ -8,6 +8,7 @@ use super::{
     content::{Content, id},
     hash::Hash,
     manner::Manner,
+    object::Object,
     refusal::Refusal,
     size::{Tokens, Usage},
 };
@@ -30,10 +31,14 @@ struct Asked<'a> {
 enum Document<'a> {
     #[serde(borrow)]
     Text(Cow<'a, str>),
-    Object {
-        #[serde(borrow)]
-        text: Cow<'a, str>,
-    },
+    #[serde(borrow)]
+    Object(Object<TextDocument<'a>>),
+}
+
+#[derive(Debug, Deserialize)]
+struct TextDocument<'a> {
+    #[serde(borrow)]
+    text: Cow<'a, str>,
 }
 
 #[derive(Serialize)]
@@ -58,7 +63,7 @@ struct Shown<'a> {
 
 /// The best documents first.
 pub(super) fn answer(body: &[u8], manner: &Manner) -> Result<Content, Refusal> {
-    let asked: Asked<'_> =
+    let Object(asked): Object<Asked<'_>> =
         serde_json::from_slice(body).map_err(|error| Refusal::bad_json(&error))?;
     manner.check_model(&asked.model)?;
     if asked.documents.is_empty() {
@@ -92,7 +97,7 @@ fn score(query: &str, document: &str) -> f64 {
 impl Document<'_> {
     fn text(&self) -> &str {
         match self {
-            Self::Text(text) | Self::Object { text } => text,
+            Self::Text(text) | Self::Object(Object(TextDocument { text })) => text,
         }
     }
 }

@@ -13,7 +13,7 @@ use tokio::{
 };
 
 /// Bytes that are read and forgotten after the last answer.
-const FORGOTTEN: usize = 64 << 20;
+pub(super) const FORGOTTEN: usize = 64 << 20;
 /// How long that may take.
 pub(super) const LINGER: Duration = Duration::from_secs(5);
 /// After this time without a byte, nobody is sending.

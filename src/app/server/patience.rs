@@ -23,6 +23,11 @@ impl Patience {
         Self { longest, end: None, is_waiting: false }
     }
 
+    /// Returns whether a write waits for the client.
+    pub(super) fn is_waiting(&self) -> bool {
+        self.is_waiting
+    }
+
     /// What a write came to: an error, where it has waited too long.
     pub(super) fn within<T>(
         &mut self,

@@ -1,39 +1,96 @@
-//! A client's connection: its client has to take what it is sent, and hears the last answer.
+//! A client's connection: its client has to take what it is sent, may close its sending side, and hears
+//! the last answer.
 
 use std::{
     io,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll, ready},
     time::Duration,
 };
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    time::Instant,
+};
 
-use super::{lingering::Lingering, patience::Patience};
+use super::{
+    half_close::{HalfClose, Probe},
+    lingering::Lingering,
+    patience::Patience,
+};
 
 /// A connection that fails where its client takes nothing for too long, and that reads on for a
 /// while once it is shut down.
 pub(super) struct Stream<S> {
     inner: S,
     patience: Patience,
+    half_close: Arc<HalfClose>,
+    /// Time since which there is nothing to read.
+    read_dry: Option<Instant>,
+    /// Probe of a client that has closed its sending side.
+    probe: Option<Probe>,
+    /// Bytes of the answer that were sent as probes.
+    sent: usize,
     /// Since it is shut down.
     lingering: Option<Lingering>,
 }
 
 impl<S> Stream<S> {
     /// `longest` is how long the client may take nothing.
-    pub(super) fn new(inner: S, longest: Duration) -> Self {
-        Self { inner, patience: Patience::new(longest), lingering: None }
+    pub(super) fn new(inner: S, longest: Duration, half_close: Arc<HalfClose>) -> Self {
+        Self {
+            inner,
+            patience: Patience::new(longest),
+            half_close,
+            read_dry: None,
+            probe: None,
+            sent: 0,
+            lingering: None,
+        }
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Stream<S> {
+impl<S: AsyncWrite + Unpin> Stream<S> {
+    /// Takes the place of a read at the end of the input; ready only with an error.
+    fn poll_probe(&mut self, context: &mut Context<'_>) -> Poll<io::Error> {
+        // An earlier answer on the same connection may not be written to its end.
+        if !self.half_close.is_waited_for() || self.patience.is_waiting() {
+            return Poll::Pending;
+        }
+        self.probe.get_or_insert_with(Probe::new).poll(context, &mut self.inner)
+    }
+
+    /// Number of bytes that were sent already of `length` bytes to be written; `None` if there are none.
+    fn already_sent(&mut self, length: usize) -> Option<usize> {
+        self.sent += self.probe.take().map_or(0, |probe| probe.sent());
+        let sent = self.sent.min(length);
+        self.sent -= sent;
+        (sent > 0).then_some(sent)
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Stream<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_read(context, buffer)
+        let before = buffer.filled().len();
+        let read = Pin::new(&mut self.inner).poll_read(context, buffer);
+        match &read {
+            Poll::Pending => {
+                self.read_dry.get_or_insert_with(Instant::now);
+            }
+            Poll::Ready(Ok(())) if buffer.filled().len() == before => {
+                let after = self.read_dry.map_or(Duration::ZERO, |since| since.elapsed());
+                if self.half_close.is_half_closed(after) {
+                    return self.poll_probe(context).map(Err);
+                }
+            }
+            Poll::Ready(_) => self.read_dry = None,
+        }
+        read
     }
 }
 
@@ -43,6 +100,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Stream<S> {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
+        if let Some(sent) = self.already_sent(bytes.len()) {
+            return Poll::Ready(Ok(sent));
+        }
         let written = Pin::new(&mut self.inner).poll_write(context, bytes);
         self.patience.within(context, written)
     }
@@ -52,6 +112,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Stream<S> {
         context: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        if let Some(sent) = self.already_sent(slices.iter().map(|slice| slice.len()).sum()) {
+            return Poll::Ready(Ok(sent));
+        }
         let written = Pin::new(&mut self.inner).poll_write_vectored(context, slices);
         self.patience.within(context, written)
     }
@@ -90,7 +153,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn who_takes_nothing_is_given_up_and_who_takes_a_little_is_not() {
         let (near, mut far) = tokio::io::duplex(4);
-        let mut near = Stream::new(near, LONGEST);
+        let mut near = Stream::new(near, LONGEST, Arc::default());
         near.write_all(b"1234").await.expect("there is room");
         for _ in 0..3 {
             let took = async {
@@ -111,7 +174,7 @@ mod tests {
         let address = listener.local_addr().expect("an address");
         let client = TcpStream::connect(address).await.expect("connected");
         let (stream, _) = listener.accept().await.expect("accepted");
-        (Stream::new(stream, LONGEST), client)
+        (Stream::new(stream, LONGEST, Arc::default()), client)
     }
 
     #[tokio::test]
@@ -137,11 +200,11 @@ mod tests {
     async fn who_sends_nothing_is_waited_for_a_moment_and_who_never_ends_not_for_ever() {
         let (near, _far) = tokio::io::duplex(4);
         let before = Instant::now();
-        Stream::new(near, LONGEST).shutdown().await.expect("shut down");
+        Stream::new(near, LONGEST, Arc::default()).shutdown().await.expect("shut down");
         assert_eq!(before.elapsed(), QUIET);
 
         let (near, mut far) = tokio::io::duplex(4);
-        let mut near = Stream::new(near, LONGEST);
+        let mut near = Stream::new(near, LONGEST, Arc::default());
         let before = Instant::now();
         let sending = async {
             loop {

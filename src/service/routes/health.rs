@@ -26,6 +26,10 @@ pub(super) async fn ready(State(service): State<Service>) -> Result<&'static str
     if service.is_draining() {
         return Err(ApiError::unavailable("the server is stopping"));
     }
+    if service.is_full() {
+        let message = "all connections are in use (`api.max_connections`)";
+        return Err(ApiError::overloaded(message));
+    }
     let upstreams = &service.inner.upstreams;
     if let Some(upstream) = upstreams.unchecked() {
         let message = format!("the upstream `{upstream}` was not checked yet");

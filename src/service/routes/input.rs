@@ -8,6 +8,7 @@ use bytesize::ByteSize;
 use http::{HeaderMap, HeaderValue, header, request::Parts};
 use tokio::time::{self, Instant};
 
+use super::object;
 use crate::service::{
     Service,
     body::{ReadBody, as_usize},
@@ -45,36 +46,47 @@ pub(super) async fn enter(
     check_accept(headers)?;
     let entrance = &service.inner.entrance;
     let admitted = entrance.admit().await?;
-    let mut reading = pin!(read(service, headers, body));
+    let codec = Codec::of_request(headers)?;
+    let mut reading = pin!(service.inner.bodies.read(body, declared_length(headers)));
     // As a rule it has come with the head: no timers for it then.
     let at_once = poll_fn(|context| Poll::Ready(reading.as_mut().poll(context))).await;
-    if let Poll::Ready(body) = at_once {
-        return Ok((body?, Call::new(started, admitted)));
-    }
-    let mut reading = pin!(service.in_time(started, reading));
-    if let Ok(body) = time::timeout(PROMPT, &mut reading).await {
-        return Ok((body?, Call::new(started, admitted)));
-    }
-    drop(admitted);
-    let body = reading.await?;
-    Ok((body, Call::new(started, entrance.admit().await?)))
+    let (body, admitted) = match at_once {
+        Poll::Ready(body) => (body?, admitted),
+        Poll::Pending => {
+            let mut reading = pin!(service.received_in_time(started, reading));
+            if let Ok(body) = time::timeout(PROMPT, &mut reading).await {
+                (body?, admitted)
+            } else {
+                drop(admitted);
+                (reading.await?, entrance.admit().await?)
+            }
+        }
+    };
+    let body = to_json(service, started, codec, body).await?;
+    // All endpoints read structs.
+    object::check(&body.bytes)?;
+    Ok((body, Call::new(started, admitted)))
 }
 
-/// Reads a body, whatever it is written in: it is JSON from here on.
-async fn read(service: &Service, headers: &HeaderMap, body: Body) -> Result<ReadBody, ApiError> {
-    let codec = Codec::of_request(headers)?;
-    let bodies = &service.inner.bodies;
-    let body = bodies.read(body, declared_length(headers)).await?;
+/// Translates a body to JSON.
+async fn to_json(
+    service: &Service,
+    started: Instant,
+    codec: Codec,
+    body: ReadBody,
+) -> Result<ReadBody, ApiError> {
     if codec == Codec::Json {
         return Ok(body);
     }
+    let bodies = &service.inner.bodies;
     let limit = bodies.limit();
     let translate = move |bytes: Bytes| {
         codec
             .transcode(&bytes, Codec::Json, as_usize(limit))
             .map_err(|error| refused(codec, &error, limit))
     };
-    let json = parse(service, body.bytes.clone(), translate).await?;
+    let translating = parse(service, body.bytes.clone(), translate);
+    let json = service.in_time(started, translating).await?;
     bodies.replace(body, json)
 }
 

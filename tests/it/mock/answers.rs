@@ -256,6 +256,26 @@ fn what_is_wrong_with_a_request_is_an_error_object() {
 }
 
 #[test]
+fn array_in_place_of_an_object_is_400() {
+    let mock = mock();
+    for (path, body) in [
+        ("/v1/chat/completions", json!(["mock", []])),
+        ("/v1/chat/completions", chat(&json!({ "stream": true, "stream_options": [true] }))),
+        ("/v1/chat/completions", chat(&json!({ "tools": [[{ "name": "f" }]] }))),
+        ("/v1/chat/completions", chat(&json!({ "tools": [{ "function": ["f"] }] }))),
+        ("/v1/completions", json!(["mock", "a"])),
+        ("/v1/embeddings", json!(["mock", "a"])),
+        ("/v1/rerank", json!(["mock", "a", ["b"]])),
+        ("/v1/rerank", json!({ "model": "mock", "query": "a", "documents": [["b"]] })),
+    ] {
+        let refused = mock.post(path, &body);
+        assert_eq!(refused.status, 400, "{path} {body}: {refused:?}");
+        refused.error();
+    }
+    assert_eq!(mock.patch(&json!(["mock"])).status, 400);
+}
+
+#[test]
 fn an_answer_has_the_requests_id() {
     let mock = mock();
     let request = agent().post(mock.url("/v1/chat/completions")).header("x-request-id", "mine");

@@ -55,7 +55,7 @@ fn wait_for_more(answered: &AtomicI64) {
 }
 
 fn stop(mut server: Server) {
-    server.signal(Signal::TERM);
+    server.signal(Signal::INT);
     assert!(server.ended().success(), "{}", server.log());
 }
 

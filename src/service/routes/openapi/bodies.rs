@@ -35,6 +35,9 @@ pub(crate) enum Refused {
     /// No such model.
     #[response(status = 404)]
     NoModel(Error),
+    /// The body was not received in time.
+    #[response(status = 408)]
+    SlowBody(Error),
     /// More than the key may have.
     #[response(status = 429)]
     TooMuch(Error),
