@@ -111,8 +111,8 @@ impl Codec {
 
     /// The codec of a request's body.
     pub(super) fn of_request(headers: &HeaderMap) -> Result<Self, ApiError> {
-        let found = headers.get(header::CONTENT_TYPE).and_then(|found| found.to_str().ok());
-        let found = found.unwrap_or_default();
+        let Some(found) = headers.get(header::CONTENT_TYPE) else { return Ok(Self::Json) };
+        let found = found.to_str().unwrap_or_default();
         let essence = found.split(';').next().unwrap_or_default().trim();
         Self::of_media_type(essence).ok_or_else(|| ApiError::wrong_content_type(found))
     }

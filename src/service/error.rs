@@ -162,11 +162,8 @@ impl ApiError {
     }
 
     pub(crate) fn wrong_content_type(found: &str) -> Self {
-        let offered = Codec::OFFERED;
-        let message = match shown(found) {
-            "" => format!("content-type: missing; expected one of {offered}"),
-            found => format!("content-type: `{found}` is not understood: {offered}"),
-        };
+        let (found, offered) = (shown(found), Codec::OFFERED);
+        let message = format!("content-type: `{found}` is not understood: {offered}");
         Self::client(
             StatusCode::UNSUPPORTED_MEDIA_TYPE,
             None,

@@ -32,6 +32,10 @@ struct Glance {
     error: Option<IgnoredAny>,
 }
 
+/// Bytes of a usage as it is written.
+const USAGE: usize = 3 * 8 + 1;
+/// Bit of the length of a type that says whether a usage follows.
+const HAS_USAGE: u32 = 1 << 31;
 /// The end of a stream of events that was not broken off.
 const DONE: &[u8] = b"data: [DONE]";
 /// An event that is an error: in a text the quotes would have a backslash before them.
@@ -117,7 +121,6 @@ impl Answer {
 
 impl Keep for Answer {
     const KIND: &'static str = "answer-1";
-    const FORMAT: &'static str = "answer-2";
 
     fn size(&self) -> usize {
         self.body.len() + self.content_type.len() + self.etag.len()
@@ -127,31 +130,34 @@ impl Keep for Answer {
         self.made
     }
 
-    /// A hash of its body; when it was made, its usage and the length of its type, little-endian; its
-    /// type; its body.
+    /// A hash of its body; when it was made and the length of its type, little-endian, of which one bit
+    /// says whether a usage follows; its type; its body.
     fn encode(&self) -> Vec<u8> {
         let content_type = self.content_type.as_bytes();
+        let usage = self.usage.map(|usage| encode(&usage));
         // A type is shorter than a head of requests may be, which is 64 KiB.
-        let length = content_type.len() as u32;
-        let made = self.made.to_le_bytes();
-        let usage = encode(self.usage);
-        let length = length.to_le_bytes();
-        [&hash(&self.body)[..], &made, &usage, &length, content_type, &self.body].concat()
+        let length = content_type.len() as u32 | if usage.is_some() { HAS_USAGE } else { 0 };
+        let (made, length) = (self.made.to_le_bytes(), length.to_le_bytes());
+        let usage = usage.as_ref().map_or(&[][..], |usage| usage);
+        [&hash(&self.body)[..], &made, &length, usage, content_type, &self.body].concat()
     }
 
     fn decode(bytes: &[u8]) -> Option<Self> {
         let (hashed, rest) = bytes.split_first_chunk()?;
         let (made, rest) = rest.split_first_chunk()?;
-        let (usage, rest) = rest.split_first_chunk()?;
         let (length, rest) = rest.split_first_chunk()?;
-        let (content_type, body) = rest.split_at_checked(u32::from_le_bytes(*length) as usize)?;
+        let length = u32::from_le_bytes(*length);
+        let (usage, rest) = match length & HAS_USAGE {
+            0 => (None, rest),
+            _ => rest.split_first_chunk().map(|(usage, rest)| (Some(decode(usage)), rest))?,
+        };
+        let (content_type, body) = rest.split_at_checked((length & !HAS_USAGE) as usize)?;
         if hash(body) != *hashed {
             return None;
         }
         let content_type = HeaderValue::from_bytes(content_type).ok()?;
         let (made, status) = (u64::from_le_bytes(*made), StatusCode::OK);
         let (etag, body) = (etag(body), Bytes::copy_from_slice(body));
-        let usage = decode(usage);
         Some(Self { made, status, content_type, etag, body, usage, retry: None })
     }
 }
@@ -167,31 +173,26 @@ impl Way {
     }
 }
 
-/// Whether there is a usage and whether it is estimated; and its numbers, little-endian.
-fn encode(usage: Option<Usage>) -> [u8; 25] {
-    let mut bytes = [0; 25];
-    if let Some(usage) = usage {
-        bytes[0] = 1 + u8::from(usage.is_estimated);
-        let numbers = [usage.prompt_tokens, usage.cached_prompt_tokens, usage.completion_tokens];
-        for (chunk, number) in bytes[1..].as_chunks_mut::<8>().0.iter_mut().zip(numbers) {
-            *chunk = number.to_le_bytes();
-        }
+/// A usage: its numbers, little-endian, and whether it is estimated.
+fn encode(usage: &Usage) -> [u8; USAGE] {
+    let Usage { prompt_tokens, cached_prompt_tokens, completion_tokens, is_estimated } = *usage;
+    let mut bytes = [0; USAGE];
+    let (numbers, estimated) = bytes.as_chunks_mut();
+    for (bytes, number) in
+        numbers.iter_mut().zip([prompt_tokens, cached_prompt_tokens, completion_tokens])
+    {
+        *bytes = number.to_le_bytes();
     }
+    estimated.fill(u8::from(is_estimated));
     bytes
 }
 
-fn decode(bytes: &[u8; 25]) -> Option<Usage> {
-    let (kind, numbers) = bytes.split_first()?;
-    let numbers = numbers.as_chunks::<8>().0;
+fn decode(bytes: &[u8; USAGE]) -> Usage {
+    let (numbers, estimated) = bytes.as_chunks();
     let [prompt_tokens, cached_prompt_tokens, completion_tokens] =
-        [0, 1, 2].map(|place| u64::from_le_bytes(numbers[place]));
-    let is_estimated = *kind == 2;
-    (*kind > 0).then_some(Usage {
-        prompt_tokens,
-        cached_prompt_tokens,
-        completion_tokens,
-        is_estimated,
-    })
+        [0, 1, 2].map(|place: usize| u64::from_le_bytes(numbers[place]));
+    let is_estimated = estimated == [1];
+    Usage { prompt_tokens, cached_prompt_tokens, completion_tokens, is_estimated }
 }
 
 /// Half of it is enough: nobody gains by two bodies of the same hash.
@@ -205,4 +206,28 @@ fn hash(body: &[u8]) -> [u8; 16] {
 fn etag(body: &[u8]) -> HeaderValue {
     let text = format!("W/\"{:032x}\"", u128::from_be_bytes(hash(body)));
     HeaderValue::from_str(&text).unwrap_or(HeaderValue::from_static("W/\"\""))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn answer_is_read_as_it_was_written() {
+        let usage = Usage {
+            prompt_tokens: 1 << 40,
+            cached_prompt_tokens: 2,
+            completion_tokens: 3,
+            is_estimated: true,
+        };
+        let exact = Usage { is_estimated: false, ..usage };
+        for usage in [None, Some(usage), Some(exact)] {
+            let body = Bytes::from_static(b"data: [DONE]\n\n");
+            let answer = Answer::new(StatusCode::OK, &HeaderMap::new(), body, usage);
+            let read = Answer::decode(&Keep::encode(&answer)).expect("an answer");
+            assert_eq!((read.usage, &read.body, read.made), (usage, &answer.body, answer.made));
+            assert_eq!(read.content_type, "application/json");
+            assert!(Answer::decode(&Keep::encode(&answer)[1..]).is_none());
+        }
+    }
 }

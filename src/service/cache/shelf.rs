@@ -23,10 +23,8 @@ use crate::{
 
 /// What can be kept.
 pub(crate) trait Keep: Clone + Send + Sync + 'static {
-    /// What it is called in metrics.
+    /// What it is called in metrics and in Redis.
     const KIND: &'static str;
-    /// Its name in Redis, which changes with the encoding.
-    const FORMAT: &'static str = Self::KIND;
 
     /// Bytes that it takes.
     fn size(&self) -> usize;
@@ -250,7 +248,7 @@ impl<V: Keep> Shelf<V> {
     pub(crate) async fn kept(&self, key: Key, wish: &Wish) -> Option<V> {
         let remembered = self.remembered(&key, wish);
         let (None, Some(redis)) = (&remembered, &self.inner.redis) else { return remembered };
-        let name = redis.key(V::FORMAT, &key.to_string());
+        let name = redis.key(V::KIND, &key.to_string());
         let bytes: Option<Vec<u8>> =
             redis.ask(|mut connection| async move { connection.get(name).await }).await.ok()?;
         let value = self.read(&bytes?).filter(|value| self.is_fresh(value, wish))?;
@@ -392,12 +390,12 @@ impl<V: Keep> Question<V> {
         let Shelf { inner } = self.shelf.clone();
         let Some(redis) = &inner.redis else { return };
         let keys: Vec<_> = self.parts.iter().map(|part| part.key).collect();
-        let lock = redis.key(V::FORMAT, &format!("{}:lock", Key::of_all(&keys)));
+        let lock = redis.key(V::KIND, &format!("{}:lock", Key::of_all(&keys)));
         let until = Instant::now() + inner.longest_wait;
         let [mut pause, longest] = Shelf::<V>::PAUSES;
         let mut has_waited = false;
         loop {
-            let names = self.parts.iter().map(|part| redis.key(V::FORMAT, &part.key.to_string()));
+            let names = self.parts.iter().map(|part| redis.key(V::KIND, &part.key.to_string()));
             let names: Vec<_> = names.collect();
             let Ok(Remote { values, asked }) = lock::find(redis, &names, &lock).await else {
                 return;
@@ -452,7 +450,7 @@ impl<V: Keep> Shelf<V> {
         let ttl = millis(self.inner.ttl);
         let mut commands = redis::pipe();
         for (key, value) in &values {
-            let name = redis.key(V::FORMAT, &key.to_string());
+            let name = redis.key(V::KIND, &key.to_string());
             commands.cmd("SET").arg(name).arg(value.encode()).arg("PX").arg(ttl).ignore();
         }
         let written: Result<(), _> = redis

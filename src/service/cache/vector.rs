@@ -18,17 +18,19 @@ pub(crate) struct Vector {
 
 impl Vector {
     /// Bytes before the numbers, as it is written.
-    const HEAD: usize = 8 + 4 + 1;
+    const HEAD: usize = 8 + 4;
+    /// Bit of the number of tokens that says whether there were more.
+    const TRUNCATED: u32 = 1 << 31;
 
     pub(crate) fn new(numbers: Arc<[f32]>, tokens: TokenCount) -> Self {
         let TokenCount { read, truncated } = tokens;
-        let tokens = u32::try_from(read).unwrap_or(u32::MAX);
+        let tokens = u32::try_from(read).unwrap_or(u32::MAX) & !Self::TRUNCATED;
         Self { made: now(), tokens, truncated, numbers }
     }
 }
 
 impl Keep for Vector {
-    const KIND: &'static str = "vector-2";
+    const KIND: &'static str = "vector-1";
 
     fn size(&self) -> usize {
         size_of_val(&*self.numbers)
@@ -38,12 +40,12 @@ impl Keep for Vector {
         self.made
     }
 
-    /// Little-endian throughout: when it was made, tokens, whether there were more, numbers.
+    /// Little-endian throughout: when it was made, tokens and whether there were more, numbers.
     fn encode(&self) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(Self::HEAD + self.size());
         bytes.extend_from_slice(&self.made.to_le_bytes());
-        bytes.extend_from_slice(&self.tokens.to_le_bytes());
-        bytes.push(u8::from(self.truncated));
+        let truncated = if self.truncated { Self::TRUNCATED } else { 0 };
+        bytes.extend_from_slice(&(self.tokens | truncated).to_le_bytes());
         bytes.extend(self.numbers.iter().flat_map(|number| number.to_le_bytes()));
         bytes
     }
@@ -51,13 +53,13 @@ impl Keep for Vector {
     fn decode(bytes: &[u8]) -> Option<Self> {
         let (made, rest) = bytes.split_first_chunk()?;
         let (tokens, rest) = rest.split_first_chunk()?;
-        let (truncated, rest) = rest.split_first()?;
+        let tokens = u32::from_le_bytes(*tokens);
         let (numbers, rest) = rest.as_chunks::<4>();
         let is_whole = rest.is_empty() && !numbers.is_empty();
         is_whole.then(|| Self {
             made: u64::from_le_bytes(*made),
-            tokens: u32::from_le_bytes(*tokens),
-            truncated: *truncated != 0,
+            tokens: tokens & !Self::TRUNCATED,
+            truncated: tokens & Self::TRUNCATED != 0,
             numbers: numbers.iter().map(|number| f32::from_le_bytes(*number)).collect(),
         })
     }

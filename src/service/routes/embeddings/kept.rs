@@ -55,7 +55,7 @@ pub(super) async fn embed(
 
 /// What an input is called; `model` is what its vector depends on besides.
 pub(super) fn key(tenant: &[u8], model: &[u8], input: &Input) -> Key {
-    let mut builder = KeyBuilder::new("vector-2");
+    let mut builder = KeyBuilder::new("vector-1");
     builder.part(tenant).part(model);
     match input {
         Input::Text(text) => builder.part(b"text").part(text.as_bytes()),
