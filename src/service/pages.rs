@@ -28,7 +28,7 @@ pub struct PagesConfig {
 const ALL: &str = "*";
 /// Most entries of a list.
 const MOST: usize = 100;
-/// How long a browser keeps the answer to a preflight request: two hours, Chromium's maximum.
+/// Time for which a browser keeps the answer to a preflight request: two hours, Chromium's maximum.
 const PREFLIGHT_MAX_AGE: Duration = Duration::from_hours(2);
 /// Response headers that a page may read.
 const EXPOSED: [HeaderName; 16] = [

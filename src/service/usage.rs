@@ -21,7 +21,7 @@ pub(crate) use self::{
 pub(crate) struct Usage {
     /// Tokens of the request.
     pub(crate) prompt_tokens: u64,
-    /// Those of them that the upstream had in its cache.
+    /// Tokens of the request that the upstream had in its cache.
     pub(crate) cached_prompt_tokens: u64,
     /// Tokens of the answer.
     pub(crate) completion_tokens: u64,

@@ -60,7 +60,7 @@ fn page_of_another_origin_reaches_nothing_by_default() {
     for host in ["localhost", "127.0.0.1"] {
         let mut page = page(&mock, host);
         let plain = "headers: {'content-type': 'text/plain'}";
-        // What is opaque says nothing to the page, and may have done something.
+        // An opaque response tells the page nothing, but the request may have had an effect.
         for (init, expected) in
             [(JSON, "TypeError"), (plain, "TypeError"), ("mode: 'no-cors'", "opaque")]
         {

@@ -20,7 +20,7 @@ pub(crate) struct Scripted {
     requests: Arc<AtomicU64>,
 }
 
-/// What it sends.
+/// Response of such an upstream.
 #[derive(Clone)]
 pub(crate) struct Sent {
     pub(crate) status: u16,

@@ -15,17 +15,17 @@ use crate::service::{error::ApiError, usage::tokens_of};
 #[derive(Clone, Debug)]
 pub(crate) struct Document {
     bytes: Bytes,
-    /// Where the name of the model stands, quotes included.
+    /// Place of the model's name, quotes included.
     name: Range<usize>,
     model: String,
     store: bool,
     is_stream: bool,
-    /// Where `stream_options` stands.
+    /// Place of `stream_options`.
     stream_options: Option<Range<usize>>,
     /// Tokens of the prompt, and of the answer as far as it is bounded.
     prompt_tokens: u64,
     answer_tokens: u64,
-    /// Where the prompt, the messages or the inputs stand.
+    /// Place of the prompt, the messages or the inputs.
     prompt: Range<usize>,
 }
 
@@ -39,7 +39,7 @@ pub(super) struct Edit {
 /// The bytes of a request with at most two edits.
 pub(super) type Pieces = [Bytes; 5];
 
-/// What is read; the rest is the upstream's.
+/// Fields that are read; the others are passed on unread.
 #[derive(Deserialize)]
 struct Glance<'a> {
     #[serde(borrow, default)]
@@ -108,7 +108,7 @@ impl Document {
         &self.model
     }
 
-    /// As the client wrote it.
+    /// The bytes that the client sent.
     pub(crate) fn bytes(&self) -> &Bytes {
         &self.bytes
     }
@@ -123,7 +123,7 @@ impl Document {
         self.prompt_tokens.saturating_add(self.answer_tokens)
     }
 
-    /// Whether sending it twice would leave something behind twice.
+    /// Returns whether a second attempt would store a second result.
     pub(crate) fn is_stored(&self) -> bool {
         self.store
     }
@@ -159,7 +159,7 @@ impl Document {
             Some(Value::Bool(false) | Value::Null) | None => {
                 Some(Edit { at, text: serde_json::to_vec(&options).ok()?.into() })
             }
-            // It is asked for, or wrong, which the upstream is to say.
+            // Requested already, or invalid, which the upstream reports.
             Some(_) => None,
         }
     }
@@ -211,7 +211,7 @@ fn tokens(prompt: &[u8]) -> u64 {
     tokens_of(prompt.len().saturating_sub(left_out))
 }
 
-/// Where a value that was borrowed from `bytes` stands in them.
+/// Place of a value that was borrowed from `bytes` in them.
 fn place(bytes: &[u8], value: &RawValue) -> Range<usize> {
     let start = value.get().as_ptr().addr() - bytes.as_ptr().addr();
     start..start + value.get().len()
@@ -310,7 +310,7 @@ mod tests {
             r#"{"model":"a"} x"#,
             r#"{"model":"a","store":"yes"}"#,
             r#"{"model":"a","max_tokens":"lots"}"#,
-            // Which of two names would count, is not ours to guess.
+            // Upstreams differ in which of two names counts.
             r#"{"model":"a","model":"b"}"#,
         ];
         for text in texts {

@@ -10,7 +10,7 @@ use crate::service::usage::Facts;
 /// Its name with quotes: within a string of JSON they would have a backslash before them.
 static NAME: LazyLock<FinderRev<'static>> = LazyLock::new(|| FinderRev::new(b"\"usage\""));
 
-/// Where the usage stands in an event: all of the event if that is for the usage alone, else a
+/// Place of the usage in an event: all of the event if it is for the usage alone, else a
 /// `"usage":null`.
 pub(super) fn cut(events: &[u8], place: Range<usize>, facts: &Facts) -> Option<Range<usize>> {
     if facts.is_usage_event() {

@@ -1,4 +1,4 @@
-//! Whether an answer is one: servers also say with 200 that they cannot.
+//! Errors of an upstream, in its status or inside a 200, told apart from its answers.
 
 use std::{sync::Arc, time::Duration};
 
@@ -16,7 +16,7 @@ use crate::service::{
     usage::{Form, Tally, inspect},
 };
 
-/// What was asked, as far as the answer is judged by it.
+/// Facts of a request by which its answer is judged.
 pub(super) struct Asked {
     pub(super) endpoint: Endpoint,
     /// Tokens of the prompt, for upstreams that do not report them.
@@ -26,7 +26,7 @@ pub(super) struct Asked {
     pub(super) upstream_time: Duration,
 }
 
-/// An answer that is one.
+/// An answer that is no failure.
 pub(super) struct Judged {
     pub(super) status: StatusCode,
     pub(super) headers: HeaderMap,
@@ -35,7 +35,7 @@ pub(super) struct Judged {
     pub(super) tally: Tally,
 }
 
-/// Whether an answer is one.
+/// Returns the answer, or the failure that it stands for.
 pub(super) fn judge(
     upstream: &Arc<Upstream>,
     reply: Reply,
@@ -113,7 +113,7 @@ fn is_html(headers: &HeaderMap) -> bool {
     content_type.is_some_and(|value| value.to_ascii_lowercase().starts_with(b"text/html"))
 }
 
-/// What an answer with these headers is, as far as its tokens are concerned.
+/// Form of an answer with these headers, by which its tokens are counted.
 fn form(endpoint: Endpoint, headers: &HeaderMap) -> Form {
     if is_event_stream(headers) {
         return Form::Events;
@@ -127,13 +127,13 @@ fn form(endpoint: Endpoint, headers: &HeaderMap) -> Form {
     }
 }
 
-/// Whether somebody else might be able to.
+/// Returns whether another upstream may be able to answer.
 fn says_that_it_cannot(status: StatusCode) -> bool {
     let never = [StatusCode::NOT_IMPLEMENTED, StatusCode::HTTP_VERSION_NOT_SUPPORTED];
     status == StatusCode::TOO_MANY_REQUESTS || status.is_server_error() && !never.contains(&status)
 }
 
-/// Whether a request was refused for a field that the client has not sent.
+/// Returns whether a request was refused for a field that the client has not sent.
 fn refuses_stream_options(status: StatusCode, gathered: &Gathered) -> bool {
     let is_refusal = matches!(status, StatusCode::BAD_REQUEST | StatusCode::UNPROCESSABLE_ENTITY);
     match gathered {

@@ -18,7 +18,7 @@ pub(super) struct Reply {
     pub(super) gathered: Gathered,
 }
 
-/// What came of an answer's content.
+/// Content of an answer, as far as it was received.
 pub(super) enum Gathered {
     Whole(Bytes),
     /// More is to come.
@@ -39,7 +39,8 @@ struct Gathering {
 /// Answers up to this size that are no streams are read whole before they are passed on, so that
 /// one that breaks off can be asked for again.
 pub(super) const WHOLE: usize = 1 << 20;
-/// How long comments are held back for the first event of a stream, which may be an error.
+/// Longest time for which comments are held back for the first event of a stream, which may be an
+/// error.
 const COMMENTS: Duration = Duration::from_secs(2);
 
 /// Reads an answer's content: all of it, or a stream up to its first event. `silence` is the longest
@@ -90,7 +91,7 @@ pub(super) async fn receive(
     Ok(Reply { status, headers, gathered })
 }
 
-/// Whether it is a stream of events that can be told apart.
+/// Returns whether an answer is a stream of events that can be told apart.
 pub(super) fn is_event_stream(headers: &HeaderMap) -> bool {
     if headers.contains_key(header::CONTENT_ENCODING) {
         return false;

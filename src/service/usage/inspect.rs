@@ -11,7 +11,7 @@ use serde_json::value::RawValue;
 
 use super::{Report, tokens_of};
 
-/// What there is to know of a JSON value.
+/// Facts of a JSON value.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub(crate) struct Facts {
     /// The usage, wherever servers put it.

@@ -1,4 +1,4 @@
-//! What an upstream reports of the tokens that it used, in the forms in which servers do.
+//! Reports of upstreams on the tokens that they used, in the forms that servers have for them.
 
 use serde::{Deserialize, Deserializer, de};
 

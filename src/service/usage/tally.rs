@@ -21,7 +21,7 @@ pub(crate) struct Tally {
     length: u64,
 }
 
-/// What an answer is, as far as its tokens are concerned.
+/// Form of an answer, by which its tokens are counted.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Form {
     /// JSON with text that a model has made.
@@ -40,7 +40,7 @@ const TRIES: usize = 8;
 const ENDS: usize = 32 << 10;
 
 impl Tally {
-    /// Of an answer to a request of about so many tokens.
+    /// Begins to count an answer to a request of about `prompt` tokens.
     pub(crate) fn new(prompt: u64, form: Form) -> Self {
         Self {
             prompt,

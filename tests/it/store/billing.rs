@@ -1,4 +1,4 @@
-//! What was used is counted, whatever the client asks for and however it leaves.
+//! Tokens that were used are counted, whatever the client asks for and however it leaves.
 
 mod property;
 mod upstream;
@@ -70,7 +70,7 @@ fn streams_whose_clients_leave_cost_what_was_passed_on() {
     let (_, key) = store.create(&["--monthly-tokens=1000"]);
     let mut body = stream();
     body["stream_options"] = json!({ "include_usage": true });
-    // Connections are closed while nobody asks.
+    // Its threads close connections that were dropped.
     let runtime = crowd();
     let mut statuses = Vec::new();
     for row in 0..10 {

@@ -35,7 +35,7 @@ struct Case {
     expected: Row,
 }
 
-/// What the ledger is to say.
+/// Row of the ledger.
 #[derive(Clone, Debug, Eq, PartialEq)]
 struct Row {
     status: u16,

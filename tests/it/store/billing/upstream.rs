@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use crate::scripted::Scripted;
 
-/// What an upstream is to answer.
+/// Answer that an upstream is asked to give.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub(super) struct Script {
     pub(super) content: Content,
@@ -28,14 +28,14 @@ pub(super) struct Script {
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub(super) enum Content {
     Whole(String),
-    /// So many events with a word each, and a usage if that is asked for.
+    /// Events with a word each, and a usage if that is asked for.
     Stream {
         tokens: usize,
         usage: Value,
     },
 }
 
-/// How an answer ends. A stream ends after so many words.
+/// End of an answer: for a stream, after a number of words.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub(super) enum End {
     Whole,
@@ -105,7 +105,7 @@ impl Script {
     }
 }
 
-/// None is longer than 16 bytes: a token each.
+/// Words of at most 16 bytes: a token each.
 const WORDS: [&str; 4] = [" größere", " \"usage\":null,", " 🔥\n", " and"];
 
 fn respond(body: &[u8]) -> Response {
@@ -133,7 +133,7 @@ fn respond(body: &[u8]) -> Response {
         End::Whole => Body::from_stream(sent),
         End::Stall(_) => Body::from_stream(sent.chain(stream::pending())),
         End::Cut(_) => Body::from_stream(sent.chain(stream::once(async {
-            // What there is, is sent first.
+            // The server sends the pieces first.
             tokio::task::yield_now().await;
             Err(std::io::Error::other("cut"))
         }))),
