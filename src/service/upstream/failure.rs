@@ -26,6 +26,8 @@ pub(super) enum Cause {
     Full,
     /// No answer in time.
     Timeout,
+    /// An answer that began, and then nothing for too long.
+    Silence,
     /// The connection ended before the answer was there.
     Broken(String),
     /// It answered, with a status that says that it cannot.
@@ -54,6 +56,7 @@ impl Failure {
             | Cause::StreamOptions => true,
             Cause::Status(answer) if answer.status == StatusCode::TOO_MANY_REQUESTS => true,
             Cause::Timeout
+            | Cause::Silence
             | Cause::Broken(_)
             | Cause::Status(_)
             | Cause::NoAnswer(_)
@@ -69,6 +72,7 @@ impl Cause {
             Self::Connect(_)
             | Self::ConnectTimeout
             | Self::Timeout
+            | Self::Silence
             | Self::Broken(_)
             | Self::NoAnswer(_) => true,
             Self::ErrorEvent(status) => status.is_server_error(),
@@ -91,7 +95,7 @@ impl Cause {
             Self::Connect(_) => "the upstream cannot be reached",
             Self::ConnectTimeout => "the upstream cannot be reached in time",
             Self::Full => "the upstream has no connection free in time",
-            Self::Timeout => "the upstream does not answer in time",
+            Self::Timeout | Self::Silence => "the upstream does not answer in time",
             Self::Broken(_) => "the upstream broke the connection",
             Self::Status(_) | Self::ErrorEvent(_) => "the upstream failed",
             Self::NoAnswer(_) => "the upstream gave no answer",
@@ -103,7 +107,7 @@ impl Cause {
     /// The status of an answer that says so.
     pub(super) fn status(&self) -> StatusCode {
         match self {
-            Self::ConnectTimeout | Self::Timeout => StatusCode::GATEWAY_TIMEOUT,
+            Self::ConnectTimeout | Self::Timeout | Self::Silence => StatusCode::GATEWAY_TIMEOUT,
             Self::Full => StatusCode::SERVICE_UNAVAILABLE,
             Self::Status(answer) => answer.status,
             Self::ErrorEvent(status) => *status,
@@ -121,7 +125,7 @@ impl Cause {
             Self::Connect(_) => "connect",
             Self::ConnectTimeout => "connect_timeout",
             Self::Full => "full",
-            Self::Timeout => "timeout",
+            Self::Timeout | Self::Silence => "timeout",
             Self::Broken(_) => "broken",
             Self::Status(answer) if answer.status == StatusCode::TOO_MANY_REQUESTS => {
                 "rate_limited"
@@ -142,6 +146,7 @@ impl fmt::Display for Cause {
             Self::ConnectTimeout => f.write_str("no connection within connect_timeout"),
             Self::Full => f.write_str("max_connections are busy"),
             Self::Timeout => f.write_str("no answer in time"),
+            Self::Silence => f.write_str("the answer began and went silent"),
             Self::Broken(why) => write!(f, "the connection broke: {why}"),
             Self::Status(answer) => write!(f, "it answered {}", answer.status),
             Self::Unauthorized => f.write_str("it does not take the configured key"),

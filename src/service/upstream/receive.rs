@@ -70,7 +70,10 @@ pub(super) async fn receive(
             biased;
             // Cancel-safe: the clock ends the request.
             frame = next => frame,
-            () = clock.passed() => return Err(Cause::Timeout),
+            () = clock.passed() => {
+                let has_begun = so_far.len() > 0;
+                return Err(if has_begun { Cause::Silence } else { Cause::Timeout });
+            }
         };
         let Ok(frame) = frame else {
             break Gathered::Begun { first: so_far.bytes(), rest: body, is_events };

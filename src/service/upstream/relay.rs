@@ -120,6 +120,8 @@ impl Exchanged {
     }
 }
 
+/// Data of the last event of a stream.
+const DONE: &[u8] = b"[DONE]";
 /// Bytes that are passed on before others have their turn.
 const AT_ONCE: usize = 128 << 10;
 
@@ -344,6 +346,10 @@ impl Notes {
     fn pass_events(&mut self, events: Bytes) -> Bytes {
         let mut cuts = Vec::new();
         for (place, data) in parts(&events) {
+            if *data == *DONE {
+                self.streaming.done();
+                continue;
+            }
             let facts = inspect(&data);
             self.streaming.event(&facts);
             let error = facts.error.and_then(|status| StatusCode::from_u16(status).ok());

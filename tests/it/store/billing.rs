@@ -5,7 +5,7 @@ mod upstream;
 
 use serde_json::{Value, json};
 
-use self::upstream::Script;
+use self::upstream::{End, Script};
 use super::support::{Mock, Store, ask, created, database, get, request};
 use crate::{
     gateway::support::{Client, crowd, stream, whole},
@@ -93,6 +93,24 @@ fn streams_whose_clients_leave_cost_what_was_passed_on() {
     let counted = "SELECT COUNT(*) FROM ledger WHERE status = 499 AND completion_tokens = 150 \
                    AND prompt_tokens > 0 AND estimated";
     assert_eq!(store.number(counted) as usize, answered);
+}
+
+#[test]
+fn client_that_leaves_after_the_last_event_has_had_its_answer() {
+    let upstream = upstream::start();
+    let (store, server, key) = gateway(&upstream, &[]);
+    // The connection stays open after the last event.
+    let script = Script { end: End::Linger, ..Script::stream(7) };
+    crowd().block_on(async {
+        let mut client = Client::new(server.addresses.api);
+        let response = client.send(request(&key, &script.request())).await.expect("an answer");
+        let text = upstream::read_events(response.into_body(), 1 + 7 + 1).await;
+        assert!(text.ends_with("data: [DONE]\n\n"), "{text}");
+    });
+    wait("the row is written", || store.rows() == 1);
+    let whole = "SELECT COUNT(*) FROM ledger WHERE status = 200 AND completion_tokens = 7 \
+                 AND prompt_tokens = 3 AND NOT estimated";
+    assert_eq!(store.number(whole), 1);
 }
 
 #[test]

@@ -173,7 +173,7 @@ impl Bill {
         if let Some(open) = &self.0 {
             open.streamed.store(true, Relaxed);
         }
-        Streaming { bill: self.clone(), tally, is_over: false }
+        Streaming { bill: self.clone(), tally, is_done: false, is_over: false }
     }
 }
 
@@ -187,6 +187,8 @@ impl Open {
 pub(crate) struct Streaming {
     bill: Bill,
     tally: Tally,
+    /// True if the last event has passed: what comes after it, clients do not wait for.
+    is_done: bool,
     is_over: bool,
 }
 
@@ -194,6 +196,11 @@ impl Streaming {
     /// An event has passed.
     pub(crate) fn event(&mut self, facts: &Facts) {
         self.tally.event(facts);
+    }
+
+    /// The last event has passed.
+    pub(crate) fn done(&mut self) {
+        self.is_done = true;
     }
 
     /// A piece of an event has passed that is too long to be looked into.
@@ -224,9 +231,12 @@ impl Streaming {
 
 impl Drop for Streaming {
     fn drop(&mut self) {
-        if !self.is_over
-            && let Some(open) = &self.bill.0
-        {
+        if self.is_over {
+            return;
+        }
+        if self.is_done {
+            self.ended();
+        } else if let Some(open) = &self.bill.0 {
             open.status.store(LEFT, Relaxed);
             *open.usage() = Some(self.tally.broken());
         }

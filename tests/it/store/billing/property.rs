@@ -93,6 +93,7 @@ fn usage() -> impl Strategy<Value = Reported> {
 fn end(tokens: usize) -> impl Strategy<Value = End> {
     prop_oneof![
         3 => Just(End::Whole),
+        1 => Just(End::Linger),
         1 => (0..=tokens).prop_map(End::Stall),
         1 => (0..=tokens).prop_map(End::Cut),
     ]
@@ -126,7 +127,7 @@ fn streamed() -> impl Strategy<Value = Case> {
             let (text, reported, cached, completion) = usage;
             let estimate = (messages(&prompt).to_string().len() as u64).div_ceil(4);
             let expected = match end {
-                End::Whole => Row {
+                End::Whole | End::Linger => Row {
                     status: 200,
                     prompt: reported.unwrap_or(estimate),
                     cached,
@@ -216,9 +217,15 @@ impl Case {
     async fn play(&self, server: &Server, key: &str, id: usize) {
         let mut client = Client::new(server.addresses.api);
         let response = client.send(self.request(key, id)).await;
-        let text = if let End::Stall(passed) = self.script.end {
-            let response = response.expect("an answer");
-            read_events(response.into_body(), passed + 1).await
+        let events = match (self.script.end, &self.script.content) {
+            (End::Stall(passed), _) => Some(passed + 1),
+            (End::Linger, Content::Stream { tokens, .. }) => {
+                Some(tokens + 2 + usize::from(self.wants_usage()))
+            }
+            _ => None,
+        };
+        let text = if let Some(events) = events {
+            read_events(response.expect("an answer").into_body(), events).await
         } else {
             let reply = Reply::read(response).await;
             String::from_utf8(reply.body.to_vec()).expect("UTF-8")

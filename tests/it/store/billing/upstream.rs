@@ -39,6 +39,8 @@ pub(super) enum Content {
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub(super) enum End {
     Whole,
+    /// All is sent, and the connection stays open.
+    Linger,
     Stall(usize),
     Cut(usize),
 }
@@ -94,7 +96,7 @@ impl Script {
         let mut events: Vec<_> = said.map(|choices| event(choices, &Value::Null)).collect();
         match self.end {
             End::Stall(after) | End::Cut(after) => events.truncate(after + 1),
-            End::Whole => {
+            End::Whole | End::Linger => {
                 if wants_usage {
                     events.push(event(json!([]), usage));
                 }
@@ -131,7 +133,7 @@ fn respond(body: &[u8]) -> Response {
     let sent = stream::iter(pieces.into_iter().map(Ok::<_, std::io::Error>));
     let body = match script.end {
         End::Whole => Body::from_stream(sent),
-        End::Stall(_) => Body::from_stream(sent.chain(stream::pending())),
+        End::Stall(_) | End::Linger => Body::from_stream(sent.chain(stream::pending())),
         End::Cut(_) => Body::from_stream(sent.chain(stream::once(async {
             // The server sends the pieces first.
             tokio::task::yield_now().await;
