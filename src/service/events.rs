@@ -83,7 +83,7 @@ pub(crate) fn first(events: &[u8]) -> Option<Cow<'_, [u8]>> {
     data(&events[..last_end(events)]).next()
 }
 
-/// Where each event with data stands in `events`, and its data. Comments and events without data
+/// Place of each event with data in `events`, and its data. Comments and events without data
 /// belong to the one that follows.
 pub(crate) fn parts(events: &[u8]) -> impl Iterator<Item = (Range<usize>, Cow<'_, [u8]>)> {
     let mut left = events;

@@ -94,7 +94,7 @@ fn command(config: Option<&Path>, args: &Args) -> anyhow::Result<Command> {
     let token = args.token.as_ref().map_or("", Token::reveal);
     command.env("THERMOGRAPH_DIAGNOSTICS_TOKEN", token);
     command.env("THERMOGRAPH_LOG_FORMAT", "text");
-    // Nobody else is to be told that it stops.
+    // The service under test has no balancer that would have to notice its end.
     command.env("THERMOGRAPH_API_SHUTDOWN_GRACE", "0s");
     Ok(command)
 }

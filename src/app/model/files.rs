@@ -38,7 +38,7 @@ pub(super) const F32: Pinned = Pinned {
     name: "model.onnx",
     sha256: "a7750317ef99cb7cb73f36a4e485c5fc12e8f285bf2e6316b6931deffa7e0b2a",
 };
-/// The same, multiplying in 8 bits with a scale for each token: what the engine serves by default.
+/// Graph that multiplies in 8 bits with a scale for each token: what the engine serves by default.
 pub(super) const INT8: Pinned = Pinned {
     name: "model.int8.onnx",
     sha256: "222f437772c52f775829ae22de4bd709d5a600913324b2a9d6eccf926fab6bec",

@@ -47,7 +47,7 @@ pub(super) struct HalfClose(AtomicU8);
 const IDLE: u8 = 0;
 /// A request waits for its answer.
 const WAITING: u8 = 1;
-/// The same, and the client has closed its sending side.
+/// A request waits for its answer, and the client has closed its sending side.
 const HALF_CLOSED: u8 = 2;
 /// Its answer has begun.
 const LAST_ANSWER: u8 = 3;

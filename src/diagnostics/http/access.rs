@@ -19,8 +19,8 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 
 use crate::{cross_site, diagnostics::config::Token};
 
-/// Parameters with which a route that shows what is there captures something first, or ends somebody
-/// else's capture.
+/// Parameters with which a route that otherwise shows existing data starts a capture, or ends another
+/// one.
 const STARTS_CAPTURE: [&str; 3] = ["seconds", "full", "force"];
 
 /// The rule, as middleware state.

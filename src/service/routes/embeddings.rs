@@ -122,7 +122,7 @@ async fn elsewhere(
     if hits == request.input.0.len() {
         bill.is_cached(None);
     }
-    // Those of inputs whose vectors were kept, too.
+    // Inputs with a cached vector included.
     let prompt_tokens = answer.embedded.tokens as u64;
     bill.used(Usage { prompt_tokens, ..bill.usage().unwrap_or_default() });
     let headers = [(header::CONTENT_TYPE, answer.codec.media_type())];

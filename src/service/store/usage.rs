@@ -23,10 +23,10 @@ pub(crate) struct Sums {
     pub(crate) errors: i64,
     pub(crate) cached: i64,
     pub(crate) prompt_tokens: i64,
-    /// Those of the prompt that upstreams had in their caches.
+    /// Tokens of the prompt that upstreams had in their caches.
     pub(crate) cached_prompt_tokens: i64,
     pub(crate) completion_tokens: i64,
-    /// Those whose tokens were estimated, since no upstream has reported them.
+    /// Requests whose tokens were estimated, since no upstream has reported them.
     pub(crate) estimated: i64,
 }
 

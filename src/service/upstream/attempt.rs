@@ -46,8 +46,8 @@ enum Passed {
     TooLate,
 }
 
-/// A request on its way. Dropped before its upstream has answered or failed, its client has left, and
-/// the upstream has worked on its prompt.
+/// A request in flight. Dropping it before its upstream has answered or failed means that the client
+/// has disconnected, and that the upstream has worked on the prompt.
 struct Underway<'a> {
     task: &'a Task<'a>,
     progress: Arc<Progress>,
@@ -148,7 +148,7 @@ async fn send(
     };
     let config = &upstream.config;
     let connected = Instant::now() + config.connect_timeout;
-    // When the request departs is not told: it is looked for in time for either bound.
+    // The departure of the request wakes no one: the clock checks for it in time for either bound.
     let step = config.connect_timeout.min(config.first_byte_timeout);
     clock.set(step);
     let mut response = pin!(upstream.send(place, request));

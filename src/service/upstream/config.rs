@@ -69,7 +69,7 @@ pub struct UpstreamConfig {
     /// Whether the models that it lists can be used by their names. Default is true.
     #[serde(default = "default_discover")]
     pub discover: bool,
-    /// Whether streams are asked for their usage (`stream_options`), which clients get only if they have
+    /// True if streams are asked for their usage (`stream_options`), which clients get only if they have
     /// asked for it; an upstream that refuses it is not asked again, and usage is estimated. Default is
     /// true.
     #[serde(default = "default_stream_usage")]

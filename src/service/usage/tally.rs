@@ -11,8 +11,6 @@ pub(crate) struct Tally {
     prompt: u64,
     form: Form,
     report: Report,
-    /// True if an upstream reported something.
-    is_reported: bool,
     /// Tokens of the text that has passed.
     passed: u64,
     /// The first and the last bytes of an answer in JSON.
@@ -46,7 +44,6 @@ impl Tally {
             prompt,
             form,
             report: Report::default(),
-            is_reported: false,
             passed: 0,
             head: Vec::new(),
             tail: Vec::new(),
@@ -105,7 +102,6 @@ impl Tally {
         if self.report.completion().is_none() {
             usage.completion_tokens = self.passed;
         }
-        usage.is_estimated |= !self.is_reported;
         usage
     }
 
@@ -119,7 +115,6 @@ impl Tally {
 
     fn reported(&mut self, usage: Option<Report>) {
         if let Some(usage) = usage {
-            self.is_reported = true;
             self.report.update(usage);
         }
     }

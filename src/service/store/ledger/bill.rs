@@ -183,7 +183,8 @@ impl Open {
     }
 }
 
-/// A stream on its way, and the tokens that have passed; dropped before its end, its client has left.
+/// A stream in flight, and the tokens that have passed. Dropping it before its end means that the
+/// client has disconnected.
 pub(crate) struct Streaming {
     bill: Bill,
     tally: Tally,
@@ -213,7 +214,7 @@ impl Streaming {
         self.tally.piece(bytes);
     }
 
-    /// It came to its end: what it has used.
+    /// The stream came to its end; returns the tokens that it has used.
     pub(crate) fn ended(&mut self) -> Usage {
         self.is_over = true;
         let usage = self.tally.ended();

@@ -20,7 +20,7 @@ pub struct GatewayConfig {
     pub queue_timeout: Duration,
     /// Most times that a request is tried again. Default is 2.
     pub retries: u32,
-    /// Whether a request is tried again that an upstream had and has not answered in time: it may still
+    /// True if a request is tried again that an upstream had and has not answered in time: it may still
     /// be worked on, and paid for. Default is false.
     pub retry_timeouts: bool,
     /// Requests tried again, as a share of all: what fails everywhere is not made worse. Default

@@ -62,7 +62,7 @@ mod tests {
         assert_eq!(Key::from("a\nb".to_owned()).header(), None);
         assert_eq!(Key::from(String::new()).header(), None);
         assert!(key.can_be_sent());
-        // As it is shown: whoever loads what was printed has no key.
+        // The text that stands for a key is none.
         assert!(!Key::from(format!("{key:?}")).can_be_sent());
     }
 }
