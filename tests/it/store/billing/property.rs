@@ -17,7 +17,7 @@ use super::{
     upstream::{self, Content, End, Script, read_events},
 };
 use crate::{
-    gateway::support::{Client, Reply},
+    gateway::support::{Client, Reply, crowd},
     support::{Server, wait},
 };
 
@@ -265,8 +265,8 @@ fn rows_say_what_the_upstream_sent_in_ten_thousand_cases() {
     let strategy = prop_oneof![2 => streamed(), 1 => whole()];
     let cases: Vec<Case> =
         (0..CASES).map(|_| strategy.new_tree(&mut runner).expect("a case").current()).collect();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.expect("a runtime");
+    // Its threads close the connections of the last clients, after `block_on` has returned.
+    let runtime = crowd();
     runtime.block_on(async {
         let plays = cases.iter().enumerate().map(|(id, case)| case.play(&server, &key, id));
         stream::iter(plays).buffer_unordered(AT_ONCE).for_each(|()| async {}).await;
