@@ -172,6 +172,20 @@ impl ApiError {
         )
     }
 
+    /// The body has to be a form with files.
+    pub(crate) fn no_form(found: &str) -> Self {
+        let found = shown(found);
+        let message = format!(
+            "content-type: `{found}` is not understood here: `multipart/form-data` with a boundary"
+        );
+        Self::client(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            None,
+            Some("unsupported_media_type"),
+            message,
+        )
+    }
+
     pub(crate) fn not_acceptable(found: &str) -> Self {
         let (found, offered) = (shown(found), Codec::OFFERED);
         let message = format!("accept: `{found}` takes nothing of what is offered: {offered}");

@@ -19,24 +19,19 @@ pub(crate) use embeddings::MAX_INPUTS;
 
 use super::{Service, error::ApiError};
 
-/// | route | what it gives |
+/// | route | answer |
 /// |---|---|
-/// | `POST /v1/chat/completions` | an upstream's answer in a chat |
-/// | `POST /v1/completions` | an upstream's continuation of a text |
-/// | `POST /v1/embeddings` | vectors of texts |
-/// | `POST /v1/rerank` | documents in the order in which they answer a question, by an upstream |
+/// | `POST` of each path of [`Endpoint`](super::upstream::Endpoint) | that of an upstream |
+/// | `POST /v1/embeddings` | vectors of texts, made here or by an upstream |
 /// | `GET /v1/models` | the models that can be used |
 /// | `GET /v1/models/{*id}` | one of them |
-/// | `GET /v1/usage` | what a key has used, by day and model |
+/// | `GET /v1/usage` | the usage of a key, by day and model |
 /// | `GET /openapi.json` | all of these in OpenAPI's words |
-/// | `GET /health/live` | that the process answers |
-/// | `GET /health/ready` | whether it can serve; 503 and why, if not |
+/// | `GET /health/live` | 200 as long as the process answers |
+/// | `GET /health/ready` | 200 if it can serve; else 503 and why |
 pub(crate) fn router(service: &Service) -> Router {
-    Router::new()
-        .route("/v1/chat/completions", post(relayed::chat))
-        .route("/v1/completions", post(relayed::completions))
+    relayed::add(Router::new())
         .route("/v1/embeddings", post(embeddings::embeddings))
-        .route("/v1/rerank", post(relayed::rerank))
         .route("/v1/models", get(models::list))
         .route("/v1/models/{*id}", get(models::one))
         .route("/v1/usage", get(usage::usage))

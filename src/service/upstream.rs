@@ -10,6 +10,7 @@
 mod answer;
 mod attempt;
 mod balance;
+mod base;
 mod budget;
 mod config;
 mod connections;
@@ -24,8 +25,10 @@ mod health;
 mod hide;
 mod judge;
 mod latency;
+mod listed;
 mod meters;
 mod one;
+mod pattern;
 mod receive;
 mod relay;
 mod table;
@@ -42,17 +45,18 @@ use tokio::{sync::Notify, task::JoinSet};
 
 pub(crate) use self::{
     answer::{Answer, Answered},
-    document::Document,
-    endpoint::Endpoint,
+    document::{Document, FormType},
+    endpoint::{Endpoint, endpoints},
     exchange::{Exchange, Exchanged},
-    health::Listed,
+    listed::Listed,
     one::Upstream,
     table::Route,
 };
 use self::{budget::Budget, table::Table};
 pub use self::{
     config::{
-        GatewayConfig, HealthConfig, Key, MemberConfig, RouteConfig, StickyConfig, UpstreamConfig,
+        GatewayConfig, HealthConfig, Key, MemberConfig, RouteConfig, StatusRule, StickyConfig,
+        UpstreamConfig,
     },
     tls::TlsError,
 };
@@ -150,7 +154,19 @@ impl Upstreams {
 
     /// Where a model is, if it is upstream.
     pub(crate) fn route(&self, model: &str) -> Option<Arc<Route>> {
-        self.inner.table.load().routes.get(model).cloned()
+        self.inner.table.load().route(model).cloned()
+    }
+
+    /// An upstream that has not said yet what models it has: a model that is not known may be its.
+    pub(crate) fn unlisted(&self) -> Option<Arc<Upstream>> {
+        let table = self.inner.table.load();
+        let mut upstreams = table.upstreams.values();
+        upstreams.find(|upstream| !upstream.has_listed.load(Relaxed)).cloned()
+    }
+
+    /// Returns whether the models of none are known.
+    pub(crate) fn has_no_models(&self) -> bool {
+        self.inner.table.load().is_empty()
     }
 
     /// Whether there are any.

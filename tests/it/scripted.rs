@@ -1,9 +1,9 @@
 //! An upstream that sends what it is told to.
 
 use std::{
-    net::SocketAddr,
+    net::{SocketAddr, TcpListener},
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
     thread,
@@ -18,6 +18,14 @@ use tokio::runtime::Builder;
 pub(crate) struct Scripted {
     pub(crate) address: SocketAddr,
     requests: Arc<AtomicU64>,
+    had: Arc<Mutex<Vec<Had>>>,
+}
+
+/// A request that an upstream has had.
+#[derive(Clone, Debug)]
+pub(crate) struct Had {
+    pub(crate) head: http::request::Parts,
+    pub(crate) body: Bytes,
 }
 
 /// Response of such an upstream.
@@ -28,6 +36,19 @@ pub(crate) struct Sent {
     pub(crate) body: String,
     /// Sends nothing after that, and leaves the connection open.
     pub(crate) then_silent: bool,
+}
+
+/// Requests that are noted.
+const NOTED: usize = 1000;
+
+impl Had {
+    pub(crate) fn header(&self, name: &str) -> &str {
+        self.head.headers.get(name).map_or("", |value| value.to_str().expect("ASCII"))
+    }
+
+    pub(crate) fn json(&self) -> serde_json::Value {
+        serde_json::from_slice(&self.body).expect("JSON")
+    }
 }
 
 impl Default for Sent {
@@ -47,23 +68,49 @@ impl Scripted {
     pub(crate) fn answering(
         answer: impl Fn(&http::request::Parts, Bytes) -> Response + Clone + Send + Sync + 'static,
     ) -> Self {
-        let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime");
-        let listen = tokio::net::TcpListener::bind("127.0.0.1:0");
-        let listener = runtime.block_on(listen).expect("a port");
+        Self::at(TcpListener::bind("127.0.0.1:0").expect("a port"), answer)
+    }
+
+    /// The same with a socket that listens already.
+    pub(crate) fn at(
+        listener: TcpListener,
+        answer: impl Fn(&http::request::Parts, Bytes) -> Response + Clone + Send + Sync + 'static,
+    ) -> Self {
         let address = listener.local_addr().expect("bound");
+        listener.set_nonblocking(true).expect("set");
         let requests = Arc::new(AtomicU64::new(0));
         let counted = Arc::clone(&requests);
+        let log = Arc::<Mutex<Vec<_>>>::default();
+        let noted = Arc::clone(&log);
         let app = Router::new().fallback(move |request: Request| {
             // Health checks ask for what there is.
             counted.fetch_add(u64::from(request.method() == http::Method::POST), Relaxed);
+            let noted = Arc::clone(&noted);
             async move {
                 let (head, body) = request.into_parts();
                 let body = axum::body::to_bytes(body, usize::MAX).await.expect("a body");
+                let mut all = noted.lock().expect("no panic");
+                if all.len() < NOTED {
+                    all.push(Had { head: head.clone(), body: body.clone() });
+                }
+                drop(all);
                 answer(&head, body)
             }
         });
-        thread::spawn(move || runtime.block_on(async { axum::serve(listener, app).await }));
-        Self { address, requests }
+        thread::spawn(move || {
+            let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime");
+            runtime.block_on(async {
+                let listener = tokio::net::TcpListener::from_std(listener).expect("a socket");
+                axum::serve(listener, app).await
+            })
+        });
+        Self { address, requests, had: log }
+    }
+
+    /// The first requests to a path, the query left out.
+    pub(crate) fn had(&self, path: &str) -> Vec<Had> {
+        let had = self.had.lock().expect("no panic");
+        had.iter().filter(|had| had.head.uri.path() == path).cloned().collect()
     }
 
     pub(crate) fn requests(&self) -> u64 {

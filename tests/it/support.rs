@@ -35,7 +35,7 @@ pub(crate) const MODEL: &str = "all-MiniLM-L6-v2";
 /// A running server; killed when dropped, and fails if a handler of it stalled.
 pub(crate) struct Server {
     child: Child,
-    dir: TempDir,
+    pub(crate) dir: TempDir,
     /// What its diagnostics ask for.
     token: Option<String>,
     pub(crate) addresses: Addresses,

@@ -364,18 +364,22 @@ fn shown(path: &str, value: &Value) -> String {
     }
     let mut value = value.clone();
     if let Some((UPSTREAMS, key)) = path.split_once('.') {
-        hide(key.rsplit('.').next().unwrap_or(key), &mut value);
+        let is_header = key.contains(".headers.");
+        hide(if is_header { "" } else { key.rsplit('.').next().unwrap_or(key) }, &mut value);
     }
     value.to_string()
 }
 
-/// Hides what may be a secret of an upstream: its key, a key whose name is misspelt, and a word in
-/// its URL.
+/// Hides what may be a secret of an upstream: its key, a key whose name is misspelt, values of its
+/// headers, and a password or key in its URL.
 fn hide(key: &str, value: &mut Value) {
     match value {
+        Value::Table(headers) if key == "headers" => {
+            headers.iter_mut().for_each(|(_, value)| hide("", value));
+        }
         Value::Table(table) => table.iter_mut().for_each(|(key, value)| hide(key, value)),
         Value::String(text) => {
-            let plain = UpstreamConfig::SHOWN.contains(&key) && !text.contains('@');
+            let plain = UpstreamConfig::SHOWN.contains(&key) && !UpstreamConfig::has_secret(text);
             if !plain {
                 SECRET.clone_into(text);
             }

@@ -11,7 +11,7 @@ use toml::{Table, Value};
 
 use crate::service::{self, engine, upstream::RouteConfig};
 
-/// Models by name; given at all, they replace the default one.
+/// Models by name. The default local one is there unless another local one is given.
 #[derive(Clone, Debug)]
 pub struct Models {
     /// Those of the local engine.
@@ -64,6 +64,11 @@ impl<'de> Visitor<'de> for Tables {
                 Model::Local(model) => drop(models.local.insert(name, model)),
                 Model::Upstream(model) => drop(models.upstream.insert(name, model)),
             }
+        }
+        if models.local.is_empty() {
+            models.local = Models::default().local;
+            // A model with its name that is upstream takes its place.
+            models.local.retain(|name, _| !models.upstream.contains_key(name));
         }
         Ok(models)
     }

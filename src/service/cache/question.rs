@@ -160,7 +160,8 @@ mod tests {
             (http::HeaderName::from_static(name), http::HeaderValue::from_static(value))
         };
         let headers = headers.iter().map(pair).collect();
-        let document = Document::read(Bytes::copy_from_slice(body.as_bytes())).expect("a request");
+        let bytes = Bytes::copy_from_slice(body.as_bytes());
+        let document = Document::read(endpoint, bytes).expect("a request");
         let unread = cache
             .unread(endpoint, &Caller::default(), &headers, &document, false)
             .expect("allowed");

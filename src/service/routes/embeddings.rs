@@ -18,7 +18,7 @@ use http::{HeaderMap, header};
 use self::{elsewhere::Elsewhere, kept::Had, request::EmbeddingsRequest, response::Answer};
 use super::{
     input::{self, Headers},
-    openapi, relayed,
+    models, openapi, relayed,
 };
 use crate::service::{
     Service,
@@ -72,12 +72,14 @@ async fn answer(
     headers: &HeaderMap,
     body: Body,
 ) -> Result<Response, ApiError> {
-    let (body, call) = input::enter(service, headers, body).await?;
+    input::check_accept(headers)?;
+    let (body, call) = input::enter_json(service, headers, body).await?;
     let call = call.of(caller, bill);
     // The engine reads a request for itself. Its model matters before that where it may be an
     // upstream's, and where the caller has limits.
     if !(caller.is_anonymous() && service.inner.upstreams.is_empty()) {
-        let document = input::parse(service, body.bytes.clone(), Document::read).await?;
+        let read = |bytes| Document::read(Endpoint::Embeddings, bytes);
+        let document = input::parse(service, body.bytes.clone(), read).await?;
         bill.asks(document.model());
         caller.must_be_served()?;
         caller.must_see(document.model())?;
@@ -162,7 +164,8 @@ async fn embed(
     let EmbeddingsRequest { model: name, input, encoding_format, dimensions, .. } = request;
     call.bill().asks(&name);
     call.caller().must_see(&name)?;
-    let model = service.engine().model(&name).map_err(|why| ApiError::no_model(&name, why))?;
+    let model =
+        service.engine().model(&name).map_err(|why| models::missing(service, &name, why))?;
     let dimensions = request::check_dimensions(dimensions, model.dimensions())?;
 
     let (inputs, wish) = (input.0.len(), Wish::of(headers)?);

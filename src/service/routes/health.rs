@@ -35,6 +35,11 @@ pub(super) async fn ready(State(service): State<Service>) -> Result<&'static str
         let message = format!("the upstream `{upstream}` was not checked yet");
         return Err(ApiError::unavailable(message));
     }
+    let has_models = service.engine().models().next().is_some() || !upstreams.has_no_models();
+    if !has_models && let Some(upstream) = upstreams.unlisted() {
+        let message = format!("no models: the upstream `{}` has listed none yet", upstream.name());
+        return Err(ApiError::overloaded(message));
+    }
     match service.engine().missing() {
         // With upstreams there is something to serve also without a local model.
         Some(file) if upstreams.is_empty() => Err(ApiError::unavailable(engine::missing(file))),

@@ -36,6 +36,20 @@ impl<S: Sync> FromRequestParts<S> for Headers {
     }
 }
 
+/// Lets a request in, and reads it: in JSON, whatever the client speaks.
+pub(super) async fn enter_json(
+    service: &Service,
+    headers: &HeaderMap,
+    body: Body,
+) -> Result<(ReadBody, Call), ApiError> {
+    let codec = Codec::of_request(headers)?;
+    let (body, call) = enter(service, headers, body).await?;
+    let body = to_json(service, call.started(), codec, body).await?;
+    // All endpoints read structs.
+    object::check(&body.bytes)?;
+    Ok((body, call))
+}
+
 /// Lets a request in, and reads it. Who sends slowly holds no place meanwhile.
 pub(super) async fn enter(
     service: &Service,
@@ -43,10 +57,8 @@ pub(super) async fn enter(
     body: Body,
 ) -> Result<(ReadBody, Call), ApiError> {
     let started = Instant::now();
-    check_accept(headers)?;
     let entrance = &service.inner.entrance;
     let admitted = entrance.admit().await?;
-    let codec = Codec::of_request(headers)?;
     let mut reading = pin!(service.inner.bodies.read(body, declared_length(headers)));
     // As a rule it has come with the head: no timers for it then.
     let at_once = poll_fn(|context| Poll::Ready(reading.as_mut().poll(context))).await;
@@ -62,9 +74,6 @@ pub(super) async fn enter(
             }
         }
     };
-    let body = to_json(service, started, codec, body).await?;
-    // All endpoints read structs.
-    object::check(&body.bytes)?;
     Ok((body, Call::new(started, admitted)))
 }
 
@@ -103,7 +112,7 @@ pub(super) async fn parse<T: Send + 'static>(
 }
 
 /// Whether the client takes an answer in anything that there is.
-fn check_accept(headers: &HeaderMap) -> Result<(), ApiError> {
+pub(super) fn check_accept(headers: &HeaderMap) -> Result<(), ApiError> {
     if Codec::of_answer(headers).is_some() {
         return Ok(());
     }

@@ -10,7 +10,12 @@ use serde::Serialize;
 
 use super::openapi;
 use crate::service::{
-    Service, caller::Caller, engine::Model, error::ApiError, store::Scope, upstream::Listed,
+    Service,
+    caller::Caller,
+    engine::{Model, Unavailable},
+    error::ApiError,
+    store::Scope,
+    upstream::Listed,
 };
 
 /// OpenAI's list object.
@@ -60,9 +65,23 @@ pub(super) async fn one(
         Err(why) => why,
     };
     match service.inner.upstreams.route(&id) {
-        Some(route) => Ok(Json(route.listed().clone())),
-        None => Err(ApiError::no_model(&id, why)),
+        Some(route) => Ok(Json(route.listed(&id))),
+        None => Err(missing(&service, &id, why)),
     }
+}
+
+/// Rejects a request for a model that is not there, or not known yet.
+pub(super) fn missing(service: &Service, model: &str, why: Unavailable<'_>) -> ApiError {
+    if let Unavailable::Unknown = why
+        && let Some(upstream) = service.inner.upstreams.unlisted()
+    {
+        let message = format!(
+            "the model `{model}` is not known yet: the upstream `{}` has not listed its models",
+            upstream.name()
+        );
+        return ApiError::overloaded(message).retry_after(upstream.check_interval());
+    }
+    ApiError::no_model(model, why)
 }
 
 fn listed(model: &Model) -> Listed {

@@ -9,14 +9,17 @@ use bytes::Bytes;
 use http::header;
 use utoipa::{
     Modify, OpenApi,
+    openapi::RefOr,
     openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme},
 };
 
 pub(super) use self::bodies::{
-    ChatAnswer, ChatRequest, CompletionRequest, EmbeddingsAnswer, EmbeddingsBody, Error, Model,
-    Models, Refused, RerankAnswer, RerankRequest, Used,
+    ChatAnswer, ChatRequest, CompletionRequest, EmbeddingsAnswer, EmbeddingsBody, Error, Form,
+    Model, ModelForm, ModelRequest, Models, Passed, Refused, RerankAnswer, RerankRequest, Sound,
+    Used,
 };
 use super::{embeddings, health, models, relayed, usage};
+use crate::service::upstream::Endpoint;
 
 /// Everything that is described.
 #[derive(OpenApi)]
@@ -27,10 +30,7 @@ use super::{embeddings, health, models, relayed, usage};
                        are what `accept` says. Every answer has an `x-request-id`.",
     ),
     paths(
-        relayed::chat,
-        relayed::completions,
         embeddings::embeddings,
-        relayed::rerank,
         models::list,
         models::one,
         usage::usage,
@@ -57,9 +57,50 @@ impl Modify for Bearer {
 
 /// Written once; it is the same for all.
 static WRITTEN: LazyLock<Bytes> = LazyLock::new(|| {
+    let mut api = Api::openapi();
+    api.merge(relayed::Described::openapi());
+    for endpoint in Endpoint::ALL {
+        describe(&mut api, *endpoint);
+    }
     // Maps of texts serialize.
-    Api::openapi().to_json().unwrap_or_default().into()
+    api.to_json().unwrap_or_default().into()
 });
+
+/// Describes the media types of an endpoint's bodies, and its other paths.
+fn describe(api: &mut utoipa::openapi::OpenApi, endpoint: Endpoint) {
+    let [path, others @ ..] = endpoint.paths() else { return };
+    let Some(item) = api.paths.paths.get_mut(*path) else { return };
+    if let Some(operation) = &mut item.post {
+        if endpoint.is_form()
+            && let Some(RefOr::T(body)) = &mut operation.request_body
+        {
+            rename(&mut body.content, "multipart/form-data");
+        }
+        let answers = operation.responses.responses.get_mut("200");
+        if endpoint.answers_bytes()
+            && let Some(RefOr::T(answer)) = answers
+        {
+            rename(&mut answer.content, "application/octet-stream");
+        }
+    }
+    let item = item.clone();
+    for (place, other) in others.iter().enumerate() {
+        let mut item = item.clone();
+        if let Some(id) = item.post.as_mut().and_then(|post| post.operation_id.as_mut()) {
+            *id = format!("{id}_{}", place + 2);
+        }
+        api.paths.paths.insert((*other).to_owned(), item);
+    }
+}
+
+/// Gives the bodies of a content another media type.
+fn rename<C, B>(content: &mut C, media_type: &str)
+where
+    C: Default + Extend<(String, B)> + IntoIterator<Item = (String, B)>,
+{
+    let bodies = std::mem::take(content).into_iter();
+    content.extend(bodies.map(|(_, body)| (media_type.to_owned(), body)));
+}
 
 /// This document.
 #[utoipa::path(
@@ -81,6 +122,8 @@ mod tests {
 
     #[test]
     fn every_route_is_described_and_nothing_else_is() {
+        let relayed = Endpoint::ALL.iter().flat_map(|endpoint| endpoint.paths());
+        let relayed = relayed.map(|path| ((*path).to_owned(), "post".to_owned()));
         let routes = PAGE.lines().filter_map(|line| line.trim().strip_prefix(".route(\""));
         let routes: BTreeSet<_> = routes
             .map(|route| {
@@ -89,8 +132,9 @@ mod tests {
                 // OpenAPI knows no path with more than one part at its end.
                 (path.replace("{*", "{"), method.to_owned())
             })
+            .chain(relayed)
             .collect();
-        assert!(routes.len() > 8, "{routes:?}");
+        assert!(routes.len() > 20, "{routes:?}");
         let written: serde_json::Value = serde_json::from_slice(&WRITTEN).expect("JSON");
         let paths = written["paths"].as_object().expect("paths");
         let described = paths.iter().flat_map(|(path, methods)| {

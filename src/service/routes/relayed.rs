@@ -1,15 +1,18 @@
 //! Requests that an upstream answers: OpenAI's endpoints for models that are not here.
 
-use axum::{body::Body, extract::State, response::Response};
+use axum::{Router, body::Body, extract::State, response::Response, routing::post};
 use bytes::Bytes;
 use http::HeaderMap;
+use tracing::Instrument as _;
+use utoipa::OpenApi;
 
 use super::{
     input::{self, Headers},
-    openapi,
+    models, openapi,
 };
 use crate::service::{
     Service,
+    body::ReadBody,
     cache::{
         self, Alike, Answer, Asked, Key, Meaning, One, Question, Refusal, Semantic, Shelf, Unread,
         Way, Wish,
@@ -18,80 +21,53 @@ use crate::service::{
     caller::Caller,
     error::ApiError,
     middleware::RequestId,
-    upstream::{Document, Endpoint, Exchange, Route},
+    upstream::{Document, Endpoint, Exchange, FormType, Route, endpoints},
 };
 
-/// `POST /v1/chat/completions`.
-#[utoipa::path(
-    post, path = "/v1/chat/completions", tag = "models", request_body = openapi::ChatRequest,
-    responses(
-        (status = 200, description = "an answer, whole or as a stream", body = openapi::ChatAnswer),
-        openapi::Refused,
-    ),
-)]
-#[tracing::instrument(
-    level = "debug",
-    name = "POST /v1/chat/completions",
-    skip_all,
-    fields(request_id = id.as_str())
-)]
-pub(super) async fn chat(
-    State(service): State<Service>,
-    caller: Caller,
-    id: RequestId,
-    Headers(headers): Headers,
-    body: Body,
-) -> Result<Response, ApiError> {
-    Box::pin(relay(&service, Endpoint::Chat, &caller, &id, &headers, body)).await
+macro_rules! handlers {
+    ($($endpoint:ident [$path:tt $($alias:tt)*] $facts:expr
+        $(=> $handler:ident($request:ident, $answer:ident))?;)*) => {
+        $($(
+            #[doc = concat!("`POST ", $path, "`.")]
+            #[utoipa::path(
+                post, path = $path, tag = "models", request_body = openapi::$request,
+                responses(
+                    (status = 200, description = "the answer of an upstream", body = openapi::$answer),
+                    openapi::Refused,
+                ),
+            )]
+            pub(super) async fn $handler(
+                State(service): State<Service>,
+                caller: Caller,
+                id: RequestId,
+                Headers(headers): Headers,
+                body: Body,
+            ) -> Result<Response, ApiError> {
+                let span = tracing::debug_span!(concat!("POST ", $path), request_id = id.as_str());
+                let relayed = relay(&service, Endpoint::$endpoint, &caller, &id, &headers, body);
+                Box::pin(relayed.instrument(span)).await
+            }
+        )?)*
+
+        /// Descriptions of them.
+        #[derive(OpenApi)]
+        #[openapi(paths($($($handler,)?)*))]
+        pub(super) struct Described;
+
+        /// Adds a route for each path of each endpoint that is passed on.
+        pub(super) fn add(router: Router<Service>) -> Router<Service> {
+            $($(
+                let router = Endpoint::$endpoint
+                    .paths()
+                    .iter()
+                    .fold(router, |router, path| router.route(path, post($handler)));
+            )?)*
+            router
+        }
+    };
 }
 
-/// `POST /v1/completions`.
-#[utoipa::path(
-    post, path = "/v1/completions", tag = "models", request_body = openapi::CompletionRequest,
-    responses(
-        (status = 200, description = "a continuation, whole or as a stream", body = openapi::ChatAnswer),
-        openapi::Refused,
-    ),
-)]
-#[tracing::instrument(
-    level = "debug",
-    name = "POST /v1/completions",
-    skip_all,
-    fields(request_id = id.as_str())
-)]
-pub(super) async fn completions(
-    State(service): State<Service>,
-    caller: Caller,
-    id: RequestId,
-    Headers(headers): Headers,
-    body: Body,
-) -> Result<Response, ApiError> {
-    Box::pin(relay(&service, Endpoint::Completions, &caller, &id, &headers, body)).await
-}
-
-/// `POST /v1/rerank`: as Cohere, Jina and vLLM have it.
-#[utoipa::path(
-    post, path = "/v1/rerank", tag = "models", request_body = openapi::RerankRequest,
-    responses(
-        (status = 200, description = "documents, best first", body = openapi::RerankAnswer),
-        openapi::Refused,
-    ),
-)]
-#[tracing::instrument(
-    level = "debug",
-    name = "POST /v1/rerank",
-    skip_all,
-    fields(request_id = id.as_str())
-)]
-pub(super) async fn rerank(
-    State(service): State<Service>,
-    caller: Caller,
-    id: RequestId,
-    Headers(headers): Headers,
-    body: Body,
-) -> Result<Response, ApiError> {
-    Box::pin(relay(&service, Endpoint::Rerank, &caller, &id, &headers, body)).await
-}
+endpoints!(handlers);
 
 /// Lets the request in, reads it, and passes it on. Boxed by those who call it: layers move the
 /// handler's future, and this one is large.
@@ -105,9 +81,9 @@ async fn relay(
 ) -> Result<Response, ApiError> {
     let bill = caller.bill(service, endpoint.name(), id);
     let answer = async {
-        let (body, call) = input::enter(service, headers, body).await?;
-        let call = call.of(caller, &bill);
-        let document = input::parse(service, body.bytes.clone(), Document::read).await?;
+        // The body keeps its place in memory until the request is over.
+        let (_body, document, call) = read(service, endpoint, headers, body).await?;
+        let (document, call) = (document?, call.of(caller, &bill));
         // First: a request that is refused has a row that says what it was for.
         bill.asks(document.model());
         caller.must_be_served()?;
@@ -117,6 +93,29 @@ async fn relay(
     };
     let answer = answer.await;
     Ok(bill.told(answer))
+}
+
+/// Lets a request in, and reads it.
+async fn read(
+    service: &Service,
+    endpoint: Endpoint,
+    headers: &HeaderMap,
+    body: Body,
+) -> Result<(ReadBody, Result<Document, ApiError>, Call), ApiError> {
+    if endpoint.is_form() {
+        let form = FormType::of(headers)?;
+        let (body, call) = input::enter(service, headers, body).await?;
+        let read = move |bytes| Document::read_form(endpoint, form, bytes);
+        let document = input::parse(service, body.bytes.clone(), read).await;
+        return Ok((body, document, call));
+    }
+    if !endpoint.answers_bytes() {
+        input::check_accept(headers)?;
+    }
+    let (body, call) = input::enter_json(service, headers, body).await?;
+    let read = move |bytes| Document::read(endpoint, bytes);
+    let document = input::parse(service, body.bytes.clone(), read).await;
+    Ok((body, document, call))
 }
 
 /// Passes on a request that was read.
@@ -132,7 +131,7 @@ pub(super) async fn answer(
     let Some(route) = upstreams.route(model) else {
         return Err(match service.engine().model(model) {
             Ok(_) => ApiError::wrong_kind_of_model(model),
-            Err(why) => ApiError::no_model(model, why),
+            Err(why) => models::missing(service, model, why),
         });
     };
     let question = match kept(service, endpoint, call.caller(), headers, document, &route).await? {

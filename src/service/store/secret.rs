@@ -7,6 +7,7 @@
 use std::fmt;
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use memchr::memmem;
 use sha2::{Digest as _, Sha256};
 
 use super::StoreError;
@@ -31,6 +32,15 @@ impl Secret {
         let mut bits = [0; 32];
         fill(&mut bits)?;
         Ok(Self(format!("{BEGINNING}{}", URL_SAFE_NO_PAD.encode(bits))))
+    }
+
+    /// Returns whether a text has a key in it, or what looks like one.
+    pub(crate) fn is_in(text: &[u8]) -> bool {
+        let mut beginnings = memmem::find_iter(text, BEGINNING);
+        beginnings.any(|at| {
+            let rest = text[at + BEGINNING.len()..].iter();
+            rest.take_while(|byte| is_digit(**byte)).count() >= LENGTH
+        })
     }
 
     /// The key itself, for who made it.
@@ -58,7 +68,6 @@ impl Hash {
     /// Of what was presented; none where it does not even look like a key of ours.
     pub(super) fn of_presented(text: &str) -> Option<Self> {
         let rest = text.strip_prefix(BEGINNING)?;
-        let is_digit = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
         (rest.len() == LENGTH && rest.bytes().all(is_digit)).then(|| Self::of(text))
     }
 
@@ -86,6 +95,10 @@ impl Hash {
     fn of(text: &str) -> Self {
         Self(Sha256::digest(text).into())
     }
+}
+
+fn is_digit(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_')
 }
 
 /// A name for a key that is no secret.

@@ -2,16 +2,16 @@
 
 use std::{future::poll_fn, pin::pin, sync::Arc, time::Duration};
 
-use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, header};
 use tokio::time::{self, Instant, Sleep};
 use tracing::{Instrument as _, Span};
 
 use super::{
-    Answer, Answered, Document, Endpoint, Upstream,
+    Answer, Answered, Document, Endpoint, GatewayConfig, Upstream,
     connections::Received,
     content::{Content, Progress, Stage},
     deadline::Deadline,
+    document::Name,
     failure::{Cause, Failure},
     headers,
     judge::{Asked, Judged, judge},
@@ -22,8 +22,11 @@ use crate::service::store::Bill;
 
 /// What all attempts of a request have in common.
 pub(super) struct Task<'a> {
+    pub(super) gateway: &'a GatewayConfig,
     pub(super) endpoint: Endpoint,
     pub(super) headers: &'a HeaderMap,
+    /// The client's headers as they came, for those that an upstream is to have.
+    pub(super) client: &'a HeaderMap,
     /// The client's own key, for upstreams that want it.
     pub(super) authorization: Option<&'a HeaderValue>,
     pub(super) document: &'a Document,
@@ -54,13 +57,13 @@ struct Underway<'a> {
     is_over: bool,
 }
 
-/// Asks the upstream that was chosen. `name` is what the model is called there, as JSON.
+/// Asks the upstream that was chosen. `name` is what the model is called there, if not the same.
 ///
 /// Dropped, it closes the connection: the upstream sees that nobody waits any more.
 pub(super) async fn attempt(
     task: &Task<'_>,
     mut busy: Busy,
-    name: Option<&Bytes>,
+    name: Option<&Name>,
 ) -> Result<Answer, Failure> {
     let upstream = Arc::clone(busy.upstream());
     let began = Instant::now();
@@ -73,7 +76,7 @@ pub(super) async fn attempt(
     let sleep = pin!(time::sleep_until(end.min(began + upstream.config.connect_timeout)));
     let mut clock = Clock { deadline: Deadline::new(sleep), end };
     let received = async {
-        let edits = [name.map(|name| task.document.renamed(name)), usage];
+        let edits = [name.and_then(|name| task.document.renamed(name)), usage];
         let content = Content::new(task.document.pieces(edits), Arc::clone(&progress));
         let request = request(task, &upstream, content);
         let response = send(&upstream, request, &progress, &mut clock).await?;
@@ -84,6 +87,8 @@ pub(super) async fn attempt(
     let upstream_time = progress.departed_at().map(|at| at.elapsed()).unwrap_or_default();
     underway.is_over = true;
     let asked = Asked {
+        gateway: task.gateway,
+        has_client_key: upstream.config.forward_authorization && task.authorization.is_some(),
         endpoint: task.endpoint,
         prompt_tokens: task.document.prompt_tokens(),
         hides_usage,
@@ -94,7 +99,7 @@ pub(super) async fn attempt(
         Ok(judged) => judged,
         Err(cause) => {
             busy.failed(&cause, began.elapsed());
-            if let Cause::Status(refusal) = &cause
+            if let Some(refusal) = cause.answer()
                 && let Some(wait) = headers::retry_after(&refusal.headers)
             {
                 upstream.rest(wait);
@@ -124,7 +129,12 @@ fn request(task: &Task<'_>, upstream: &Upstream, content: Content) -> Request<Co
     let mut request = Request::new(content);
     *request.method_mut() = Method::POST;
     *request.uri_mut() = upstream.uri(task.endpoint);
-    *request.headers_mut() = task.headers.clone();
+    let headers = request.headers_mut();
+    *headers = task.headers.clone();
+    if let Some(form) = task.document.form() {
+        headers.insert(header::CONTENT_TYPE, form.clone());
+    }
+    headers::forward(task.client, &upstream.forwarded, headers);
     if upstream.config.forward_authorization
         && let Some(authorization) = task.authorization
     {

@@ -1,13 +1,14 @@
 //! The configuration of an upstream.
 
 mod gateway;
+mod headers;
 mod health;
 mod key;
 mod route;
+mod statuses;
 
-use std::{path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
-use http::{Uri, uri::Authority};
 use jiff::fmt::serde::unsigned_duration::friendly::compact::required as duration;
 use serde::{Deserialize, Serialize};
 
@@ -16,7 +17,9 @@ pub use self::{
     health::HealthConfig,
     key::Key,
     route::{MemberConfig, RouteConfig, StickyConfig},
+    statuses::StatusRule,
 };
+use super::base::{self, Base};
 use crate::service::Invalid;
 
 /// A server that has models: vLLM, llama.cpp, Ollama, OpenAI and the like.
@@ -24,14 +27,30 @@ use crate::service::Invalid;
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct UpstreamConfig {
-    /// Base of its API, with or without a trailing `/v1`.
+    /// Base of its API, as its provider documents it: paths such as `/chat/completions` are appended. A
+    /// query is sent with every request.
     pub url: String,
+    /// True if `/v1` is appended to a `url` without a path. Default is true.
+    #[serde(default = "default_append_v1")]
+    pub append_v1: bool,
     /// Key that it wants, sent as `authorization: Bearer …`. Default is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<Key>,
     /// Variable of the environment that holds the key. Default is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key_env: Option<String>,
+    /// Header that holds the key alone, such as `api-key` or `x-api-key`. Default is none:
+    /// `authorization: Bearer …`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key_header: Option<String>,
+    /// Headers that requests to it have, by name; values are not shown. Default is none.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub headers: BTreeMap<String, Key>,
+    /// Headers of clients that are passed on, beside `user-agent`, `x-request-id`, `traceparent`,
+    /// `tracestate`, `idempotency-key`, OpenAI's and Anthropic's; a value that is a key of this server's
+    /// never is. Default is none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub forward_headers: Vec<String>,
     /// Whether clients' own `authorization` is passed on where there is no key; keys of ours never
     /// are. Default is false.
     #[serde(default)]
@@ -66,7 +85,8 @@ pub struct UpstreamConfig {
     /// 5 s with uvicorn and 75 s with nginx. Default is 4 s.
     #[serde(with = "duration", default = "default_idle_timeout")]
     pub idle_timeout: Duration,
-    /// Whether the models that it lists can be used by their names. Default is true.
+    /// Whether the models that it lists can be used by their names; if not, and without `health.path`, it
+    /// is asked for nothing but what clients want. Default is true.
     #[serde(default = "default_discover")]
     pub discover: bool,
     /// True if streams are asked for their usage (`stream_options`), which clients get only if they have
@@ -81,9 +101,12 @@ pub struct UpstreamConfig {
 
 impl UpstreamConfig {
     /// Fields of text that hold no secret.
-    pub const SHOWN: [&str; 17] = [
+    pub const SHOWN: [&str; 20] = [
         "url",
+        "append_v1",
         "key_env",
+        "key_header",
+        "forward_headers",
         "ca_file",
         "connect_timeout",
         "first_byte_timeout",
@@ -101,12 +124,21 @@ impl UpstreamConfig {
         "stream_usage",
     ];
 
+    /// Returns whether a URL holds a secret: a password, or a field of its query with such a name.
+    pub fn has_secret(url: &str) -> bool {
+        url.contains('@') || base::secret_in_query(url).is_some()
+    }
+
     /// An upstream with everything else by default.
     pub fn new(url: impl Into<String>) -> Self {
         Self {
             url: url.into(),
+            append_v1: default_append_v1(),
             key: None,
             key_env: None,
+            key_header: None,
+            headers: BTreeMap::new(),
+            forward_headers: Vec::new(),
             forward_authorization: false,
             http2: false,
             ca_file: None,
@@ -131,9 +163,11 @@ impl UpstreamConfig {
             return Err(Invalid::new(format!("upstreams.{name}"), name, allowed));
         }
         if self.base().is_none() {
-            let allowed = "http:// or https://, a host, if need be a port of 1 to 65535 and a path; \
-                           no query, no password";
-            return Err(Invalid::new(field("url"), &self.url, allowed));
+            return Err(Invalid::new(field("url"), &self.url, Base::ALLOWED));
+        }
+        if let Some(name) = base::secret_in_query(&self.url) {
+            let allowed = "a secret belongs in `key` or `headers`, not in the query of the URL";
+            return Err(Invalid::new(field("url"), format!("…?{name}=…"), allowed));
         }
         if self.key.is_some() && self.key_env.is_some() {
             return Err(Invalid::new(field("key_env"), "", "`key` or `key_env`, not both"));
@@ -141,6 +175,7 @@ impl UpstreamConfig {
         if self.key.as_ref().is_some_and(|key| !key.can_be_sent()) {
             return Err(Invalid::new(field("key"), "(set)", Key::ALLOWED));
         }
+        self.validate_headers(name)?;
         let most = 1..=65_536;
         Invalid::unless_within(field("max_connections"), self.max_connections, most)?;
         let timeouts = [
@@ -157,26 +192,14 @@ impl UpstreamConfig {
         self.health.validate(name)
     }
 
-    /// The API's base with its `/v1`, and without a slash at the end.
-    pub(crate) fn base(&self) -> Option<String> {
-        let base = self.url.trim_end_matches('/');
-        let uri: Uri = base.parse().ok()?;
-        let known = matches!(uri.scheme_str(), Some("http" | "https"));
-        let plain = uri.query().is_none() && uri.authority().is_some_and(is_host_and_port);
-        if !known || !plain || uri.host().is_none_or(str::is_empty) {
-            return None;
-        }
-        let with_version = base.rsplit('/').next().is_some_and(|last| last == "v1");
-        Some(if with_version { base.to_owned() } else { format!("{base}/v1") })
+    /// The base of its API; `None` if the URL is none.
+    pub(super) fn base(&self) -> Option<Base> {
+        Base::new(&self.url, self.append_v1)
     }
 }
 
-/// Whether there is nothing else in it, and no port that cannot be.
-fn is_host_and_port(authority: &Authority) -> bool {
-    let text = authority.as_str();
-    let port = text.strip_prefix(authority.host());
-    let is_port = |port: &str| port.parse::<u16>().is_ok_and(|port| port > 0);
-    port.is_some_and(|port| port.is_empty() || port.strip_prefix(':').is_some_and(is_port))
+fn default_append_v1() -> bool {
+    true
 }
 
 fn default_max_connections() -> usize {
@@ -216,20 +239,6 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_base_has_its_version_once() {
-        let base = |url: &str| UpstreamConfig::new(url).base();
-        for url in ["http://a:1", "http://a:1/", "http://a:1/v1", "http://a:1/v1/"] {
-            assert_eq!(base(url).as_deref(), Some("http://a:1/v1"), "{url}");
-        }
-        assert_eq!(base("https://a/api").as_deref(), Some("https://a/api/v1"));
-        assert_eq!(base("http://[::1]:9001").as_deref(), Some("http://[::1]:9001/v1"));
-        let others = ["http://a:0", "http://a:70000", "http://a:b", "http://user:word@a/"];
-        for url in ["", "a:1", "ftp://a", "http://", "http://a/?b=c"].into_iter().chain(others) {
-            assert_eq!(base(url), None, "{url}");
-        }
-    }
-
-    #[test]
     fn what_is_out_of_bounds_is_named() {
         let bad = |config: &UpstreamConfig| config.validate("a").expect_err("bad").field;
         let good = UpstreamConfig::new("http://a");
@@ -240,7 +249,32 @@ mod tests {
         let config = UpstreamConfig { idle_timeout: Duration::ZERO, ..good.clone() };
         assert_eq!(bad(&config), "upstreams.a.idle_timeout");
         let key = Some(Key::from("k".to_owned()));
-        let config = UpstreamConfig { key, key_env: Some("K".to_owned()), ..good };
+        let config = UpstreamConfig { key, key_env: Some("K".to_owned()), ..good.clone() };
         assert_eq!(bad(&config), "upstreams.a.key_env");
+        for header in ["", "a b", "host", "content-type"] {
+            let key_header = Some(header.to_owned());
+            assert_eq!(
+                bad(&UpstreamConfig { key_header, ..good.clone() }),
+                "upstreams.a.key_header"
+            );
+        }
+        for header in ["cookie", "Authorization", "connection"] {
+            let forward_headers = vec![header.to_owned()];
+            let config = UpstreamConfig { forward_headers, ..good.clone() };
+            assert_eq!(bad(&config), "upstreams.a.forward_headers");
+        }
+        let headers = |name: &str, value: &str| {
+            BTreeMap::from([(name.to_owned(), Key::from(value.to_owned()))])
+        };
+        let config = UpstreamConfig { headers: headers("x-tenant", "(set)"), ..good.clone() };
+        assert_eq!(bad(&config), "upstreams.a.headers.x-tenant");
+        let key = Some(Key::from("k".to_owned()));
+        let config = UpstreamConfig { key, headers: headers("authorization", "x"), ..good.clone() };
+        assert_eq!(bad(&config), "upstreams.a.headers");
+        for query in ["key=1", "x=1&API_KEY=2", "sig=a"] {
+            let config = UpstreamConfig { url: format!("http://a/b?{query}"), ..good.clone() };
+            let error = config.validate("a").expect_err("a secret");
+            assert!(!error.to_string().contains(query), "{error}");
+        }
     }
 }

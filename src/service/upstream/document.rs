@@ -1,22 +1,30 @@
 //! A request as its client wrote it, and the little of it that must be known to pass it on.
 
+mod form;
+mod name;
 mod numbers;
 
 use std::{borrow::Cow, ops::Range, sync::LazyLock};
 
 use bytes::Bytes;
+use http::HeaderValue;
 use memchr::memmem;
 use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value, value::RawValue};
 
+pub(crate) use self::form::FormType;
+pub(super) use self::name::Name;
+use super::Endpoint;
 use crate::service::{error::ApiError, usage::tokens_of};
 
 /// The bytes of a request, and what was read in them.
 #[derive(Clone, Debug)]
 pub(crate) struct Document {
     bytes: Bytes,
-    /// Place of the model's name, quotes included.
-    name: Range<usize>,
+    /// Content type of a form, with its boundary; `None` for JSON.
+    form: Option<HeaderValue>,
+    /// Place of the model's name, in JSON with its quotes; `None` if the client names no model.
+    name: Option<Range<usize>>,
     model: String,
     store: bool,
     is_stream: bool,
@@ -42,7 +50,7 @@ pub(super) type Pieces = [Bytes; 5];
 /// Fields that are read; the others are passed on unread.
 #[derive(Deserialize)]
 struct Glance<'a> {
-    #[serde(borrow, default)]
+    #[serde(borrow, default, deserialize_with = "present")]
     model: Option<&'a RawValue>,
     #[serde(default)]
     store: Option<bool>,
@@ -73,28 +81,28 @@ struct Glance<'a> {
 }
 
 impl Document {
-    /// Reads what must be known; the time is that of reading over all of it once.
-    pub(crate) fn read(bytes: Bytes) -> Result<Self, ApiError> {
+    /// Reads a request in JSON; the time is that of reading over all of it once.
+    pub(crate) fn read(endpoint: Endpoint, bytes: Bytes) -> Result<Self, ApiError> {
         let glance: Glance<'_> = serde_json::from_slice(&bytes).map_err(|error| {
             ApiError::bad_request(None, format!("the body is not a request in JSON: {error}"))
         })?;
-        let name = glance.model.ok_or_else(|| {
-            ApiError::bad_request(Some("model"), "model: missing: name one of GET /v1/models")
-        })?;
-        let model: Cow<'_, str> = serde_json::from_str(name.get()).map_err(|_| {
-            ApiError::bad_request(
-                Some("model"),
-                "model: is not a string: name one of GET /v1/models",
-            )
-        })?;
+        let name = glance.model.filter(|name| name.get() != "null");
+        let model: Cow<'_, str> = match name {
+            Some(name) => serde_json::from_str(name.get()).map_err(|_| {
+                let message = "model: is not a string: name one of GET /v1/models";
+                ApiError::bad_request(Some("model"), message)
+            })?,
+            None => Cow::Borrowed(endpoint.model().ok_or_else(no_model)?),
+        };
         let prompt = glance.messages.or(glance.prompt).or(glance.input).or(glance.query);
         let of_prompt = [prompt, glance.documents].into_iter().flatten();
         let document = Self {
             prompt_tokens: of_prompt.map(|prompt| tokens(prompt.get().as_bytes())).sum(),
             answer_tokens: glance.answer_tokens()?,
-            name: place(&bytes, name),
+            form: None,
+            name: glance.model.map(|name| place(&bytes, name)),
             model: model.into_owned(),
-            store: glance.store.unwrap_or_default(),
+            store: glance.store.unwrap_or(endpoint.is_stored()),
             is_stream: glance.stream.is_some_and(|stream| stream.get() == "true"),
             stream_options: glance.stream_options.map(|options| place(&bytes, options)),
             prompt: prompt.map_or(0..0, |prompt| place(&bytes, prompt)),
@@ -134,9 +142,28 @@ impl Document {
         &prompt[..prompt.len().min(most)]
     }
 
-    /// The edit that renames the model to `name`, which is JSON: quotes and all.
-    pub(super) fn renamed(&self, name: &Bytes) -> Edit {
-        Edit { at: self.name.clone(), text: name.clone() }
+    /// Content type of a form, with its boundary; `None` for JSON.
+    pub(super) fn form(&self) -> Option<&HeaderValue> {
+        self.form.as_ref()
+    }
+
+    /// The edit that renames the model; `None` if the client names none in a form.
+    pub(super) fn renamed(&self, name: &Name) -> Option<Edit> {
+        match (&self.form, self.name.clone()) {
+            (Some(_), at) => Some(Edit { at: at?, text: name.text().clone() }),
+            (None, Some(at)) => Some(Edit { at, text: name.json().clone() }),
+            (None, None) => {
+                let first = self.first_field()?;
+                let text = [br#""model":"#.as_slice(), name.json(), b","].concat().into();
+                Some(Edit { at: first..first, text })
+            }
+        }
+    }
+
+    /// Place of the first field of a JSON object, before which a field can be put.
+    fn first_field(&self) -> Option<usize> {
+        let first = memchr::memchr(b'{', &self.bytes)? + 1;
+        (*self.bytes[first..].trim_ascii_start().first()? != b'}').then_some(first)
     }
 
     /// The edit that asks for the usage at the end of a stream; `None` if the answer is to be no stream,
@@ -148,8 +175,7 @@ impl Document {
         }
         let Some(at) = self.stream_options.clone() else {
             let text = Bytes::from_static(br#""stream_options":{"include_usage":true},"#);
-            // After the brace that begins the object, which has a model in it.
-            let first = self.bytes.iter().position(|byte| *byte == b'{')? + 1;
+            let first = self.first_field()?;
             return Some(Edit { at: first..first, text });
         };
         let options: Option<Map<String, Value>> =
@@ -179,6 +205,10 @@ impl Document {
         pieces[4] = self.bytes.slice(done..);
         pieces
     }
+}
+
+fn no_model() -> ApiError {
+    ApiError::bad_request(Some("model"), "model: missing: name one of GET /v1/models")
 }
 
 /// A value that is there, also if it is null.
@@ -222,13 +252,14 @@ mod tests {
     use super::*;
 
     fn read(text: &'static str) -> Document {
-        Document::read(Bytes::from_static(text.as_bytes())).expect("a request")
+        let bytes = Bytes::from_static(text.as_bytes());
+        Document::read(Endpoint::Moderations, bytes).expect("a request")
     }
 
     fn renamed(text: &'static str, name: &'static str) -> String {
         let document = read(text);
-        let edit = document.renamed(&Bytes::from_static(name.as_bytes()));
-        let pieces = document.pieces([Some(edit), document.asking_for_usage()]);
+        let edit = document.renamed(&Name::new(name));
+        let pieces = document.pieces([edit, document.asking_for_usage()]);
         String::from_utf8(pieces.concat()).expect("text")
     }
 
@@ -238,7 +269,7 @@ mod tests {
         assert_eq!(read(text).model(), "aA");
         assert_eq!(read(text).pieces([None, None]).concat(), text.as_bytes());
         let expected = r#"{ "x": [1.0, 1e3],"model" : "b" ,"messages":[{"model":"no"}] }"#;
-        assert_eq!(renamed(text, r#""b""#), expected);
+        assert_eq!(renamed(text, "b"), expected);
     }
 
     #[test]
@@ -267,8 +298,26 @@ mod tests {
                 r#"{"stream_options":7,"stream":true,"model":"b"}"#,
             ),
         ] {
-            assert_eq!(renamed(text, r#""b""#), expected);
+            assert_eq!(renamed(text, "b"), expected);
         }
+    }
+
+    #[test]
+    fn requests_without_a_model_are_renamed_too() {
+        for (text, expected) in [
+            (r#" { "input":"a"}"#, r#" {"model":"b", "input":"a"}"#),
+            (r#"{"model":null,"input":"a"}"#, r#"{"model":"b","input":"a"}"#),
+            ("{}", "{}"),
+        ] {
+            assert_eq!(renamed(text, "b"), expected);
+            assert_eq!(read(text).model(), "omni-moderation-latest");
+        }
+        assert!(Document::read(Endpoint::Chat, Bytes::from_static(b"{}")).is_err());
+        let responses = |text: &'static str| {
+            Document::read(Endpoint::Responses, Bytes::from_static(text.as_bytes()))
+        };
+        assert!(responses(r#"{"model":"m"}"#).expect("a request").is_stored());
+        assert!(!responses(r#"{"model":"m","store":false}"#).expect("a request").is_stored());
     }
 
     #[test]
@@ -314,7 +363,8 @@ mod tests {
             r#"{"model":"a","model":"b"}"#,
         ];
         for text in texts {
-            assert!(Document::read(Bytes::from_static(text.as_bytes())).is_err(), "{text}");
+            let read = Document::read(Endpoint::Chat, Bytes::from_static(text.as_bytes()));
+            assert!(read.is_err(), "{text}");
         }
     }
 }

@@ -1,13 +1,13 @@
 //! A request, from its model's name to an answer: who is asked, and who else if that fails.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
-use http::{HeaderMap, HeaderValue, header};
+use http::{HeaderMap, HeaderValue, StatusCode, header};
 use tokio::time;
 use twox_hash::XxHash3_64;
 
 use super::{
-    Answer, Document, Endpoint, Route, Settings, StickyConfig, Upstreams,
+    Answer, Document, Endpoint, Route, Settings, StatusRule, StickyConfig, Upstreams,
     attempt::{Task, attempt},
     balance::{Asked, Choice},
     failure::{Cause, Failure},
@@ -35,7 +35,7 @@ pub(crate) struct Exchanged {
 
 /// What goes on while a request is passed on.
 struct Course<'a> {
-    settings: Arc<Settings>,
+    settings: &'a Settings,
     route: &'a Route,
     task: Task<'a>,
     asked: Asked,
@@ -54,11 +54,14 @@ impl Upstreams {
         // A key of ours is nobody else's.
         let authorization = headers.get(header::AUTHORIZATION);
         let authorization = authorization.filter(|_| call.caller().is_anonymous());
-        let headers = &headers::of_request(headers);
+        let client = headers;
+        let headers = &headers::of_request(client);
         let bill = call.bill();
-        let task = Task { endpoint, headers, authorization, document, bill, started };
+        let gateway = &settings.config;
+        let task =
+            Task { gateway, endpoint, headers, client, authorization, document, bill, started };
         let (asked, upstream_time) = (Asked::default(), Duration::ZERO);
-        let mut course = Course { settings, route, task, asked, key, upstream_time };
+        let mut course = Course { settings: &settings, route, task, asked, key, upstream_time };
         let result = course.run().await;
         let upstream_time = course.upstream_time;
         let request_id = headers::request_id(headers).cloned();
@@ -108,7 +111,8 @@ impl Course<'_> {
             let (upstream, cause) = (failure.upstream.name(), &failure.cause);
             let request_id = headers::text(headers::request_id(self.task.headers));
             tracing::info!(upstream, %cause, request_id, tries, "an attempt failed");
-            if failure.cause.is_limit_without_end() && self.route.has_another(self.asked) {
+            let rests = failure.cause.is_limit_without_end() || failure.cause.is_of_account();
+            if rests && self.route.has_another(self.asked) {
                 failure.upstream.rest(Self::REST);
             }
             let config = &self.settings.config;
@@ -141,9 +145,18 @@ impl Course<'_> {
         let others = self.route.has_another(self.asked);
         let jitter = self.jitter(tries);
         match &failure.cause {
-            // It never got anywhere, and somebody else is there.
-            Cause::Connect(_) | Cause::Full | Cause::Unauthorized if others => Some(Duration::ZERO),
-            Cause::Unauthorized => None,
+            Cause::Unauthorized
+                if !StatusRule::any(&config.elsewhere_on, StatusCode::UNAUTHORIZED) =>
+            {
+                None
+            }
+            // It never got anywhere, and another one is there.
+            Cause::Connect(_) | Cause::Full | Cause::Unauthorized | Cause::Elsewhere(_)
+                if others =>
+            {
+                Some(Duration::ZERO)
+            }
+            Cause::Unauthorized | Cause::Elsewhere(_) => None,
             Cause::Status(answer) if !others => match headers::retry_after(&answer.headers) {
                 Some(asked) if asked > config.longest_wait => None,
                 Some(asked) => Some(asked + jitter),
@@ -185,7 +198,8 @@ impl Course<'_> {
     }
 
     async fn attempt(&self, choice: Choice<'_>) -> Result<Answer, Failure> {
-        let name = choice.member.name.as_ref();
+        let name = choice.member.name(self.task.document);
+        let name = name.as_ref();
         let failure = match attempt(&self.task, choice.busy, name).await {
             Ok(answer) => return Ok(answer),
             Err(failure) => failure,
@@ -278,7 +292,7 @@ impl From<Failure> for Refusal {
     fn from(failure: Failure) -> Self {
         let status = failure.cause.status();
         match failure.cause {
-            Cause::Status(answer) => Self::Answer(answer),
+            Cause::Status(answer) | Cause::Elsewhere(answer) => Self::Answer(answer),
             cause @ Cause::Full => Self::Error(ApiError::overloaded(cause.told()), cause.outcome()),
             cause => {
                 let kind = cause.outcome();

@@ -30,8 +30,10 @@ pub(super) enum Cause {
     Silence,
     /// The connection ended before the answer was there.
     Broken(String),
-    /// It answered, with a status that says that it cannot.
+    /// It answered, with a status that says that it cannot now.
     Status(Box<Answer>),
+    /// It answered, with a status that says that another upstream may be able to.
+    Elsewhere(Box<Answer>),
     /// It does not take the key that is configured here.
     Unauthorized,
     /// It does not take `stream_options`, which the client has not sent.
@@ -41,6 +43,9 @@ pub(super) enum Cause {
     /// It sent an error in the middle of a stream.
     ErrorEvent(StatusCode),
 }
+
+/// Statuses that say that nothing was done.
+const UNDONE: [StatusCode; 2] = [StatusCode::TOO_EARLY, StatusCode::TOO_MANY_REQUESTS];
 
 impl Failure {
     /// Whether asking again may help, and leaves nothing behind twice. `after_timeout` says whether that
@@ -52,9 +57,10 @@ impl Failure {
             Cause::Connect(_)
             | Cause::ConnectTimeout
             | Cause::Full
+            | Cause::Elsewhere(_)
             | Cause::Unauthorized
             | Cause::StreamOptions => true,
-            Cause::Status(answer) if answer.status == StatusCode::TOO_MANY_REQUESTS => true,
+            Cause::Status(answer) if UNDONE.contains(&answer.status) => true,
             Cause::Timeout
             | Cause::Silence
             | Cause::Broken(_)
@@ -76,9 +82,28 @@ impl Cause {
             | Self::Broken(_)
             | Self::NoAnswer(_) => true,
             Self::ErrorEvent(status) => status.is_server_error(),
-            Self::Status(answer) => answer.status.is_server_error(),
+            Self::Status(answer) | Self::Elsewhere(answer) => answer.status.is_server_error(),
             // The bound is ours.
             Self::Full | Self::Unauthorized | Self::StreamOptions => false,
+        }
+    }
+
+    /// The answer of an upstream that says so with its status.
+    pub(super) fn answer(&self) -> Option<&Answer> {
+        match self {
+            Self::Status(answer) | Self::Elsewhere(answer) => Some(answer),
+            _ => None,
+        }
+    }
+
+    /// Returns whether the upstream would refuse all requests: of its key, or for want of money.
+    pub(super) fn is_of_account(&self) -> bool {
+        let of_account =
+            [StatusCode::UNAUTHORIZED, StatusCode::PAYMENT_REQUIRED, StatusCode::FORBIDDEN];
+        match self {
+            Self::Unauthorized => true,
+            Self::Elsewhere(answer) => of_account.contains(&answer.status),
+            _ => false,
         }
     }
 
@@ -97,7 +122,7 @@ impl Cause {
             Self::Full => "the upstream has no connection free in time",
             Self::Timeout | Self::Silence => "the upstream does not answer in time",
             Self::Broken(_) => "the upstream broke the connection",
-            Self::Status(_) | Self::ErrorEvent(_) => "the upstream failed",
+            Self::Status(_) | Self::Elsewhere(_) | Self::ErrorEvent(_) => "the upstream failed",
             Self::NoAnswer(_) => "the upstream gave no answer",
             Self::Unauthorized => "the upstream refuses the server's key",
             Self::StreamOptions => "the upstream refuses stream_options",
@@ -109,7 +134,7 @@ impl Cause {
         match self {
             Self::ConnectTimeout | Self::Timeout | Self::Silence => StatusCode::GATEWAY_TIMEOUT,
             Self::Full => StatusCode::SERVICE_UNAVAILABLE,
-            Self::Status(answer) => answer.status,
+            Self::Status(answer) | Self::Elsewhere(answer) => answer.status,
             Self::ErrorEvent(status) => *status,
             Self::Connect(_)
             | Self::Broken(_)
@@ -130,7 +155,10 @@ impl Cause {
             Self::Status(answer) if answer.status == StatusCode::TOO_MANY_REQUESTS => {
                 "rate_limited"
             }
-            Self::Status(_) => "server_error",
+            Self::Status(answer) | Self::Elsewhere(answer) if answer.status.is_server_error() => {
+                "server_error"
+            }
+            Self::Status(_) | Self::Elsewhere(_) => "client_error",
             Self::Unauthorized => "unauthorized",
             Self::StreamOptions => "stream_options",
             Self::NoAnswer(_) => "no_answer",
@@ -148,7 +176,9 @@ impl fmt::Display for Cause {
             Self::Timeout => f.write_str("no answer in time"),
             Self::Silence => f.write_str("the answer began and went silent"),
             Self::Broken(why) => write!(f, "the connection broke: {why}"),
-            Self::Status(answer) => write!(f, "it answered {}", answer.status),
+            Self::Status(answer) | Self::Elsewhere(answer) => {
+                write!(f, "it answered {}", answer.status)
+            }
             Self::Unauthorized => f.write_str("it does not take the configured key"),
             Self::StreamOptions => f.write_str("it does not take stream_options"),
             Self::NoAnswer(why) => write!(f, "it answered with {why}"),

@@ -4,12 +4,12 @@ use std::time::{Duration, SystemTime};
 
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
-use crate::service::{codec::Codec, middleware::REQUEST_ID};
+use crate::service::{codec::Codec, middleware::REQUEST_ID, store::Secret};
 
 /// What upstreams may be told of a client's request. Cookies, keys and what the connection needs
 /// are not among it; nor is `accept-encoding`, since answers are looked into. What a body is written in
 /// is ours to say: here it is JSON, whatever the client speaks.
-const REQUEST: [HeaderName; 8] = [
+const REQUEST: [HeaderName; 10] = [
     header::USER_AGENT,
     REQUEST_ID,
     HeaderName::from_static("traceparent"),
@@ -18,6 +18,8 @@ const REQUEST: [HeaderName; 8] = [
     HeaderName::from_static("openai-organization"),
     HeaderName::from_static("openai-project"),
     HeaderName::from_static("openai-beta"),
+    HeaderName::from_static("anthropic-beta"),
+    HeaderName::from_static("anthropic-version"),
 ];
 
 /// What belongs to the upstream's connection, or is ours to say.
@@ -49,11 +51,23 @@ pub(super) fn of_request(client: &HeaderMap) -> HeaderMap {
     }
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     if let Some(accept) = client.get(header::ACCEPT)
-        && Codec::of_answer(client) == Some(Codec::Json)
+        && Codec::of_answer(client).is_none_or(|codec| codec == Codec::Json)
     {
         headers.insert(header::ACCEPT, accept.clone());
     }
     headers
+}
+
+/// Copies the headers of a client that an upstream is to have by configuration; none with a key of
+/// this server in it.
+pub(super) fn forward(client: &HeaderMap, names: &[HeaderName], headers: &mut HeaderMap) {
+    for name in names {
+        headers.remove(name);
+        let values = client.get_all(name).iter();
+        for value in values.filter(|value| !Secret::is_in(value.as_bytes())) {
+            headers.append(name.clone(), value.clone());
+        }
+    }
 }
 
 /// The id of a request, which every one has.
@@ -124,6 +138,21 @@ mod tests {
             ("openai-beta", "x"),
         ]);
         assert_eq!(of_request(&client), expected);
+    }
+
+    #[test]
+    fn forwarded_headers_hold_no_key_of_ours() {
+        let key = format!("tg-{}", "a".repeat(43));
+        let client = map(&[("x-tenant", "t"), ("api-key", &key), ("x-other", "o")]);
+        let names = ["x-tenant", "api-key", "x-missing"].map(HeaderName::from_static);
+        let mut headers = map(&[("x-tenant", "before")]);
+        forward(&client, &names, &mut headers);
+        assert_eq!(headers, map(&[("x-tenant", "t")]));
+        for text in [format!("Bearer {key}"), format!("a;{key};b")] {
+            let mut headers = HeaderMap::new();
+            forward(&map(&[("api-key", &text)]), &names, &mut headers);
+            assert!(headers.is_empty(), "{text}");
+        }
     }
 
     #[test]

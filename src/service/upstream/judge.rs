@@ -7,7 +7,7 @@ use http::{HeaderMap, HeaderValue, StatusCode, header};
 use memchr::memmem;
 
 use super::{
-    Answer, Answered, Endpoint, Upstream,
+    Answer, Answered, Endpoint, GatewayConfig, StatusRule, Upstream,
     failure::Cause,
     receive::{Gathered, Reply, WHOLE, is_event_stream},
 };
@@ -17,7 +17,10 @@ use crate::service::{
 };
 
 /// Facts of a request by which its answer is judged.
-pub(super) struct Asked {
+pub(super) struct Asked<'a> {
+    pub(super) gateway: &'a GatewayConfig,
+    /// True if the upstream was given the client's own key.
+    pub(super) has_client_key: bool,
     pub(super) endpoint: Endpoint,
     /// Tokens of the prompt, for upstreams that do not report them.
     pub(super) prompt_tokens: u64,
@@ -39,7 +42,7 @@ pub(super) struct Judged {
 pub(super) fn judge(
     upstream: &Arc<Upstream>,
     reply: Reply,
-    asked: &Asked,
+    asked: &Asked<'_>,
 ) -> Result<Judged, Cause> {
     let Reply { mut status, mut headers, mut gathered } = reply;
     if asked.hides_usage && refuses_stream_options(status, &gathered) {
@@ -53,16 +56,20 @@ pub(super) fn judge(
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
         gathered = Gathered::Whole(error);
     }
-    if status == StatusCode::UNAUTHORIZED && upstream.authorization.is_some() {
+    let is_elsewhere = StatusRule::any(&asked.gateway.elsewhere_on, status);
+    if status == StatusCode::UNAUTHORIZED && upstream.has_key {
         return Err(Cause::Unauthorized);
     }
-    if !says_that_it_cannot(status) {
+    // Another upstream would say the same of a key that is the client's.
+    let is_elsewhere =
+        is_elsewhere && !(status == StatusCode::UNAUTHORIZED && asked.has_client_key);
+    if !is_elsewhere && !StatusRule::any(&asked.gateway.retry_on, status) {
         return Ok(Judged { status, headers, gathered, tally });
     }
     let Gathered::Whole(bytes) = gathered else {
         return Err(Cause::Broken(format!("{status} with more than {WHOLE} bytes")));
     };
-    Err(Cause::Status(Box::new(Answer {
+    let answer = Box::new(Answer {
         status,
         headers,
         content: Answered::Whole(bytes),
@@ -70,7 +77,8 @@ pub(super) fn judge(
         tally,
         hides_usage: asked.hides_usage,
         upstream_time: asked.upstream_time,
-    })))
+    });
+    Err(if is_elsewhere { Cause::Elsewhere(answer) } else { Cause::Status(answer) })
 }
 
 /// The error that an answer of 200 is, with the status that it speaks of.
@@ -125,12 +133,6 @@ fn form(endpoint: Endpoint, headers: &HeaderMap) -> Form {
     } else {
         Form::Opaque
     }
-}
-
-/// Returns whether another upstream may be able to answer.
-fn says_that_it_cannot(status: StatusCode) -> bool {
-    let never = [StatusCode::NOT_IMPLEMENTED, StatusCode::HTTP_VERSION_NOT_SUPPORTED];
-    status == StatusCode::TOO_MANY_REQUESTS || status.is_server_error() && !never.contains(&status)
 }
 
 /// Returns whether a request was refused for a field that the client has not sent.

@@ -30,7 +30,7 @@ pub(super) struct UpstreamMeters {
 /// Metrics of one model, for each operation that was asked of it.
 pub(crate) struct ModelMeters {
     model: String,
-    operations: [OnceLock<OperationMeters>; Endpoint::ALL.len()],
+    operations: [OnceLock<OperationMeters>; Endpoint::COUNT],
 }
 
 /// Metrics of one operation of one model.

@@ -12,7 +12,7 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use http::{HeaderValue, Request, Response, Uri, header};
+use http::{HeaderName, HeaderValue, Request, Response, Uri};
 use tokio::time::Instant;
 
 use super::{
@@ -20,8 +20,8 @@ use super::{
     connections::{Connections, Place, Received, Rules},
     content::Content,
     failure::Cause,
-    health::Listed,
     latency::Latency,
+    listed::Listed,
     meters::{PoolMeters, UpstreamMeters},
     tls,
 };
@@ -39,10 +39,15 @@ pub(crate) struct Upstream {
     /// Makes a connection for each health check: that they can be made is part of being well, and
     /// requests cannot have taken them all.
     checker: Connections,
-    uris: [Uri; Endpoint::ALL.len()],
-    pub(super) health_uri: Uri,
+    uris: Vec<Uri>,
+    /// Asked for by health checks; `None` if the list of models is.
+    pub(super) health_uri: Option<Uri>,
     pub(super) models_uri: Uri,
-    pub(super) authorization: Option<HeaderValue>,
+    /// Headers that all requests have, the key among them.
+    headers: Vec<(HeaderName, HeaderValue)>,
+    /// Headers of clients that are passed on.
+    pub(super) forwarded: Vec<HeaderName>,
+    pub(super) has_key: bool,
     in_flight: AtomicUsize,
     latency: Latency,
     breaker: Breaker,
@@ -53,6 +58,10 @@ pub(crate) struct Upstream {
     takes_stream_options: AtomicBool,
     /// Whether it was checked once.
     pub(super) checked: AtomicBool,
+    /// True once it has answered what models it has, and if it is not asked.
+    pub(super) has_listed: AtomicBool,
+    /// True once the log says what is wrong with its answers, by [`Check`].
+    is_reported: [AtomicBool; 2],
     /// What it lists at `/v1/models`.
     pub(super) listed: ArcSwap<Vec<Listed>>,
     pub(super) meters: UpstreamMeters,
@@ -68,6 +77,15 @@ pub(crate) struct Busy {
     is_told: bool,
 }
 
+/// A kind of check.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Check {
+    /// Of `health.path`.
+    Health,
+    /// Of the list of models.
+    Models,
+}
+
 impl Upstream {
     /// Reads the certificates to trust, which blocks.
     pub(super) fn new(
@@ -77,13 +95,15 @@ impl Upstream {
     ) -> Result<Self, StartError> {
         let bad = || StartError::Url { upstream: name.to_owned(), url: config.url.clone() };
         let base = config.base().ok_or_else(bad)?;
-        let uri = |path: &str| format!("{base}{path}").parse::<Uri>().map_err(|_| bad());
-        let [chat, completions, embeddings, rerank] = Endpoint::ALL.map(Endpoint::path);
-        let uris = [uri(chat)?, uri(completions)?, uri(embeddings)?, uri(rerank)?];
+        let uri = |path: &str| base.below(path).ok_or_else(bad);
+        let uris = Endpoint::ALL.iter().map(|endpoint| uri(endpoint.path()));
+        let uris = uris.collect::<Result<Vec<_>, _>>()?;
+        let health_uri = config.health.path.as_deref();
+        let health_uri = health_uri.map(|path| base.at_root(path).ok_or_else(bad)).transpose()?;
         let meters = UpstreamMeters::new(name);
         meters.healthy.set(1.0);
         meters.breaker_is(State::Closed);
-        let tls = tls::config(config.ca_file.as_deref(), base.starts_with("https:"))
+        let tls = tls::config(config.ca_file.as_deref(), base.has_tls())
             .map_err(|why| StartError::Tls { upstream: name.to_owned(), why })?;
         let connections = |most, idle_timeout, meters| {
             let rules = Rules { tls: tls.clone(), http2: config.http2, most, idle_timeout };
@@ -98,9 +118,11 @@ impl Upstream {
             )?,
             checker: connections(1, Duration::ZERO, PoolMeters::none())?,
             uris,
-            health_uri: uri(&config.health.path)?,
+            health_uri,
             models_uri: uri("/models")?,
-            authorization: config.key.as_ref().and_then(super::Key::header),
+            headers: config.own_headers(),
+            forwarded: config.forwarded_headers(),
+            has_key: config.key.is_some(),
             in_flight: AtomicUsize::new(0),
             latency: Latency::default(),
             breaker: Breaker::new(gateway.breaker()),
@@ -108,6 +130,8 @@ impl Upstream {
             unwell: AtomicBool::new(false),
             takes_stream_options: AtomicBool::new(config.stream_usage),
             checked: AtomicBool::new(false),
+            has_listed: AtomicBool::new(!config.discover),
+            is_reported: Default::default(),
             listed: ArcSwap::default(),
             meters,
             config: config.clone(),
@@ -122,6 +146,11 @@ impl Upstream {
     /// Its name in the configuration.
     pub(crate) fn name(&self) -> &str {
         &self.name
+    }
+
+    /// Time from one check of its health to the next.
+    pub(crate) fn check_interval(&self) -> Duration {
+        self.config.health.interval
     }
 
     pub(super) fn uri(&self, endpoint: Endpoint) -> Uri {
@@ -144,8 +173,8 @@ impl Upstream {
     }
 
     fn authorized(&self, mut request: Request<Content>) -> Request<Content> {
-        if let Some(authorization) = &self.authorization {
-            request.headers_mut().insert(header::AUTHORIZATION, authorization.clone());
+        for (name, value) in &self.headers {
+            request.headers_mut().insert(name.clone(), value.clone());
         }
         request
     }
@@ -189,6 +218,13 @@ impl Upstream {
             }
         }
         self.meters.healthy.set(f64::from(u8::from(is_well)));
+    }
+
+    /// Logs what is wrong with its answers to a kind of check; once, since checks are many.
+    pub(super) fn report(&self, check: Check, problem: &str) {
+        if !self.is_reported[check as usize].swap(true, Relaxed) {
+            tracing::warn!(upstream = self.name(), problem, "unexpected answer to a check");
+        }
     }
 
     /// How long it wants to be left alone, or has to be.
@@ -301,6 +337,7 @@ impl Busy {
             let has_answered = matches!(
                 cause,
                 Cause::Status(_)
+                    | Cause::Elsewhere(_)
                     | Cause::Unauthorized
                     | Cause::StreamOptions
                     | Cause::ErrorEvent(_)

@@ -1,23 +1,25 @@
 //! Which model is where: read by every request, replaced whole when something changes.
 
 use std::{
+    cmp::Reverse,
     collections::{BTreeMap, HashMap},
     sync::Arc,
     time::Duration,
 };
 
-use bytes::Bytes;
-
 use super::{
-    MemberConfig, RouteConfig, StickyConfig, Upstream, balance::Asked, health::Listed,
-    meters::ModelMeters,
+    Document, MemberConfig, RouteConfig, StickyConfig, Upstream, balance::Asked, document::Name,
+    listed::Listed, meters::ModelMeters, pattern::Pattern,
 };
 
 /// The upstreams, and the models that they have.
 #[derive(Default)]
 pub(super) struct Table {
     pub(super) upstreams: BTreeMap<String, Arc<Upstream>>,
+    /// Models by name.
     pub(super) routes: HashMap<String, Arc<Route>>,
+    /// Models by pattern, the most specific first.
+    patterns: Vec<(Pattern, Arc<Route>)>,
 }
 
 /// Where a model is.
@@ -35,8 +37,15 @@ pub(crate) struct Route {
 pub(super) struct Member {
     pub(super) upstream: Arc<Upstream>,
     pub(super) weight: f64,
-    /// What the model is called there, as JSON; none where it is called the same.
-    pub(super) name: Option<Bytes>,
+    name: Called,
+}
+
+/// Name of a model at an upstream.
+enum Called {
+    Same,
+    Other(Name),
+    /// As another pattern has it, with what `*` stands for in the model's name.
+    Pattern(Pattern, Pattern),
 }
 
 impl Table {
@@ -50,32 +59,56 @@ impl Table {
             let route = Route::configured(model, config, &upstreams, before.meters(model));
             (model.clone(), Arc::new(route))
         });
-        let mut routes: HashMap<_, _> = configured.collect();
+        let (patterns, routes): (Vec<_>, Vec<_>) =
+            configured.partition(|(model, _)| Pattern::is_one(model));
+        let mut routes: HashMap<_, _> = routes.into_iter().collect();
         let mut found: BTreeMap<String, Vec<(&Arc<Upstream>, Listed)>> = BTreeMap::new();
         for upstream in upstreams.values().filter(|upstream| upstream.config.discover) {
             for listed in upstream.listed.load().iter() {
                 found.entry(listed.id.clone()).or_default().push((upstream, listed.clone()));
             }
         }
+        let pattern = |(model, route): (String, _)| Some((Pattern::new(&model)?, route));
+        let mut patterns: Vec<_> = patterns.into_iter().filter_map(pattern).collect();
+        patterns.sort_by_key(|(pattern, _)| Reverse(pattern.literal()));
         for (model, having) in found {
+            if patterns.iter().any(|(pattern, _)| pattern.literal() > 0 && pattern.fits(&model)) {
+                continue;
+            }
             routes.entry(model).or_insert_with_key(|model| {
                 Arc::new(Route::discovered(&having, before.meters(model)))
             });
         }
-        Self { upstreams, routes }
+        Self { upstreams, routes, patterns }
+    }
+
+    /// Route of a model: by its name, or else by the pattern with the most literal characters.
+    pub(super) fn route(&self, model: &str) -> Option<&Arc<Route>> {
+        self.routes.get(model).or_else(|| {
+            let mut patterns = self.patterns.iter();
+            patterns.find(|(pattern, _)| pattern.fits(model)).map(|(_, route)| route)
+        })
+    }
+
+    /// Returns whether there is no route at all.
+    pub(super) fn is_empty(&self) -> bool {
+        self.routes.is_empty() && self.patterns.is_empty()
     }
 
     /// The metrics of a model, which outlive the table.
     fn meters(&self, model: &str) -> Arc<ModelMeters> {
-        let known = self.routes.get(model).map(|route| Arc::clone(&route.meters));
+        let patterns = self.patterns.iter().map(|(_, route)| route);
+        let mut routes = self.routes.get(model).into_iter().chain(patterns);
+        let known = routes.find(|route| route.listed.id == model);
+        let known = known.map(|route| Arc::clone(&route.meters));
         known.unwrap_or_else(|| Arc::new(ModelMeters::new(model)))
     }
 }
 
 impl Route {
-    /// The model as it is listed.
-    pub(crate) fn listed(&self) -> &Listed {
-        &self.listed
+    /// A model with this route as it is listed.
+    pub(crate) fn listed(&self, model: &str) -> Listed {
+        if self.listed.id == model { self.listed.clone() } else { Listed::own(model) }
     }
 
     /// Whether an upstream is told the client's own key: what it answers is that client's.
@@ -97,7 +130,7 @@ impl Route {
                 Some(Member {
                     upstream: Arc::clone(upstreams.get(&member.name)?),
                     weight: f64::from(member.weight),
-                    name: name.filter(|name| *name != model).map(|name| as_json(name)),
+                    name: name.map_or(Called::Same, |name| Called::new(model, name)),
                 })
             };
             members.iter().filter_map(member).collect()
@@ -137,13 +170,35 @@ impl Route {
         let member = |(upstream, _): &(&Arc<Upstream>, Listed)| Member {
             upstream: Arc::clone(upstream),
             weight: 1.0,
-            name: None,
+            name: Called::Same,
         };
         let members = having.iter().take(RouteConfig::MEMBERS).map(member).collect();
         Self { members, fallbacks: Vec::new(), sticky: None, hedge_after: None, meters, listed }
     }
 }
 
-fn as_json(name: &str) -> Bytes {
-    serde_json::Value::from(name).to_string().into()
+impl Member {
+    /// Name of a request's model at this upstream; `None` if it is the same.
+    pub(super) fn name(&self, document: &Document) -> Option<Name> {
+        match &self.name {
+            Called::Same => None,
+            Called::Other(name) => Some(name.clone()),
+            Called::Pattern(from, to) => {
+                let name = to.with(from.wildcard(document.model())?);
+                Some(Name::new(&name))
+            }
+        }
+    }
+}
+
+impl Called {
+    fn new(model: &str, name: &str) -> Self {
+        if model == name {
+            return Self::Same;
+        }
+        match (Pattern::new(model), Pattern::new(name)) {
+            (Some(from), Some(to)) => Self::Pattern(from, to),
+            _ => Self::Other(Name::new(name)),
+        }
+    }
 }

@@ -44,7 +44,7 @@ fn what_one_has_asked_the_other_knows() {
     let embed = |server| ask(server, "/v1/embeddings", &[], &body);
     let first = embed(&a);
     assert_eq!(from(&first), "miss");
-    wait("both are written", || keys("vector-1").lines().count() == 2);
+    wait("both are written", || keys("vector-2").lines().count() == 2);
     let again = embed(&b);
     assert_eq!((from(&again), &again.body), ("hit", &first.body));
     assert_eq!(b.metric("thermograph_engine_inputs_total"), 0);

@@ -12,3 +12,4 @@ mod refusing;
 mod retries;
 mod shares;
 mod slow;
+mod statuses;

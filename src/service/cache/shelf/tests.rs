@@ -25,7 +25,7 @@ async fn a_refused_question_does_not_refuse_those_who_wait_for_a_part() {
     });
     let one = [good];
     let follower = shelf.many(&one, &wish, |_| async {
-        Ok(vec![Vector::new([1.0].into(), TokenCount { read: 3, truncated: false })])
+        Ok(vec![Vector::new([1.0].into(), TokenCount { read: 3, truncated: false }, &"m".into())])
     });
     let error = ApiError::bad_request(Some("input"), "input 1: no good");
     let refuse = async {

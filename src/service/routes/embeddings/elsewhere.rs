@@ -1,6 +1,6 @@
 //! Vectors of a model that is upstream, of each input those that are not kept.
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use axum::response::Response;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
@@ -33,7 +33,7 @@ const LARGEST: usize = 256 << 20;
 /// A request to an upstream, of which some inputs may be asked for.
 pub(super) struct Elsewhere<'a> {
     pub(super) service: &'a Service,
-    pub(super) route: &'a std::sync::Arc<Route>,
+    pub(super) route: &'a Arc<Route>,
     pub(super) headers: &'a HeaderMap,
     pub(super) request: &'a EmbeddingsRequest,
     /// The request as the client wrote it.
@@ -59,6 +59,8 @@ struct Part<'a> {
 /// What the upstream answers.
 #[derive(Deserialize)]
 struct List {
+    #[serde(default)]
+    model: Option<String>,
     data: Vec<Entry>,
     #[serde(default)]
     usage: Option<Report>,
@@ -90,8 +92,10 @@ pub(super) async fn embed(
     let ask = |places| Box::pin(elsewhere.ask(places));
     let (vectors, hits) = shelf.many(&keys, wish, ask).await?;
     let dimensions = vectors.iter().map(|vector| vector.numbers.len()).max().unwrap_or_default();
+    // As the upstream names it, kept or not: what is passed on as it is says the same.
+    let named = vectors.iter().map(|vector| &vector.model).find(|name| !name.is_empty());
     let answer = Answer {
-        model: request.model.clone(),
+        model: named.map_or_else(|| request.model.clone(), |name| name.as_ref().to_owned()),
         embedded: kept::embedded(&vectors, Timings::default()),
         dimensions,
         format: request.encoding_format,
@@ -152,14 +156,14 @@ impl Elsewhere<'_> {
         // Text and numbers serialize.
         let body =
             serde_json::to_vec(&part).map_err(|error| ApiError::internal(error.to_string()))?;
-        Document::read(body.into())
+        Document::read(Endpoint::Embeddings, body.into())
     }
 }
 
 /// Reads what the upstream says of inputs of these lengths.
 fn read(body: &[u8], lengths: &[usize]) -> Result<Vec<Vector>, ApiError> {
     let broken = |why: String| ApiError::upstream(StatusCode::BAD_GATEWAY, "broken", &why);
-    let List { data, usage } = serde_json::from_slice(body)
+    let List { model, data, usage } = serde_json::from_slice(body)
         .map_err(|error| broken(format!("the upstream gave no list of vectors: {error}")))?;
     let mut vectors: Vec<Option<Vec<f32>>> = vec![None; lengths.len()];
     for (place, entry) in data.into_iter().enumerate() {
@@ -171,10 +175,11 @@ fn read(body: &[u8], lengths: &[usize]) -> Result<Vec<Vector>, ApiError> {
     let estimate = tokens_of(lengths.iter().sum());
     let usage = usage.unwrap_or_default().with_prompt(estimate);
     let tokens = share(usage.prompt_tokens, lengths);
+    let model = Arc::from(model.unwrap_or_default());
     let vector = |(numbers, tokens): (Option<Vec<f32>>, u32)| {
         let numbers = numbers.filter(|numbers| !numbers.is_empty());
         let tokens = TokenCount { read: tokens as usize, truncated: false };
-        Some(Vector::new(numbers?.into(), tokens))
+        Some(Vector::new(numbers?.into(), tokens, &model))
     };
     let vectors: Option<Vec<_>> = vectors.into_iter().zip(tokens).map(vector).collect();
     vectors

@@ -45,8 +45,8 @@ pub(super) async fn embed(
         let asked = places.iter().map(|place| inputs[*place].clone()).collect();
         let embedded = model.embed(asked, too_long).await.map_err(|error| error.at(&places))?;
         *timings.lock().unwrap_or_else(PoisonError::into_inner) = embedded.timings;
-        let vectors = embedded.vectors.into_iter().zip(embedded.input_tokens);
-        Ok(vectors.map(|(numbers, tokens)| Vector::new(numbers.into(), tokens)).collect())
+        let (vectors, local) = (embedded.vectors.into_iter().zip(embedded.input_tokens), "".into());
+        Ok(vectors.map(|(numbers, tokens)| Vector::new(numbers.into(), tokens, &local)).collect())
     };
     let (vectors, hits) = shelf.many(&keys, wish, ask).await?;
     let timings = timings.into_inner().unwrap_or_else(PoisonError::into_inner);

@@ -38,6 +38,12 @@ pub(crate) enum Refused {
     /// The body was not received in time.
     #[response(status = 408)]
     SlowBody(Error),
+    /// The body is larger than bodies may be.
+    #[response(status = 413)]
+    TooLarge(Error),
+    /// The body is of a media type that is not read here.
+    #[response(status = 415)]
+    MediaType(Error),
     /// More than the key may have.
     #[response(status = 429)]
     TooMuch(Error),
@@ -139,6 +145,40 @@ struct Embedding {
     /// Numbers, base64 text, or packed little-endian 32-bit floats.
     embedding: Value,
 }
+
+/// A request that is passed on; all fields but the model are the upstream's.
+#[derive(ToSchema)]
+pub(crate) struct ModelRequest {
+    /// One of `GET /v1/models`.
+    #[schema(example = "mock")]
+    model: String,
+}
+
+/// A request or an answer that is passed on; all fields are the upstream's. A request without `model` is
+/// for OpenAI's default.
+#[derive(ToSchema)]
+pub(crate) struct Passed {
+    model: Option<String>,
+}
+
+/// A form with files that is passed on; all fields but the model are the upstream's.
+#[derive(ToSchema)]
+pub(crate) struct ModelForm {
+    /// One of `GET /v1/models`.
+    model: String,
+    file: Vec<u8>,
+}
+
+/// A form with files that is passed on; without `model` it is for OpenAI's default.
+#[derive(ToSchema)]
+pub(crate) struct Form {
+    model: Option<String>,
+}
+
+/// Sound in the format that was asked for.
+#[derive(ToSchema)]
+#[schema(value_type = String, format = Binary)]
+pub(crate) struct Sound(Vec<u8>);
 
 /// As Cohere, Jina and vLLM have it; all other fields are passed on.
 #[derive(ToSchema)]

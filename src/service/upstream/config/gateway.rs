@@ -5,6 +5,7 @@ use std::time::Duration;
 use jiff::fmt::serde::unsigned_duration::friendly::compact::required as duration;
 use serde::{Deserialize, Serialize};
 
+use super::StatusRule;
 use crate::service::{Invalid, breaker::Rule};
 
 /// How much is let in, and what is done about upstreams that fail.
@@ -23,6 +24,14 @@ pub struct GatewayConfig {
     /// True if a request is tried again that an upstream had and has not answered in time: it may still
     /// be worked on, and paid for. Default is false.
     pub retry_timeouts: bool,
+    /// Statuses of an upstream with which a request is tried again, at another one or, after a wait, at
+    /// the same: it was busy, or failed. Default is 408, 409, 425, 429 and `"5xx"`, which is all from
+    /// 500 on but 501 and 505. One that stores its answer is tried again with 425 and 429 only.
+    pub retry_on: Vec<StatusRule>,
+    /// Statuses with which a request is tried at other upstreams, and not at the same: that key is not
+    /// good or has no money left, or that model is not there. Default is 401, 402, 403 and 404. A 401 to
+    /// a client's own key is the client's.
+    pub elsewhere_on: Vec<StatusRule>,
     /// Requests tried again, as a share of all: what fails everywhere is not made worse. Default
     /// is 0.2.
     pub retry_budget: f64,
@@ -65,6 +74,12 @@ impl GatewayConfig {
         for (key, value, least, most) in counts {
             Invalid::unless_within(field(key), value, least..=most)?;
         }
+        let lists = [("retry_on", &self.retry_on), ("elsewhere_on", &self.elsewhere_on)];
+        for (key, list) in lists {
+            if list.len() > 64 {
+                return Err(Invalid::new(field(key), list.len(), "at most 64 statuses"));
+            }
+        }
         let shares =
             [("retry_budget", self.retry_budget), ("breaker_failures", self.breaker_failures)];
         for (key, value) in shares {
@@ -105,6 +120,12 @@ impl Default for GatewayConfig {
             queue_timeout: Duration::from_millis(500),
             retries: 2,
             retry_timeouts: false,
+            retry_on: [408, 409, 425, 429]
+                .map(StatusRule::One)
+                .into_iter()
+                .chain([StatusRule::ServerErrors])
+                .collect(),
+            elsewhere_on: [401, 402, 403, 404].map(StatusRule::One).to_vec(),
             retry_budget: 0.2,
             retry_reserve: 256,
             backoff: Duration::from_millis(25),

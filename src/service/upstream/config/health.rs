@@ -17,9 +17,10 @@ pub struct HealthConfig {
     /// Longest time of a check. Default is 2 s.
     #[serde(with = "duration")]
     pub timeout: Duration,
-    /// What is asked for, below the base. Default is `/models`, which also says what models there
-    /// are.
-    pub path: String,
+    /// What is asked for, from the root of the upstream's host. Default is none: the list of models is,
+    /// unless `discover` is false.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub path: Option<String>,
     /// Failed checks in a row that make it unwell; one that succeeds makes it well. Default is 2.
     pub failures: u32,
 }
@@ -30,9 +31,10 @@ impl HealthConfig {
         let allowed = Duration::from_millis(10)..=Duration::from_hours(1);
         Invalid::unless_within(field("interval"), self.interval, allowed.clone())?;
         Invalid::unless_within(field("timeout"), self.timeout, allowed)?;
-        let sound = self.path.starts_with('/') && self.path.parse::<http::Uri>().is_ok();
-        if !sound {
-            return Err(Invalid::new(field("path"), &self.path, "a path that begins with `/`"));
+        if let Some(path) = &self.path
+            && !(path.starts_with('/') && path.parse::<http::Uri>().is_ok())
+        {
+            return Err(Invalid::new(field("path"), path, "a path that begins with `/`"));
         }
         Invalid::unless_within(field("failures"), self.failures, 1..=100)
     }
@@ -43,7 +45,7 @@ impl Default for HealthConfig {
         Self {
             interval: Duration::from_secs(5),
             timeout: Duration::from_secs(2),
-            path: "/models".to_owned(),
+            path: None,
             failures: 2,
         }
     }

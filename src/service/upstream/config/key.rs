@@ -24,7 +24,16 @@ impl Key {
 
     /// `authorization` with this key, marked as secret; none where it cannot be sent.
     pub(crate) fn header(&self) -> Option<HeaderValue> {
-        let mut value = HeaderValue::from_str(&format!("Bearer {}", self.0)).ok()?;
+        self.in_header("Bearer ")
+    }
+
+    /// The value of a header that holds it alone, marked as secret; none where it cannot be sent.
+    pub(crate) fn plain(&self) -> Option<HeaderValue> {
+        self.in_header("").filter(|_| self.can_be_sent())
+    }
+
+    fn in_header(&self, scheme: &str) -> Option<HeaderValue> {
+        let mut value = HeaderValue::from_str(&format!("{scheme}{}", self.0)).ok()?;
         value.set_sensitive(true);
         Some(value).filter(|_| !self.0.is_empty())
     }

@@ -17,7 +17,8 @@ pub struct RouteConfig {
     /// Those asked when none of these can answer, in this order. Default is none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub fallbacks: Vec<MemberConfig>,
-    /// What it is called upstream. Default is the same name.
+    /// What it is called upstream; a `*` in it stands for the same as that in the model's name. Default
+    /// is the same name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rename: Option<String>,
     /// What requests have in common that go to the same upstream, for its cache of keys and
@@ -84,6 +85,7 @@ impl RouteConfig {
         upstreams: &BTreeMap<String, UpstreamConfig>,
     ) -> Result<(), Invalid> {
         let field = |key: &str| format!("models.{model}.{key}");
+        self.validate_pattern(model)?;
         let lists = [("upstreams", &self.upstreams), ("fallbacks", &self.fallbacks)];
         if self.upstreams.is_empty() {
             return Err(Invalid::new(field("upstreams"), "[]", "at least one upstream"));
@@ -125,6 +127,26 @@ impl RouteConfig {
         if let Some(after) = self.hedge_after {
             let allowed = Duration::from_millis(1)..=Duration::from_hours(1);
             Invalid::unless_within(field("hedge_after"), after, allowed)?;
+        }
+        Ok(())
+    }
+}
+
+impl RouteConfig {
+    /// Checks the `*` of names.
+    fn validate_pattern(&self, model: &str) -> Result<(), Invalid> {
+        let stars = |name: &str| name.matches('*').count();
+        if stars(model) > 1 {
+            let allowed = "a name with at most one `*`, which stands for any characters";
+            return Err(Invalid::new(format!("models.{model}"), model, allowed));
+        }
+        let members = self.upstreams.iter().chain(&self.fallbacks);
+        let names = members.filter_map(|member| member.rename.as_ref()).chain(&self.rename);
+        for name in names {
+            if stars(name) > stars(model) {
+                let allowed = "a name without `*`, unless the model's has one, for which it stands";
+                return Err(Invalid::new(format!("models.{model}.rename"), name, allowed));
+            }
         }
         Ok(())
     }

@@ -1,0 +1,134 @@
+//! The base of an upstream's API, as its provider documents it.
+
+use http::{Uri, uri::Authority};
+
+/// Parts of names of fields that hold secrets: URLs are shown and logged.
+const SECRETS: [&str; 6] = ["key", "token", "secret", "password", "sig", "auth"];
+
+/// A base URL, taken apart.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) struct Base {
+    /// Scheme, host and port.
+    origin: String,
+    /// Path without a slash at its end.
+    path: String,
+    query: Option<String>,
+}
+
+impl Base {
+    /// URLs that are bases.
+    pub(super) const ALLOWED: &str = "http:// or https://, a host, if need be a port of 1 to 65535, \
+                                      a path and a query; no password";
+
+    /// Reads a URL. One without a path has `/v1` appended if `append_v1`, as OpenAI's API begins.
+    pub(super) fn new(url: &str, append_v1: bool) -> Option<Self> {
+        let uri: Uri = url.parse().ok()?;
+        let scheme = uri.scheme_str().filter(|scheme| matches!(*scheme, "http" | "https"))?;
+        let authority = uri.authority().filter(|authority| is_host_and_port(authority))?;
+        let path = match uri.path().trim_end_matches('/') {
+            "" if append_v1 => "/v1",
+            path => path,
+        };
+        Some(Self {
+            origin: format!("{scheme}://{authority}"),
+            path: path.to_owned(),
+            query: uri.query().map(str::to_owned),
+        })
+    }
+
+    /// The URI of a path below the base, with the base's query.
+    pub(super) fn below(&self, path: &str) -> Option<Uri> {
+        let Self { origin, path: base, query } = self;
+        let query = query.as_ref().map(|query| format!("?{query}")).unwrap_or_default();
+        format!("{origin}{base}{path}{query}").parse().ok()
+    }
+
+    /// The URI of a path on the same host, which may have a query of its own.
+    pub(super) fn at_root(&self, path: &str) -> Option<Uri> {
+        format!("{}{path}", self.origin).parse().ok()
+    }
+
+    pub(super) fn has_tls(&self) -> bool {
+        self.origin.starts_with("https:")
+    }
+}
+
+/// Name of a field of a URL's query that holds a secret, by its name.
+pub(super) fn secret_in_query(url: &str) -> Option<&str> {
+    let (_, query) = url.split_once('?')?;
+    let mut names = query.split('&').map(|field| field.split('=').next().unwrap_or_default());
+    names.find(|name| {
+        let name = name.to_ascii_lowercase();
+        SECRETS.iter().any(|secret| name.contains(secret))
+    })
+}
+
+/// Whether there is nothing else in it, and no port that cannot be.
+fn is_host_and_port(authority: &Authority) -> bool {
+    let (text, host) = (authority.as_str(), authority.host());
+    let is_port = |port: &str| port.parse::<u16>().is_ok_and(|port| port > 0);
+    let is_rest = |rest: &str| rest.is_empty() || rest.strip_prefix(':').is_some_and(is_port);
+    !host.is_empty() && text.strip_prefix(host).is_some_and(is_rest)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bases_are_as_their_providers_document_them() {
+        for (url, chat) in [
+            ("http://vllm:8000", "http://vllm:8000/v1/chat"),
+            ("http://vllm:8000/", "http://vllm:8000/v1/chat"),
+            ("https://api.openai.com/v1/", "https://api.openai.com/v1/chat"),
+            (
+                "https://generativelanguage.googleapis.com/v1beta/openai/",
+                "https://generativelanguage.googleapis.com/v1beta/openai/chat",
+            ),
+            ("https://open.bigmodel.cn/api/paas/v4", "https://open.bigmodel.cn/api/paas/v4/chat"),
+            ("https://models.github.ai/inference", "https://models.github.ai/inference/chat"),
+            (
+                "https://r.openai.azure.com/openai/deployments/d?api-version=2024-10-21",
+                "https://r.openai.azure.com/openai/deployments/d/chat?api-version=2024-10-21",
+            ),
+            ("http://a?x=1&y", "http://a/v1/chat?x=1&y"),
+            ("http://[::1]:80/", "http://[::1]:80/v1/chat"),
+        ] {
+            let base = Base::new(url, true).expect(url);
+            assert_eq!(base.below("/chat").expect(url).to_string(), chat);
+        }
+        let bare = Base::new("https://api.perplexity.ai", false).expect("a base");
+        assert_eq!(
+            bare.below("/chat").expect("a URI").to_string(),
+            "https://api.perplexity.ai/chat"
+        );
+    }
+
+    #[test]
+    fn paths_from_the_root_have_nothing_of_the_base() {
+        let base = Base::new("http://a:1/v1beta?x=1", true).expect("a base");
+        assert_eq!(
+            base.at_root("/health?deep").expect("a URI").to_string(),
+            "http://a:1/health?deep"
+        );
+    }
+
+    #[test]
+    fn what_is_no_base_is_refused() {
+        for url in [
+            "",
+            "a",
+            "/v1",
+            "ftp://a",
+            "http://",
+            "http:///x",
+            "http://a:0",
+            "http://a:65536",
+            "http://user:secret@a",
+            "http://a b",
+            "unix:/run/a",
+        ] {
+            assert_eq!(Base::new(url, true), None, "{url}");
+        }
+    }
+}
