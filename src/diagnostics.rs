@@ -111,6 +111,7 @@ struct Inner {
     /// Taken apart once: the layer by `tracing_layer`, the server by `serve`.
     console: Mutex<Console>,
     exposition: Vec<metrics::Exposition>,
+    examinations: Vec<doctor::Examine>,
     /// A permit each while the app's metrics are rendered.
     rendering: Arc<tokio::sync::Semaphore>,
     timeline: timeline::Timeline,

@@ -218,6 +218,11 @@ impl Service {
             .map_err(|_| ApiError::slow_body(limit))?
     }
 
+    /// Upstreams that are reached by a proxy, and its address.
+    pub fn proxies(&self) -> Vec<(String, String)> {
+        self.inner.upstreams.proxies()
+    }
+
     fn is_draining(&self) -> bool {
         self.inner.draining.load(Relaxed)
     }

@@ -3,7 +3,7 @@
 use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, OnceLock},
     time::Duration,
 };
 
@@ -21,7 +21,11 @@ use super::{
     server, shutdown, task, telemetry,
 };
 use crate::{
-    diagnostics::{Door, Thermograph, label},
+    diagnostics::{
+        Door, Thermograph,
+        doctor::{Finding, State},
+        label,
+    },
     service::{Service, badge},
 };
 
@@ -89,9 +93,13 @@ pub fn run(file: Option<&Path>, args: &Args) -> anyhow::Result<()> {
     let config = &loaded.config;
     let metrics = telemetry::metrics().context("cannot record metrics")?;
     let rendered = metrics.clone();
+    // It starts later.
+    let started = Arc::new(OnceLock::<Service>::new());
+    let examined = Arc::clone(&started);
     let thermograph = Thermograph::builder()
         .config(config.diagnostics.clone())
         .metrics(move || rendered.render())
+        .examine(move || examined.get().map(findings).unwrap_or_default())
         .build()?;
     telemetry::init(&config.log, &thermograph)?;
     files::make_room(files_of(config));
@@ -107,6 +115,7 @@ pub fn run(file: Option<&Path>, args: &Args) -> anyhow::Result<()> {
     });
     // Reads and prepares the models: before there is a runtime that it could block.
     let service = Service::start(config.service())?;
+    let service = started.get_or_init(|| service).clone();
     let runtime = builder.build()?;
     let reload = Reload::new(source, loaded, service.clone());
     runtime.block_on(serve(reload, &service, &thermograph, &door, metrics, args))?;
@@ -115,6 +124,24 @@ pub fn run(file: Option<&Path>, args: &Args) -> anyhow::Result<()> {
     service.stop();
     tracing::info!("stopped");
     Ok(())
+}
+
+/// Findings of the doctor about the service.
+fn findings(service: &Service) -> Vec<Finding> {
+    let proxies = service.proxies().into_iter();
+    let text = |(upstream, proxy)| format!("upstream `{upstream}` is reached by {proxy}");
+    let says: Vec<_> = proxies.map(text).collect();
+    let finding = Finding {
+        what: "upstream_proxies".to_owned(),
+        state: State::Good,
+        says: if says.is_empty() {
+            "upstreams are reached without proxies".to_owned()
+        } else {
+            says.join("; ")
+        },
+        mend: None,
+    };
+    vec![finding]
 }
 
 /// As many files as may be open at a time: connections, and those that everything else needs.

@@ -11,8 +11,14 @@ use thiserror::Error;
 
 use super::{
     Config, ConsoleMode, HeapMode, Inner, Invalid, Ledger, Stacks, Thermograph, Token,
-    capture::Captures, captures::Folder, console::Console, history::History, metrics::Exposition,
-    pool::Pools, stall,
+    capture::Captures,
+    captures::Folder,
+    console::Console,
+    doctor::{Examine, Finding},
+    history::History,
+    metrics::Exposition,
+    pool::Pools,
+    stall,
 };
 
 /// Scrapes at a time that have the app's own metrics rendered.
@@ -24,6 +30,7 @@ const RENDERINGS: usize = 4;
 pub struct Builder {
     config: Config,
     exposition: Vec<Exposition>,
+    examinations: Vec<Examine>,
 }
 
 /// Why a [`Thermograph`] was not built.
@@ -126,9 +133,16 @@ impl Builder {
         self
     }
 
+    /// Adds findings of the app to the [doctor](super::doctor): a function that makes them. It runs on a
+    /// blocking thread of the diagnostics each time that the doctor is asked.
+    pub fn examine(mut self, examine: impl Fn() -> Vec<Finding> + Send + Sync + 'static) -> Self {
+        self.examinations.push(Examine::new(examine));
+        self
+    }
+
     /// Checks the configuration and builds; starts the watchdog, and binds nothing yet.
     pub fn build(self) -> Result<Thermograph, BuildError> {
-        let Self { config, exposition } = self;
+        let Self { config, exposition, examinations } = self;
         config.validate()?;
         let ledger = Ledger::leak_with(config.max_handlers, config.threshold);
         ledger.budget().set(config.named_per_second);
@@ -145,6 +159,7 @@ impl Builder {
             folder: Arc::new(Folder::new(&config.folder, config.max_captures)),
             console: Mutex::new(Console::new(config.console, ledger, &probe)),
             exposition,
+            examinations,
             rendering: Arc::new(tokio::sync::Semaphore::new(RENDERINGS)),
             timeline: super::timeline::Timeline::default(),
             probe,

@@ -11,7 +11,7 @@ mod machine;
 mod names;
 mod setup;
 
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 
 use serde::{Deserialize, Serialize};
 
@@ -50,15 +50,32 @@ pub enum State {
     Good,
 }
 
+/// Makes findings of the app.
+pub(super) struct Examine(Box<dyn Fn() -> Vec<Finding> + Send + Sync>);
+
+impl Examine {
+    pub(super) fn new(examine: impl Fn() -> Vec<Finding> + Send + Sync + 'static) -> Self {
+        Self(Box::new(examine))
+    }
+}
+
+impl fmt::Debug for Examine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Examine")
+    }
+}
+
 impl Examination {
     /// Looks at everything. It reads debug information, which takes a tenth of a second: not for a
     /// worker.
     pub(super) fn of(thermograph: &Thermograph) -> Self {
+        let examinations = &thermograph.inner.examinations;
         let findings = [
             build::findings(),
             names::findings(),
             machine::findings(thermograph.inner.config.stacks),
             setup::findings(thermograph),
+            examinations.iter().flat_map(|examine| (examine.0)()).collect(),
         ];
         Self { findings: findings.concat() }
     }

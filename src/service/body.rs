@@ -1,10 +1,13 @@
 //! Request bodies: read whole, within bounds of one and of all.
 
+mod encoding;
+
 use axum::body::Body;
 use bytes::{Bytes, BytesMut};
 use bytesize::ByteSize;
 use http_body_util::BodyExt as _;
 
+pub(crate) use self::encoding::{Encoding, Undecoded};
 use super::{
     engine::admission::{Admission, Reservation},
     error::ApiError,

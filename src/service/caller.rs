@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use axum::extract::FromRequestParts;
-use http::{HeaderMap, header, request::Parts};
+use http::{HeaderMap, HeaderName, header, request::Parts};
 use jiff::Timestamp;
 
 use super::{
@@ -107,11 +107,13 @@ impl FromRequestParts<Service> for Caller {
             Ok(Self::default())
         };
         let Some(store) = &service.inner.store else { return anonymous() };
-        let presented = match bearer(&parts.headers) {
+        let presented = match presented(&parts.headers) {
             Some(text) => store.present(text).await.map_err(|error| away(&error))?,
             None if !store.requires_keys() => return anonymous(),
             None => {
-                return Err(ApiError::no_key("a key is needed: `authorization: Bearer tg-…`"));
+                return Err(ApiError::no_key(
+                    "a key is needed: `authorization: Bearer tg-…`, or `x-api-key`",
+                ));
             }
         };
         match presented {
@@ -131,7 +133,16 @@ impl FromRequestParts<Service> for Caller {
     }
 }
 
-/// What is presented as a key; the word before it is written as anybody likes.
+/// Headers in which clients of Anthropic and Azure present their keys.
+const KEY_HEADERS: [HeaderName; 2] =
+    [HeaderName::from_static("x-api-key"), HeaderName::from_static("api-key")];
+
+/// The text that is presented as a key.
+fn presented(headers: &HeaderMap) -> Option<&str> {
+    bearer(headers).or_else(|| KEY_HEADERS.iter().find_map(|name| headers.get(name)?.to_str().ok()))
+}
+
+/// The key of `authorization`; the case of its scheme does not matter.
 fn bearer(headers: &HeaderMap) -> Option<&str> {
     let text = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
     let (scheme, key) = text.split_once(' ')?;

@@ -11,6 +11,7 @@ use http::{HeaderValue, StatusCode, header};
 use serde::Serialize;
 
 use super::{
+    body::Encoding,
     codec::Codec,
     engine::{self, EmbedError, Unavailable},
     limits::Kind as Limited,
@@ -146,8 +147,9 @@ impl ApiError {
         Self { retry: after.map_or(Retry::Never, Retry::After), ..error }
     }
 
-    pub(crate) fn unknown_path(method: &http::Method, path: &str) -> Self {
-        let message = format!("there is no {method} {path}");
+    pub(crate) fn unknown_path(method: &http::Method, path: &str, meant: Option<&str>) -> Self {
+        let hint = meant.map(|meant| format!("; {meant} is there")).unwrap_or_default();
+        let message = format!("there is no {method} {path}{hint}");
         Self::client(StatusCode::NOT_FOUND, None, Some("unknown_url"), message)
     }
 
@@ -164,6 +166,18 @@ impl ApiError {
     pub(crate) fn wrong_content_type(found: &str) -> Self {
         let (found, offered) = (shown(found), Codec::OFFERED);
         let message = format!("content-type: `{found}` is not understood: {offered}");
+        Self::client(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            None,
+            Some("unsupported_media_type"),
+            message,
+        )
+    }
+
+    /// The body is compressed in another way than can be read.
+    pub(crate) fn wrong_encoding(found: &str) -> Self {
+        let (found, offered) = (shown(found), Encoding::OFFERED);
+        let message = format!("content-encoding: `{found}` is not understood: {offered}");
         Self::client(
             StatusCode::UNSUPPORTED_MEDIA_TYPE,
             None,

@@ -73,6 +73,21 @@ impl Events {
     }
 }
 
+/// A comment that keeps a connection alive.
+pub(crate) const KEEP_ALIVE: Bytes = Bytes::from_static(b": keep-alive\n\n");
+
+/// An event with this data, which may have several lines.
+pub(crate) fn event(data: &[u8]) -> Bytes {
+    let mut event = BytesMut::with_capacity(data.len() + 16);
+    for line in data.split(|byte| *byte == b'\n') {
+        event.extend_from_slice(b"data: ");
+        event.extend_from_slice(line.strip_suffix(b"\r").unwrap_or(line));
+        event.extend_from_slice(b"\n");
+    }
+    event.extend_from_slice(b"\n");
+    event.freeze()
+}
+
 /// The data of each event in `events`, the lines of one joined. Events without data are passed over.
 pub(crate) fn data(events: &[u8]) -> impl Iterator<Item = Cow<'_, [u8]>> {
     parts(events).map(|(_, data)| data)

@@ -29,6 +29,7 @@ mod listed;
 mod meters;
 mod one;
 mod pattern;
+mod proxy;
 mod receive;
 mod relay;
 mod table;
@@ -37,6 +38,7 @@ mod tls;
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex, PoisonError, Weak, atomic::Ordering::Relaxed},
+    time::Duration,
 };
 
 use arc_swap::ArcSwap;
@@ -92,6 +94,18 @@ pub enum StartError {
         upstream: String,
         /// The URL.
         url: String,
+    },
+    /// The environment has a proxy that is none of HTTP.
+    #[error(
+        "upstreams.{upstream}.proxy: the environment's proxy `{proxy}` is not allowed: {allowed}"
+    )]
+    Proxy {
+        /// Name of the upstream.
+        upstream: String,
+        /// Its scheme.
+        proxy: String,
+        /// What is allowed instead.
+        allowed: &'static str,
     },
     /// Nobody is trusted.
     #[error("upstreams.{upstream}.{why}")]
@@ -152,6 +166,11 @@ impl Upstreams {
         Ok(())
     }
 
+    /// Time of silence after which a stream has a comment.
+    pub(crate) fn stream_keep_alive(&self) -> Option<Duration> {
+        self.inner.settings.load().config.stream_keep_alive
+    }
+
     /// Where a model is, if it is upstream.
     pub(crate) fn route(&self, model: &str) -> Option<Arc<Route>> {
         self.inner.table.load().route(model).cloned()
@@ -180,6 +199,16 @@ impl Upstreams {
         let mut models: Vec<_> = table.routes.values().map(|route| route.listed.clone()).collect();
         models.sort_unstable_by(|a, b| a.id.cmp(&b.id));
         models
+    }
+
+    /// Upstreams that are reached by a proxy, with its address.
+    pub(crate) fn proxies(&self) -> Vec<(String, String)> {
+        let table = self.inner.table.load();
+        let proxied = table
+            .upstreams
+            .values()
+            .filter_map(|upstream| Some((upstream.name().to_owned(), upstream.proxy.clone()?)));
+        proxied.collect()
     }
 
     /// The first upstream that was not checked yet: it is not known whether it is there.

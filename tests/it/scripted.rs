@@ -68,13 +68,20 @@ impl Scripted {
     pub(crate) fn answering(
         answer: impl Fn(&http::request::Parts, Bytes) -> Response + Clone + Send + Sync + 'static,
     ) -> Self {
+        Self::answering_later(move |head, body| std::future::ready(answer(&head, body)))
+    }
+
+    /// The same with a function that takes its time.
+    pub(crate) fn answering_later<F: Future<Output = Response> + Send>(
+        answer: impl Fn(http::request::Parts, Bytes) -> F + Clone + Send + Sync + 'static,
+    ) -> Self {
         Self::at(TcpListener::bind("127.0.0.1:0").expect("a port"), answer)
     }
 
     /// The same with a socket that listens already.
-    pub(crate) fn at(
+    pub(crate) fn at<F: Future<Output = Response> + Send>(
         listener: TcpListener,
-        answer: impl Fn(&http::request::Parts, Bytes) -> Response + Clone + Send + Sync + 'static,
+        answer: impl Fn(http::request::Parts, Bytes) -> F + Clone + Send + Sync + 'static,
     ) -> Self {
         let address = listener.local_addr().expect("bound");
         listener.set_nonblocking(true).expect("set");
@@ -89,12 +96,8 @@ impl Scripted {
             async move {
                 let (head, body) = request.into_parts();
                 let body = axum::body::to_bytes(body, usize::MAX).await.expect("a body");
-                let mut all = noted.lock().expect("no panic");
-                if all.len() < NOTED {
-                    all.push(Had { head: head.clone(), body: body.clone() });
-                }
-                drop(all);
-                answer(&head, body)
+                note(&noted, &head, &body);
+                answer(head, body).await
             }
         });
         thread::spawn(move || {
@@ -107,14 +110,21 @@ impl Scripted {
         Self { address, requests, had: log }
     }
 
+    pub(crate) fn requests(&self) -> u64 {
+        self.requests.load(Relaxed)
+    }
+
     /// The first requests to a path, the query left out.
     pub(crate) fn had(&self, path: &str) -> Vec<Had> {
         let had = self.had.lock().expect("no panic");
         had.iter().filter(|had| had.head.uri.path() == path).cloned().collect()
     }
+}
 
-    pub(crate) fn requests(&self) -> u64 {
-        self.requests.load(Relaxed)
+fn note(log: &Mutex<Vec<Had>>, head: &http::request::Parts, body: &Bytes) {
+    let mut log = log.lock().expect("no panic");
+    if log.len() < NOTED {
+        log.push(Had { head: head.clone(), body: body.clone() });
     }
 }
 

@@ -6,5 +6,5 @@ mod ledger;
 mod limits;
 mod refusals;
 mod secrets;
-mod support;
+pub(crate) mod support;
 mod usage;

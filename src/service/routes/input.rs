@@ -11,7 +11,7 @@ use tokio::time::{self, Instant};
 use super::object;
 use crate::service::{
     Service,
-    body::{ReadBody, as_usize},
+    body::{Encoding, ReadBody, Undecoded, as_usize},
     call::Call,
     codec::{Codec, CodecError},
     error::ApiError,
@@ -57,6 +57,7 @@ pub(super) async fn enter(
     body: Body,
 ) -> Result<(ReadBody, Call), ApiError> {
     let started = Instant::now();
+    let encoding = Encoding::of(headers)?;
     let entrance = &service.inner.entrance;
     let admitted = entrance.admit().await?;
     let mut reading = pin!(service.inner.bodies.read(body, declared_length(headers)));
@@ -74,7 +75,35 @@ pub(super) async fn enter(
             }
         }
     };
+    let body = match encoding {
+        None => body,
+        Some(encoding) => decompressed(service, started, encoding, body).await?,
+    };
     Ok((body, Call::new(started, admitted)))
+}
+
+/// Decompresses a body.
+async fn decompressed(
+    service: &Service,
+    started: Instant,
+    encoding: Encoding,
+    body: ReadBody,
+) -> Result<ReadBody, ApiError> {
+    let bodies = &service.inner.bodies;
+    let (limit, bytes) = (bodies.limit(), body.bytes.clone());
+    let decode = move || {
+        encoding.decode(&bytes, as_usize(limit)).map_err(|error| match error {
+            Undecoded::TooLarge => ApiError::too_large(limit),
+            Undecoded::Invalid(error) => {
+                let message = format!("the body is not what content-encoding says: {error}");
+                ApiError::bad_request(None, message)
+            }
+        })
+    };
+    // However few bytes there are: they may become many.
+    let decoding = async { service.engine().cpu().run(decode).await? };
+    let bytes = service.in_time(started, decoding).await?;
+    bodies.replace(body, bytes)
 }
 
 /// Translates a body to JSON.

@@ -1,5 +1,7 @@
 //! Requests that an upstream answers: OpenAI's endpoints for models that are not here.
 
+mod keep_alive;
+
 use axum::{Router, body::Body, extract::State, response::Response, routing::post};
 use bytes::Bytes;
 use http::HeaderMap;
@@ -142,6 +144,19 @@ pub(super) async fn answer(
             return Ok(answer.give(way, call));
         }
     };
+    if let (None, Some(every), true) =
+        (&question, upstreams.stream_keep_alive(), document.is_stream())
+    {
+        let (service, headers, document) = (service.clone(), headers.clone(), document.clone());
+        let bill = call.bill().clone();
+        let answering = Box::pin(async move {
+            let (headers, document) = (&headers, &document);
+            let exchange = Exchange { route: &route, endpoint, headers, document, call: &call };
+            let exchanged = service.inner.upstreams.exchange(exchange).await?;
+            Ok(exchanged.pass_on(route, endpoint, call))
+        });
+        return keep_alive::answer(every, bill, answering).await;
+    }
     let exchange = Exchange { route: &route, endpoint, headers, document, call: &call };
     // Boxed: it is most of this future, which is moved as a whole, also where it is not come to.
     let exchanged = match (Box::pin(upstreams.exchange(exchange)).await, question) {

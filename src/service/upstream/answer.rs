@@ -4,6 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
+use tokio::time::Instant;
 
 use super::{Upstream, connections::Received, one::Busy};
 use crate::service::usage::Tally;
@@ -31,6 +32,8 @@ pub(crate) enum Answered {
     Begun {
         first: Bytes,
         rest: Received,
+        /// When the first byte must be there, if it is not yet.
+        first_by: Option<Instant>,
         /// Whether it is a stream of events that can be told apart.
         is_events: bool,
         busy: Busy,

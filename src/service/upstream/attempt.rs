@@ -119,7 +119,10 @@ pub(super) async fn attempt(
             Answered::Whole(bytes)
         }
         Gathered::Begun { first, rest, is_events } => {
-            Answered::Begun { first, rest, is_events, busy }
+            let departed = progress.departed_at().unwrap_or(began);
+            let first_by = departed + upstream.config.first_byte_timeout;
+            let first_by = first.is_empty().then_some(first_by);
+            Answered::Begun { first, rest, first_by, is_events, busy }
         }
     };
     Ok(Answer { status, headers, content, upstream, tally, hides_usage, upstream_time })

@@ -19,7 +19,10 @@ pub use self::{
     route::{MemberConfig, RouteConfig, StickyConfig},
     statuses::StatusRule,
 };
-use super::base::{self, Base};
+use super::{
+    base::{self, Base},
+    proxy::Proxy,
+};
 use crate::service::Invalid;
 
 /// A server that has models: vLLM, llama.cpp, Ollama, OpenAI and the like.
@@ -59,6 +62,10 @@ pub struct UpstreamConfig {
     /// false.
     #[serde(default)]
     pub http2: bool,
+    /// Proxy of HTTP by which it is reached, or `none`. Default is that of the environment: `HTTPS_PROXY`,
+    /// `HTTP_PROXY`, `ALL_PROXY` and `NO_PROXY`; never for a loopback address.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proxy: Option<String>,
     /// Certificates, PEM, that its certificate may be signed by, beside the system's. Default is
     /// none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -101,12 +108,13 @@ pub struct UpstreamConfig {
 
 impl UpstreamConfig {
     /// Fields of text that hold no secret.
-    pub const SHOWN: [&str; 20] = [
+    pub const SHOWN: [&str; 21] = [
         "url",
         "append_v1",
         "key_env",
         "key_header",
         "forward_headers",
+        "proxy",
         "ca_file",
         "connect_timeout",
         "first_byte_timeout",
@@ -141,6 +149,7 @@ impl UpstreamConfig {
             forward_headers: Vec::new(),
             forward_authorization: false,
             http2: false,
+            proxy: None,
             ca_file: None,
             max_connections: default_max_connections(),
             connect_timeout: default_connect_timeout(),
@@ -176,6 +185,10 @@ impl UpstreamConfig {
             return Err(Invalid::new(field("key"), "(set)", Key::ALLOWED));
         }
         self.validate_headers(name)?;
+        if let Some(proxy) = self.proxy.as_ref().filter(|proxy| !Proxy::is_valid(proxy)) {
+            let shown = if Self::has_secret(proxy) { "(set)" } else { proxy };
+            return Err(Invalid::new(field("proxy"), shown, Proxy::ALLOWED));
+        }
         let most = 1..=65_536;
         Invalid::unless_within(field("max_connections"), self.max_connections, most)?;
         let timeouts = [

@@ -43,7 +43,12 @@ use tokio::{
 use tower::ServiceExt as _;
 
 use self::{line::Line, numbers::Numbers, shared::Shared};
-use super::{content::Content, failure::Cause, meters::PoolMeters};
+use super::{
+    content::Content,
+    failure::Cause,
+    meters::PoolMeters,
+    proxy::{Dialer, Proxy},
+};
 
 type BoxError = Box<dyn StdError + Send + Sync>;
 type Stream = MaybeHttpsStream<TokioIo<TcpStream>>;
@@ -57,6 +62,8 @@ pub(super) struct Rules {
     pub(super) most: usize,
     /// How long one is kept that nobody uses; none is kept if that is no time at all.
     pub(super) idle_timeout: Duration,
+    /// Between here and the upstream.
+    pub(super) proxy: Option<Proxy>,
 }
 
 /// The connections to one upstream.
@@ -65,7 +72,11 @@ pub(super) struct Connections {
 }
 
 struct Inner {
-    connector: HttpsConnector<HttpConnector>,
+    connector: HttpsConnector<Dialer>,
+    /// True if a proxy reads the requests: their URIs are whole.
+    is_read: bool,
+    /// Password for such a proxy.
+    proxy_auth: Option<HeaderValue>,
     /// Where the upstream is.
     base: Uri,
     host: HeaderValue,
@@ -125,8 +136,9 @@ pub(crate) struct Received {
 impl Connections {
     /// Connections to the host of `base`, a URL.
     pub(super) fn new(base: &Uri, rules: Rules, meters: PoolMeters) -> Option<Self> {
-        let Rules { tls, http2, most, idle_timeout } = rules;
+        let Rules { tls, http2, most, idle_timeout, proxy } = rules;
         let is_http1 = !http2 && base.scheme_str() == Some("http");
+        let is_read = is_http1 && proxy.is_some();
         let mut tcp = HttpConnector::new();
         tcp.enforce_http(false);
         // A token is a packet of its own, and must not wait for the one before to be confirmed.
@@ -135,9 +147,11 @@ impl Connections {
             .with_tls_config(tls)
             .https_or_http()
             .enable_all_versions()
-            .wrap_connector(tcp);
+            .wrap_connector(Dialer::new(tcp, proxy.as_ref(), is_read));
         let inner = Inner {
             connector,
+            is_read,
+            proxy_auth: proxy.as_ref().filter(|_| is_read).and_then(Dialer::auth),
             base: base.clone(),
             host: host(base)?,
             http2,
@@ -177,8 +191,14 @@ impl Connections {
                 Way::Line(mut line) => {
                     let was_used = line.is_used;
                     request.headers_mut().insert(header::HOST, inner.host.clone());
-                    *request.uri_mut() =
-                        uri.path_and_query().cloned().map_or_else(Uri::default, Uri::from);
+                    *request.uri_mut() = if inner.is_read {
+                        uri.clone()
+                    } else {
+                        uri.path_and_query().cloned().map_or_else(Uri::default, Uri::from)
+                    };
+                    if let Some(auth) = &inner.proxy_auth {
+                        request.headers_mut().insert(header::PROXY_AUTHORIZATION, auth.clone());
+                    }
                     let answer = line.ask(request).await;
                     (was_used, answer.map(|answer| (answer, Some(line))))
                 }

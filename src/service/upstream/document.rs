@@ -116,6 +116,11 @@ impl Document {
         &self.model
     }
 
+    /// Returns whether the answer is to be a stream.
+    pub(crate) fn is_stream(&self) -> bool {
+        self.is_stream
+    }
+
     /// The bytes that the client sent.
     pub(crate) fn bytes(&self) -> &Bytes {
         &self.bytes

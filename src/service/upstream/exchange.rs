@@ -31,6 +31,8 @@ pub(crate) struct Exchanged {
     pub(crate) upstream_time: Duration,
     /// For the log, should the answer break off.
     pub(super) request_id: Option<HeaderValue>,
+    /// Time of silence after which a stream has a comment.
+    pub(super) keep_alive: Option<Duration>,
 }
 
 /// What goes on while a request is passed on.
@@ -73,7 +75,8 @@ impl Upstreams {
                 return Err(error);
             }
         };
-        Ok(Exchanged { answer, upstream_time, request_id })
+        let keep_alive = settings.config.stream_keep_alive;
+        Ok(Exchanged { answer, upstream_time, request_id, keep_alive })
     }
 }
 

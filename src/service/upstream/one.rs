@@ -23,6 +23,7 @@ use super::{
     latency::Latency,
     listed::Listed,
     meters::{PoolMeters, UpstreamMeters},
+    proxy::Proxy,
     tls,
 };
 use crate::service::{
@@ -48,6 +49,8 @@ pub(crate) struct Upstream {
     /// Headers of clients that are passed on.
     pub(super) forwarded: Vec<HeaderName>,
     pub(super) has_key: bool,
+    /// Address of the proxy by which it is reached.
+    pub(super) proxy: Option<String>,
     in_flight: AtomicUsize,
     latency: Latency,
     breaker: Breaker,
@@ -105,8 +108,18 @@ impl Upstream {
         meters.breaker_is(State::Closed);
         let tls = tls::config(config.ca_file.as_deref(), base.has_tls())
             .map_err(|why| StartError::Tls { upstream: name.to_owned(), why })?;
+        let proxy = Proxy::of(config, &uris[0]).map_err(|proxy| StartError::Proxy {
+            upstream: name.to_owned(),
+            proxy,
+            allowed: Proxy::ALLOWED,
+        })?;
+        if let Some(proxy) = &proxy {
+            tracing::info!(upstream = name, proxy = proxy.shown(), "reached by a proxy");
+        }
+        let shown_proxy = proxy.as_ref().map(Proxy::shown);
         let connections = |most, idle_timeout, meters| {
-            let rules = Rules { tls: tls.clone(), http2: config.http2, most, idle_timeout };
+            let (tls, proxy) = (tls.clone(), proxy.clone());
+            let rules = Rules { tls, http2: config.http2, most, idle_timeout, proxy };
             Connections::new(&uris[0], rules, meters).ok_or_else(bad)
         };
         Ok(Self {
@@ -123,6 +136,7 @@ impl Upstream {
             headers: config.own_headers(),
             forwarded: config.forwarded_headers(),
             has_key: config.key.is_some(),
+            proxy: shown_proxy,
             in_flight: AtomicUsize::new(0),
             latency: Latency::default(),
             breaker: Breaker::new(gateway.breaker()),

@@ -39,11 +39,12 @@ struct Gathering {
 /// Answers up to this size that are no streams are read whole before they are passed on, so that
 /// one that breaks off can be asked for again.
 pub(super) const WHOLE: usize = 1 << 20;
-/// Longest time for which comments are held back for the first event of a stream, which may be an
-/// error.
-const COMMENTS: Duration = Duration::from_secs(2);
+/// Longest time for which the head of a stream, and comments, are held back for its first event, which
+/// may be an error that another upstream does not have.
+const HELD: Duration = Duration::from_secs(2);
 
-/// Reads an answer's content: all of it, or a stream up to its first event. `silence` is the longest
+/// Reads an answer's content: all of it, or a stream up to its first event, or as far as it came in
+/// [`HELD`]. `silence` is the longest
 /// time between two pieces.
 pub(super) async fn receive(
     response: Response<Received>,
@@ -55,13 +56,13 @@ pub(super) async fn receive(
     let is_events = status.is_success() && is_event_stream(&headers);
     headers::clean(&mut headers);
     let mut so_far = Gathering::default();
-    let mut comments = None;
+    let held = is_events.then(|| Instant::now() + HELD);
     let gathered = loop {
         if body.is_end_stream() {
             break Gathered::Whole(so_far.bytes());
         }
         let next = async {
-            match comments {
+            match held {
                 None => Ok(body.frame().await),
                 Some(until) => timeout_at(until, body.frame()).await,
             }
@@ -85,9 +86,6 @@ pub(super) async fn receive(
         }
         if so_far.len() > WHOLE || (is_events && events::first(so_far.so_far()).is_some()) {
             break Gathered::Begun { first: so_far.bytes(), rest: body, is_events };
-        }
-        if is_events && so_far.len() > 0 {
-            comments.get_or_insert_with(|| Instant::now() + COMMENTS);
         }
         clock.set(silence);
     };

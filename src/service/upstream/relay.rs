@@ -22,7 +22,7 @@ use super::{
 use crate::service::{
     call::Call,
     error::ApiError,
-    events::{Events, parts},
+    events::{Events, KEEP_ALIVE, parts},
     store::{Bill, Streaming},
     units::micros,
     usage::inspect,
@@ -70,7 +70,7 @@ impl Exchanged {
         bill: &Bill,
         call: Option<Call>,
     ) -> Response<axum::body::Body> {
-        let Self { answer, upstream_time, request_id } = self;
+        let Self { answer, upstream_time, request_id, keep_alive } = self;
         let Answer { status, headers, content, upstream, mut tally, hides_usage, .. } = answer;
         let mut response = Response::new(axum::body::Body::empty());
         *response.status_mut() = status;
@@ -100,9 +100,8 @@ impl Exchanged {
                     None => bytes.into(),
                 }
             }
-            Answered::Begun { first, rest, is_events, busy } => {
+            Answered::Begun { first, rest, first_by, is_events, busy } => {
                 if is_events {
-                    meters.began(took);
                     told.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
                     // nginx would keep events back until a buffer of it is full.
                     told.insert("x-accel-buffering", HeaderValue::from_static("no"));
@@ -112,7 +111,13 @@ impl Exchanged {
                     hides_usage,
                     ..Notes::begin(route, endpoint, started, call, request_id, streaming)
                 };
-                axum::body::Body::new(Relay::new(first, rest, is_events, busy, notes))
+                let mut relay = Relay::new(first, rest, is_events, busy, notes);
+                relay.first_by = first_by;
+                relay.keep_alive = keep_alive.filter(|_| is_events).map(KeepAlive::new);
+                if is_events && first_by.is_none() {
+                    relay.notes.first_byte();
+                }
+                axum::body::Body::new(relay)
             }
         };
         *response.body_mut() = body;
@@ -135,6 +140,9 @@ struct Relay {
     /// How events are told apart; none where the answer is no stream of events.
     events: Option<Events>,
     busy: Busy,
+    /// When the first byte must be there; `None` once it is.
+    first_by: Option<Instant>,
+    keep_alive: Option<KeepAlive>,
     /// When silence is over.
     silence: Deadline<Box<Sleep>>,
     between_bytes: Duration,
@@ -147,6 +155,24 @@ struct Relay {
     /// Bytes that were passed on since it was waited for, or the worker was given to others.
     at_once: usize,
     is_over: bool,
+}
+
+/// Comments for a client that hears nothing.
+struct KeepAlive {
+    every: Duration,
+    timer: Deadline<Box<Sleep>>,
+}
+
+impl KeepAlive {
+    fn new(every: Duration) -> Self {
+        let timer = Deadline::new(Box::pin(tokio::time::sleep(every)));
+        Self { every, timer }
+    }
+
+    /// Something was passed on.
+    fn put_off(&mut self) {
+        self.timer.set(Instant::now() + self.every);
+    }
 }
 
 /// What is measured of a request.
@@ -177,6 +203,8 @@ impl Relay {
             next: Some(first),
             rest,
             events: is_events.then(Events::default),
+            first_by: None,
+            keep_alive: None,
             silence,
             between_bytes,
             end,
@@ -207,7 +235,11 @@ impl Relay {
                     let Ok(data) = frame.into_data() else { continue };
                     self.is_waiting = false;
                     self.at_once += data.len();
-                    self.notes.piece(Instant::now());
+                    if self.first_by.take().is_some() {
+                        self.notes.first_byte();
+                    } else {
+                        self.notes.piece(Instant::now());
+                    }
                     return Poll::Ready(Some(Ok(data)));
                 }
                 Poll::Ready(Some(Err(error))) => {
@@ -218,13 +250,29 @@ impl Relay {
                     // From when it was asked: before, it was the client who took nothing.
                     if !self.is_waiting {
                         self.is_waiting = true;
-                        self.silence.set(self.end.min(Instant::now() + self.between_bytes));
+                        let until =
+                            self.first_by.unwrap_or_else(|| Instant::now() + self.between_bytes);
+                        self.silence.set(self.end.min(until));
                     }
                     ready!(self.silence.poll(context));
                     return Poll::Ready(Some(Err(Cause::Timeout)));
                 }
             }
         }
+    }
+
+    /// A comment, where the upstream has been silent for long, and an event is not half passed on.
+    fn poll_keep_alive(
+        &mut self,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let Some(keep_alive) = &mut self.keep_alive else { return Poll::Pending };
+        if self.events.as_ref().is_none_or(Events::is_amid) {
+            return Poll::Pending;
+        }
+        ready!(keep_alive.timer.poll(context));
+        keep_alive.put_off();
+        Poll::Ready(Some(Ok(Frame::data(KEEP_ALIVE))))
     }
 
     /// The upstream has ended in good order; what is left to pass on.
@@ -276,7 +324,14 @@ impl Body for Relay {
             if this.is_over {
                 return Poll::Ready(None);
             }
-            let passed = match ready!(this.poll_bytes(context)) {
+            let polled = match this.poll_bytes(context) {
+                Poll::Ready(polled) => polled,
+                Poll::Pending => return this.poll_keep_alive(context),
+            };
+            if let Some(keep_alive) = &mut this.keep_alive {
+                keep_alive.put_off();
+            }
+            let passed = match polled {
                 Some(Ok(bytes)) => match &mut this.events {
                     None => {
                         this.notes.streaming.piece(&bytes);
@@ -312,7 +367,7 @@ impl Body for Relay {
 }
 
 impl Notes {
-    /// The first byte is there.
+    /// The head is there.
     fn begin(
         route: Arc<Route>,
         endpoint: Endpoint,
@@ -335,6 +390,13 @@ impl Notes {
             error: None,
             streaming,
         }
+    }
+
+    /// The first byte is there.
+    fn first_byte(&mut self) {
+        let now = Instant::now();
+        (self.first, self.last) = (now, now);
+        self.meters().began(self.started.elapsed());
     }
 
     fn piece(&mut self, now: Instant) {

@@ -135,7 +135,8 @@ fn model_of_an_upstream_that_was_never_there_is_not_known_yet() {
     assert_eq!(one.status, 503);
     // It comes: from its first list on, models that are not in it are unknown.
     let listener = std::net::TcpListener::bind(address).expect("the port");
-    let _upstream = Scripted::at(listener, |_, _| r#"{"data":[{"id":"n"}]}"#.into_response());
+    let _upstream =
+        Scripted::at(listener, |_, _| async { r#"{"data":[{"id":"n"}]}"#.into_response() });
     wait("it is listed", || ask(&server, &body).status == 404);
 }
 

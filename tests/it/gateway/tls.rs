@@ -5,7 +5,7 @@ mod nginx;
 
 use tokio::task::JoinSet;
 
-use self::{certificates::Certificates, nginx::Nginx};
+pub(super) use self::{certificates::Certificates, nginx::Nginx};
 use super::support::{CHAT, Client, End, Mock, Setup, stream, whole};
 use crate::support::{Server, get, post, thermograph, wait};
 

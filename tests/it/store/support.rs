@@ -16,13 +16,13 @@ use crate::{
 };
 
 /// A database, and a folder for what else there is of it.
-pub(super) struct Store {
-    pub(super) folder: TempDir,
-    pub(super) url: String,
+pub(crate) struct Store {
+    pub(crate) folder: TempDir,
+    pub(crate) url: String,
 }
 
 impl Store {
-    pub(super) fn sqlite() -> Self {
+    pub(crate) fn sqlite() -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let url = format!("sqlite:{}", folder.path().join("store.db").display());
         Self { folder, url }
@@ -51,7 +51,7 @@ impl Store {
     }
 
     /// Runs `thermograph keys`.
-    pub(super) fn keys(&self, arguments: &[&str]) -> Output {
+    pub(crate) fn keys(&self, arguments: &[&str]) -> Output {
         self.command(arguments).output().expect("it ran")
     }
 
@@ -67,21 +67,21 @@ impl Store {
         created(&self.keys(&[&["create", "--name=test"], arguments].concat()))
     }
 
-    pub(super) fn number(&self, statement: &'static str) -> i64 {
+    pub(crate) fn number(&self, statement: &'static str) -> i64 {
         database::number(&self.url, statement)
     }
 
-    pub(super) fn rows(&self) -> i64 {
+    pub(crate) fn rows(&self) -> i64 {
         self.number("SELECT COUNT(*) FROM ledger")
     }
 
-    pub(super) fn spool(&self) -> std::path::PathBuf {
+    pub(crate) fn spool(&self) -> std::path::PathBuf {
         self.folder.path().join("spool")
     }
 }
 
 /// The id and the key that were printed.
-pub(super) fn created(output: &Output) -> (String, String) {
+pub(crate) fn created(output: &Output) -> (String, String) {
     let [said, key] = [&output.stderr, &output.stdout].map(|text| String::from_utf8_lossy(text));
     assert!(output.status.success(), "{said}");
     let id = said.split(' ').next().expect("an id");

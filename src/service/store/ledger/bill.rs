@@ -168,6 +168,13 @@ impl Bill {
         }
     }
 
+    /// Its client has left before an upstream answered.
+    pub(crate) fn left(&self) {
+        if let Some(open) = &self.0 {
+            open.status.store(LEFT, Relaxed);
+        }
+    }
+
     /// It is passed on piece by piece, and nobody knows yet how that ends.
     pub(crate) fn streams(&self, tally: Tally) -> Streaming {
         if let Some(open) = &self.0 {

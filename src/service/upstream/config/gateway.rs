@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use jiff::fmt::serde::unsigned_duration::friendly::compact::required as duration;
+use jiff::fmt::serde::unsigned_duration::friendly::compact::{
+    optional as optional_duration, required as duration,
+};
 use serde::{Deserialize, Serialize};
 
 use super::StatusRule;
@@ -45,6 +47,11 @@ pub struct GatewayConfig {
     /// is 1 s.
     #[serde(with = "duration")]
     pub longest_wait: Duration,
+    /// Time of silence after which a stream has a comment, so that no proxy on the way takes it for
+    /// dead; where the upstream has not answered at all by then, the stream begins without it, and an
+    /// error is its last event. Default is never.
+    #[serde(with = "optional_duration", skip_serializing_if = "Option::is_none")]
+    pub stream_keep_alive: Option<Duration>,
     /// Share of an upstream's requests that must fail for its breaker to open: connections,
     /// time-outs and 5xx, not 4xx. Default is 0.5.
     pub breaker_failures: f64,
@@ -98,6 +105,10 @@ impl GatewayConfig {
         for (key, value, least) in waits {
             Invalid::unless_within(field(key), value, least..=hour)?;
         }
+        if let Some(every) = self.stream_keep_alive {
+            let allowed = Duration::from_millis(100)..=hour;
+            Invalid::unless_within(field("stream_keep_alive"), every, allowed)?;
+        }
         Ok(())
     }
 
@@ -130,6 +141,7 @@ impl Default for GatewayConfig {
             retry_reserve: 256,
             backoff: Duration::from_millis(25),
             longest_wait: Duration::from_secs(1),
+            stream_keep_alive: None,
             breaker_failures: 0.5,
             breaker_requests: 5,
             breaker_window: Duration::from_secs(10),

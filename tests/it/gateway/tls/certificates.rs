@@ -9,7 +9,7 @@ use std::{
 use tempfile::TempDir;
 
 /// Files in a folder of their own.
-pub(super) struct Certificates {
+pub(in crate::gateway) struct Certificates {
     folder: TempDir,
 }
 
@@ -24,7 +24,7 @@ subjectAltName = DNS:localhost, IP:127.0.0.1
 ";
 
 impl Certificates {
-    pub(super) fn new() -> Self {
+    pub(in crate::gateway) fn new() -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         fs::write(folder.path().join("openssl.cnf"), CONFIG).expect("written");
         make(folder.path(), "authority", &[]);
@@ -33,12 +33,12 @@ impl Certificates {
     }
 
     /// The certificate of the authority.
-    pub(super) fn authority(&self) -> PathBuf {
+    pub(in crate::gateway) fn authority(&self) -> PathBuf {
         self.folder.path().join("authority.pem")
     }
 
     /// The certificate of the server, and its key.
-    pub(super) fn server(&self) -> [PathBuf; 2] {
+    pub(in crate::gateway) fn server(&self) -> [PathBuf; 2] {
         ["server.pem", "server.key"].map(|file| self.folder.path().join(file))
     }
 }

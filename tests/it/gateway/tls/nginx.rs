@@ -14,7 +14,7 @@ use super::Certificates;
 use crate::support::{tool, wait};
 
 /// A running nginx; killed when dropped.
-pub(super) struct Nginx {
+pub(in crate::gateway) struct Nginx {
     child: Child,
     folder: TempDir,
     port: u16,
@@ -25,7 +25,11 @@ const TRIES: usize = 5;
 
 impl Nginx {
     /// Offers HTTP/1.1, and with `http2` that too.
-    pub(super) fn start(certificates: &Certificates, http2: &str, mock: SocketAddr) -> Self {
+    pub(in crate::gateway) fn start(
+        certificates: &Certificates,
+        http2: &str,
+        mock: SocketAddr,
+    ) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let [certificate, key] = certificates.server();
         for _ in 0..TRIES {
@@ -40,12 +44,16 @@ impl Nginx {
         panic!("nginx does not start: {}", read(folder.path(), "output"));
     }
 
-    pub(super) fn url(&self) -> String {
+    pub(in crate::gateway) fn url(&self) -> String {
         format!("https://localhost:{}", self.port)
     }
 
+    pub(in crate::gateway) fn address(&self) -> SocketAddr {
+        ([127, 0, 0, 1], self.port).into()
+    }
+
     /// Its log of requests: method, path, version, version of TLS, status.
-    pub(super) fn requests(&self) -> String {
+    pub(in crate::gateway) fn requests(&self) -> String {
         read(self.folder.path(), "requests")
     }
 }

@@ -1,0 +1,126 @@
+//! Request bodies that are compressed (`content-encoding`).
+
+use std::{
+    io,
+    pin::pin,
+    task::{Context, Poll, Waker},
+};
+
+use async_compression::tokio::bufread::{BrotliDecoder, GzipDecoder, ZlibDecoder, ZstdDecoder};
+use http::{HeaderMap, header};
+use tokio::io::{AsyncRead, AsyncReadExt as _};
+
+use crate::service::error::ApiError;
+
+/// How a body is compressed.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Encoding {
+    Gzip,
+    Deflate,
+    Brotli,
+    Zstd,
+}
+
+/// A body that cannot be decompressed.
+#[derive(Debug)]
+pub(crate) enum Undecoded {
+    /// It is larger than bodies may be.
+    TooLarge,
+    /// It is not what it is said to be.
+    Invalid(io::Error),
+}
+
+impl Encoding {
+    /// The encodings that are read, in words.
+    pub(crate) const OFFERED: &str = "gzip, deflate, br, zstd, or none";
+
+    /// The encoding of a request's body; `None` if there is none.
+    pub(crate) fn of(headers: &HeaderMap) -> Result<Option<Self>, ApiError> {
+        let mut values = headers.get_all(header::CONTENT_ENCODING).iter();
+        let Some(value) = values.next() else { return Ok(None) };
+        let name = value.to_str().unwrap_or_default().trim();
+        let encoding = match name.to_ascii_lowercase().as_str() {
+            "identity" | "" => None,
+            "gzip" | "x-gzip" => Some(Self::Gzip),
+            "deflate" => Some(Self::Deflate),
+            "br" => Some(Self::Brotli),
+            "zstd" => Some(Self::Zstd),
+            _ => return Err(ApiError::wrong_encoding(name)),
+        };
+        // One that is compressed twice is none of ours.
+        match values.next() {
+            None => Ok(encoding),
+            Some(other) => Err(ApiError::wrong_encoding(other.to_str().unwrap_or_default())),
+        }
+    }
+
+    /// Decompresses a body, up to `limit` bytes. Takes as long as it takes: not for a worker.
+    pub(crate) fn decode(self, bytes: &[u8], limit: usize) -> Result<Vec<u8>, Undecoded> {
+        match self {
+            Self::Gzip => {
+                let mut decoder = GzipDecoder::new(bytes);
+                // What follows the first member is a part of it.
+                decoder.multiple_members(true);
+                read(decoder, limit)
+            }
+            Self::Deflate => read(ZlibDecoder::new(bytes), limit),
+            Self::Brotli => read(BrotliDecoder::new(bytes), limit),
+            Self::Zstd => read(ZstdDecoder::new(bytes), limit),
+        }
+    }
+}
+
+fn read(decoder: impl AsyncRead, limit: usize) -> Result<Vec<u8>, Undecoded> {
+    let mut bytes = Vec::new();
+    let mut decoder = pin!(decoder.take(limit as u64 + 1));
+    let reading = pin!(decoder.read_to_end(&mut bytes));
+    // Never pending: all bytes are there.
+    let Poll::Ready(read) = reading.poll(&mut Context::from_waker(Waker::noop())) else {
+        return Err(Undecoded::Invalid(io::ErrorKind::UnexpectedEof.into()));
+    };
+    read.map_err(Undecoded::Invalid)?;
+    if bytes.len() > limit { Err(Undecoded::TooLarge) } else { Ok(bytes) }
+}
+
+#[cfg(test)]
+mod tests {
+    use async_compression::tokio::bufread::GzipEncoder;
+
+    use super::*;
+
+    fn gzip(bytes: &[u8]) -> Vec<u8> {
+        read(GzipEncoder::new(bytes), usize::MAX - 1).expect("compressed")
+    }
+
+    #[test]
+    fn bodies_are_read_up_to_the_limit() {
+        let body = b"{\"model\":\"m\"}".repeat(1000);
+        let small = gzip(&body);
+        assert!(small.len() < body.len() / 10);
+        assert_eq!(Encoding::Gzip.decode(&small, body.len()).expect("read"), body);
+        let refused = Encoding::Gzip.decode(&small, body.len() - 1);
+        assert!(matches!(refused, Err(Undecoded::TooLarge)));
+        let both = [gzip(b"a"), gzip(b"b")].concat();
+        assert_eq!(Encoding::Gzip.decode(&both, 10).expect("read"), b"ab");
+        for broken in [&small[..small.len() / 2], b"{}", b""] {
+            assert!(matches!(Encoding::Gzip.decode(broken, 1 << 20), Err(Undecoded::Invalid(_))));
+        }
+    }
+
+    #[test]
+    fn encodings_are_known_by_their_names() {
+        let of = |values: &[&'static str]| {
+            let value = |value: &&'static str| {
+                (header::CONTENT_ENCODING, http::HeaderValue::from_static(value))
+            };
+            Encoding::of(&values.iter().map(value).collect()).ok()
+        };
+        assert_eq!(of(&[]), Some(None));
+        assert_eq!(of(&["Identity"]), Some(None));
+        assert_eq!(of(&["GZIP"]), Some(Some(Encoding::Gzip)));
+        assert_eq!(of(&["zstd"]), Some(Some(Encoding::Zstd)));
+        for bad in [&["lz4"][..], &["gzip, br"], &["gzip", "br"]] {
+            assert_eq!(of(bad), None, "{bad:?}");
+        }
+    }
+}
