@@ -1,11 +1,12 @@
 //! A client of the diagnostics: blocking, one GET at a time.
 
-use std::{io::ErrorKind, time::Duration};
+use std::{io::ErrorKind, path::Path, time::Duration};
 
 use anyhow::{Context as _, bail};
 use http::{HeaderValue, Uri};
 use ureq::Agent;
 
+use super::config::read_secret;
 use crate::diagnostics::Token;
 
 /// How long connecting may take, and an answer beyond the time that was asked for.
@@ -18,6 +19,15 @@ pub struct Args {
     /// Where the diagnostics of the service are.
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:6060", value_parser = url)]
     pub url: String,
+    /// The token, if they want one.
+    #[command(flatten)]
+    pub token: TokenArgs,
+}
+
+/// The token of the diagnostics, or the file that holds it.
+#[derive(Clone, Debug, Default, clap::Args)]
+#[group(skip)]
+pub struct TokenArgs {
     /// Token of the diagnostics.
     #[arg(
         long,
@@ -25,7 +35,16 @@ pub struct Args {
         env = "THERMOGRAPH_DIAGNOSTICS_TOKEN",
         hide_env_values = true
     )]
-    pub token: Option<Token>,
+    token: Option<Token>,
+    /// File that holds the token.
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "THERMOGRAPH_DIAGNOSTICS_TOKEN_FILE",
+        conflicts_with = "token",
+        value_parser = held_token
+    )]
+    token_file: Option<Token>,
 }
 
 /// A client of one service's diagnostics.
@@ -93,8 +112,23 @@ impl Client {
 
 impl From<&Args> for Client {
     fn from(args: &Args) -> Self {
-        Self::new(&args.url, args.token.as_ref())
+        Self::new(&args.url, args.token.get())
     }
+}
+
+impl TokenArgs {
+    /// The token, if there is one.
+    pub fn get(&self) -> Option<&Token> {
+        self.token.as_ref().or(self.token_file.as_ref())
+    }
+}
+
+/// The token in a file; an empty path is none, as for the server.
+fn held_token(file: &str) -> Result<Token, String> {
+    if file.is_empty() {
+        return Ok(Token::default());
+    }
+    read_secret(Path::new(file)).map(Token::new).map_err(|allowed| format!("expected {allowed}"))
 }
 
 /// What is wrong with a token is said without it.

@@ -9,6 +9,7 @@ mod kubernetes;
 mod layers;
 mod models;
 mod origin;
+mod secrets;
 mod sections;
 mod source;
 
@@ -21,6 +22,8 @@ pub use self::{
     sections::{Api, Config, Log, LogFormat},
     source::Source,
 };
+
+pub(crate) use self::secrets::read as read_secret;
 
 /// `thermograph config`: prints the configuration in effect as a file that could be loaded.
 pub fn print(file: Option<&Path>) -> anyhow::Result<()> {

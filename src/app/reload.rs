@@ -1,5 +1,5 @@
 //! The configuration, taken over again while the service runs: at SIGHUP, and when its file is
-//! written or replaced.
+//! written or replaced, or a file that it names.
 //!
 //! Of a bad file nothing is taken over. What only a start can take over is told.
 
@@ -7,7 +7,9 @@ mod hang_up;
 mod watched;
 
 use std::{
+    collections::BTreeSet,
     fs,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
 };
 
@@ -58,7 +60,7 @@ impl Reload {
     /// Waits for the signal and for changes of the file, in a task of its own.
     pub(crate) fn start(self) -> std::io::Result<()> {
         let mut hang_ups = HangUps::listen()?;
-        let watched = self.watched();
+        let mut watched = Watched::new(self.files());
         task::spawn("reload", async move {
             loop {
                 let cause = tokio::select! {
@@ -70,18 +72,18 @@ impl Reload {
                 let this = self.clone();
                 // It reads files. A panic in it is reported, and no more.
                 let _ = task::spawn_blocking("reload", move || this.now(cause)).await;
+                watched.set(self.files());
             }
         });
         Ok(())
     }
 
-    fn watched(&self) -> Watched {
-        let Some(file) = &self.inner.source.file else { return Watched::nothing() };
-        Watched::new(file).unwrap_or_else(|error| {
-            let file = file.display();
-            tracing::warn!(%file, %error, "not watched: SIGHUP loads it again");
-            Watched::nothing()
-        })
+    /// Files of the configuration that is in effect.
+    fn files(&self) -> BTreeSet<PathBuf> {
+        let Inner { source, started, newest, .. } = &*self.inner;
+        let newest = newest.lock().unwrap_or_else(PoisonError::into_inner);
+        let named = newest.as_ref().unwrap_or(started).files();
+        source.file.as_deref().into_iter().chain(named).map(Path::to_owned).collect()
     }
 
     /// Loads the configuration, and takes over what can be.

@@ -1,5 +1,7 @@
 //! `thermograph config` and `thermograph serve --check`.
 
+mod secrets;
+
 use std::{collections::BTreeSet, process::Output};
 
 use crate::support::thermograph;
@@ -142,7 +144,11 @@ const TABLES: [Table; 8] = [
             ("key", "\"\"", "visible characters"),
             ("key", "7", "expected a string"),
             ("key_env", "\"NO_SUCH_VARIABLE\"", "a variable of the environment that is set"),
-            ("key_env", "\"PATH\"\nkey = \"k\"", "`key` or `key_env`, not both"),
+            ("key_env", "\"PATH\"\nkey = \"k\"", "only one of `key`, `key_env`, `key_file`"),
+            ("key_file", "\"/no/such/file\"", "No such file or directory"),
+            ("key_file", "\"/\"", "(not a regular file)"),
+            ("key_file", "\"/\"\nkey = \"k\"", "only one of `key`, `key_env`, `key_file`"),
+            ("key_file", "7", "a path, in quotes"),
             ("forward_authorization", "1", "true or false"),
             ("http2", "\"yes\"", "true or false, without quotes"),
             ("ca_file", "1", "a path, in quotes"),
@@ -254,6 +260,7 @@ const TABLES: [Table; 8] = [
         keys: &[
             ("url", "\"localhost\"", "redis://host:port/database"),
             ("url", "7", "expected a string"),
+            ("url_file", "\"/no/such/file\"", "No such file or directory"),
             ("namespace", "\"a:b\"", "1 to 64 letters, digits"),
             ("timeout", "\"0s\"", "1ms to 10s"),
         ],

@@ -81,8 +81,13 @@ impl Server {
         });
         let addresses = std::fs::read(&file).expect("a file");
         let addresses = serde_json::from_slice(&addresses).expect("addresses");
-        let token = variables.iter().find(|(name, _)| *name == "THERMOGRAPH_DIAGNOSTICS_TOKEN");
-        let token = token.map(|(_, token)| (*token).to_owned());
+        let token = variables.iter().find_map(|(name, value)| match *name {
+            "THERMOGRAPH_DIAGNOSTICS_TOKEN" => Some((*value).to_owned()),
+            "THERMOGRAPH_DIAGNOSTICS_TOKEN_FILE" => {
+                Some(std::fs::read_to_string(value).expect("a token").trim_end().to_owned())
+            }
+            _ => None,
+        });
         Self { child, dir, token, addresses }
     }
 

@@ -16,7 +16,7 @@ use crate::{
     service::{
         self, PagesConfig, cache, engine, middleware, redis,
         store::StoreConfig,
-        upstream::{GatewayConfig, Key, UpstreamConfig},
+        upstream::{GatewayConfig, UpstreamConfig},
     },
 };
 
@@ -130,25 +130,6 @@ impl Config {
             origins: cors_origins.clone(),
             hosts: is_checked.then(|| allowed_hosts.clone()),
         }
-    }
-
-    /// Takes the keys of upstreams that are in the environment out of it: the path of the first
-    /// that is not there, and what is allowed.
-    pub(super) fn take_keys(
-        &mut self,
-        environment: &BTreeMap<String, String>,
-    ) -> Result<(), (String, String)> {
-        for (name, upstream) in &mut self.upstreams {
-            let Some(variable) = &upstream.key_env else { continue };
-            let key = environment.get(variable).map(|key| Key::from(key.clone()));
-            upstream.key = key.filter(Key::can_be_sent);
-            if upstream.key.is_none() {
-                let allowed =
-                    format!("a variable of the environment that is set, to {}", Key::ALLOWED);
-                return Err((format!("upstreams.{name}.key_env"), allowed));
-            }
-        }
-        Ok(())
     }
 
     /// Checks what the types cannot say: the path of the first bad field, and what is allowed.

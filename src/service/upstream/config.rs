@@ -32,6 +32,9 @@ pub struct UpstreamConfig {
     /// Variable of the environment that holds the key. Default is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key_env: Option<String>,
+    /// File that holds the key; read when the configuration is loaded. Default is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key_file: Option<PathBuf>,
     /// Whether clients' own `authorization` is passed on where there is no key; keys of ours never
     /// are. Default is false.
     #[serde(default)]
@@ -81,9 +84,10 @@ pub struct UpstreamConfig {
 
 impl UpstreamConfig {
     /// Fields of text that hold no secret.
-    pub const SHOWN: [&str; 17] = [
+    pub const SHOWN: [&str; 18] = [
         "url",
         "key_env",
+        "key_file",
         "ca_file",
         "connect_timeout",
         "first_byte_timeout",
@@ -107,6 +111,7 @@ impl UpstreamConfig {
             url: url.into(),
             key: None,
             key_env: None,
+            key_file: None,
             forward_authorization: false,
             http2: false,
             ca_file: None,
