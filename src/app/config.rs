@@ -7,6 +7,7 @@ mod allowed;
 mod changes;
 mod kubernetes;
 mod layers;
+mod listen;
 mod models;
 mod origin;
 mod secrets;
@@ -17,6 +18,7 @@ use std::path::Path;
 
 pub use self::{
     layers::{ConfigError, Flag, Loaded, load},
+    listen::{Listen, Mode},
     models::Models,
     origin::Origin,
     sections::{Api, Config, Log, LogFormat},

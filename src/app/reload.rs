@@ -18,6 +18,7 @@ use metrics::{Counter, Unit, counter, describe_counter};
 use self::{hang_up::HangUps, watched::Watched};
 use super::{
     config::{Loaded, Source},
+    server::Tls,
     task,
 };
 use crate::service::Service;
@@ -31,6 +32,8 @@ pub(crate) struct Reload {
 struct Inner {
     source: Source,
     service: Service,
+    /// Of listeners, whose certificates are replaced beside the configuration.
+    tls: Vec<Tls>,
     /// What the process started with.
     started: Loaded,
     /// What was loaded last, if anything was again. Its lock is held while that is done.
@@ -47,9 +50,9 @@ struct Meters {
 
 impl Reload {
     /// `started` was loaded from `source`, and `service` started with it.
-    pub(crate) fn new(source: Source, started: Loaded, service: Service) -> Self {
+    pub(crate) fn new(source: Source, started: Loaded, service: Service, tls: Vec<Tls>) -> Self {
         let (newest, meters) = (Mutex::default(), Meters::new());
-        Self { inner: Arc::new(Inner { source, service, started, newest, meters }) }
+        Self { inner: Arc::new(Inner { source, service, tls, started, newest, meters }) }
     }
 
     /// What the process started with.
@@ -80,14 +83,17 @@ impl Reload {
 
     /// Files of the configuration that is in effect.
     fn files(&self) -> BTreeSet<PathBuf> {
-        let Inner { source, started, newest, .. } = &*self.inner;
+        let Inner { source, started, newest, tls, .. } = &*self.inner;
         let newest = newest.lock().unwrap_or_else(PoisonError::into_inner);
         let named = newest.as_ref().unwrap_or(started).files();
-        source.file.as_deref().into_iter().chain(named).map(Path::to_owned).collect()
+        let certificates = tls.iter().flat_map(Tls::files);
+        let files = source.file.as_deref().into_iter().chain(named).chain(certificates);
+        files.map(Path::to_owned).collect()
     }
 
     /// Loads the configuration, and takes over what can be.
     fn now(&self, cause: &str) {
+        self.inner.tls.iter().for_each(Tls::reload);
         let mut newest = self.inner.newest.lock().unwrap_or_else(PoisonError::into_inner);
         let before = newest.as_ref().unwrap_or(&self.inner.started);
         match self.take_over(before, cause) {

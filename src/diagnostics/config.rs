@@ -30,6 +30,13 @@ pub struct Config {
     /// File that holds the token, for programs that load a configuration from a file: they read it, and
     /// set `token`. Default is none.
     pub token_file: PathBuf,
+    /// File of the listener's certificate in PEM, for programs that put TLS before the diagnostics. Default
+    /// is none.
+    pub tls_cert: PathBuf,
+    /// File of its private key in PEM. Default is none.
+    pub tls_key: PathBuf,
+    /// File of the authorities, in PEM, of the certificates that clients must have. Default is none.
+    pub tls_client_ca: PathBuf,
     /// When tokio-console is fed. Without `--cfg tokio_unstable` it is off, whatever stands here.
     /// Default is `on-attach`.
     pub console: ConsoleMode,
@@ -127,6 +134,9 @@ impl Default for Config {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 6060)),
             token: Token::default(),
             token_file: PathBuf::new(),
+            tls_cert: PathBuf::new(),
+            tls_key: PathBuf::new(),
+            tls_client_ca: PathBuf::new(),
             console: ConsoleMode::default(),
             console_listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 6669)),
             named_per_second: Budget::PER_SECOND,

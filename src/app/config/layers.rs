@@ -421,9 +421,10 @@ mod tests {
         let loaded = |flags: &[Flag]| {
             load(Some(file.path()), variables.clone().into_iter(), flags).expect("valid")
         };
-        assert_eq!(loaded(std::slice::from_ref(&flag)).config.api.listen.port(), 3);
+        let port = |loaded: Loaded| loaded.config.api.listen.tcp().expect("an address").port();
+        assert_eq!(port(loaded(std::slice::from_ref(&flag))), 3);
         assert_eq!(loaded(&[flag]).origin("api.listen"), Origin::Flag("listen"));
-        assert_eq!(loaded(&[]).config.api.listen.port(), 2);
+        assert_eq!(port(loaded(&[])), 2);
         assert_eq!(loaded(&[]).config.api.body_limit, bytesize::ByteSize::mib(1));
         assert_eq!(loaded(&[]).origin("api.body_limit"), Origin::File(file.path().into()));
         assert_eq!(loaded(&[]).origin("log.filter"), Origin::Default);

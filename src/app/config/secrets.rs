@@ -13,6 +13,7 @@ use std::{
 use toml::{Table, Value};
 
 use super::layers::UPSTREAMS;
+use crate::service::pem;
 
 /// Tables and keys of secrets, without those of upstreams; an empty text is none.
 const OWN: [(&str, &str); 3] = [("diagnostics", "token"), ("store", "url"), ("redis", "url")];
@@ -25,9 +26,16 @@ const VARIABLE: &str = "_env";
 /// Largest file of a secret, in KiB.
 const MOST: u64 = 64;
 
-/// Secrets that were read, by their paths. Never shown.
+/// Keys of upstreams that name files of certificates and keys.
+const PEM: [&str; 3] = ["ca_file", "tls_cert", "tls_key"];
+
+/// Secrets that were read, by their paths, and other files that upstreams need. Never shown.
 #[derive(Default)]
-pub(super) struct Secrets(BTreeMap<String, Secret>);
+pub(super) struct Secrets {
+    secrets: BTreeMap<String, Secret>,
+    /// Files and their contents, by the path of the key that names them. `None` if it cannot be read.
+    others: BTreeMap<String, (PathBuf, Option<Vec<u8>>)>,
+}
 
 struct Secret {
     text: String,
@@ -57,6 +65,12 @@ impl Secrets {
             let Value::Table(values) = upstream else { continue };
             let path = format!("{UPSTREAMS}.{name}");
             secrets.replace(values, &path, KEY, &[VARIABLE, FILE], environment)?;
+            for key in PEM {
+                let Some(file) = values.get(key).and_then(Value::as_str) else { continue };
+                // A file that cannot be used is refused by the upstream.
+                let content = pem::read(Path::new(file)).ok();
+                secrets.others.insert(format!("{path}.{key}"), (file.into(), content));
+            }
         }
         Ok(secrets)
     }
@@ -90,13 +104,13 @@ impl Secrets {
         };
         values.remove(&format!("{key}{ending}"));
         values.insert(key.to_owned(), text.as_str().into());
-        self.0.insert(format!("{path}.{key}"), Secret { text, named_by, file });
+        self.secrets.insert(format!("{path}.{key}"), Secret { text, named_by, file });
         Ok(())
     }
 
     /// A value that is not allowed, and what is, in words for the key that names it.
     pub(super) fn named(&self, field: String, allowed: String) -> (String, String) {
-        let Some(secret) = self.0.get(&field) else { return (field, allowed) };
+        let Some(secret) = self.secrets.get(&field) else { return (field, allowed) };
         let allowed = match &secret.file {
             Some(_) => format!("a file that holds {allowed}"),
             None => format!("a variable of the environment that is set, to {allowed}"),
@@ -104,25 +118,31 @@ impl Secrets {
         (secret.named_by.clone(), allowed)
     }
 
-    /// Files that hold secrets.
+    /// Files that were read.
     pub(super) fn files(&self) -> impl Iterator<Item = &Path> {
-        self.0.values().filter_map(|secret| secret.file.as_deref())
+        let others = self.others.values().map(|(file, _)| &**file);
+        self.secrets.values().filter_map(|secret| secret.file.as_deref()).chain(others)
     }
 
-    /// Paths of the keys whose secrets differ from those before, though the configuration names the
-    /// same places.
+    /// Paths of the keys whose secrets and files differ from those before, though the configuration
+    /// names the same places.
     pub(super) fn differing<'a>(&'a self, before: &'a Self) -> impl Iterator<Item = &'a str> {
-        self.0.iter().filter_map(|(path, secret)| {
-            let before = before.0.get(path)?;
+        let secrets = self.secrets.iter().filter_map(|(path, secret)| {
+            let before = before.secrets.get(path)?;
             let is_other = before.named_by == secret.named_by && before.text != secret.text;
             is_other.then_some(&*secret.named_by)
-        })
+        });
+        let others = self.others.iter().filter_map(|(path, (file, content))| {
+            let (same, before) = before.others.get(path)?;
+            (same == file && before != content).then_some(&**path)
+        });
+        secrets.chain(others)
     }
 }
 
 impl std::fmt::Debug for Secrets {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_set().entries(self.0.keys()).finish()
+        f.debug_set().entries(self.secrets.keys()).finish()
     }
 }
 

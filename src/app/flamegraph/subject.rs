@@ -46,7 +46,9 @@ impl Subject {
         let mut child = Child::start(command(config, args)?)?;
         let addresses = child.addresses().await?;
         let diagnostics = Client::new(&format!("http://{}", addresses.diagnostics), token);
-        let subject = Self { api: addresses.api.into(), diagnostics, child: Some(child) };
+        let api =
+            addresses.api.tcp().context("api.listen: expected an address of TCP, to drive")?;
+        let subject = Self { api: api.into(), diagnostics, child: Some(child) };
         subject.ready().await?;
         Ok(subject)
     }
@@ -94,6 +96,11 @@ fn command(config: Option<&Path>, args: &Args) -> anyhow::Result<Command> {
     let token = args.token.get().map_or("", Token::reveal);
     command.env("THERMOGRAPH_DIAGNOSTICS_TOKEN", token);
     command.env("THERMOGRAPH_DIAGNOSTICS_TOKEN_FILE", "");
+    // The load and the client of the diagnostics speak to it on this machine.
+    for variable in ["CERT", "KEY", "CLIENT_CA"] {
+        command.env(format!("THERMOGRAPH_API_TLS_{variable}"), "");
+        command.env(format!("THERMOGRAPH_DIAGNOSTICS_TLS_{variable}"), "");
+    }
     command.env("THERMOGRAPH_LOG_FORMAT", "text");
     // The service under test has no balancer that would have to notice its end.
     command.env("THERMOGRAPH_API_SHUTDOWN_GRACE", "0s");

@@ -47,6 +47,13 @@ pub struct UpstreamConfig {
     /// none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ca_file: Option<PathBuf>,
+    /// File of the certificate in PEM that is shown to it, with those that lead to its authority. Default
+    /// is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls_cert: Option<PathBuf>,
+    /// File of the private key of that certificate, in PEM. Default is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls_key: Option<PathBuf>,
     /// Most connections, without the one of health checks; further requests wait for one. Default
     /// is 256.
     #[serde(default = "default_max_connections")]
@@ -84,11 +91,13 @@ pub struct UpstreamConfig {
 
 impl UpstreamConfig {
     /// Fields of text that hold no secret.
-    pub const SHOWN: [&str; 18] = [
+    pub const SHOWN: [&str; 20] = [
         "url",
         "key_env",
         "key_file",
         "ca_file",
+        "tls_cert",
+        "tls_key",
         "connect_timeout",
         "first_byte_timeout",
         "between_bytes_timeout",
@@ -115,6 +124,8 @@ impl UpstreamConfig {
             forward_authorization: false,
             http2: false,
             ca_file: None,
+            tls_cert: None,
+            tls_key: None,
             max_connections: default_max_connections(),
             connect_timeout: default_connect_timeout(),
             first_byte_timeout: default_first_byte_timeout(),
@@ -145,6 +156,15 @@ impl UpstreamConfig {
         }
         if self.key.as_ref().is_some_and(|key| !key.can_be_sent()) {
             return Err(Invalid::new(field("key"), "(set)", Key::ALLOWED));
+        }
+        let alone = match (&self.tls_cert, &self.tls_key) {
+            (Some(file), None) => Some(("tls_cert", file, "tls_key")),
+            (None, Some(file)) => Some(("tls_key", file, "tls_cert")),
+            _ => None,
+        };
+        if let Some((key, file, other)) = alone {
+            let allowed = format!("only together with `{other}`");
+            return Err(Invalid::new(field(key), file.display(), allowed));
         }
         let most = 1..=65_536;
         Invalid::unless_within(field("max_connections"), self.max_connections, most)?;

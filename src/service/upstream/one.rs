@@ -23,7 +23,7 @@ use super::{
     health::Listed,
     latency::Latency,
     meters::{PoolMeters, UpstreamMeters},
-    tls,
+    tls::Material,
 };
 use crate::service::{
     breaker::{Breaker, Pass, State},
@@ -35,6 +35,8 @@ use crate::service::{
 pub(crate) struct Upstream {
     name: String,
     pub(super) config: UpstreamConfig,
+    /// Contents of its files at the time when they were read.
+    material: Material,
     pub(super) connections: Connections,
     /// Makes a connection for each health check: that they can be made is part of being well, and
     /// requests cannot have taken them all.
@@ -83,8 +85,10 @@ impl Upstream {
         let meters = UpstreamMeters::new(name);
         meters.healthy.set(1.0);
         meters.breaker_is(State::Closed);
-        let tls = tls::config(config.ca_file.as_deref(), base.starts_with("https:"))
-            .map_err(|why| StartError::Tls { upstream: name.to_owned(), why })?;
+        let no_tls = |why| StartError::Tls { upstream: name.to_owned(), why };
+        let material = Material::read(config).map_err(no_tls)?;
+        let wanted = base.starts_with("https:");
+        let tls = material.client_config(config, wanted).map_err(no_tls)?;
         let connections = |most, idle_timeout, meters| {
             let rules = Rules { tls: tls.clone(), http2: config.http2, most, idle_timeout };
             Connections::new(&uris[0], rules, meters).ok_or_else(bad)
@@ -110,13 +114,16 @@ impl Upstream {
             checked: AtomicBool::new(false),
             listed: ArcSwap::default(),
             meters,
+            material,
             config: config.clone(),
         })
     }
 
-    /// Whether it would be the same with this configuration.
+    /// Returns whether it would be the same with this configuration, whose files are read, which blocks.
     pub(super) fn is_as(&self, config: &UpstreamConfig, gateway: &GatewayConfig) -> bool {
-        self.config == *config && self.breaker.follows(gateway.breaker())
+        self.config == *config
+            && self.breaker.follows(gateway.breaker())
+            && Material::read(config).is_ok_and(|material| material == self.material)
     }
 
     /// Its name in the configuration.
