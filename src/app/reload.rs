@@ -32,7 +32,7 @@ pub(crate) struct Reload {
 struct Inner {
     source: Source,
     service: Service,
-    /// Of listeners, whose certificates are replaced beside the configuration.
+    /// TLS of the listeners, whose certificates are replaced beside the configuration.
     tls: Vec<Tls>,
     /// What the process started with.
     started: Loaded,

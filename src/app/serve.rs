@@ -71,7 +71,7 @@ impl From<&str> for UpstreamFlag {
     }
 }
 
-/// Where a service listens: what [`Args::addresses_file`] holds.
+/// Addresses that a service listens on: what [`Args::addresses_file`] holds.
 /// The address of the API is a [`Listen`]; one of TCP can be read as that.
 #[derive(Clone, Copy, Debug, Deserialize, Serialize)]
 pub struct Addresses<A = SocketAddr> {

@@ -226,6 +226,7 @@ const TABLES: [Table; 8] = [
         path: "gateway",
         keys: &[
             ("max_in_flight", "0", "1 to 1000000"),
+            ("max_in_flight_per_key", "1000001", "0 to 1000000"),
             ("max_waiting", "1000001", "0 to 1000000"),
             ("queue_timeout", "\"2h\"", "0ns to 3600s"),
             ("retries", "11", "0 to 10"),

@@ -1,4 +1,4 @@
-//! Where the API listens.
+//! The address of the API, and permissions of its socket.
 
 use std::{fmt, net::SocketAddr, path::PathBuf};
 

@@ -84,7 +84,7 @@ impl Secrets {
         endings: &[&'static str],
         environment: &BTreeMap<String, String>,
     ) -> Result<(), (String, String)> {
-        // What is no text is refused with its type.
+        // A value of another type is refused by the component's own configuration.
         let given = endings.iter().filter_map(|ending| {
             let value = values.get(&format!("{key}{ending}"))?.as_str()?;
             Some((*ending, value.to_owned()))
@@ -99,7 +99,7 @@ impl Secrets {
         let file = (*ending == FILE).then(|| PathBuf::from(name));
         let text = match &file {
             Some(file) => read(file).map_err(|allowed| (named_by.clone(), allowed))?,
-            // One that is not set is refused as an empty secret is.
+            // A variable that is not set is refused as an empty secret is.
             None => environment.get(name).cloned().unwrap_or_default(),
         };
         values.remove(&format!("{key}{ending}"));

@@ -46,7 +46,7 @@ impl Listener {
         Self { kind: Kind::Unix(socket), tls: None }
     }
 
-    /// The same with TLS, if there is to be any.
+    /// Adds TLS, if there is to be any.
     pub(crate) fn with_tls(self, tls: Option<Tls>) -> Self {
         Self { tls, ..self }
     }

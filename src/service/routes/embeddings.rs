@@ -72,7 +72,7 @@ async fn answer(
     headers: &HeaderMap,
     body: Body,
 ) -> Result<Response, ApiError> {
-    let (body, call) = input::enter(service, headers, body).await?;
+    let (body, call) = input::enter(service, caller, headers, body).await?;
     let call = call.of(caller, bill);
     // The engine reads a request for itself. Its model matters before that where it may be an
     // upstream's, and where the caller has limits.

@@ -13,6 +13,7 @@ use crate::service::{
     Service,
     body::{ReadBody, as_usize},
     call::Call,
+    caller::Caller,
     codec::{Codec, CodecError},
     error::ApiError,
 };
@@ -39,13 +40,14 @@ impl<S: Sync> FromRequestParts<S> for Headers {
 /// Lets a request in, and reads it. Who sends slowly holds no place meanwhile.
 pub(super) async fn enter(
     service: &Service,
+    caller: &Caller,
     headers: &HeaderMap,
     body: Body,
 ) -> Result<(ReadBody, Call), ApiError> {
     let started = Instant::now();
     check_accept(headers)?;
     let entrance = &service.inner.entrance;
-    let admitted = entrance.admit().await?;
+    let admitted = entrance.admit(caller).await?;
     let codec = Codec::of_request(headers)?;
     let mut reading = pin!(service.inner.bodies.read(body, declared_length(headers)));
     // As a rule it has come with the head: no timers for it then.
@@ -58,7 +60,7 @@ pub(super) async fn enter(
                 (body?, admitted)
             } else {
                 drop(admitted);
-                (reading.await?, entrance.admit().await?)
+                (reading.await?, entrance.admit(caller).await?)
             }
         }
     };

@@ -105,7 +105,7 @@ async fn relay(
 ) -> Result<Response, ApiError> {
     let bill = caller.bill(service, endpoint.name(), id);
     let answer = async {
-        let (body, call) = input::enter(service, headers, body).await?;
+        let (body, call) = input::enter(service, caller, headers, body).await?;
         let call = call.of(caller, &bill);
         let document = input::parse(service, body.bytes.clone(), Document::read).await?;
         // First: a request that is refused has a row that says what it was for.

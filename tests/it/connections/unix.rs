@@ -32,7 +32,7 @@ fn curl(path: &Path, more: &[&str]) -> String {
 fn socket_is_made_served_and_removed() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("api.sock");
-    // As a process leaves it that is killed.
+    // A process that is killed leaves its socket so.
     drop(std::os::unix::net::UnixListener::bind(&path).expect("bound"));
     let mut server = Server::configured(&listen(&path), "[api]\nsocket_mode = \"0600\"\n", &[]);
     let mode = fs::metadata(&path).expect("a socket").permissions().mode();

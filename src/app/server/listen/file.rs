@@ -108,7 +108,7 @@ mod tests {
         drop(first);
         assert!(!path.exists(), "it is removed");
 
-        // As a process leaves it that is killed.
+        // A process that is killed leaves its socket so.
         drop(std::os::unix::net::UnixListener::bind(&path).expect("bound"));
         assert!(path.exists());
         let second = SocketFile::bind(&path, 0o660).expect("replaced");

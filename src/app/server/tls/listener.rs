@@ -22,7 +22,7 @@ pub(crate) struct TlsListener {
 }
 
 impl TlsListener {
-    /// Accepts in a task of its own, so that a client that is slow keeps nobody waiting.
+    /// Accepts in a task of its own, so that a slow client does not delay further ones.
     pub(crate) fn new(listener: TcpListener, tls: Tls) -> Self {
         let address = listener.local_addr();
         let (sender, accepted) = mpsc::channel(HANDSHAKES);
@@ -42,7 +42,7 @@ async fn accept(
         let (tls, accepted) = (tls.clone(), accepted.clone());
         task::spawn("TLS handshake", async move {
             if let Some(stream) = tls.accept(Socket::Tcp(stream)).await {
-                // Nobody takes it once the server has stopped.
+                // Not taken any more once the server has stopped.
                 let _ = accepted.send((stream, address)).await;
             }
             drop(permit);
