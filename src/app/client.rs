@@ -4,10 +4,13 @@ use std::{io::ErrorKind, path::Path, time::Duration};
 
 use anyhow::{Context as _, bail};
 use http::{HeaderValue, Uri};
-use ureq::Agent;
+use ureq::{
+    Agent,
+    tls::{Certificate, RootCerts, TlsConfig},
+};
 
 use super::config::read_secret;
-use crate::diagnostics::Token;
+use crate::{diagnostics::Token, service::pem};
 
 /// How long connecting may take, and an answer beyond the time that was asked for.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -22,6 +25,9 @@ pub struct Args {
     /// The token, if they want one.
     #[command(flatten)]
     pub token: TokenArgs,
+    /// File of the authorities in PEM that are trusted with https:// [default: public ones].
+    #[arg(long, value_name = "FILE", value_parser = authorities)]
+    pub ca_file: Option<RootCerts>,
 }
 
 /// The token of the diagnostics, or the file that holds it.
@@ -58,12 +64,17 @@ pub struct Client {
 impl Client {
     /// A client of the diagnostics at `url`, which shows the `token` if there is one.
     pub fn new(url: &str, token: Option<&Token>) -> Self {
+        Self::trusting(url, token, RootCerts::WebPki)
+    }
+
+    fn trusting(url: &str, token: Option<&Token>, authorities: RootCerts) -> Self {
         let agent = Agent::config_builder()
             // A status is read together with the text that explains it.
             .http_status_as_error(false)
             // A proxy in the environment is for the world; this is for the machine at hand.
             .proxy(None)
             .timeout_connect(Some(PATIENCE))
+            .tls_config(TlsConfig::builder().root_certs(authorities).build())
             .build()
             .new_agent();
         let token = token.filter(|token| !token.is_none()).cloned();
@@ -112,7 +123,8 @@ impl Client {
 
 impl From<&Args> for Client {
     fn from(args: &Args) -> Self {
-        Self::new(&args.url, args.token.get())
+        let authorities = args.ca_file.clone().unwrap_or(RootCerts::WebPki);
+        Self::trusting(&args.url, args.token.get(), authorities)
     }
 }
 
@@ -121,6 +133,12 @@ impl TokenArgs {
     pub fn get(&self) -> Option<&Token> {
         self.token.as_ref().or(self.token_file.as_ref())
     }
+}
+
+fn authorities(file: &str) -> Result<RootCerts, String> {
+    let certificates = pem::certificates(Path::new(file))
+        .map_err(|why| format!("expected a file with certificates in PEM ({why})"))?;
+    Ok(certificates.iter().map(|certificate| Certificate::from_der(certificate).to_owned()).into())
 }
 
 /// The token in a file; an empty path is none, as for the server.

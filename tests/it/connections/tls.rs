@@ -20,7 +20,7 @@ use rustls::{
 use super::{connect, posted, read, send};
 use crate::{
     gateway::support::{CHAT, Mock, stream, whole},
-    support::{Server, certificates::Certificates, wait},
+    support::{Server, certificates::Certificates, thermograph, wait},
 };
 
 type Client = StreamOwned<ClientConnection, TcpStream>;
@@ -153,7 +153,7 @@ fn handshake_has_as_long_as_the_head_of_a_request() {
     let mut slow = connect(server.addresses.api);
     slow.write_all(&[22]).expect("sent");
     for connection in [&mut silent, &mut slow] {
-        // It is closed, or reset with the byte that was not read.
+        // Closed, or reset because of the byte that was not read.
         let _end = connection.read_to_end(&mut Vec::new());
     }
     wait("they are counted", || handshakes(&server, "timeout") == 2);
@@ -283,6 +283,19 @@ fn diagnostics_speak_tls_beside_a_token() {
     curl.args(["--silent", "--write-out", "%{http_version} %{http_code}", "--output", "/dev/null"]);
     let answer = curl.arg("--cacert").arg(certificates.authority()).arg(url).output().expect("ran");
     assert_eq!(text(&answer), "2 200", "{answer:?}");
+    let url = format!("https://localhost:{}", server.addresses.diagnostics.port());
+    let handlers = |authority: &Path| {
+        let mut handlers = thermograph();
+        handlers.args(["handlers", "--url", &url, "--ca-file"]).arg(authority);
+        handlers.output().expect("ran")
+    };
+    let answered = handlers(&certificates.authority());
+    assert!(answered.status.success(), "{answered:?}");
+    let stranger = Certificates::new();
+    assert!(!handlers(&stranger.authority()).status.success(), "it is not trusted");
+    let refused = handlers(Path::new("/no/such/file"));
+    let error = String::from_utf8_lossy(&refused.stderr);
+    assert!(error.contains("--ca-file") && error.contains("certificates in PEM"), "{error}");
     let plain = connect(server.addresses.diagnostics);
     send(&plain, "GET /debug/ HTTP/1.1\r\nhost: localhost\r\n\r\n");
     assert!(read(&plain).starts_with("HTTP/1.1 400 "));
