@@ -216,8 +216,17 @@ impl Thermograph {
     /// Two seconds later one line in the app's log says what the [doctor](Self::doctor) has found: a
     /// warning if anything is missing. It is logged once in a process, from a thread of its own.
     pub fn serve(&self) -> Result<Door, ServeError> {
+        let wants_tls = !self.inner.config.tls_cert.as_os_str().is_empty();
+        if wants_tls { Err(ServeError::NoTls) } else { self.serve_on(|listener| listener) }
+    }
+
+    /// [`Thermograph::serve`], on a listener that is made of the one that is bound.
+    pub(crate) fn serve_on<L: axum::serve::Listener<Addr: std::fmt::Debug>>(
+        &self,
+        listen: impl FnOnce(tokio::net::TcpListener) -> L + Send + 'static,
+    ) -> Result<Door, ServeError> {
         self.note_runtime();
-        door::open(self)
+        door::open(self, listen)
     }
 
     /// The newest stalls, the newest first.

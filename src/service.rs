@@ -31,6 +31,7 @@ mod limits;
 pub mod middleware;
 mod nice;
 mod pages;
+pub(crate) mod pem;
 pub mod redis;
 mod routes;
 pub mod store;
@@ -106,7 +107,7 @@ impl Service {
         let Config { gateway, upstreams, routes, .. } = &config;
         let upstreams = Upstreams::new(gateway, upstreams, routes)?;
         let store = Store::start(&config.store)?;
-        let entrance = Entrance::new(gateway);
+        let entrance = Entrance::new(gateway, store.is_some());
         let engine = Engine::start(&config.engine, &config.models)?;
         let bodies = Bodies::new(config.body_limit);
         let redis = Redis::new(&config.redis);

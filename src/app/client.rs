@@ -1,12 +1,16 @@
 //! A client of the diagnostics: blocking, one GET at a time.
 
-use std::{io::ErrorKind, time::Duration};
+use std::{io::ErrorKind, path::Path, time::Duration};
 
 use anyhow::{Context as _, bail};
 use http::{HeaderValue, Uri};
-use ureq::Agent;
+use ureq::{
+    Agent,
+    tls::{Certificate, RootCerts, TlsConfig},
+};
 
-use crate::diagnostics::Token;
+use super::config::read_secret;
+use crate::{diagnostics::Token, service::pem};
 
 /// How long connecting may take, and an answer beyond the time that was asked for.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -18,6 +22,18 @@ pub struct Args {
     /// Where the diagnostics of the service are.
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:6060", value_parser = url)]
     pub url: String,
+    /// The token, if they want one.
+    #[command(flatten)]
+    pub token: TokenArgs,
+    /// File of the authorities in PEM that are trusted with https:// [default: public ones].
+    #[arg(long, value_name = "FILE", value_parser = authorities)]
+    pub ca_file: Option<RootCerts>,
+}
+
+/// The token of the diagnostics, or the file that holds it.
+#[derive(Clone, Debug, Default, clap::Args)]
+#[group(skip)]
+pub struct TokenArgs {
     /// Token of the diagnostics.
     #[arg(
         long,
@@ -25,7 +41,16 @@ pub struct Args {
         env = "THERMOGRAPH_DIAGNOSTICS_TOKEN",
         hide_env_values = true
     )]
-    pub token: Option<Token>,
+    token: Option<Token>,
+    /// File that holds the token.
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "THERMOGRAPH_DIAGNOSTICS_TOKEN_FILE",
+        conflicts_with = "token",
+        value_parser = held_token
+    )]
+    token_file: Option<Token>,
 }
 
 /// A client of one service's diagnostics.
@@ -39,12 +64,17 @@ pub struct Client {
 impl Client {
     /// A client of the diagnostics at `url`, which shows the `token` if there is one.
     pub fn new(url: &str, token: Option<&Token>) -> Self {
+        Self::trusting(url, token, RootCerts::WebPki)
+    }
+
+    fn trusting(url: &str, token: Option<&Token>, authorities: RootCerts) -> Self {
         let agent = Agent::config_builder()
             // A status is read together with the text that explains it.
             .http_status_as_error(false)
             // A proxy in the environment is for the world; this is for the machine at hand.
             .proxy(None)
             .timeout_connect(Some(PATIENCE))
+            .tls_config(TlsConfig::builder().root_certs(authorities).build())
             .build()
             .new_agent();
         let token = token.filter(|token| !token.is_none()).cloned();
@@ -93,8 +123,30 @@ impl Client {
 
 impl From<&Args> for Client {
     fn from(args: &Args) -> Self {
-        Self::new(&args.url, args.token.as_ref())
+        let authorities = args.ca_file.clone().unwrap_or(RootCerts::WebPki);
+        Self::trusting(&args.url, args.token.get(), authorities)
     }
+}
+
+impl TokenArgs {
+    /// The token, if there is one.
+    pub fn get(&self) -> Option<&Token> {
+        self.token.as_ref().or(self.token_file.as_ref())
+    }
+}
+
+fn authorities(file: &str) -> Result<RootCerts, String> {
+    let certificates = pem::certificates(Path::new(file))
+        .map_err(|why| format!("expected a file with certificates in PEM ({why})"))?;
+    Ok(certificates.iter().map(|certificate| Certificate::from_der(certificate).to_owned()).into())
+}
+
+/// The token in a file; an empty path is none, as for the server.
+fn held_token(file: &str) -> Result<Token, String> {
+    if file.is_empty() {
+        return Ok(Token::default());
+    }
+    read_secret(Path::new(file)).map(Token::new).map_err(|allowed| format!("expected {allowed}"))
 }
 
 /// What is wrong with a token is said without it.

@@ -7,8 +7,10 @@ mod allowed;
 mod changes;
 mod kubernetes;
 mod layers;
+mod listen;
 mod models;
 mod origin;
+mod secrets;
 mod sections;
 mod source;
 
@@ -16,11 +18,14 @@ use std::path::Path;
 
 pub use self::{
     layers::{ConfigError, Flag, Loaded, load},
+    listen::{Listen, Mode},
     models::Models,
     origin::Origin,
     sections::{Api, Config, Log, LogFormat},
     source::Source,
 };
+
+pub(crate) use self::secrets::read as read_secret;
 
 /// `thermograph config`: prints the configuration in effect as a file that could be loaded.
 pub fn print(file: Option<&Path>) -> anyhow::Result<()> {

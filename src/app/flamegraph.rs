@@ -24,7 +24,7 @@ use super::{
     load::{Address, TrafficArgs},
     shutdown,
 };
-use crate::diagnostics::{Token, captures::slug};
+use crate::diagnostics::captures::slug;
 
 /// Start a service, drive it, and draw flame graphs of what it did.
 #[derive(Clone, Debug, clap::Args)]
@@ -51,14 +51,9 @@ pub struct Args {
     /// Where the diagnostics of that service are.
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:6060", requires = "url", value_parser = client::url)]
     pub diagnostics_url: String,
-    /// Token of the diagnostics.
-    #[arg(
-        long,
-        value_name = "TOKEN",
-        env = "THERMOGRAPH_DIAGNOSTICS_TOKEN",
-        hide_env_values = true
-    )]
-    pub token: Option<Token>,
+    /// The token of the diagnostics.
+    #[command(flatten)]
+    pub token: client::TokenArgs,
     /// Start this program instead of the service. It must know --listen, --diagnostics-listen,
     /// --console-listen and --addresses-file as `thermograph serve` does.
     #[arg(long, value_name = "PATH", requires = "targets")]

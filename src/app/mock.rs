@@ -137,7 +137,7 @@ async fn serve(args: Args) -> anyhow::Result<()> {
         ..Api::default()
     };
     let connections = mock.counters().connections();
-    let listener = TimedListener::unstamped(listener);
+    let listener = server::Listener::tcp(TimedListener::unstamped(listener));
     let app = server::App::plain(routes::router(mock));
     server::run_counted(listener, app, &api, stop, connections).await;
     Ok(())

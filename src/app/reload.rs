@@ -1,5 +1,5 @@
 //! The configuration, taken over again while the service runs: at SIGHUP, and when its file is
-//! written or replaced.
+//! written or replaced, or a file that it names.
 //!
 //! Of a bad file nothing is taken over. What only a start can take over is told.
 
@@ -7,7 +7,9 @@ mod hang_up;
 mod watched;
 
 use std::{
+    collections::BTreeSet,
     fs,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
 };
 
@@ -16,6 +18,7 @@ use metrics::{Counter, Unit, counter, describe_counter};
 use self::{hang_up::HangUps, watched::Watched};
 use super::{
     config::{Loaded, Source},
+    server::Tls,
     task,
 };
 use crate::service::Service;
@@ -29,6 +32,8 @@ pub(crate) struct Reload {
 struct Inner {
     source: Source,
     service: Service,
+    /// TLS of the listeners, whose certificates are replaced beside the configuration.
+    tls: Vec<Tls>,
     /// What the process started with.
     started: Loaded,
     /// What was loaded last, if anything was again. Its lock is held while that is done.
@@ -45,9 +50,9 @@ struct Meters {
 
 impl Reload {
     /// `started` was loaded from `source`, and `service` started with it.
-    pub(crate) fn new(source: Source, started: Loaded, service: Service) -> Self {
+    pub(crate) fn new(source: Source, started: Loaded, service: Service, tls: Vec<Tls>) -> Self {
         let (newest, meters) = (Mutex::default(), Meters::new());
-        Self { inner: Arc::new(Inner { source, service, started, newest, meters }) }
+        Self { inner: Arc::new(Inner { source, service, tls, started, newest, meters }) }
     }
 
     /// What the process started with.
@@ -58,7 +63,7 @@ impl Reload {
     /// Waits for the signal and for changes of the file, in a task of its own.
     pub(crate) fn start(self) -> std::io::Result<()> {
         let mut hang_ups = HangUps::listen()?;
-        let watched = self.watched();
+        let mut watched = Watched::new(self.files());
         task::spawn("reload", async move {
             loop {
                 let cause = tokio::select! {
@@ -70,22 +75,25 @@ impl Reload {
                 let this = self.clone();
                 // It reads files. A panic in it is reported, and no more.
                 let _ = task::spawn_blocking("reload", move || this.now(cause)).await;
+                watched.set(self.files());
             }
         });
         Ok(())
     }
 
-    fn watched(&self) -> Watched {
-        let Some(file) = &self.inner.source.file else { return Watched::nothing() };
-        Watched::new(file).unwrap_or_else(|error| {
-            let file = file.display();
-            tracing::warn!(%file, %error, "not watched: SIGHUP loads it again");
-            Watched::nothing()
-        })
+    /// Files of the configuration that is in effect.
+    fn files(&self) -> BTreeSet<PathBuf> {
+        let Inner { source, started, newest, tls, .. } = &*self.inner;
+        let newest = newest.lock().unwrap_or_else(PoisonError::into_inner);
+        let named = newest.as_ref().unwrap_or(started).files();
+        let certificates = tls.iter().flat_map(Tls::files);
+        let files = source.file.as_deref().into_iter().chain(named).chain(certificates);
+        files.map(Path::to_owned).collect()
     }
 
     /// Loads the configuration, and takes over what can be.
     fn now(&self, cause: &str) {
+        self.inner.tls.iter().for_each(Tls::reload);
         let mut newest = self.inner.newest.lock().unwrap_or_else(PoisonError::into_inner);
         let before = newest.as_ref().unwrap_or(&self.inner.started);
         match self.take_over(before, cause) {

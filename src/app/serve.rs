@@ -15,10 +15,11 @@ use tokio::{net::TcpListener, runtime, time};
 
 use super::{
     addresses,
-    config::{Config, Flag, Loaded, Source},
+    config::{Api, Config, Flag, Listen, Loaded, Mode, Source},
     files,
     reload::Reload,
-    server, shutdown, task, telemetry,
+    server::{self, Tls, TlsFiles, TlsListener},
+    shutdown, task, telemetry,
 };
 use crate::{
     diagnostics::{
@@ -28,6 +29,9 @@ use crate::{
     },
     service::{Service, badge},
 };
+
+/// Longest time of a TLS handshake with the diagnostics.
+const HANDSHAKE: Duration = Duration::from_secs(10);
 
 /// Serve the AI API, and the diagnostics beside it.
 #[derive(Clone, Debug, Default, clap::Args)]
@@ -71,11 +75,12 @@ impl From<&str> for UpstreamFlag {
     }
 }
 
-/// Where a service listens: what [`Args::addresses_file`] holds.
+/// Addresses that a service listens on: what [`Args::addresses_file`] holds.
+/// The address of the API is a [`Listen`]; one of TCP can be read as that.
 #[derive(Clone, Copy, Debug, Deserialize, Serialize)]
-pub struct Addresses {
+pub struct Addresses<A = SocketAddr> {
     /// The AI API.
-    pub api: SocketAddr,
+    pub api: A,
     /// The diagnostics.
     pub diagnostics: SocketAddr,
     /// tokio-console; none where it is off.
@@ -86,7 +91,11 @@ pub struct Addresses {
 pub fn run(file: Option<&Path>, args: &Args) -> anyhow::Result<()> {
     let source = Source::new(file, args.flags());
     let loaded = source.load()?;
+    let [api_tls, diagnostics_tls] = tls_of(&loaded.config)?;
     if args.check {
+        for files in [&api_tls, &diagnostics_tls].into_iter().flatten() {
+            files.check()?;
+        }
         anstream::println!("the configuration is valid");
         return Ok(());
     }
@@ -107,7 +116,14 @@ pub fn run(file: Option<&Path>, args: &Args) -> anyhow::Result<()> {
     let mut builder = runtime::Builder::new_multi_thread();
     builder.enable_all().thread_name("worker");
     thermograph.hooks().install(&mut builder);
-    let door = thermograph.serve()?;
+    let secured =
+        |files: Option<TlsFiles>, timeout| files.map(|files| Tls::new(files, timeout)).transpose();
+    let api_tls = secured(api_tls, config.api.idle_timeout)?;
+    let diagnostics_tls = secured(diagnostics_tls, HANDSHAKE)?;
+    let door = match diagnostics_tls.clone() {
+        Some(tls) => thermograph.serve_on(|listener| TlsListener::new(listener, tls))?,
+        None => thermograph.serve()?,
+    };
     // Threads of the engine compute for whoever asked.
     badge::install(|| {
         let label = label::here();
@@ -117,8 +133,9 @@ pub fn run(file: Option<&Path>, args: &Args) -> anyhow::Result<()> {
     let service = Service::start(config.service())?;
     let service = started.get_or_init(|| service).clone();
     let runtime = builder.build()?;
-    let reload = Reload::new(source, loaded, service.clone());
-    runtime.block_on(serve(reload, &service, &thermograph, &door, metrics, args))?;
+    let tls = api_tls.iter().chain(&diagnostics_tls).cloned().collect();
+    let reload = Reload::new(source, loaded, service.clone(), tls);
+    runtime.block_on(serve(reload, api_tls, &service, &thermograph, &door, metrics, args))?;
     // Before the engine: what still runs there must not wait for it.
     runtime.shutdown_timeout(Duration::from_secs(1));
     service.stop();
@@ -153,6 +170,7 @@ fn files_of(config: &Config) -> usize {
 
 async fn serve(
     reload: Reload,
+    tls: Option<Tls>,
     service: &Service,
     thermograph: &Thermograph,
     door: &Door,
@@ -161,17 +179,16 @@ async fn serve(
 ) -> anyhow::Result<()> {
     let Loaded { config, .. } = reload.started();
     let config = config.clone();
-    let listen = config.api.listen;
-    let listener = TcpListener::bind(listen)
-        .await
-        .with_context(|| format!("api.listen: cannot listen on `{listen}`"))?;
-    let api = listener.local_addr()?;
+    let (listener, api) = listen(&config.api, thermograph).await?;
     let addresses = Addresses { api, diagnostics: door.address(), console: door.console_address() };
 
     let stop = shutdown::on_signal()?;
     reload.start()?;
     task::spawn("metrics upkeep", keep_up(metrics));
-    announce(&addresses, args.addresses_file.as_deref())?;
+    announce(&addresses, &config)?;
+    if let Some(file) = &args.addresses_file {
+        addresses::write(&addresses, file)?;
+    }
 
     task::spawn("upstream health", service.clone().supervise());
     let draining = service.clone();
@@ -181,10 +198,30 @@ async fn serve(
         draining.drain();
     });
     let app = app(service, thermograph, config.api.max_connections);
-    // Latency counts from when a request arrived, as its client counts.
-    let listener = thermograph.listener(listener);
-    server::run(listener, app, &config.api, stop).await;
+    server::run(listener.with_tls(tls), app, &config.api, stop).await;
     Ok(())
+}
+
+/// Listens for clients of the API; gives the address too.
+async fn listen(
+    api: &Api,
+    thermograph: &Thermograph,
+) -> anyhow::Result<(server::Listener, Listen)> {
+    let failed = || format!("api.listen: cannot listen on `{}`", api.listen);
+    match &api.listen {
+        Listen::Tcp(address) => {
+            let listener = TcpListener::bind(address).await.with_context(failed)?;
+            let address = listener.local_addr()?;
+            // Latency counts from when a request arrived, as its client counts.
+            let listener = thermograph.listener(listener);
+            Ok((server::Listener::tcp(listener), address.into()))
+        }
+        Listen::Unix(path) => {
+            let Mode(mode) = api.socket_mode;
+            let socket = server::SocketFile::bind(path, mode).with_context(failed)?;
+            Ok((server::Listener::unix(socket), api.listen.clone()))
+        }
+    }
 }
 
 /// Routers for all that a connection may ask, behind the same middleware.
@@ -210,15 +247,26 @@ async fn keep_up(metrics: PrometheusHandle) {
     }
 }
 
-fn announce(listening: &Addresses, file: Option<&Path>) -> anyhow::Result<()> {
+fn announce(listening: &Addresses<Listen>, config: &Config) -> anyhow::Result<()> {
     let Addresses { api, diagnostics, console } = listening;
+    let [api_scheme, scheme] =
+        tls_of(config)?.map(|tls| if tls.is_some() { "https" } else { "http" });
+    let api = match api {
+        Listen::Tcp(address) => format!("{api_scheme}://{address}"),
+        Listen::Unix(_) => api.to_string(),
+    };
     tracing::info!(
-        api = %format_args!("http://{api}"),
-        diagnostics = %format_args!("http://{diagnostics}/debug/"),
+        api,
+        diagnostics = %format_args!("{scheme}://{diagnostics}/debug/"),
         console = console.map(|console| format!("http://{console}")),
         "listening"
     );
-    file.map_or(Ok(()), |file| addresses::write(listening, file))
+    Ok(())
+}
+
+/// Files of the API's TLS and of that of the diagnostics.
+fn tls_of(config: &Config) -> anyhow::Result<[Option<TlsFiles>; 2]> {
+    config.tls().map_err(|(field, allowed)| anyhow::anyhow!("{field}: allowed is {allowed}"))
 }
 
 impl Args {

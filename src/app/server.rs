@@ -12,8 +12,10 @@ mod host;
 mod last;
 mod limit;
 mod lingering;
+mod listen;
 mod patience;
 mod stream;
+mod tls;
 
 use std::{
     pin::pin,
@@ -36,20 +38,26 @@ use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, watch},
     time,
 };
+use tokio_rustls::server::TlsStream;
+use tokio_util::either::Either;
 
-pub(crate) use self::limit::OnFull;
 use self::{
     again::Again,
     connection::{Connection, Requests},
     limit::{Limit, Slot},
+    listen::Socket,
     stream::Stream,
+};
+pub(crate) use self::{
+    limit::OnFull,
+    listen::{Listener, SocketFile},
+    tls::{Tls, TlsFiles, TlsListener},
 };
 use super::{
     config::Api,
     shutdown::Stop,
     task::{self, Streams},
 };
-use crate::diagnostics::{TimedListener, TimedStream};
 
 /// How long a connection that was taken before the drain has for its first request.
 const FIRST_REQUEST: Duration = Duration::from_secs(2);
@@ -76,13 +84,13 @@ pub(crate) struct App {
 
 /// Serves `app` on `listener` until `stop`, then drains: for `shutdown_grace` connections are still
 /// accepted and answers ask to close them; after it, requests in flight have `drain_timeout`.
-pub(crate) async fn run(listener: TimedListener, app: App, api: &Api, stop: Stop) {
+pub(crate) async fn run(listener: Listener, app: App, api: &Api, stop: Stop) {
     run_counted(listener, app, api, stop, Arc::default()).await;
 }
 
 /// [`run`], with a count of what connects.
 pub(crate) async fn run_counted(
-    listener: TimedListener,
+    listener: Listener,
     app: App,
     api: &Api,
     stop: Stop,
@@ -102,7 +110,7 @@ pub(crate) async fn run_counted(
         () = stop.interrupted.cancelled() => {}
     }
     // Closing it resets connections that are not accepted: first, no more of them begin.
-    last::refuse_new(listener.get_ref());
+    listener.refuse_new();
     let _passed = time::timeout(HANDSHAKE, connections.accept(&listener)).await;
     drop(listener);
     connections.drain(api.drain_timeout).await;
@@ -133,7 +141,7 @@ struct Connections {
     routes: Router,
     full: Router,
     bad_host: Router,
-    builder: auto::Builder<Streams>,
+    builder: Arc<auto::Builder<Streams>>,
     /// Whether answers ask their clients to close the connection, so that none is closed under a
     /// request that is just being sent.
     closing: Arc<AtomicBool>,
@@ -158,6 +166,7 @@ impl Connections {
             .max_buf_size(HEAD);
         let keep_alive = api.idle_timeout;
         builder.http2().timer(TokioTimer::new()).keep_alive_interval(keep_alive);
+        let builder = Arc::new(builder);
         let (draining, patience) = (watch::Sender::new(false), api.idle_timeout);
         let closing = Arc::new(AtomicBool::new(false));
         let limit = Arc::new(Limit::new(api.max_connections, on_full));
@@ -166,17 +175,17 @@ impl Connections {
     }
 
     /// Accepts for ever, also over the limit: a client that is answered 503 can try elsewhere.
-    async fn accept(&self, listener: &TimedListener) {
+    async fn accept(&self, listener: &Listener) {
         loop {
             // Taken first: what is accepted can be answered.
             let Ok(spare) = Arc::clone(&self.spare).acquire_owned().await else { return };
             match listener.accept().await {
-                Ok((stream, _)) => {
+                Ok(socket) => {
                     let place = match self.limit.open() {
                         Some(slot) => Place::Counted { _slot: slot },
                         None => Place::Spare { _permit: spare },
                     };
-                    self.serve(stream, place);
+                    self.serve(socket, listener.tls.clone(), place);
                 }
                 Err(error) => {
                     tracing::warn!(%error, "a connection was not accepted");
@@ -187,27 +196,36 @@ impl Connections {
         }
     }
 
-    fn serve(&self, stream: TimedStream, place: Place) {
-        // Without it, small answers wait for a delayed acknowledgement: 40 ms.
-        if let Err(error) = stream.get_ref().set_nodelay(true) {
+    fn serve(&self, socket: Socket, tls: Option<Tls>, place: Place) {
+        if let Err(error) = socket.set_nodelay() {
             tracing::debug!(%error, "TCP_NODELAY is not set");
         }
         let is_spare = matches!(place, Place::Spare { .. });
         let requests = self.requests(is_spare);
         let connection = Arc::clone(&requests.connection);
-        let stream = Stream::new(stream, self.patience, Arc::clone(&connection.half_close));
-        let service = service_fn(move |request| requests.answer(request));
-        let serving = self.builder.serve_connection(TokioIo::new(stream), service).into_owned();
+        let (builder, patience) = (Arc::clone(&self.builder), self.patience);
         let mut draining = self.draining.subscribe();
         let open = Open::new(&self.counts);
         let served = async move {
-            let mut serving = pin!(serving);
-            let stop = async {
+            let mut stop = pin!(async {
                 if !is_spare {
                     drop(draining.wait_for(|draining| *draining).await);
                 }
                 let _passed = time::timeout(FIRST_REQUEST, connection.asked.wait()).await;
+            });
+            let stream = tokio::select! {
+                stream = secure(socket, tls.as_ref()) => stream,
+                // What is half agreed on is of no use.
+                () = &mut stop => {
+                    tls.inspect(Tls::given_up);
+                    None
+                }
             };
+            let Some(stream) = stream else { return };
+            let stream = Stream::new(stream, patience, Arc::clone(&connection.half_close));
+            let service = service_fn(move |request| requests.answer(request));
+            let serving = builder.serve_connection(TokioIo::new(stream), service).into_owned();
+            let mut serving = pin!(serving);
             let result = tokio::select! {
                 // Cancel-safe: it is gone on with below.
                 result = &mut serving => result,
@@ -252,6 +270,17 @@ impl Connections {
             let left = self.draining.receiver_count();
             tracing::warn!(connections = left, "cut off: they took longer than drain_timeout");
         }
+    }
+}
+
+/// The connection as HTTP is spoken on it: after the handshake, if there is TLS.
+async fn secure(
+    socket: Socket,
+    tls: Option<&Tls>,
+) -> Option<Either<Socket, Box<TlsStream<Socket>>>> {
+    match tls {
+        None => Some(Either::Left(socket)),
+        Some(tls) => tls.accept(socket).await.map(Either::Right),
     }
 }
 

@@ -27,6 +27,16 @@ pub struct Config {
     /// basic authentication. Needed when `listen` is not loopback, with at least 16 characters then.
     /// Default is none.
     pub token: Token,
+    /// File that holds the token, for programs that load a configuration from a file: they read it, and
+    /// set `token`. Default is none.
+    pub token_file: PathBuf,
+    /// File of the listener's certificate in PEM, for programs that put TLS before the diagnostics. Default
+    /// is none.
+    pub tls_cert: PathBuf,
+    /// File of its private key in PEM. Default is none.
+    pub tls_key: PathBuf,
+    /// File of the authorities, in PEM, of the certificates that clients must have. Default is none.
+    pub tls_client_ca: PathBuf,
     /// When tokio-console is fed. Without `--cfg tokio_unstable` it is off, whatever stands here.
     /// Default is `on-attach`.
     pub console: ConsoleMode,
@@ -123,6 +133,10 @@ impl Default for Config {
         Self {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 6060)),
             token: Token::default(),
+            token_file: PathBuf::new(),
+            tls_cert: PathBuf::new(),
+            tls_key: PathBuf::new(),
+            tls_client_ca: PathBuf::new(),
             console: ConsoleMode::default(),
             console_listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 6669)),
             named_per_second: Budget::PER_SECOND,
@@ -151,6 +165,13 @@ impl Config {
     /// Checks what the types cannot say.
     pub fn validate(&self) -> Result<(), Invalid> {
         self.token.validate(self.listen.ip().is_loopback())?;
+        if !self.token_file.as_os_str().is_empty() {
+            return Err(Invalid {
+                field: "token_file",
+                value: self.token_file.display().to_string(),
+                allowed: "no file that is not read yet: set `token` to what it holds",
+            });
+        }
         if !self.listen.ip().is_loopback() && self.token.is_none() {
             return Err(Invalid {
                 field: "listen",

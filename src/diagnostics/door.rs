@@ -3,11 +3,12 @@
 //! A runtime of its own, so that it answers while every worker of the app is blocked.
 
 use std::{
+    fmt,
     net::{SocketAddr, TcpListener},
     thread::{self, JoinHandle},
 };
 
-use axum::Router;
+use axum::{Router, serve::Listener};
 use thiserror::Error;
 use tokio::runtime;
 use tokio_util::sync::CancellationToken;
@@ -37,6 +38,11 @@ pub enum ServeError {
         /// What the system said.
         source: std::io::Error,
     },
+    /// The configuration wants TLS, which the program has to bring.
+    #[error(
+        "tls_cert: this program has no TLS for the diagnostics: remove it, and listen on loopback"
+    )]
+    NoTls,
     /// The thread or its runtime could not be made.
     #[error("cannot start the diagnostics' thread: {0}")]
     Thread(#[source] std::io::Error),
@@ -64,7 +70,11 @@ impl Drop for Door {
     }
 }
 
-pub(crate) fn open(thermograph: &Thermograph) -> Result<Door, ServeError> {
+/// Opens the door; `listen` makes, of the listener that is bound, the one whose connections are served.
+pub(crate) fn open<L: Listener<Addr: fmt::Debug>>(
+    thermograph: &Thermograph,
+    listen: impl FnOnce(tokio::net::TcpListener) -> L + Send + 'static,
+) -> Result<Door, ServeError> {
     let config = &thermograph.inner.config;
     let stop = CancellationToken::new();
     let (listener, address) = bind("listen", config.listen)?;
@@ -82,7 +92,7 @@ pub(crate) fn open(thermograph: &Thermograph) -> Result<Door, ServeError> {
     }
     drop(half);
     let app = super::http::router(thermograph);
-    threads.push(spawn(listener, app, stop.clone()).map_err(ServeError::Thread)?);
+    threads.push(spawn(listener, listen, app, stop.clone()).map_err(ServeError::Thread)?);
     doctor::announce(thermograph, address, stop.clone()).map_err(ServeError::Thread)?;
     Ok(Door { address, console, stop, threads })
 }
@@ -96,8 +106,9 @@ fn bind(field: &'static str, address: SocketAddr) -> Result<(TcpListener, Socket
     bound.map_err(|source| ServeError::Bind { field, address, source })
 }
 
-fn spawn(
+fn spawn<L: Listener<Addr: fmt::Debug>>(
     listener: TcpListener,
+    listen: impl FnOnce(tokio::net::TcpListener) -> L + Send + 'static,
     app: Router,
     stop: CancellationToken,
 ) -> std::io::Result<JoinHandle<()>> {
@@ -112,7 +123,7 @@ fn spawn(
             match tokio::net::TcpListener::from_std(listener) {
                 Ok(listener) => tokio::select! {
                     // Cancel-safe: at the stop, captures that run are dropped on purpose.
-                    _ = axum::serve(listener, app) => {}
+                    _ = axum::serve(listen(listener), app) => {}
                     () = stop.cancelled() => {}
                 },
                 Err(error) => log::submit(move || {

@@ -1,5 +1,7 @@
 //! `thermograph config` and `thermograph serve --check`.
 
+mod secrets;
+
 use std::{collections::BTreeSet, process::Output};
 
 use crate::support::thermograph;
@@ -69,6 +71,16 @@ fn a_bad_value_stops_the_start_with_field_value_and_what_is_allowed() {
             "[models.m]\ndir = \"a\"\nprecision = \"f32\"\nfile = \"b.onnx\"\n",
             &[],
             ["models.m.file = \"b.onnx\"", "no `file` beside `precision`"],
+        ),
+        (
+            "[api]\ntls_client_ca = \"a.pem\"\n",
+            &[],
+            ["api.tls_client_ca = \"a.pem\"", "only together with `tls_cert`"],
+        ),
+        (
+            "[api]\ntls_cert = \"/no/cert\"\ntls_key = \"/no/key\"\n",
+            &[],
+            ["api.tls_cert = \"/no/cert\"", "certificates in PEM"],
         ),
         ("[store]\nurl = \"mysql://a:hush@b/c\"\n", &[], ["store.url = \"(set)\"", "sqlite:FILE"]),
         ("[store]\nspool = \"\"\n", &[], ["store.spool", "the path of a folder"]),
@@ -143,7 +155,11 @@ const TABLES: [Table; 8] = [
             ("key", "\"\"", "visible characters"),
             ("key", "7", "expected a string"),
             ("key_env", "\"NO_SUCH_VARIABLE\"", "a variable of the environment that is set"),
-            ("key_env", "\"PATH\"\nkey = \"k\"", "`key` or `key_env`, not both"),
+            ("key_env", "\"PATH\"\nkey = \"k\"", "only one of `key`, `key_env`, `key_file`"),
+            ("key_file", "\"/no/such/file\"", "No such file or directory"),
+            ("key_file", "\"/\"", "(not a regular file)"),
+            ("key_file", "\"/\"\nkey = \"k\"", "only one of `key`, `key_env`, `key_file`"),
+            ("key_file", "7", "a path, in quotes"),
             ("key_header", "\"content-type\"", "a header that holds the key alone"),
             ("headers", "{ host = \"b\" }", "belongs neither to the connection nor to the body"),
             ("headers", "{ x-tenant = \"\" }", "visible characters"),
@@ -153,6 +169,9 @@ const TABLES: [Table; 8] = [
             ("http2", "\"yes\"", "true or false, without quotes"),
             ("proxy", "\"socks5://a\"", "`http://host:port`"),
             ("ca_file", "1", "a path, in quotes"),
+            ("tls_cert", "1", "a path, in quotes"),
+            ("tls_cert", "\"a.pem\"", "only together with `tls_key`"),
+            ("tls_key", "\"a.key\"", "only together with `tls_cert`"),
             ("max_connections", "0", "1 to 65536"),
             ("max_connections", "65537", "1 to 65536"),
             ("connect_timeout", "\"-1s\"", NO_TIME),
@@ -215,6 +234,7 @@ const TABLES: [Table; 8] = [
         path: "gateway",
         keys: &[
             ("max_in_flight", "0", "1 to 1000000"),
+            ("max_in_flight_per_key", "1000001", "0 to 1000000"),
             ("max_waiting", "1000001", "0 to 1000000"),
             ("queue_timeout", "\"2h\"", "0ns to 3600s"),
             ("retries", "11", "0 to 10"),
@@ -265,6 +285,7 @@ const TABLES: [Table; 8] = [
         keys: &[
             ("url", "\"localhost\"", "redis://host:port/database"),
             ("url", "7", "expected a string"),
+            ("url_file", "\"/no/such/file\"", "No such file or directory"),
             ("namespace", "\"a:b\"", "1 to 64 letters, digits"),
             ("timeout", "\"0s\"", "1ms to 10s"),
         ],

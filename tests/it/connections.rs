@@ -5,6 +5,8 @@ mod half_close;
 mod host;
 mod limit;
 mod slow_body;
+mod tls;
+mod unix;
 
 use std::{
     io::{Read as _, Write as _},

@@ -1,6 +1,7 @@
 //! Keys and the ledger, on SQLite and on a real Postgres.
 
 mod billing;
+mod fair;
 mod keys;
 mod ledger;
 mod limits;

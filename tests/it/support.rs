@@ -1,5 +1,6 @@
 //! A server of our own, on ports of its own.
 
+pub(crate) mod certificates;
 #[path = "../common/client.rs"]
 mod client;
 #[path = "../common/console.rs"]
@@ -24,7 +25,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
 use thermograph::{
-    app::serve::Addresses,
+    app::{config::Listen, serve::Addresses},
     diagnostics::{Class, Stall},
 };
 
@@ -38,6 +39,9 @@ pub(crate) struct Server {
     pub(crate) dir: TempDir,
     /// What its diagnostics ask for.
     token: Option<String>,
+    /// True if they speak TLS.
+    has_tls: bool,
+    /// That of the API is 0.0.0.0:0 if it listens on a socket in the file system.
     pub(crate) addresses: Addresses,
 }
 
@@ -80,10 +84,19 @@ impl Server {
             file.exists()
         });
         let addresses = std::fs::read(&file).expect("a file");
-        let addresses = serde_json::from_slice(&addresses).expect("addresses");
-        let token = variables.iter().find(|(name, _)| *name == "THERMOGRAPH_DIAGNOSTICS_TOKEN");
-        let token = token.map(|(_, token)| (*token).to_owned());
-        Self { child, dir, token, addresses }
+        let addresses: Addresses<Listen> = serde_json::from_slice(&addresses).expect("addresses");
+        let Addresses { api, diagnostics, console } = addresses;
+        let api = api.tcp().unwrap_or(([0, 0, 0, 0], 0).into());
+        let addresses = Addresses { api, diagnostics, console };
+        let token = variables.iter().find_map(|(name, value)| match *name {
+            "THERMOGRAPH_DIAGNOSTICS_TOKEN" => Some((*value).to_owned()),
+            "THERMOGRAPH_DIAGNOSTICS_TOKEN_FILE" => {
+                Some(std::fs::read_to_string(value).expect("a token").trim_end().to_owned())
+            }
+            _ => None,
+        });
+        let has_tls = toml.contains("[diagnostics]\ntls_cert");
+        Self { child, dir, token, has_tls, addresses }
     }
 
     /// No handler and no task of the service may keep a worker to itself: the diagnostics say so
@@ -123,7 +136,8 @@ impl Server {
     }
 
     pub(crate) fn diagnostics(&self, path: &str) -> String {
-        format!("http://{}{path}", self.addresses.diagnostics)
+        let scheme = if self.has_tls { "https" } else { "http" };
+        format!("{scheme}://{}{path}", self.addresses.diagnostics)
     }
 
     pub(crate) fn embed(&self, body: &Value) -> Answer {

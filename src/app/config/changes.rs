@@ -15,13 +15,21 @@ const TAKEN_OVER: [&str; 2] = ["gateway", UPSTREAMS];
 impl Loaded {
     /// Paths of the values that differ from those before, and that are taken over.
     pub(crate) fn changed(&self, before: &Self) -> Vec<String> {
-        differing(&self.table, &before.table, true)
+        self.differing(before, true)
     }
 
     /// Paths of the values that differ from those at the start, and that the next start takes
     /// over.
     pub(crate) fn pending(&self, started: &Self) -> Vec<String> {
-        differing(&self.table, &started.table, false)
+        self.differing(started, false)
+    }
+
+    fn differing(&self, before: &Self, taken_over: bool) -> Vec<String> {
+        let mut paths = differing(&self.table, &before.table, taken_over);
+        let secrets = self.secrets.differing(&before.secrets);
+        let of_upstreams = |path: &&str| path.starts_with(UPSTREAMS);
+        paths.extend(secrets.filter(|path| of_upstreams(path) == taken_over).map(str::to_owned));
+        paths
     }
 }
 

@@ -11,7 +11,7 @@ use serde::de::IntoDeserializer as _;
 use thiserror::Error;
 use toml::{Table, Value};
 
-use super::{Config, Origin, kubernetes, models};
+use super::{Config, Origin, kubernetes, models, secrets::Secrets};
 use crate::service::upstream::UpstreamConfig;
 
 /// File that is read where none is named.
@@ -46,6 +46,8 @@ pub struct Loaded {
     /// The values.
     pub config: Config,
     pub(super) table: Table,
+    /// Those that the table names files or variables for.
+    pub(super) secrets: Secrets,
     origins: BTreeMap<String, Origin>,
 }
 
@@ -139,6 +141,11 @@ impl Loaded {
         text
     }
 
+    /// Files that it was read from besides its own; they may change while it is in effect.
+    pub(crate) fn files(&self) -> impl Iterator<Item = &Path> {
+        self.secrets.files()
+    }
+
     fn origin(&self, path: &str) -> Origin {
         origin(&self.origins, path)
     }
@@ -149,7 +156,7 @@ struct Layers {
     /// Paths of all values that there are.
     known: Vec<String>,
     origins: BTreeMap<String, Origin>,
-    /// What `key_env` of an upstream may name.
+    /// Variables that `key_env` of an upstream may name.
     environment: BTreeMap<String, String>,
 }
 
@@ -239,15 +246,20 @@ impl Layers {
             models::check(of_models)
                 .map_err(|(field, message)| invalid(field, super::allowed::of(&message)))?;
         }
-        let value = Value::Table(table.clone());
-        let mut config: Config = serde_path_to_error::deserialize(value.into_deserializer())
-            .map_err(|error| {
+        let mut resolved = table.clone();
+        let secrets = Secrets::read(&mut resolved, &environment)
+            .map_err(|(field, allowed)| invalid(field, allowed))?;
+        let value = Value::Table(resolved);
+        let config: Config =
+            serde_path_to_error::deserialize(value.into_deserializer()).map_err(|error| {
                 let allowed = super::allowed::of(error.inner().message());
                 invalid(of_the_list(&error.path().to_string()), allowed)
             })?;
-        config.validate().map_err(|(field, allowed)| invalid(field, allowed))?;
-        config.take_keys(&environment).map_err(|(field, allowed)| invalid(field, allowed))?;
-        Ok(Loaded { config, table, origins })
+        config.validate().map_err(|(field, allowed)| {
+            let (field, allowed) = secrets.named(field, allowed);
+            invalid(field, allowed)
+        })?;
+        Ok(Loaded { config, table, secrets, origins })
     }
 }
 
@@ -413,9 +425,10 @@ mod tests {
         let loaded = |flags: &[Flag]| {
             load(Some(file.path()), variables.clone().into_iter(), flags).expect("valid")
         };
-        assert_eq!(loaded(std::slice::from_ref(&flag)).config.api.listen.port(), 3);
+        let port = |loaded: Loaded| loaded.config.api.listen.tcp().expect("an address").port();
+        assert_eq!(port(loaded(std::slice::from_ref(&flag))), 3);
         assert_eq!(loaded(&[flag]).origin("api.listen"), Origin::Flag("listen"));
-        assert_eq!(loaded(&[]).config.api.listen.port(), 2);
+        assert_eq!(port(loaded(&[])), 2);
         assert_eq!(loaded(&[]).config.api.body_limit, bytesize::ByteSize::mib(1));
         assert_eq!(loaded(&[]).origin("api.body_limit"), Origin::File(file.path().into()));
         assert_eq!(loaded(&[]).origin("log.filter"), Origin::Default);

@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeMap,
     net::{Ipv4Addr, SocketAddr},
+    path::PathBuf,
     time::Duration,
 };
 
@@ -10,13 +11,14 @@ use bytesize::ByteSize;
 use jiff::fmt::serde::unsigned_duration::friendly::compact::required as duration;
 use serde::{Deserialize, Serialize};
 
-use super::Models;
+use super::{Listen, Mode, Models};
 use crate::{
+    app::server::TlsFiles,
     diagnostics,
     service::{
         self, PagesConfig, cache, engine, middleware, redis,
         store::StoreConfig,
-        upstream::{GatewayConfig, Key, UpstreamConfig},
+        upstream::{GatewayConfig, UpstreamConfig},
     },
 };
 
@@ -52,8 +54,18 @@ pub struct Config {
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Api {
-    /// Address. Default is `127.0.0.1:8080`.
-    pub listen: SocketAddr,
+    /// Address, or the path of a socket as `unix:/path`. Default is `127.0.0.1:8080`.
+    pub listen: Listen,
+    /// Permissions of that socket. Default is `0660`.
+    pub socket_mode: Mode,
+    /// File of the certificate in PEM, with those that lead to its authority; with it, clients speak
+    /// TLS. Default is none.
+    pub tls_cert: PathBuf,
+    /// File of its private key in PEM. Default is none.
+    pub tls_key: PathBuf,
+    /// File of the authorities, in PEM, of the certificates that clients must have. Default is none:
+    /// they need no certificate.
+    pub tls_client_ca: PathBuf,
     /// Longest time a request may take. Default is 60 s.
     #[serde(with = "duration")]
     pub request_timeout: Duration,
@@ -125,30 +137,21 @@ impl Config {
     /// Hosts and origins are checked where a browser on this machine is all that keeps others out.
     fn pages(&self) -> PagesConfig {
         let Api { listen, cors_origins, allowed_hosts, .. } = &self.api;
-        let is_checked = listen.ip().is_loopback() && !self.store.require_keys;
+        let is_loopback = listen.tcp().is_some_and(|address| address.ip().is_loopback());
+        let is_checked = is_loopback && !self.store.require_keys;
         PagesConfig {
             origins: cors_origins.clone(),
             hosts: is_checked.then(|| allowed_hosts.clone()),
         }
     }
 
-    /// Takes the keys of upstreams that are in the environment out of it: the path of the first
-    /// that is not there, and what is allowed.
-    pub(super) fn take_keys(
-        &mut self,
-        environment: &BTreeMap<String, String>,
-    ) -> Result<(), (String, String)> {
-        for (name, upstream) in &mut self.upstreams {
-            let Some(variable) = &upstream.key_env else { continue };
-            let key = environment.get(variable).map(|key| Key::from(key.clone()));
-            upstream.key = key.filter(Key::can_be_sent);
-            if upstream.key.is_none() {
-                let allowed =
-                    format!("a variable of the environment that is set, to {}", Key::ALLOWED);
-                return Err((format!("upstreams.{name}.key_env"), allowed));
-            }
-        }
-        Ok(())
+    /// Files of the API's TLS and of that of the diagnostics. An error is the path of a value and what
+    /// is allowed.
+    pub(crate) fn tls(&self) -> Result<[Option<TlsFiles>; 2], (String, String)> {
+        let Api { tls_cert, tls_key, tls_client_ca, .. } = &self.api;
+        let api = TlsFiles::new("api", tls_cert, tls_key, tls_client_ca)?;
+        let diagnostics::Config { tls_cert, tls_key, tls_client_ca, .. } = &self.diagnostics;
+        Ok([api, TlsFiles::new("diagnostics", tls_cert, tls_key, tls_client_ca)?])
     }
 
     /// Checks what the types cannot say: the path of the first bad field, and what is allowed.
@@ -168,6 +171,7 @@ impl Config {
         if self.api.idle_timeout.is_zero() {
             return Err(("api.idle_timeout".to_owned(), "more than 0 s".to_owned()));
         }
+        self.tls()?;
         tracing_subscriber::EnvFilter::try_new(&self.log.filter).map_err(|error| {
             let allowed = format!("directives such as `info,thermograph=debug` ({error})");
             ("log.filter".to_owned(), allowed)
@@ -180,7 +184,11 @@ impl Default for Api {
     fn default() -> Self {
         let service::Config { request_timeout, body_limit, .. } = service::Config::default();
         Self {
-            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)),
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)).into(),
+            socket_mode: Mode(0o660),
+            tls_cert: PathBuf::new(),
+            tls_key: PathBuf::new(),
+            tls_client_ca: PathBuf::new(),
             request_timeout,
             body_limit,
             max_connections: 10_000,

@@ -12,7 +12,7 @@ use anyhow::{Context as _, bail};
 use tempfile::TempDir;
 use tokio::time;
 
-use crate::app::serve::Addresses;
+use crate::app::{config::Listen, serve::Addresses};
 
 /// How long the program may take to listen: large models are read before.
 const START: Duration = Duration::from_mins(1);
@@ -47,7 +47,7 @@ impl Child {
     }
 
     /// Where it listens, once it does.
-    pub(crate) async fn addresses(&mut self) -> anyhow::Result<Addresses> {
+    pub(crate) async fn addresses(&mut self) -> anyhow::Result<Addresses<Listen>> {
         let deadline = Instant::now() + START;
         let file = addresses(&self.folder);
         // Renamed into place by the program: whole as soon as it is there.

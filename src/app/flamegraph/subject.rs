@@ -32,7 +32,7 @@ pub(crate) struct Subject {
 impl Subject {
     /// Finds the service or starts it, and waits until it is ready.
     pub(crate) async fn find(config: Option<&Path>, args: &Args) -> anyhow::Result<Self> {
-        let token = args.token.as_ref();
+        let token = args.token.get();
         if let Some(api) = &args.url {
             let diagnostics = Client::new(&args.diagnostics_url, token);
             let subject = Self { api: api.clone(), diagnostics, child: None };
@@ -46,7 +46,9 @@ impl Subject {
         let mut child = Child::start(command(config, args)?)?;
         let addresses = child.addresses().await?;
         let diagnostics = Client::new(&format!("http://{}", addresses.diagnostics), token);
-        let subject = Self { api: addresses.api.into(), diagnostics, child: Some(child) };
+        let api =
+            addresses.api.tcp().context("api.listen: expected an address of TCP, to drive")?;
+        let subject = Self { api: api.into(), diagnostics, child: Some(child) };
         subject.ready().await?;
         Ok(subject)
     }
@@ -91,8 +93,14 @@ fn command(config: Option<&Path>, args: &Args) -> anyhow::Result<Command> {
     let mut command = Command::new(this);
     command.arg("serve").args(config.map(|_| "--config")).args(config);
     // The token known here, and not one of the configuration file, which is not.
-    let token = args.token.as_ref().map_or("", Token::reveal);
+    let token = args.token.get().map_or("", Token::reveal);
     command.env("THERMOGRAPH_DIAGNOSTICS_TOKEN", token);
+    command.env("THERMOGRAPH_DIAGNOSTICS_TOKEN_FILE", "");
+    // The load and the client of the diagnostics speak to it on this machine.
+    for variable in ["CERT", "KEY", "CLIENT_CA"] {
+        command.env(format!("THERMOGRAPH_API_TLS_{variable}"), "");
+        command.env(format!("THERMOGRAPH_DIAGNOSTICS_TLS_{variable}"), "");
+    }
     command.env("THERMOGRAPH_LOG_FORMAT", "text");
     // The service under test has no balancer that would have to notice its end.
     command.env("THERMOGRAPH_API_SHUTDOWN_GRACE", "0s");

@@ -1,7 +1,13 @@
-//! A file whose changes are noticed: written in place, replaced by a rename, or, as Kubernetes
+//! Files whose changes are noticed: written in place, replaced by a rename, or, as Kubernetes
 //! does it, behind a link that is.
 
-use std::{fs, path::Path, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use notify::{
     Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher as _, event::ModifyKind,
@@ -13,33 +19,32 @@ const QUIET: Duration = Duration::from_millis(200);
 /// Longest wait for that.
 const LONGEST: Duration = Duration::from_secs(5);
 
-/// A file that is watched as long as this is there.
+/// Files that are watched as long as this is there.
 pub(super) struct Watched {
+    files: BTreeSet<PathBuf>,
     changes: Arc<Notify>,
-    /// None: there is no file.
+    /// `None` if there are no files, or the system watches none.
     _watcher: Option<RecommendedWatcher>,
 }
 
 impl Watched {
-    /// Watches the folder of the file: a file that is replaced is another one.
-    pub(super) fn new(file: &Path) -> notify::Result<Self> {
-        let file = std::path::absolute(file)?;
-        let folder = file.parent().unwrap_or(&file).to_owned();
+    /// Watches the folders of the files: a file that is replaced is another one. Those that cannot be
+    /// watched are logged.
+    pub(super) fn new(files: BTreeSet<PathBuf>) -> Self {
         let changes = Arc::new(Notify::new());
-        let noticed = Arc::clone(&changes);
-        let mut watcher = notify::recommended_watcher(move |event: notify::Result<Event>| {
-            // What was missed may have been a change.
-            if event.map_or(true, |event| concerns(&event, &file)) {
-                noticed.notify_one();
-            }
-        })?;
-        watcher.watch(&folder, RecursiveMode::NonRecursive)?;
-        Ok(Self { changes, _watcher: Some(watcher) })
+        let watcher = watch(&files, Arc::clone(&changes)).unwrap_or_else(|error| {
+            tracing::warn!(%error, "files are not watched: SIGHUP loads them again");
+            None
+        });
+        Self { files, changes, _watcher: watcher }
     }
 
-    /// No file, which never changes.
-    pub(super) fn nothing() -> Self {
-        Self { changes: Arc::default(), _watcher: None }
+    /// Watches other files from now on. They may have changed before that, which counts as a change.
+    pub(super) fn set(&mut self, files: BTreeSet<PathBuf>) {
+        if self.files != files {
+            *self = Self::new(files);
+            self.changes.notify_one();
+        }
     }
 
     /// Waits for changes, and then until there are no more for a while.
@@ -51,8 +56,34 @@ impl Watched {
     }
 }
 
-/// Whether the file may be another one after this. What is only read is not, and what is written
-/// beside it is not, lest a log in the same folder that tells of it goes round and round.
+fn watch(
+    files: &BTreeSet<PathBuf>,
+    changes: Arc<Notify>,
+) -> notify::Result<Option<RecommendedWatcher>> {
+    let files = files.iter().map(std::path::absolute).collect::<Result<Vec<_>, _>>()?;
+    let folders: BTreeSet<_> =
+        files.iter().map(|file| file.parent().unwrap_or(file).to_owned()).collect();
+    if folders.is_empty() {
+        return Ok(None);
+    }
+    let mut watcher = notify::recommended_watcher(move |event: notify::Result<Event>| {
+        // An event that was missed may have been a change.
+        let is_change = event.map_or(true, |event| files.iter().any(|file| concerns(&event, file)));
+        if is_change {
+            changes.notify_one();
+        }
+    })?;
+    for folder in folders {
+        if let Err(error) = watcher.watch(&folder, RecursiveMode::NonRecursive) {
+            let folder = folder.display();
+            tracing::warn!(%folder, %error, "not watched: SIGHUP loads its files again");
+        }
+    }
+    Ok(Some(watcher))
+}
+
+/// Returns whether the file may be another one after this. A file that is only read is not. Nor is it
+/// after writes to others in its folder: a log there would have it loaded and logged for ever.
 fn concerns(event: &Event, file: &Path) -> bool {
     let is_named = event.paths.iter().any(|path| path.file_name() == file.file_name());
     match event.kind {
@@ -71,8 +102,6 @@ fn is_link(file: &Path) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::path::PathBuf;
-
     use super::*;
 
     const CONFIG: &str = "thermograph.toml";
@@ -93,7 +122,7 @@ mod tests {
     async fn a_file_is_written_replaced_and_removed() {
         let (dir, file) = folder();
         fs::write(&file, "first").expect("written");
-        let watched = Watched::new(&file).expect("watched");
+        let watched = Watched::new(BTreeSet::from([file.clone()]));
         fs::write(&file, "second").expect("written");
         changed(&watched).await;
         let other = dir.path().join(".thermograph.toml.swp");
@@ -116,7 +145,7 @@ mod tests {
         }
         symlink("..1", path("..data")).expect("a link");
         symlink(Path::new("..data").join(CONFIG), &file).expect("a link");
-        let watched = Watched::new(&file).expect("watched");
+        let watched = Watched::new(BTreeSet::from([file.clone()]));
         symlink("..2", path("..data_tmp")).expect("a link");
         fs::rename(path("..data_tmp"), path("..data")).expect("renamed");
         changed(&watched).await;

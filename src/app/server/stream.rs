@@ -124,13 +124,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Stream<S> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_flush(context)
+        // Below TLS there may be bytes that were written and not sent.
+        let flushed = Pin::new(&mut self.inner).poll_flush(context);
+        self.patience.within(context, flushed)
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         if this.lingering.is_none() {
-            ready!(Pin::new(&mut this.inner).poll_shutdown(context))?;
+            let shut_down = Pin::new(&mut this.inner).poll_shutdown(context);
+            ready!(this.patience.within(context, shut_down))?;
         }
         let lingering = this.lingering.get_or_insert_with(Lingering::begin);
         lingering.poll(context, &mut this.inner).map(Ok)

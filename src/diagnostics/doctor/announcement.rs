@@ -49,7 +49,9 @@ pub(crate) fn announce(
         }
         let examination = thermograph.doctor();
         let summary = examination.summary();
-        let more = format!("see /debug/doctor?format=text at http://{address}");
+        let has_tls = !thermograph.inner.config.tls_cert.as_os_str().is_empty();
+        let scheme = if has_tls { "https" } else { "http" };
+        let more = format!("see /debug/doctor?format=text at {scheme}://{address}");
         if examination.worst() == State::Good {
             tracing::info!("doctor: {summary}; {more}");
         } else {

@@ -22,19 +22,13 @@ pub(crate) struct Reservation {
 
 #[derive(Debug)]
 struct Places {
-    bound: AtomicUsize,
+    bound: usize,
     taken: AtomicUsize,
 }
 
 impl Admission {
     pub(crate) fn new(bound: usize) -> Self {
-        let (bound, taken) = (AtomicUsize::new(bound), AtomicUsize::new(0));
-        Self { places: Arc::new(Places { bound, taken }) }
-    }
-
-    /// Changes how many places there are; what is taken stays taken.
-    pub(crate) fn set_bound(&self, bound: usize) {
-        self.places.bound.store(bound, Relaxed);
+        Self { places: Arc::new(Places { bound, taken: AtomicUsize::new(0) }) }
     }
 
     /// Takes `wanted` places, or none where that many are not left.
@@ -51,8 +45,7 @@ impl Admission {
 
 impl Places {
     fn take(&self, wanted: usize) -> bool {
-        let bound = self.bound.load(Relaxed);
-        let more = |taken: usize| taken.checked_add(wanted).filter(|taken| *taken <= bound);
+        let more = |taken: usize| taken.checked_add(wanted).filter(|taken| *taken <= self.bound);
         self.taken.fetch_update(Relaxed, Relaxed, more).is_ok()
     }
 }
@@ -103,9 +96,6 @@ mod tests {
         assert!(one.grow(2) && one.grow(1));
         assert!(!one.grow(4));
         assert_eq!((one.taken(), admission.taken()), (2, 2));
-        // What it has, it has.
-        admission.set_bound(1);
-        assert!(one.grow(2) && !one.grow(3));
         drop(one);
         assert_eq!(admission.taken(), 0);
     }

@@ -1,6 +1,6 @@
 //! The configuration of Redis.
 
-use std::{fmt, time::Duration};
+use std::{fmt, path::PathBuf, time::Duration};
 
 use jiff::fmt::serde::unsigned_duration::friendly::compact::required as duration;
 use redis::{Client, IntoConnectionInfo as _};
@@ -15,6 +15,8 @@ pub struct Config {
     /// `redis://host:6379/0`, `rediss://…` with TLS, or `unix:///path`; none where it is empty.
     /// Default is none.
     pub url: Url,
+    /// File that holds the URL; read when the configuration is loaded. Default is none.
+    pub url_file: PathBuf,
     /// What every key of ours begins with: several services may share a Redis. Default is
     /// `thermograph`.
     pub namespace: String,
@@ -56,6 +58,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             url: Url::default(),
+            url_file: PathBuf::new(),
             namespace: "thermograph".to_owned(),
             timeout: Duration::from_millis(20),
         }

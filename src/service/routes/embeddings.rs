@@ -73,7 +73,7 @@ async fn answer(
     body: Body,
 ) -> Result<Response, ApiError> {
     input::check_accept(headers)?;
-    let (body, call) = input::enter_json(service, headers, body).await?;
+    let (body, call) = input::enter_json(service, caller, headers, body).await?;
     let call = call.of(caller, bill);
     // The engine reads a request for itself. Its model matters before that where it may be an
     // upstream's, and where the caller has limits.

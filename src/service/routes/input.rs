@@ -13,6 +13,7 @@ use crate::service::{
     Service,
     body::{Encoding, ReadBody, Undecoded, as_usize},
     call::Call,
+    caller::Caller,
     codec::{Codec, CodecError},
     error::ApiError,
 };
@@ -39,11 +40,12 @@ impl<S: Sync> FromRequestParts<S> for Headers {
 /// Lets a request in, and reads it: in JSON, whatever the client speaks.
 pub(super) async fn enter_json(
     service: &Service,
+    caller: &Caller,
     headers: &HeaderMap,
     body: Body,
 ) -> Result<(ReadBody, Call), ApiError> {
     let codec = Codec::of_request(headers)?;
-    let (body, call) = enter(service, headers, body).await?;
+    let (body, call) = enter(service, caller, headers, body).await?;
     let body = to_json(service, call.started(), codec, body).await?;
     // All endpoints read structs.
     object::check(&body.bytes)?;
@@ -53,13 +55,14 @@ pub(super) async fn enter_json(
 /// Lets a request in, and reads it. Who sends slowly holds no place meanwhile.
 pub(super) async fn enter(
     service: &Service,
+    caller: &Caller,
     headers: &HeaderMap,
     body: Body,
 ) -> Result<(ReadBody, Call), ApiError> {
     let started = Instant::now();
     let encoding = Encoding::of(headers)?;
     let entrance = &service.inner.entrance;
-    let admitted = entrance.admit().await?;
+    let admitted = entrance.admit(caller).await?;
     let mut reading = pin!(service.inner.bodies.read(body, declared_length(headers)));
     // As a rule it has come with the head: no timers for it then.
     let at_once = poll_fn(|context| Poll::Ready(reading.as_mut().poll(context))).await;
@@ -71,7 +74,7 @@ pub(super) async fn enter(
                 (body?, admitted)
             } else {
                 drop(admitted);
-                (reading.await?, entrance.admit().await?)
+                (reading.await?, entrance.admit(caller).await?)
             }
         }
     };

@@ -84,7 +84,7 @@ async fn relay(
     let bill = caller.bill(service, endpoint.name(), id);
     let answer = async {
         // The body keeps its place in memory until the request is over.
-        let (_body, document, call) = read(service, endpoint, headers, body).await?;
+        let (_body, document, call) = read(service, endpoint, caller, headers, body).await?;
         let (document, call) = (document?, call.of(caller, &bill));
         // First: a request that is refused has a row that says what it was for.
         bill.asks(document.model());
@@ -101,12 +101,13 @@ async fn relay(
 async fn read(
     service: &Service,
     endpoint: Endpoint,
+    caller: &Caller,
     headers: &HeaderMap,
     body: Body,
 ) -> Result<(ReadBody, Result<Document, ApiError>, Call), ApiError> {
     if endpoint.is_form() {
         let form = FormType::of(headers)?;
-        let (body, call) = input::enter(service, headers, body).await?;
+        let (body, call) = input::enter(service, caller, headers, body).await?;
         let read = move |bytes| Document::read_form(endpoint, form, bytes);
         let document = input::parse(service, body.bytes.clone(), read).await;
         return Ok((body, document, call));
@@ -114,7 +115,7 @@ async fn read(
     if !endpoint.answers_bytes() {
         input::check_accept(headers)?;
     }
-    let (body, call) = input::enter_json(service, headers, body).await?;
+    let (body, call) = input::enter_json(service, caller, headers, body).await?;
     let read = move |bytes| Document::read(endpoint, bytes);
     let document = input::parse(service, body.bytes.clone(), read).await;
     Ok((body, document, call))

@@ -16,6 +16,8 @@ pub struct StoreConfig {
     /// The database: `sqlite:thermograph.db` or `postgres://user@host/name`; empty: there is no
     /// store. Default is empty.
     pub url: Url,
+    /// File that holds the URL; read when the configuration is loaded. Default is none.
+    pub url_file: PathBuf,
     /// Most connections for keys and reports; the ledger has one of its own, and so has whoever
     /// listens for changes of keys. Default is 8.
     pub max_connections: u32,
@@ -107,6 +109,7 @@ impl Default for StoreConfig {
     fn default() -> Self {
         Self {
             url: Url::default(),
+            url_file: PathBuf::new(),
             max_connections: 8,
             acquire_timeout: Duration::from_secs(2),
             statement_cache: 64,

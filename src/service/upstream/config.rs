@@ -54,6 +54,9 @@ pub struct UpstreamConfig {
     /// never is. Default is none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub forward_headers: Vec<String>,
+    /// File that holds the key; read when the configuration is loaded. Default is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key_file: Option<PathBuf>,
     /// Whether clients' own `authorization` is passed on where there is no key; keys of ours never
     /// are. Default is false.
     #[serde(default)]
@@ -70,6 +73,13 @@ pub struct UpstreamConfig {
     /// none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ca_file: Option<PathBuf>,
+    /// File of the certificate in PEM that is shown to it, with those that lead to its authority. Default
+    /// is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls_cert: Option<PathBuf>,
+    /// File of the private key of that certificate, in PEM. Default is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls_key: Option<PathBuf>,
     /// Most connections, without the one of health checks; further requests wait for one. Default
     /// is 256.
     #[serde(default = "default_max_connections")]
@@ -108,14 +118,17 @@ pub struct UpstreamConfig {
 
 impl UpstreamConfig {
     /// Fields of text that hold no secret.
-    pub const SHOWN: [&str; 21] = [
+    pub const SHOWN: [&str; 24] = [
         "url",
         "append_v1",
         "key_env",
         "key_header",
         "forward_headers",
         "proxy",
+        "key_file",
         "ca_file",
+        "tls_cert",
+        "tls_key",
         "connect_timeout",
         "first_byte_timeout",
         "between_bytes_timeout",
@@ -147,10 +160,13 @@ impl UpstreamConfig {
             key_header: None,
             headers: BTreeMap::new(),
             forward_headers: Vec::new(),
+            key_file: None,
             forward_authorization: false,
             http2: false,
             proxy: None,
             ca_file: None,
+            tls_cert: None,
+            tls_key: None,
             max_connections: default_max_connections(),
             connect_timeout: default_connect_timeout(),
             first_byte_timeout: default_first_byte_timeout(),
@@ -188,6 +204,15 @@ impl UpstreamConfig {
         if let Some(proxy) = self.proxy.as_ref().filter(|proxy| !Proxy::is_valid(proxy)) {
             let shown = if Self::has_secret(proxy) { "(set)" } else { proxy };
             return Err(Invalid::new(field("proxy"), shown, Proxy::ALLOWED));
+        }
+        let alone = match (&self.tls_cert, &self.tls_key) {
+            (Some(file), None) => Some(("tls_cert", file, "tls_key")),
+            (None, Some(file)) => Some(("tls_key", file, "tls_cert")),
+            _ => None,
+        };
+        if let Some((key, file, other)) = alone {
+            let allowed = format!("only together with `{other}`");
+            return Err(Invalid::new(field(key), file.display(), allowed));
         }
         let most = 1..=65_536;
         Invalid::unless_within(field("max_connections"), self.max_connections, most)?;

@@ -24,7 +24,7 @@ use super::{
     listed::Listed,
     meters::{PoolMeters, UpstreamMeters},
     proxy::Proxy,
-    tls,
+    tls::Material,
 };
 use crate::service::{
     breaker::{Breaker, Pass, State},
@@ -36,6 +36,8 @@ use crate::service::{
 pub(crate) struct Upstream {
     name: String,
     pub(super) config: UpstreamConfig,
+    /// Contents of its files at the time when they were read.
+    material: Material,
     pub(super) connections: Connections,
     /// Makes a connection for each health check: that they can be made is part of being well, and
     /// requests cannot have taken them all.
@@ -106,8 +108,9 @@ impl Upstream {
         let meters = UpstreamMeters::new(name);
         meters.healthy.set(1.0);
         meters.breaker_is(State::Closed);
-        let tls = tls::config(config.ca_file.as_deref(), base.has_tls())
-            .map_err(|why| StartError::Tls { upstream: name.to_owned(), why })?;
+        let no_tls = |why| StartError::Tls { upstream: name.to_owned(), why };
+        let material = Material::read(config).map_err(no_tls)?;
+        let tls = material.client_config(config, base.has_tls()).map_err(no_tls)?;
         let proxy = Proxy::of(config, &uris[0]).map_err(|proxy| StartError::Proxy {
             upstream: name.to_owned(),
             proxy,
@@ -148,13 +151,16 @@ impl Upstream {
             is_reported: Default::default(),
             listed: ArcSwap::default(),
             meters,
+            material,
             config: config.clone(),
         })
     }
 
-    /// Whether it would be the same with this configuration.
+    /// Returns whether it would be the same with this configuration, whose files are read, which blocks.
     pub(super) fn is_as(&self, config: &UpstreamConfig, gateway: &GatewayConfig) -> bool {
-        self.config == *config && self.breaker.follows(gateway.breaker())
+        self.config == *config
+            && self.breaker.follows(gateway.breaker())
+            && Material::read(config).is_ok_and(|material| material == self.material)
     }
 
     /// Its name in the configuration.

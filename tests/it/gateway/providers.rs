@@ -56,19 +56,17 @@ fn play(played: &'static Played) -> Scripted {
 
 /// A gateway with the section's configuration, in which the host is that of the played provider.
 fn gateway(toml: &str, provider: &Scripted) -> Server {
-    let (mut lines, mut variables) = (String::new(), Vec::new());
-    for line in toml.lines() {
-        if let Some(url) = line.strip_prefix("url = \"") {
+    let host = |line: &str| match line.strip_prefix("url = \"") {
+        Some(url) => {
             let (_, rest) = url.split_once("://").expect("a scheme");
             let path = rest.find('/').map_or("\"", |slash| &rest[slash..]);
-            lines += &format!("url = \"http://{}{path}\n", provider.address);
-        } else {
-            lines += &format!("{line}\n");
+            format!("url = \"http://{}{path}", provider.address)
         }
-        if let Some(name) = line.strip_prefix("key_env = ") {
-            variables.push((name.trim_matches('"'), "provider-key"));
-        }
-    }
+        None => line.to_owned(),
+    };
+    let lines = toml.lines().map(host).collect::<Vec<_>>().join("\n");
+    let names = toml.lines().filter_map(|line| line.strip_prefix("key_env = "));
+    let variables: Vec<_> = names.map(|name| (name.trim_matches('"'), "provider-key")).collect();
     Server::configured("127.0.0.1:0", &lines, &variables)
 }
 

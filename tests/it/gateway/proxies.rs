@@ -9,9 +9,9 @@ use std::{
 
 use super::{
     support::{Mock, ask, stream, whole},
-    tls::{Certificates, Nginx},
+    tls::Nginx,
 };
-use crate::support::{Server, get};
+use crate::support::{Server, certificates::Certificates, get};
 
 /// A proxy that leads to one server, whatever host is asked for, and notes the heads that it reads.
 struct Proxy {

@@ -1,13 +1,14 @@
 //! Upstreams behind TLS, as nginx ends it, and HTTP/2 with it and without.
 
-mod certificates;
 mod nginx;
+
+use std::fs;
 
 use tokio::task::JoinSet;
 
-pub(super) use self::{certificates::Certificates, nginx::Nginx};
+pub(super) use self::nginx::Nginx;
 use super::support::{CHAT, Client, End, Mock, Setup, stream, whole};
-use crate::support::{Server, get, post, thermograph, wait};
+use crate::support::{Server, certificates::Certificates, get, post, thermograph, wait};
 
 /// A gateway before nginx; the environment says whom the system trusts.
 fn before(nginx: &Nginx, keys: &str, variables: &[(&str, &str)]) -> Server {
@@ -101,4 +102,51 @@ async fn http2_without_tls_needs_one_connection_for_many_at_once() {
     assert_eq!(counts.answered, 64);
     assert_eq!(counts.connections_total - before, 1 + 1, "one, and that which asks here");
     assert_eq!(server.metric("thermograph_upstream_connections_opened_total"), 1);
+}
+
+/// A server with TLS whose clients must have a certificate of this authority, in front of a mock.
+fn behind_tls(certificates: &Certificates, mock: &Mock) -> Server {
+    let [cert, key] = certificates.server();
+    let toml = format!(
+        "[api]\ntls_cert = \"{}\"\ntls_key = \"{}\"\ntls_client_ca = \"{}\"\n\
+         [upstreams.mock]\nurl = \"{}\"\n",
+        cert.display(),
+        key.display(),
+        certificates.authority().display(),
+        mock.url("")
+    );
+    Server::configured("127.0.0.1:0", &toml, &[])
+}
+
+#[test]
+fn certificate_for_an_upstream_is_shown_and_replaced_with_its_files() {
+    let mock = Mock::start(&[]);
+    let [right, gateways] = [Certificates::new(), Certificates::new()];
+    let upstream = behind_tls(&right, &mock);
+    let [cert, key] = gateways.client();
+    let toml = format!(
+        "[upstreams.a]\nurl = \"https://localhost:{}\"\nca_file = \"{}\"\n\
+         tls_cert = \"{}\"\ntls_key = \"{}\"\nhealth.interval = \"1h\"\n\
+         [models.mock]\nupstreams = [\"a\"]\n[gateway]\nretries = 0\n",
+        upstream.addresses.api.port(),
+        gateways.authority().display(),
+        cert.display(),
+        key.display(),
+    );
+    let server = Server::configured("127.0.0.1:0", &toml, &[]);
+    let ask = || post(&server.api(CHAT), &whole().to_string()).status;
+    assert_eq!(ask(), 502, "its authority is another one");
+    fs::copy(right.authority(), gateways.authority()).expect("copied");
+    // In TLS 1.3 the server looks at the certificate after the client takes the handshake to be over.
+    wait("its authority is known", || server.log().contains("\"keys\":\"upstreams.a.ca_file\""));
+    assert_eq!(ask(), 502, "it trusts another authority");
+    gateways.replace_by(&right);
+    wait("it is shown the certificate that it wants", || ask() == 200);
+    let refused = "thermograph_config_reloads_total{result=\"refused\"}";
+    let before = server.metric(refused);
+    fs::write(&key, "no key").expect("written");
+    wait("a bad key is refused", || server.metric(refused) > before);
+    assert_eq!(ask(), 200);
+    let log = server.log();
+    assert!(log.contains("upstreams.a.tls_key = ") && log.contains("in PEM"), "{log}");
 }

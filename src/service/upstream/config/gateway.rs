@@ -16,6 +16,9 @@ use crate::service::{Invalid, breaker::Rule};
 pub struct GatewayConfig {
     /// Most requests at a time, streams to their end; further ones wait. Default is 1024.
     pub max_in_flight: usize,
+    /// Most requests of one key at a time, if there is a store of keys; requests without a key count as those
+    /// of one. Default is 0: three quarters of `max_in_flight`.
+    pub max_in_flight_per_key: usize,
     /// Most requests that wait for that; further ones are answered 503. Default is 256.
     pub max_waiting: usize,
     /// Longest time that one waits; then it is answered 503. Default is 500 ms.
@@ -73,6 +76,7 @@ impl GatewayConfig {
         let field = |key: &str| format!("gateway.{key}");
         let counts = [
             ("max_in_flight", self.max_in_flight, 1, 1_000_000),
+            ("max_in_flight_per_key", self.max_in_flight_per_key, 0, 1_000_000),
             ("max_waiting", self.max_waiting, 0, 1_000_000),
             ("retries", self.retries as usize, 0, 10),
             ("retry_reserve", self.retry_reserve as usize, 0, 1_000_000),
@@ -112,6 +116,15 @@ impl GatewayConfig {
         Ok(())
     }
 
+    /// Most requests of one key at a time.
+    pub(crate) fn per_key(&self) -> usize {
+        match self.max_in_flight_per_key {
+            // What is left is for the others.
+            0 => (self.max_in_flight * 3 / 4).max(1),
+            most => most,
+        }
+    }
+
     /// When the breaker of an upstream opens.
     pub(crate) fn breaker(&self) -> Rule {
         Rule {
@@ -127,6 +140,7 @@ impl Default for GatewayConfig {
     fn default() -> Self {
         Self {
             max_in_flight: 1024,
+            max_in_flight_per_key: 0,
             max_waiting: 256,
             queue_timeout: Duration::from_millis(500),
             retries: 2,

@@ -47,7 +47,7 @@ impl UpstreamConfig {
                 "the name of a header that belongs neither to the connection nor to the body";
             let parsed =
                 parse(header).ok_or_else(|| Invalid::new(field("headers"), header, allowed))?;
-            let has_key = self.key.is_some() || self.key_env.is_some();
+            let has_key = self.key.is_some() || self.key_env.is_some() || self.key_file.is_some();
             if has_key && parsed == self.key_name() {
                 let allowed = "a header that `key` does not set";
                 return Err(Invalid::new(field("headers"), header, allowed));

@@ -10,8 +10,7 @@ use std::{
 
 use tempfile::TempDir;
 
-use super::Certificates;
-use crate::support::{tool, wait};
+use crate::support::{certificates::Certificates, tool, wait};
 
 /// A running nginx; killed when dropped.
 pub(in crate::gateway) struct Nginx {

@@ -1,4 +1,4 @@
-//! An authority of our own, and a certificate for localhost that it has signed.
+//! An authority of our own, and certificates for localhost and for a client that it has signed.
 
 use std::{
     fs,
@@ -9,7 +9,7 @@ use std::{
 use tempfile::TempDir;
 
 /// Files in a folder of their own.
-pub(in crate::gateway) struct Certificates {
+pub(crate) struct Certificates {
     folder: TempDir,
 }
 
@@ -21,25 +21,42 @@ distinguished_name = name
 basicConstraints = critical, CA:TRUE
 [server]
 subjectAltName = DNS:localhost, IP:127.0.0.1
+[client]
+subjectAltName = DNS:client
 ";
 
 impl Certificates {
-    pub(in crate::gateway) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         fs::write(folder.path().join("openssl.cnf"), CONFIG).expect("written");
         make(folder.path(), "authority", &[]);
-        make(folder.path(), "server", &["-CA", "authority.pem", "-CAkey", "authority.key"]);
+        for name in ["server", "client"] {
+            make(folder.path(), name, &["-CA", "authority.pem", "-CAkey", "authority.key"]);
+        }
         Self { folder }
     }
 
     /// The certificate of the authority.
-    pub(in crate::gateway) fn authority(&self) -> PathBuf {
+    pub(crate) fn authority(&self) -> PathBuf {
         self.folder.path().join("authority.pem")
     }
 
     /// The certificate of the server, and its key.
-    pub(in crate::gateway) fn server(&self) -> [PathBuf; 2] {
+    pub(crate) fn server(&self) -> [PathBuf; 2] {
         ["server.pem", "server.key"].map(|file| self.folder.path().join(file))
+    }
+
+    /// The certificate of the client, and its key.
+    pub(crate) fn client(&self) -> [PathBuf; 2] {
+        ["client.pem", "client.key"].map(|file| self.folder.path().join(file))
+    }
+
+    /// Files of others in the place of these: the authority's certificate, the server's and the client's.
+    pub(crate) fn replace_by(&self, others: &Self) {
+        for file in ["authority.pem", "server.pem", "server.key", "client.pem", "client.key"] {
+            let [from, to] = [others, self].map(|these| these.folder.path().join(file));
+            fs::copy(from, to).expect("copied");
+        }
     }
 }
 
