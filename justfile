@@ -225,6 +225,7 @@ tools: _python _tokio-console && _promtool _nginx _redis _postgres
     @missing=''; \
     python3 -c 'import venv, ensurepip' 2>/dev/null || missing="$missing python3-venv"; \
     command -v node >/dev/null || missing="$missing nodejs"; \
+    command -v npm >/dev/null || missing="$missing npm"; \
     command -v go >/dev/null || missing="$missing golang-go"; \
     command -v tmux >/dev/null || missing="$missing tmux"; \
     command -v dot >/dev/null || missing="$missing graphviz"; \

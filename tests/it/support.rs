@@ -6,9 +6,11 @@ mod client;
 pub(crate) mod console;
 pub(crate) mod database;
 pub(crate) mod mock;
+pub(crate) mod node;
 pub(crate) mod postgres;
 pub(crate) mod python;
 pub(crate) mod redis;
+mod script;
 
 use std::{
     fs::File,
