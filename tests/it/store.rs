@@ -4,6 +4,7 @@ mod billing;
 mod keys;
 mod ledger;
 mod limits;
+mod pooler;
 mod refusals;
 mod secrets;
 mod support;

@@ -7,6 +7,7 @@ pub(crate) mod console;
 pub(crate) mod database;
 pub(crate) mod mock;
 pub(crate) mod node;
+pub(crate) mod pgbouncer;
 pub(crate) mod postgres;
 pub(crate) mod python;
 pub(crate) mod redis;
