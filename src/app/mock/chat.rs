@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::{
-    choices::{self, StreamOptions},
+    choices::{self, Limit, StreamOptions},
     chunks::{ARGUMENTS, Call, Chunks, Form},
     content::{Content, head, id, quoted, usage},
     logprobs::Logprobs,
@@ -27,7 +27,12 @@ const MAX_TOP_LOGPROBS: usize = 20;
 struct Asked<'a> {
     #[serde(borrow)]
     model: Cow<'a, str>,
-    messages: Tokens,
+    #[serde(borrow)]
+    messages: Vec<Object<Message<'a>>>,
+    #[serde(default, rename = "temperature")]
+    _temperature: Option<f64>,
+    #[serde(default, rename = "max_completion_tokens")]
+    _max_completion_tokens: Option<Limit>,
     #[serde(default)]
     n: Option<usize>,
     #[serde(default)]
@@ -44,6 +49,16 @@ struct Asked<'a> {
     tools: Option<Vec<Object<Tool<'a>>>>,
     #[serde(default)]
     tool_choice: Option<Value>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Message<'a> {
+    #[serde(borrow)]
+    role: Cow<'a, str>,
+    #[serde(default)]
+    content: Tokens,
+    #[serde(default)]
+    tool_calls: Tokens,
 }
 
 #[derive(Debug, Deserialize)]
@@ -66,7 +81,7 @@ pub(super) fn answer(body: &[u8], manner: &Manner) -> Result<Content, Refusal> {
     let logprobs = asked.logprobs()?;
     let output = asked.output(&form, manner)?;
     let choices = choices::count(asked.n, &output, logprobs)?;
-    let used = usage(asked.messages.0, output.tokens() * choices);
+    let used = usage(asked.tokens(), output.tokens() * choices);
     if asked.stream == Some(true) {
         let head = head("chatcmpl", "chat.completion.chunk", &asked.model);
         let usage = StreamOptions::wants_usage(asked.stream_options.as_ref()).then_some(used);
@@ -111,6 +126,14 @@ fn choice(index: usize, form: &Form, output: &Output, logprobs: Option<Logprobs>
 }
 
 impl Asked<'_> {
+    /// Tokens of the messages.
+    fn tokens(&self) -> usize {
+        let tokens = |message: &Object<Message<'_>>| {
+            Tokens::of(&message.role) + message.content.0 + message.tool_calls.0
+        };
+        self.messages.iter().map(tokens).sum()
+    }
+
     fn form(&self) -> Form {
         let may = self.tool_choice.as_ref().is_none_or(|choice| choice != "none");
         let mut tools = self.tools.iter().flatten().filter_map(|tool| tool.function.as_ref());

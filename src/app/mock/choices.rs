@@ -2,12 +2,15 @@
 
 use serde::Deserialize;
 
-use super::{logprobs::Logprobs, object::Object, output::Output, refusal::Refusal};
+use super::{bounds::Whole, logprobs::Logprobs, object::Object, output::Output, refusal::Refusal};
 
 /// Most choices of one answer, as `OpenAI` has it.
 const MAX_CHOICES: usize = 128;
 /// Most tokens of all choices together, with the candidates that are listed for each.
 const MAX_TOKENS: usize = 1_000_000;
+
+/// A limit of tokens, which are 64 bits with a sign at most.
+pub(super) type Limit = Whole<0, { i64::MAX as u64 }>;
 
 /// Options of a stream.
 #[derive(Debug, Deserialize)]

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use serde::Deserialize;
 
 use super::{
-    choices::{self, StreamOptions},
+    choices::{self, Limit, StreamOptions},
     chunks::{Chunks, Form},
     content::{Content, head, usage},
     logprobs::Logprobs,
@@ -25,6 +25,10 @@ struct Asked<'a> {
     #[serde(borrow)]
     model: Cow<'a, str>,
     prompt: Tokens,
+    #[serde(default, rename = "temperature")]
+    _temperature: Option<f64>,
+    #[serde(default, rename = "max_tokens")]
+    _max_tokens: Option<Limit>,
     #[serde(default)]
     n: Option<usize>,
     #[serde(default)]

@@ -27,7 +27,7 @@ struct Asked<'a> {
     #[serde(borrow)]
     input: Inputs<'a>,
     #[serde(default)]
-    encoding_format: Format,
+    encoding_format: Option<Format>,
     #[serde(default)]
     dimensions: Option<usize>,
 }
@@ -100,8 +100,9 @@ pub(super) fn answer(body: &[u8], manner: &Manner) -> Result<Content, Refusal> {
         let message = format!("dimensions: {dimensions} is not allowed: 1 to {DIMENSIONS}");
         return Err(Refusal::bad_request(Some("dimensions"), message));
     }
+    let format = asked.encoding_format.unwrap_or_default();
     let entry = |(index, input): (usize, &Input<'_>)| {
-        let embedding = Numbers::new(input.vector(dimensions), asked.encoding_format);
+        let embedding = Numbers::new(input.vector(dimensions), format);
         Entry { object: "embedding", index, embedding }
     };
     let data = inputs.iter().enumerate().map(entry).collect();

@@ -55,7 +55,7 @@ enum Inputs<'a> {
 /// A result for each input.
 pub(super) fn answer(body: &[u8], manner: &Manner) -> Result<Content, Refusal> {
     let asked: Asked<'_> = read(body)?;
-    // As at `OpenAI`, there is a model by default.
+    // `OpenAI` has a model by default, too.
     let first = manner.behaviour.models.iter().next().unwrap_or_default();
     let model = asked.model.as_deref().unwrap_or(first);
     manner.check_model(model)?;

@@ -13,6 +13,9 @@ use super::{
     size::{Tokens, Usage},
 };
 
+/// Largest `top_n`: the largest number of 64 bits with a sign.
+const MAX_TOP_N: usize = i64::MAX as usize;
+
 /// Fields of the request that are read; all others are ignored.
 #[derive(Debug, Deserialize)]
 struct Asked<'a> {
@@ -80,8 +83,8 @@ pub(super) fn answer(body: &[u8], manner: &Manner) -> Result<Content, Refusal> {
     if asked.documents.is_empty() {
         return Err(Refusal::bad_request(Some("documents"), "documents: at least one is wanted"));
     }
-    if asked.top_n == Some(0) {
-        return Err(Refusal::bad_request(Some("top_n"), "top_n: 0 is not allowed: 1 or more"));
+    if let Some(top_n) = asked.top_n.filter(|top_n| !(1..=MAX_TOP_N).contains(top_n)) {
+        return Err(Refusal::not_allowed("top_n", top_n, &format!("1 to {MAX_TOP_N}")));
     }
     let texts: Vec<_> = asked.documents.iter().map(Document::text).collect();
     let mut results: Vec<_> = texts

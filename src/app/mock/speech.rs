@@ -24,7 +24,7 @@ struct Asked<'a> {
     #[serde(rename = "voice")]
     _voice: Tokens,
     #[serde(default)]
-    response_format: Format,
+    response_format: Option<Format>,
 }
 
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
@@ -49,7 +49,7 @@ pub(super) fn answer(body: &[u8], manner: &Manner) -> Result<Content, Refusal> {
         return Err(Refusal::not_allowed("input", found, &format!("1 to {MAX_INPUT} letters")));
     }
     let samples = Tokens::of(&asked.input) * SAMPLES_PER_TOKEN;
-    Ok(asked.response_format.content(samples))
+    Ok(asked.response_format.unwrap_or_default().content(samples))
 }
 
 impl Format {

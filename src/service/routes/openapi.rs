@@ -9,12 +9,15 @@ use bytes::Bytes;
 use http::header;
 use utoipa::{
     Modify, OpenApi,
-    openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme},
+    openapi::{
+        Content, RefOr,
+        security::{HttpAuthScheme, HttpBuilder, SecurityScheme},
+    },
 };
 
 pub(super) use self::bodies::{
     ChatAnswer, ChatRequest, CompletionRequest, EmbeddingsAnswer, EmbeddingsBody, Error, Model,
-    Models, Refused, RerankAnswer, RerankRequest, Used,
+    Models, Refused, RerankAnswer, RerankRequest, UsageFormat, Used,
 };
 use super::{embeddings, health, models, relayed, usage};
 
@@ -39,7 +42,7 @@ use super::{embeddings, health, models, relayed, usage};
         openapi,
     ),
     components(schemas(Error)),
-    modifiers(&Bearer),
+    modifiers(&Bearer, &Streams),
     security((), ("key" = [])),
 )]
 struct Api;
@@ -52,6 +55,23 @@ impl Modify for Bearer {
         let key = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).build();
         let components = api.components.get_or_insert_default();
         components.add_security_scheme("key", SecurityScheme::Http(key));
+    }
+}
+
+/// Streams, which are the other form of an answer whose request has `stream`.
+struct Streams;
+
+impl Modify for Streams {
+    fn modify(&self, api: &mut utoipa::openapi::OpenApi) {
+        for path in ["/v1/chat/completions", "/v1/completions"] {
+            let operation = api.paths.paths.get_mut(path).and_then(|item| item.post.as_mut());
+            let responses = operation.map(|operation| &mut operation.responses.responses);
+            let answer = responses.and_then(|responses| responses.get_mut("200"));
+            if let Some(RefOr::T(answer)) = answer {
+                let events = Content::default();
+                answer.content.insert("text/event-stream".to_owned(), events.into());
+            }
+        }
     }
 }
 

@@ -179,6 +179,8 @@ fn a_text_has_one_vector_in_both_formats() {
     let shown: Vec<_> = vector.iter().map(|number| *number as f32).collect();
     assert_eq!(decoded.collect::<Vec<_>>(), shown);
 
+    let null = embed(&json!({ "input": "a text", "encoding_format": null, "dimensions": null }));
+    assert_eq!(numbers(&null, 0), vector);
     let ids = embed(&json!({ "input": [[1, 2], [3]] }));
     assert_eq!(numbers(&ids, 0), numbers(&embed(&json!({ "input": [1, 2] })), 0));
     assert_eq!(ids.json()["usage"]["prompt_tokens"], 3);

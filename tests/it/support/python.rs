@@ -13,6 +13,11 @@ pub(crate) fn check(packages: &[&str], script: &str, arguments: &[&str]) {
     script::pass(Command::new(with(packages)).arg(script::path(script)).args(arguments));
 }
 
+/// A program of these packages.
+pub(crate) fn program(packages: &[&str], name: &str) -> Command {
+    Command::new(with(packages).with_file_name(name))
+}
+
 /// A Python with these packages in it: a virtual environment, made once.
 fn with(packages: &[&str]) -> PathBuf {
     static MAKING: Mutex<()> = Mutex::new(());
