@@ -4,7 +4,7 @@ import datetime
 
 import schemathesis
 
-INTEGERS = ("input", "dimensions", "top_n", "max_tokens", "max_completion_tokens")
+INTEGERS = ("input", "dimensions", "n", "top_n", "max_tokens", "max_completion_tokens")
 MODELS = {"all-MiniLM-L6-v2": (30522, 384), "mock": (2**32, 8)}
 FIELDS = {"model", "input", "encoding_format", "dimensions", "truncate", "user"}
 
@@ -31,13 +31,13 @@ def day(text):
 
 
 def is_span(query):
-    """Whether the days of a report are 366 at most, as far as they are days."""
+    """Whether a report is of 366 days at most, from 1970 to 9000, as far as they are days."""
     today = datetime.date.today()
     end = day(query["end"]) if "end" in query else today
     start = day(query["start"]) if "start" in query else end
     if start is None or end is None:
         return True
-    return start.year >= 1970 and 0 <= (end - start).days < 366
+    return start.year >= 1970 and end.year < 9000 and 0 <= (end - start).days < 366
 
 
 @schemathesis.hook

@@ -60,6 +60,9 @@ pub(crate) struct ChatRequest {
     messages: Vec<Message>,
     /// Answered as server-sent events, or as frames in MessagePack and CBOR.
     stream: Option<bool>,
+    /// Number of choices.
+    #[schema(minimum = 1, maximum = 128)]
+    n: Option<u64>,
     /// With 0 the answer may be one that is kept.
     temperature: Option<f64>,
     /// Counts for the limit of tokens.
@@ -104,6 +107,9 @@ pub(crate) struct CompletionRequest {
     /// Text, texts, token ids, or lists of these.
     prompt: Value,
     stream: Option<bool>,
+    /// Number of choices.
+    #[schema(minimum = 1, maximum = 128)]
+    n: Option<u64>,
     temperature: Option<f64>,
     max_tokens: Option<u64>,
 }
