@@ -215,16 +215,23 @@ fuzz seconds="60": _fuzz
             -max_total_time="$1" -print_final_stats=1 -rss_limit_mb=1024; \
     done
 
+# Whether the server answers as its OpenAPI document says, with generated requests: three minutes
+[group('check')]
+contract: _python build
+    @{{ program }} model pull
+    cargo test --profile {{ profile }} --test it -- --ignored openapi::
+
 # What the gate runs
 [group('check')]
 ci: lint halves test
 
-# Install what the tests use: Python, Node, Go, graphviz, tmux, objdump, Chromium, openssl, nginx, Redis, Postgres, tokio-console, promtool
+# Install what the tests use: Python, Node, Go, graphviz, tmux, objdump, Chromium, openssl, nginx, Redis, Postgres, PgBouncer, tokio-console, promtool
 [group('set up')]
-tools: _python _tokio-console && _promtool _nginx _redis _postgres
+tools: _python _tokio-console && _promtool _nginx _redis _postgres _pgbouncer
     @missing=''; \
     python3 -c 'import venv, ensurepip' 2>/dev/null || missing="$missing python3-venv"; \
     command -v node >/dev/null || missing="$missing nodejs"; \
+    command -v npm >/dev/null || missing="$missing npm"; \
     command -v go >/dev/null || missing="$missing golang-go"; \
     command -v tmux >/dev/null || missing="$missing tmux"; \
     command -v dot >/dev/null || missing="$missing graphviz"; \
@@ -326,6 +333,21 @@ _postgres:
     dpkg -x postgresql-*.deb {{ tools }}/postgres; \
     {{ install }} $(dpkg-deb -f postgresql-*.deb Depends | tr ',' '\n' | sed 's/[|(].*//' \
         | grep -oE '[^ ]*lib[^ ]*|tzdata' | grep -v llvm)
+
+# Out of Debian's package, which would start a pooler of its own if it were installed
+_pgbouncer:
+    @{{ tools }}/bin/pgbouncer --version >/dev/null 2>&1 || command -v pgbouncer >/dev/null || { \
+        command -v apt-get >/dev/null || { echo 'install pgbouncer first' >&2; exit 1; }; \
+        echo 'fetching pgbouncer' >&2; \
+        dir=$(mktemp -d); trap 'rm -rf "$dir"' EXIT; cd "$dir"; \
+        apt-get download -qq pgbouncer 2>/dev/null || { \
+            sudo=; [ "$(id -u)" = 0 ] || sudo=sudo; $sudo apt-get update -qq; \
+            apt-get download -qq pgbouncer; }; \
+        dpkg -x pgbouncer_*.deb unpacked; \
+        mkdir -p {{ tools }}/bin; cp unpacked/usr/sbin/pgbouncer {{ tools }}/bin/; \
+        {{ tools }}/bin/pgbouncer --version >/dev/null 2>&1 || { {{ install }} \
+            $(dpkg-deb -f pgbouncer_*.deb Depends | tr ',' '\n' | sed 's/[|(].*//' | grep -oE '[^ ]*lib[^ ]*' | grep -v libc6); }; \
+    }
 
 # It runs for three seconds: it is built without optimizations, in one minute instead of three
 _deny:

@@ -84,6 +84,9 @@ pub enum StartError {
     /// The store cannot be opened.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// Redis is a cluster.
+    #[error(transparent)]
+    Redis(#[from] redis::ClusterRejected),
 }
 
 struct Inner {
@@ -110,7 +113,7 @@ impl Service {
         let entrance = Entrance::new(gateway, store.is_some());
         let engine = Engine::start(&config.engine, &config.models)?;
         let bodies = Bodies::new(config.body_limit);
-        let redis = Redis::new(&config.redis);
+        let redis = Redis::start(&config.redis)?;
         let cache = Cache::new(&config.cache, redis.as_ref(), engine.cpu());
         let limits = Limits::new(redis);
         let inner = Inner {

@@ -1,7 +1,7 @@
 //! `thermograph mock`: plays an AI API for tests and benches, paced, failing or silent as it is told.
 //!
-//! Chat and text completions, embeddings and reranking in `OpenAI`'s forms, with words instead of
-//! thoughts. How it behaves is said by flags, and changed while it runs at its own door, `/mock`,
+//! Chat and text completions, responses, embeddings, audio, images, moderation and reranking in
+//! `OpenAI`'s forms, and messages in `Anthropic`'s, with words instead of thoughts. How it behaves is said by flags, and changed while it runs at its own door, `/mock`,
 //! which also says what became of every request. What concerns models, health and the door itself
 //! is answered at once, however it behaves.
 //!
@@ -11,23 +11,35 @@ mod answer;
 mod behaviour;
 mod bounds;
 mod chat;
+mod choices;
+mod chunks;
 mod completions;
 mod content;
 mod counters;
 mod distribution;
 mod door;
 mod embeddings;
+mod form;
 mod hash;
+mod images;
+mod logprobs;
 mod manner;
+mod messages;
 mod models;
+mod moderations;
 mod names;
 mod object;
+mod output;
 mod refusal;
 mod request_id;
 mod rerank;
+mod response_format;
+mod responses;
 mod routes;
 mod script;
 mod size;
+mod speech;
+mod transcriptions;
 mod way;
 mod words;
 

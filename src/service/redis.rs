@@ -2,13 +2,21 @@
 //!
 //! One multiplexed connection for the process. Where Redis is gone or hangs, the first requests
 //! wait for the time-out; then a breaker opens, and the others do not ask.
+//!
+//! A connection whose server cannot serve any more, as one that has become a replica, is replaced:
+//! the new one resolves the name again and reaches the new primary. Redis Cluster is rejected: keys
+//! that are used together would be on several nodes.
 
 mod config;
+mod errors;
+mod mode;
 
 use std::{
     sync::{Arc, OnceLock},
     time::Duration,
 };
+
+use arc_swap::ArcSwapOption;
 
 use metrics::{Counter, Histogram, Unit};
 use redis::{
@@ -18,7 +26,11 @@ use redis::{
 use thiserror::Error;
 use tokio::time::{self, Instant};
 
-pub use self::config::{Config, Url};
+use self::mode::Mode;
+pub use self::{
+    config::{Config, Url},
+    mode::ClusterRejected,
+};
 use super::breaker::{Breaker, Rule};
 
 /// A Redis that may be gone; cheap to clone, all clones are one.
@@ -34,8 +46,10 @@ pub(crate) struct Gone;
 
 struct Inner {
     client: redis::Client,
-    /// Made by the first request: it belongs to the runtime.
-    manager: OnceLock<Option<ConnectionManager>>,
+    /// Made by the first request, since it belongs to the runtime, and again after it was dropped.
+    connection: ArcSwapOption<ConnectionManager>,
+    /// Not known until Redis was reached.
+    mode: OnceLock<Mode>,
     namespace: String,
     timeout: Duration,
     breaker: Breaker,
@@ -47,6 +61,7 @@ struct Meters {
     timeout: Counter,
     failed: Counter,
     refused: Counter,
+    cluster: Counter,
     opened: Counter,
     duration: Histogram,
 }
@@ -63,14 +78,28 @@ impl Redis {
         open: Duration::from_millis(500),
     };
 
-    /// None where none is configured. Connects to nobody yet.
-    pub(crate) fn new(config: &Config) -> Option<Self> {
-        let client = config.client()?;
-        let (manager, breaker) = (OnceLock::new(), Breaker::new(Self::RULE));
+    /// `None` if none is configured. Rejects a Redis Cluster, as far as Redis can be reached, and
+    /// blocks for a second at most.
+    pub(crate) fn start(config: &Config) -> Result<Option<Self>, ClusterRejected> {
+        let Some(client) = config.client() else { return Ok(None) };
+        let mode = OnceLock::new();
+        match Mode::ask_blocking(client.clone(), Self::CONNECT) {
+            Some(Mode::Cluster) => return Err(ClusterRejected),
+            Some(Mode::Single) => drop(mode.set(Mode::Single)),
+            // The first request that reaches Redis asks again.
+            None => {}
+        }
         let Config { namespace, timeout, .. } = config.clone();
-        let meters = Meters::new();
-        let inner = Inner { client, manager, namespace, timeout, breaker, meters };
-        Some(Self { inner: Arc::new(inner) })
+        let inner = Inner {
+            client,
+            connection: ArcSwapOption::empty(),
+            mode,
+            namespace,
+            timeout,
+            breaker: Breaker::new(Self::RULE),
+            meters: Meters::new(),
+        };
+        Ok(Some(Self { inner: Arc::new(inner) }))
     }
 
     /// The name of a key of ours.
@@ -87,23 +116,41 @@ impl Redis {
         T: FromRedisValue,
         F: Future<Output = RedisResult<T>>,
     {
-        let Inner { breaker, meters, timeout, .. } = &*self.inner;
+        let Inner { breaker, meters, timeout, mode, .. } = &*self.inner;
+        if mode.get() == Some(&Mode::Cluster) {
+            meters.cluster.increment(1);
+            return Err(Gone);
+        }
         let Some(pass) = breaker.enter() else {
             meters.refused.increment(1);
             return Err(Gone);
         };
         let began = Instant::now();
-        let manager = self.manager().ok_or(Gone)?;
-        let answer = time::timeout(*timeout, ask(manager)).await;
+        let connection = self.connection().ok_or(Gone)?;
+        let answer = time::timeout(*timeout, async {
+            match self.mode(&connection).await? {
+                Mode::Single => ask((*connection).clone()).await.map(Some),
+                Mode::Cluster => Ok(None),
+            }
+        });
+        let answer = answer.await;
         meters.duration.record(began.elapsed());
         let error = match answer {
-            Ok(Ok(answer)) => {
+            Ok(Ok(Some(answer))) => {
                 meters.answered.increment(1);
                 breaker.succeeded(pass);
                 return Ok(answer);
             }
+            Ok(Ok(None)) => {
+                meters.cluster.increment(1);
+                breaker.succeeded(pass);
+                return Err(Gone);
+            }
             Ok(Err(error)) => {
                 meters.failed.increment(1);
+                if errors::is_of_server(&error) {
+                    self.inner.connection.compare_and_swap(&connection, None);
+                }
                 told(&error)
             }
             Err(_) => {
@@ -118,17 +165,38 @@ impl Redis {
         Err(Gone)
     }
 
-    fn manager(&self) -> Option<ConnectionManager> {
-        let make = || {
-            let config = ConnectionManagerConfig::new()
-                .set_connection_timeout(Some(Self::CONNECT))
-                // The time-out is ours, and counts the wait for a connection.
-                .set_response_timeout(None)
-                .set_number_of_retries(0);
-            let made = ConnectionManager::new_lazy_with_config(self.inner.client.clone(), config);
-            made.inspect_err(|error| tracing::error!(error = told(error), "Redis is not used")).ok()
-        };
-        self.inner.manager.get_or_init(make).clone()
+    /// The connection of the process, which may still have to connect.
+    fn connection(&self) -> Option<Arc<ConnectionManager>> {
+        let Inner { connection, client, .. } = &*self.inner;
+        if let Some(connection) = connection.load_full() {
+            return Some(connection);
+        }
+        let config = ConnectionManagerConfig::new()
+            .set_connection_timeout(Some(Self::CONNECT))
+            // The time-out is ours, and counts the wait for a connection.
+            .set_response_timeout(None)
+            .set_number_of_retries(0);
+        let made = ConnectionManager::new_lazy_with_config(client.clone(), config);
+        let made = made.inspect_err(|error| {
+            tracing::error!(error = told(error), "Redis is not used");
+        });
+        let made = Arc::new(made.ok()?);
+        let before = connection.compare_and_swap(&None::<Arc<_>>, Some(Arc::clone(&made)));
+        // Another request may have been faster.
+        Some(Option::clone(&before).unwrap_or(made))
+    }
+
+    /// Asks a Redis that was not reached at the start whether it is a cluster.
+    async fn mode(&self, connection: &ConnectionManager) -> RedisResult<Mode> {
+        let known = &self.inner.mode;
+        if let Some(mode) = known.get() {
+            return Ok(*mode);
+        }
+        let mode = Mode::ask(connection.clone()).await?;
+        if known.set(mode).is_ok() && mode == Mode::Cluster {
+            tracing::error!(error = %ClusterRejected, "Redis is not used until a restart");
+        }
+        Ok(mode)
     }
 }
 
@@ -155,6 +223,7 @@ impl Meters {
             timeout: of("timeout"),
             failed: of("failed"),
             refused: of("not_asked"),
+            cluster: of("cluster"),
             opened: metrics::counter!(opened),
             duration: metrics::histogram!(duration),
         }

@@ -13,6 +13,7 @@ mod changes;
 mod config;
 mod database;
 mod error;
+mod failure_log;
 mod home;
 mod key;
 mod keys;

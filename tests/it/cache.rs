@@ -5,6 +5,7 @@ mod bounds;
 mod equal;
 mod instances;
 mod lost;
+mod modes;
 mod semantic;
 mod vectors;
 

@@ -3,3 +3,5 @@
 mod answers;
 mod behaviour;
 mod door;
+mod endpoints;
+mod formats;

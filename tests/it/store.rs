@@ -5,6 +5,7 @@ mod fair;
 mod keys;
 mod ledger;
 mod limits;
+mod pooler;
 mod refusals;
 mod secrets;
 pub(crate) mod support;

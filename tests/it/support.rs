@@ -7,17 +7,21 @@ mod client;
 pub(crate) mod console;
 pub(crate) mod database;
 pub(crate) mod mock;
+pub(crate) mod node;
+pub(crate) mod pgbouncer;
 pub(crate) mod postgres;
 pub(crate) mod python;
 pub(crate) mod redis;
+mod script;
 
 use std::{
     fs::File,
+    iter,
     net::{Ipv4Addr, SocketAddr, TcpListener},
     panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
     path::PathBuf,
     process::{Child, Command, ExitStatus, Stdio},
-    sync::atomic::{AtomicBool, Ordering::Relaxed},
+    sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed},
     thread,
 };
 
@@ -225,10 +229,12 @@ pub(crate) fn give_way() {
 }
 
 /// An address for a program that takes no port 0: below the ports that the system gives to whoever
-/// connects, so that it stays free.
+/// connects, so that it stays free. None is given twice: its program may end and start again.
 pub(crate) fn free_address() -> SocketAddr {
-    let first = 20_000 + std::process::id() % 5000;
-    let ports = (0..5000).map(|more| 20_000 + (first + more) % 10_000);
+    static GIVEN: AtomicU32 = AtomicU32::new(0);
+    let first = std::process::id() % 5000;
+    let places = iter::repeat_with(|| first + GIVEN.fetch_add(1, Relaxed)).take(5000);
+    let ports = places.map(|place| 20_000 + place % 10_000);
     let addresses = ports.map(|port| SocketAddr::from((Ipv4Addr::LOCALHOST, port as u16)));
     let mut free = addresses.filter(|address| TcpListener::bind(address).is_ok());
     free.next().expect("a port that is free")

@@ -79,15 +79,15 @@ impl Answer {
         stop: CancellationToken,
     ) -> Self {
         let length = match &content {
-            Content::Whole(body) => Some(body.len() as u64),
+            Content::Whole(_, body) => Some(body.len() as u64),
             Content::Stream(_) => None,
         };
         let (ready, script) = match (content, fault) {
-            (Content::Whole(mut body), Some(_)) => {
+            (Content::Whole(_, mut body), Some(_)) => {
                 body.truncate(body.len() / 2);
                 (body, None)
             }
-            (Content::Whole(body), None) => (body, None),
+            (Content::Whole(_, body), None) => (body, None),
             (Content::Stream(mut script), fault) => {
                 if let Some((_, tokens)) = fault {
                     script.stop_after(tokens);

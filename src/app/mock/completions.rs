@@ -1,51 +1,71 @@
-//! `POST /v1/completions`: the old kind, a text that goes on.
+//! `POST /v1/completions`: text completions.
 
 use std::borrow::Cow;
 
 use serde::Deserialize;
 
 use super::{
-    chat::StreamOptions,
+    choices::{self, Limit, StreamOptions},
+    chunks::{Chunks, Form},
     content::{Content, head, usage},
+    logprobs::Logprobs,
     manner::Manner,
-    object::Object,
+    object::{Object, read},
     refusal::Refusal,
-    script::{Form, Script},
+    script::Script,
     size::Tokens,
 };
 
-/// What is needed of the request; all else is passed over.
+/// Most candidates of a token, as `OpenAI` has it.
+const MAX_LOGPROBS: usize = 5;
+
+/// Fields of the request that are read; all others are ignored.
 #[derive(Debug, Deserialize)]
 struct Asked<'a> {
     #[serde(borrow)]
     model: Cow<'a, str>,
     prompt: Tokens,
+    #[serde(default, rename = "temperature")]
+    _temperature: Option<f64>,
+    #[serde(default, rename = "max_tokens")]
+    _max_tokens: Option<Limit>,
+    #[serde(default)]
+    n: Option<usize>,
+    #[serde(default)]
+    logprobs: Option<usize>,
     #[serde(default)]
     stream: Option<bool>,
     #[serde(default)]
     stream_options: Option<Object<StreamOptions>>,
 }
 
-/// A text.
+/// Texts.
 pub(super) fn answer(body: &[u8], manner: &Manner) -> Result<Content, Refusal> {
-    let Object(asked): Object<Asked<'_>> =
-        serde_json::from_slice(body).map_err(|error| Refusal::bad_json(&error))?;
+    let asked: Asked<'_> = read(body)?;
     manner.check_model(&asked.model)?;
-    let tokens = manner.behaviour.tokens.count();
-    let used = usage(asked.prompt.0, tokens);
+    if let Some(top) = asked.logprobs.filter(|top| *top > MAX_LOGPROBS) {
+        return Err(Refusal::not_allowed("logprobs", top, &format!("0 to {MAX_LOGPROBS}")));
+    }
+    let logprobs = asked.logprobs.map(|top| Logprobs { top });
+    let output = &manner.output;
+    let choices = choices::count(asked.n, output, logprobs)?;
+    let used = usage(asked.prompt.0, output.tokens() * choices);
     let head = head("cmpl", "text_completion", &asked.model);
     if asked.stream == Some(true) {
         let usage = StreamOptions::wants_usage(asked.stream_options.as_ref()).then_some(used);
-        return Ok(Content::Stream(Script::new(head, Form::Text, tokens, usage)));
+        let chunks = Chunks::new(head, Form::Text, output.clone(), choices, logprobs, usage);
+        return Ok(Content::Stream(Script::new(chunks)));
     }
-    let body = [
-        "{",
-        &head,
-        r#","choices":[{"index":0,"text":""#,
-        &manner.text,
-        r#"","logprobs":null,"finish_reason":"stop"}],"usage":"#,
-        &used,
-        "}",
-    ];
-    Ok(Content::Whole(body.concat().into()))
+    let text = output.escaped_text();
+    let logprobs = logprobs.map(|logprobs| logprobs.text(output, 0..output.tokens()));
+    let logprobs = logprobs.as_deref().unwrap_or("null");
+    let choices: Vec<_> = (0..choices)
+        .map(|index| {
+            format!(
+                r#"{{"index":{index},"text":"{text}","logprobs":{logprobs},"finish_reason":"stop"}}"#
+            )
+        })
+        .collect();
+    let body = ["{", &head, r#","choices":["#, &choices.join(","), r#"],"usage":"#, &used, "}"];
+    Ok(Content::written(body.concat()))
 }

@@ -1,4 +1,4 @@
-//! What an answer says, and what is in every answer.
+//! Contents of answers, and fields that all have.
 
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -7,16 +7,16 @@ use serde::Serialize;
 
 use super::{refusal::Refusal, script::Script};
 
-/// What an answer says.
+/// Content of an answer.
 #[derive(Debug)]
 pub(super) enum Content {
-    /// All at once.
-    Whole(Bytes),
-    /// As server-sent events.
+    /// All at once: its media type and its bytes.
+    Whole(&'static str, Bytes),
+    /// Server-sent events.
     Stream(Script),
 }
 
-/// What goes wrong in the middle of an answer.
+/// Fault in the middle of an answer.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Fault {
     /// The connection is closed.
@@ -29,9 +29,12 @@ impl Content {
     /// A whole answer in JSON.
     pub(super) fn json(answer: &impl Serialize) -> Result<Self, Refusal> {
         let written = serde_json::to_vec(answer);
-        written
-            .map(|body| Self::Whole(body.into()))
-            .map_err(|error| Refusal::internal(error.to_string()))
+        written.map(Self::written).map_err(|error| Refusal::internal(error.to_string()))
+    }
+
+    /// A whole answer that is JSON already.
+    pub(super) fn written(json: impl Into<Bytes>) -> Self {
+        Self::Whole("application/json", json.into())
     }
 }
 

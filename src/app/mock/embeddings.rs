@@ -9,7 +9,7 @@ use super::{
     content::Content,
     hash::Hash,
     manner::Manner,
-    object::Object,
+    object::read,
     refusal::Refusal,
     size::{Tokens, Usage},
 };
@@ -19,7 +19,7 @@ const DIMENSIONS: usize = 8;
 /// Most inputs of one request, as `OpenAI` has it.
 const MAX_INPUTS: usize = 2048;
 
-/// What is needed of the request; all else is passed over.
+/// Fields of the request that are read; all others are ignored.
 #[derive(Debug, Deserialize)]
 struct Asked<'a> {
     #[serde(borrow)]
@@ -27,7 +27,7 @@ struct Asked<'a> {
     #[serde(borrow)]
     input: Inputs<'a>,
     #[serde(default)]
-    encoding_format: Format,
+    encoding_format: Option<Format>,
     #[serde(default)]
     dimensions: Option<usize>,
 }
@@ -82,8 +82,7 @@ enum Numbers {
 
 /// A vector for each input.
 pub(super) fn answer(body: &[u8], manner: &Manner) -> Result<Content, Refusal> {
-    let Object(asked): Object<Asked<'_>> =
-        serde_json::from_slice(body).map_err(|error| Refusal::bad_json(&error))?;
+    let asked: Asked<'_> = read(body)?;
     manner.check_model(&asked.model)?;
     let inputs = match asked.input {
         Inputs::One(text) => vec![Input::Text(text)],
@@ -101,8 +100,9 @@ pub(super) fn answer(body: &[u8], manner: &Manner) -> Result<Content, Refusal> {
         let message = format!("dimensions: {dimensions} is not allowed: 1 to {DIMENSIONS}");
         return Err(Refusal::bad_request(Some("dimensions"), message));
     }
+    let format = asked.encoding_format.unwrap_or_default();
     let entry = |(index, input): (usize, &Input<'_>)| {
-        let embedding = Numbers::new(input.vector(dimensions), asked.encoding_format);
+        let embedding = Numbers::new(input.vector(dimensions), format);
         Entry { object: "embedding", index, embedding }
     };
     let data = inputs.iter().enumerate().map(entry).collect();

@@ -4,14 +4,14 @@ use std::sync::Arc;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::{behaviour::Behaviour, content::Fault, refusal::Refusal, words};
+use super::{behaviour::Behaviour, content::Fault, output::Output, refusal::Refusal};
 
 /// The behaviour in effect.
 #[derive(Debug)]
 pub(super) struct Manner {
     pub(super) behaviour: Behaviour,
-    /// What a whole answer says.
-    pub(super) text: String,
+    /// Text of the answers that have no other.
+    pub(super) output: Output,
     /// Places for requests that are worked on; none where all are.
     places: Option<Arc<Semaphore>>,
 }
@@ -33,8 +33,8 @@ impl Manner {
             Some(old) => old.places.clone(),
             None => most.map(|most| Arc::new(Semaphore::new(most.count()))),
         };
-        let text = words::text(behaviour.tokens.count());
-        Self { behaviour, text, places }
+        let output = Output::words(behaviour.tokens.count());
+        Self { behaviour, output, places }
     }
 
     /// Waits for a place among the requests that are worked on.

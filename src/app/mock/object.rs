@@ -10,9 +10,17 @@ use serde::{
     de::{MapAccess, Visitor, value::MapAccessDeserializer},
 };
 
+use super::refusal::Refusal;
+
 /// A struct that is read from an object only.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Object<T>(pub(super) T);
+
+/// Reads a body that is an object.
+pub(super) fn read<'de, T: Deserialize<'de>>(body: &'de [u8]) -> Result<T, Refusal> {
+    let read = serde_json::from_slice(body);
+    read.map(|Object(inner)| inner).map_err(|error| Refusal::bad_json(&error))
+}
 
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {

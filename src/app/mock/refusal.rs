@@ -1,6 +1,6 @@
 //! Errors in `OpenAI`'s form.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, fmt};
 
 use axum::{
     Json,
@@ -33,6 +33,20 @@ impl Refusal {
     /// The request's content is not allowed; `param` names the field.
     pub(super) fn bad_request(param: Option<&'static str>, message: impl Into<String>) -> Self {
         Self { param: param.map(Cow::from), ..Self::new(StatusCode::BAD_REQUEST, message) }
+    }
+
+    /// A field has a value that is not allowed.
+    pub(super) fn not_allowed(
+        field: &'static str,
+        value: impl fmt::Display,
+        allowed: &str,
+    ) -> Self {
+        Self::bad_request(Some(field), format!("{field}: {value} is not allowed: {allowed}"))
+    }
+
+    /// A field is missing.
+    pub(super) fn missing(field: &'static str) -> Self {
+        Self::bad_request(Some(field), format!("missing field `{field}`"))
     }
 
     /// The behaviour cannot be changed so.
@@ -86,6 +100,20 @@ impl Refusal {
         Self::new(StatusCode::NOT_FOUND, message)
     }
 
+    /// `Anthropic`'s `type` of an error.
+    fn anthropic_kind(&self) -> &'static str {
+        match self.status.as_u16() {
+            401 => "authentication_error",
+            403 => "permission_error",
+            404 => "not_found_error",
+            413 => "request_too_large",
+            429 => "rate_limit_error",
+            529 => "overloaded_error",
+            500.. => "api_error",
+            _ => "invalid_request_error",
+        }
+    }
+
     /// `OpenAI`'s `type` of an error.
     fn kind(&self) -> &'static str {
         match self.status {
@@ -94,6 +122,13 @@ impl Refusal {
             _ => "invalid_request_error",
         }
     }
+}
+
+/// Form of an error.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Dialect {
+    OpenAi,
+    Anthropic,
 }
 
 /// There is no such path.
@@ -112,17 +147,33 @@ pub(super) async fn wrong_method(method: Method, uri: Uri) -> Refusal {
     Refusal { code, ..Refusal::new(StatusCode::METHOD_NOT_ALLOWED, message) }
 }
 
-impl IntoResponse for Refusal {
-    fn into_response(self) -> Response {
-        let kind = self.kind();
-        let Self { status, code, param, message, retry_after } = self;
-        let error = json!({ "message": message, "type": kind, "param": param, "code": code });
-        let mut response = (status, Json(json!({ "error": error }))).into_response();
-        if let Some(seconds) = retry_after {
+impl Refusal {
+    pub(super) fn respond(self, dialect: Dialect) -> Response {
+        let Self { status, code, param, message, .. } = &self;
+        let body = match dialect {
+            Dialect::OpenAi => {
+                let kind = self.kind();
+                let error =
+                    json!({ "message": message, "type": kind, "param": param, "code": code });
+                json!({ "error": error })
+            }
+            Dialect::Anthropic => {
+                let error = json!({ "type": self.anthropic_kind(), "message": message });
+                json!({ "type": "error", "error": error })
+            }
+        };
+        let mut response = (*status, Json(body)).into_response();
+        if let Some(seconds) = self.retry_after {
             let headers = response.headers_mut();
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
             headers.insert("retry-after-ms", HeaderValue::from(seconds * 1000));
         }
         response
+    }
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        self.respond(Dialect::OpenAi)
     }
 }

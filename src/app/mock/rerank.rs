@@ -1,4 +1,4 @@
-//! `POST /v1/rerank`: documents by a score that depends on query and document and nothing else.
+//! `POST /v1/rerank`, `/v2/rerank`, `/rerank`: documents by a score that depends on query and document and nothing else.
 
 use std::borrow::Cow;
 
@@ -8,12 +8,15 @@ use super::{
     content::{Content, id},
     hash::Hash,
     manner::Manner,
-    object::Object,
+    object::{Object, read},
     refusal::Refusal,
     size::{Tokens, Usage},
 };
 
-/// What is needed of the request; all else is passed over.
+/// Largest `top_n`: the largest number of 64 bits with a sign.
+const MAX_TOP_N: usize = i64::MAX as usize;
+
+/// Fields of the request that are read; all others are ignored.
 #[derive(Debug, Deserialize)]
 struct Asked<'a> {
     #[serde(borrow)]
@@ -47,6 +50,18 @@ struct Ranking<'a> {
     model: &'a str,
     results: Vec<Ranked<'a>>,
     usage: Usage,
+    meta: Meta,
+}
+
+/// `Cohere`'s usage.
+#[derive(Serialize)]
+struct Meta {
+    billed_units: Billed,
+}
+
+#[derive(Serialize)]
+struct Billed {
+    search_units: usize,
 }
 
 #[derive(Serialize)]
@@ -63,14 +78,13 @@ struct Shown<'a> {
 
 /// The best documents first.
 pub(super) fn answer(body: &[u8], manner: &Manner) -> Result<Content, Refusal> {
-    let Object(asked): Object<Asked<'_>> =
-        serde_json::from_slice(body).map_err(|error| Refusal::bad_json(&error))?;
+    let asked: Asked<'_> = read(body)?;
     manner.check_model(&asked.model)?;
     if asked.documents.is_empty() {
         return Err(Refusal::bad_request(Some("documents"), "documents: at least one is wanted"));
     }
-    if asked.top_n == Some(0) {
-        return Err(Refusal::bad_request(Some("top_n"), "top_n: 0 is not allowed: 1 or more"));
+    if let Some(top_n) = asked.top_n.filter(|top_n| !(1..=MAX_TOP_N).contains(top_n)) {
+        return Err(Refusal::not_allowed("top_n", top_n, &format!("1 to {MAX_TOP_N}")));
     }
     let texts: Vec<_> = asked.documents.iter().map(Document::text).collect();
     let mut results: Vec<_> = texts
@@ -87,7 +101,8 @@ pub(super) fn answer(body: &[u8], manner: &Manner) -> Result<Content, Refusal> {
     let tokens =
         Tokens::of(&asked.query) + texts.iter().map(|text| Tokens::of(text)).sum::<usize>();
     let (id, usage) = (format!("rerank-{}", id()), Usage::of(tokens));
-    Content::json(&Ranking { id, model: &asked.model, results, usage })
+    let meta = Meta { billed_units: Billed { search_units: 1 } };
+    Content::json(&Ranking { id, model: &asked.model, results, usage, meta })
 }
 
 fn score(query: &str, document: &str) -> f64 {

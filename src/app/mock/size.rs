@@ -26,8 +26,11 @@ impl Usage {
 }
 
 impl Tokens {
+    /// Bytes of text for each token.
+    pub(super) const BYTES: usize = 4;
+
     pub(super) fn of(text: &str) -> usize {
-        text.len().div_ceil(4)
+        text.len().div_ceil(Self::BYTES)
     }
 }
 

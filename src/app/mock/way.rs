@@ -18,8 +18,9 @@ use super::{
     content::{Content, Fault},
     counters::{End, Turn},
     door::Recorded,
+    form::Form,
     manner::{Lot, Manner},
-    refusal::Refusal,
+    refusal::{Dialect, Refusal},
 };
 use crate::task;
 
@@ -31,8 +32,17 @@ const SMALL_BODY: usize = 64 << 10;
 const NO_BUFFERING: (HeaderName, HeaderValue) =
     (HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no"));
 
-/// What a model says to a body.
-pub(super) type Ask = fn(&[u8], &Manner) -> Result<Content, Refusal>;
+/// Answer of a model to a body.
+#[derive(Clone, Copy)]
+pub(super) enum Ask {
+    /// The body is JSON.
+    Json(AskJson),
+    /// The body is a form.
+    Form(AskForm),
+}
+
+pub(super) type AskJson = fn(&[u8], &Manner) -> Result<Content, Refusal>;
+pub(super) type AskForm = fn(&Form, &Manner) -> Result<Content, Refusal>;
 
 /// Why there is no answer.
 enum Early {
@@ -42,14 +52,14 @@ enum Early {
 }
 
 /// Answers a request as the mock behaves. Dropped before its end, the client has left.
-pub(super) async fn answer(mock: Mock, request: Request, ask: Ask) -> Response {
+pub(super) async fn answer(mock: Mock, request: Request, ask: Ask, dialect: Dialect) -> Response {
     let mut turn = Turn::begin(mock.counters());
     let manner = mock.manner();
     match begin(&mock, &manner, request, ask, &mut turn).await {
         Ok((content, fault)) => respond(&mock, &manner, content, fault, turn),
         Err(Early::Refused(refusal)) => {
             turn.ends(End::Failed);
-            refusal.into_response()
+            refusal.respond(dialect)
         }
         Err(Early::Left) => StatusCode::BAD_REQUEST.into_response(),
     }
@@ -65,16 +75,11 @@ async fn begin(
 ) -> Result<(Content, Option<Fault>), Early> {
     let (head, body) = request.into_parts();
     let body = read(body).await?;
+    let content_type = head.headers.get(header::CONTENT_TYPE).cloned();
     if manner.behaviour.record {
         mock.record(Recorded::new(head, body.clone()));
     }
-    let content = if body.len() <= SMALL_BODY {
-        ask(&body, manner)?
-    } else {
-        let manner = manner.clone();
-        let parsed = task::spawn_blocking("parse", move || ask(&body, &manner)).await;
-        parsed.map_err(|error| Refusal::internal(error.to_string()))??
-    };
+    let content = ask.content(content_type.as_ref(), body, manner).await?;
     turn.place = manner.place().await;
     let lot = manner.lot();
     if lot == Lot::Hang {
@@ -89,6 +94,25 @@ async fn begin(
     match lot {
         Lot::Hang | Lot::Refuse => Err(Refusal::as_told(&manner.behaviour).into()),
         Lot::Answer(fault) => Ok((content, fault)),
+    }
+}
+
+impl Ask {
+    async fn content(
+        self,
+        content_type: Option<&HeaderValue>,
+        body: Bytes,
+        manner: &Arc<Manner>,
+    ) -> Result<Content, Refusal> {
+        match self {
+            Self::Json(ask) if body.len() <= SMALL_BODY => ask(&body, manner),
+            Self::Json(ask) => {
+                let manner = manner.clone();
+                let parsed = task::spawn_blocking("parse", move || ask(&body, &manner)).await;
+                parsed.map_err(|error| Refusal::internal(error.to_string()))?
+            }
+            Self::Form(ask) => ask(&Form::read(content_type, body).await?, manner),
+        }
     }
 }
 
@@ -117,17 +141,20 @@ fn respond(
     fault: Option<Fault>,
     turn: Turn,
 ) -> Response {
-    let is_stream = matches!(content, Content::Stream(_));
+    let media = match &content {
+        Content::Whole(media, _) => Some(*media),
+        Content::Stream(_) => None,
+    };
     let fault = fault.map(|fault| (fault, manner.tokens_before(fault)));
     let answer = Answer::new(content, &manner.behaviour, fault, turn, mock.stop());
     let body = Body::new(answer);
-    if is_stream {
-        let of_streams = [
-            (header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream")),
-            (header::CACHE_CONTROL, HeaderValue::from_static("no-cache")),
-            NO_BUFFERING,
-        ];
-        return (of_streams, body).into_response();
+    if let Some(media) = media {
+        return ([(header::CONTENT_TYPE, HeaderValue::from_static(media))], body).into_response();
     }
-    ([(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))], body).into_response()
+    let of_streams = [
+        (header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream")),
+        (header::CACHE_CONTROL, HeaderValue::from_static("no-cache")),
+        NO_BUFFERING,
+    ];
+    (of_streams, body).into_response()
 }

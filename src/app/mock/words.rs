@@ -26,6 +26,14 @@ pub(super) fn word(index: usize) -> &'static str {
     if index == 0 { word.trim_start() } else { word }
 }
 
+/// Letters of the text before the word at a place.
+pub(super) fn letters_before(index: usize) -> usize {
+    let letters = |words: &[&str]| words.iter().map(|word| word.chars().count()).sum::<usize>();
+    let (rounds, rest) = (index / WORDS.len(), index % WORDS.len());
+    // The first word has no space before it.
+    (rounds * letters(&WORDS) + letters(&WORDS[..rest])).saturating_sub(1)
+}
+
 /// So many words in a row.
 pub(super) fn text(words: usize) -> String {
     (0..words).map(word).collect()
@@ -34,6 +42,13 @@ pub(super) fn text(words: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn letters_before_a_word_are_those_of_the_text() {
+        for index in 0..40 {
+            assert_eq!(letters_before(index), text(index).chars().count(), "{index}");
+        }
+    }
 
     #[test]
     fn words_are_as_many_as_asked_for_and_are_json_as_they_are() {

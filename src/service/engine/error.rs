@@ -93,7 +93,7 @@ pub enum EmbedError {
 }
 
 /// Advice for the client that sends ids of OpenAI's tokenizer unasked.
-const LANGCHAIN: &str = "LangChain's OpenAIEmbeddings does with `check_embedding_ctx_len=False`";
+const LANGCHAIN: &str = "LangChain's OpenAIEmbeddings does with `check_embedding_ctx_length=False`";
 
 impl EmbedError {
     /// Corrects the place of the input, for inputs that stand at `places` of a larger request.

@@ -12,8 +12,8 @@ use crate::service::Invalid;
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
-    /// `redis://host:6379/0`, `rediss://…` with TLS, or `unix:///path`; none where it is empty.
-    /// Default is none.
+    /// `redis://host:6379/0`, `rediss://…` with TLS, or `unix:///path` of a single primary, with or
+    /// without replicas; Redis Cluster is rejected. Empty: there is no Redis. Default is empty.
     pub url: Url,
     /// File that holds the URL; read when the configuration is loaded. Default is none.
     pub url_file: PathBuf,

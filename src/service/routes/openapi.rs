@@ -9,14 +9,16 @@ use bytes::Bytes;
 use http::header;
 use utoipa::{
     Modify, OpenApi,
-    openapi::RefOr,
-    openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme},
+    openapi::{
+        Content, RefOr,
+        security::{HttpAuthScheme, HttpBuilder, SecurityScheme},
+    },
 };
 
 pub(super) use self::bodies::{
     ChatAnswer, ChatRequest, CompletionRequest, EmbeddingsAnswer, EmbeddingsBody, Error, Form,
     Model, ModelForm, ModelRequest, Models, Passed, Refused, RerankAnswer, RerankRequest, Sound,
-    Used,
+    UsageFormat, Used,
 };
 use super::{embeddings, health, models, relayed, usage};
 use crate::service::upstream::Endpoint;
@@ -76,11 +78,14 @@ fn describe(api: &mut utoipa::openapi::OpenApi, endpoint: Endpoint) {
         {
             rename(&mut body.content, "multipart/form-data");
         }
-        let answers = operation.responses.responses.get_mut("200");
-        if endpoint.answers_bytes()
-            && let Some(RefOr::T(answer)) = answers
-        {
-            rename(&mut answer.content, "application/octet-stream");
+        if let Some(RefOr::T(answer)) = operation.responses.responses.get_mut("200") {
+            if endpoint.answers_bytes() {
+                rename(&mut answer.content, "application/octet-stream");
+            }
+            if endpoint.has_streams() {
+                let events = Content::default();
+                answer.content.insert("text/event-stream".to_owned(), events.into());
+            }
         }
     }
     let item = item.clone();

@@ -64,14 +64,17 @@ struct Line {
 #[utoipa::path(
     get, path = "/v1/usage", tag = "about",
     params(
-        ("start" = Option<String>, Query, description = "the first day of UTC, such as 2026-11-01; the first of the month where it is missing"),
-        ("end" = Option<String>, Query, description = "the last day; today where it is missing"),
-        ("format" = Option<String>, Query, description = "`json` or `csv`"),
-        ("key" = Option<String>, Query, description = "another key's id, or `all`: for keys with the scope `usage`"),
+        ("start" = Option<String>, Query, format = Date, description = "the first day of UTC, such as 2026-11-01; the first of the month where it is missing"),
+        ("end" = Option<String>, Query, format = Date, description = "the last day; today where it is missing"),
+        ("format" = inline(Option<openapi::UsageFormat>), Query, description = "the form of the answer; JSON where it is missing"),
+        ("key" = Option<String>, Query, pattern = "^(key_[0-9A-Za-z_]{0,60}|all)$", description = "another key's id, or `all`: for keys with the scope `usage`"),
     ),
     responses(
-        (status = 200, description = "by day and model; also as text/csv", body = openapi::Used),
+        (status = 200, description = "by day and model", content((openapi::Used = "application/json"), (String = "text/csv"))),
+        (status = 400, description = "what is not allowed, and what is", body = openapi::Error),
         (status = 401, description = "a key is needed", body = openapi::Error),
+        (status = 403, description = "another key's use is not for this one", body = openapi::Error),
+        (status = 503, description = "the ledger cannot be read now", body = openapi::Error),
     ),
 )]
 pub(super) async fn usage(

@@ -25,6 +25,7 @@ use tokio::{sync::Mutex, time};
 
 use super::{
     Database, Hash, Key, StoreConfig, StoreError,
+    failure_log::FailureLog,
     key::{Month, Spent},
     keys, usage,
 };
@@ -51,6 +52,7 @@ pub(super) struct KeyCache {
     fresh: Duration,
     grace: Duration,
     meters: Meters,
+    failures: FailureLog,
 }
 
 #[derive(Clone)]
@@ -106,6 +108,7 @@ impl KeyCache {
             fresh: config.key_cache_ttl,
             grace: config.key_grace,
             meters: Meters::new(),
+            failures: FailureLog::default(),
         }
     }
 
@@ -137,6 +140,7 @@ impl KeyCache {
             Ok(Err(error)) => error,
             Err(_) => StoreError::Away("it takes too long".to_owned()),
         };
+        self.failures.write(&error);
         let known = self.good.get(&hash).filter(|known| known.at.elapsed() < self.grace);
         let Some(known) = known else {
             self.meters.failed.increment(1);

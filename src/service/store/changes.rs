@@ -7,7 +7,7 @@ use sqlx::{
 };
 use tokio::time;
 
-use super::{Hash, cache::KeyCache, url::Target};
+use super::{Hash, cache::KeyCache, error::reason, url::Target};
 
 /// What Postgres tells of changes on; see the migrations.
 const CHANNEL: &str = "thermograph_keys";
@@ -44,7 +44,11 @@ struct Failed(bool);
 impl Failed {
     fn is(&mut self, error: &sqlx::Error) {
         if !std::mem::replace(&mut self.0, true) {
-            tracing::warn!(%error, "changes of keys are not heard of; keys that are known stay good");
+            let error = reason(error);
+            tracing::warn!(
+                error,
+                "changes of keys are not heard of; keys that are known stay good"
+            );
         }
     }
 
@@ -73,7 +77,8 @@ async fn listen(cache: &KeyCache, pool: &Pool<Postgres>, failed: &mut Failed) ->
     loop {
         // Cancel-safe: what was read in part is read on.
         let Ok(heard) = time::timeout(SILENCE, listener.try_recv()).await else {
-            let ping = sqlx::query("SELECT 1").execute(&mut listener);
+            // Sent as text: poolers keep no prepared statement for the next message.
+            let ping = sqlx::raw_sql("SELECT 1").execute(&mut listener);
             match time::timeout(SILENCE, ping).await {
                 Ok(Ok(_)) => continue,
                 Ok(Err(error)) => return error,

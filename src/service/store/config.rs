@@ -24,7 +24,8 @@ pub struct StoreConfig {
     /// Longest time that a look-up waits for the database. Default is 2 s.
     #[serde(with = "duration")]
     pub acquire_timeout: Duration,
-    /// Prepared statements kept for each connection. Default is 64.
+    /// Prepared statements kept for each connection; 0: none, and each statement of Postgres is
+    /// unnamed and in a transaction, as poolers in transaction mode want it. Default is 64.
     pub statement_cache: usize,
     /// How long a start waits for a database that is not there yet; then it fails. Default is 30 s.
     #[serde(with = "duration")]
@@ -75,7 +76,7 @@ impl StoreConfig {
         }
         let counts = [
             ("max_connections", self.max_connections as usize, 1, 1000),
-            ("statement_cache", self.statement_cache, 1, 10_000),
+            ("statement_cache", self.statement_cache, 0, 10_000),
             ("key_cache", usize::try_from(self.key_cache).unwrap_or(usize::MAX), 1, 10_000_000),
             ("queue", self.queue, 1, 1_000_000),
             ("batch", self.batch, 1, 5000),

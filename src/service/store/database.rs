@@ -7,14 +7,14 @@ use std::{
 
 use metrics::{Counter, Gauge, Histogram};
 use sqlx::{
-    ConnectOptions as _, Connection, Pool, Postgres, Sqlite,
+    ConnectOptions as _, Connection as _, PgConnection, Pool, Postgres, Sqlite,
     migrate::{Migrate, MigrateError, Migration, MigrationType, Migrator},
     pool::{PoolConnection, PoolOptions},
     sqlite::{SqliteJournalMode, SqliteSynchronous},
 };
 use tokio::time;
 
-use super::{StoreConfig, StoreError, url::Target};
+use super::{StoreConfig, StoreError, error::reason, url::Target};
 
 /// How long SQLite waits for another who writes.
 const BUSY: Duration = Duration::from_secs(2);
@@ -22,6 +22,8 @@ const BUSY: Duration = Duration::from_secs(2);
 const AGAIN: Duration = Duration::from_millis(250);
 /// What Postgres shows of who is connected.
 const NAME: &str = "thermograph";
+/// Lock of the instance that makes the tables, until the end of its transaction; the number is ours.
+const LOCK: &str = "SELECT pg_advisory_xact_lock(7306321455116542)";
 
 /// A pool of connections; cheap to clone, all clones are one.
 #[derive(Clone)]
@@ -35,6 +37,9 @@ pub(super) struct Database {
 pub(super) enum Pools {
     Sqlite(Pool<Sqlite>),
     Postgres(Pool<Postgres>),
+    /// Postgres behind a pooler that gives each transaction a connection: what is prepared outside
+    /// of one may be on another connection than the next message.
+    PostgresPooler(Pool<Postgres>),
 }
 
 /// Metrics of the pool.
@@ -46,7 +51,7 @@ pub(super) struct PoolMeters {
     timeouts: Counter,
 }
 
-/// Takes a connection of whichever pool there is, and goes on in the same words for both.
+/// Takes a connection of whichever pool there is, and goes on in the same words for all.
 macro_rules! on_connection {
     ($database:expr, $connection:ident => $then:expr) => {
         match &$database.pools {
@@ -57,6 +62,13 @@ macro_rules! on_connection {
             $crate::service::store::database::Pools::Postgres(pool) => {
                 let mut $connection = $database.meters.acquire(pool).await?;
                 $then
+            }
+            $crate::service::store::database::Pools::PostgresPooler(pool) => {
+                let mut connection = $database.meters.acquire(pool).await?;
+                let mut $connection = sqlx::Connection::begin(&mut *connection).await?;
+                let value = $then;
+                $connection.commit().await?;
+                value
             }
         }
     };
@@ -79,6 +91,8 @@ impl Target {
             Self::Postgres(options) => Self::Postgres(
                 options
                     .application_name(NAME)
+                    // Poolers reject parameters that they do not know; numbers come in binary.
+                    .extra_float_digits(None)
                     .statement_cache_capacity(config.statement_cache)
                     .disable_statement_logging(),
             ),
@@ -111,13 +125,16 @@ impl Target {
                 // Migrations of SQLite take no lock: of two at once, one finds the other's tables
                 // when it tries again.
                 let options = options.clone().create_if_missing(true);
-                let connection = options.connect().await.map_err(|error| self.failed(&error))?;
-                let made = make_tables(connection, Self::SQLITE).await;
+                let connection = options.connect().await;
+                let mut connection = connection.map_err(|error| self.failed(&error))?;
+                let made = make_tables(&mut connection, Self::SQLITE).await;
+                // The tables are there, whatever becomes of the connection.
+                let _ = connection.close().await;
                 made.map_err(|error| self.no_tables(&error, true))
             }
             Self::Postgres(options) => {
                 let connection = options.connect().await.map_err(|error| self.failed(&error))?;
-                let made = make_tables(connection, Self::POSTGRES).await;
+                let made = make_tables_at_once(connection).await;
                 made.map_err(|error| self.no_tables(&error, false))
             }
         }
@@ -142,7 +159,7 @@ impl Target {
             }
             _ => false,
         };
-        let error = StoreError::Open { place: self.place(), why: error.to_string() };
+        let error = StoreError::Open { place: self.place(), why: reason(error) };
         Failed { error, may_pass }
     }
 
@@ -151,7 +168,13 @@ impl Target {
         let is_other =
             matches!(error, MigrateError::VersionMissing(_) | MigrateError::VersionMismatch(_));
         let may_pass = may_pass && !is_other;
-        let error = StoreError::Migrate { place: self.place(), why: error.to_string() };
+        let why = match error {
+            MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => {
+                reason(error)
+            }
+            error => error.to_string(),
+        };
+        let error = StoreError::Migrate { place: self.place(), why };
         Failed { error, may_pass }
     }
 }
@@ -161,8 +184,23 @@ struct Failed {
     may_pass: bool,
 }
 
-async fn make_tables<C: Connection + Migrate>(
-    mut connection: C,
+/// Makes the tables in one transaction, which also a pooler leaves on one connection; a lock of the
+/// session, as the migrator has it, would stay behind there, and so would prepared statements.
+async fn make_tables_at_once(mut connection: PgConnection) -> Result<(), MigrateError> {
+    const FORGET: &str = "DEALLOCATE ALL";
+    let mut all = connection.begin().await?;
+    sqlx::raw_sql(FORGET).execute(&mut *all).await?;
+    sqlx::raw_sql(LOCK).execute(&mut *all).await?;
+    make_tables(&mut *all, Target::POSTGRES).await?;
+    sqlx::raw_sql(FORGET).execute(&mut *all).await?;
+    all.commit().await?;
+    // The tables are there, whatever becomes of the connection.
+    let _ = connection.close().await;
+    Ok(())
+}
+
+async fn make_tables<C: Migrate>(
+    connection: &mut C,
     sql: [&'static str; 2],
 ) -> Result<(), MigrateError> {
     let names = ["keys and ledger", "usage"];
@@ -170,11 +208,10 @@ async fn make_tables<C: Connection + Migrate>(
         let sql = sqlx::SqlStr::from_static(sql);
         Migration::new(version, Cow::Borrowed(name), MigrationType::Simple, sql, false)
     });
-    let migrator = Migrator::with_migrations(migrations.collect());
-    migrator.run_direct(None, &mut connection, false).await?;
-    // The tables are there, whatever becomes of the connection.
-    let _ = connection.close().await;
-    Ok(())
+    let mut migrator = Migrator::with_migrations(migrations.collect());
+    // SQLite has no such lock.
+    migrator.set_locking(false);
+    migrator.run_direct(None, connection, false).await
 }
 
 impl Database {
@@ -182,9 +219,20 @@ impl Database {
     pub(super) fn new(target: Target, config: &StoreConfig) -> Self {
         let pools = match target {
             Target::Sqlite(options) => Pools::Sqlite(pool(config).connect_lazy_with(options)),
-            Target::Postgres(options) => Pools::Postgres(pool(config).connect_lazy_with(options)),
+            Target::Postgres(options) => {
+                let pool = pool(config).connect_lazy_with(options);
+                match config.statement_cache {
+                    0 => Pools::PostgresPooler(pool),
+                    _ => Pools::Postgres(pool),
+                }
+            }
         };
         Self { pools, meters: PoolMeters::new(config) }
+    }
+
+    /// Returns whether statements are prepared under names, to be used again.
+    pub(super) fn names_statements(&self) -> bool {
+        !matches!(self.pools, Pools::PostgresPooler(_))
     }
 }
 

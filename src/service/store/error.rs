@@ -70,7 +70,7 @@ pub enum StoreError {
 impl From<sqlx::Error> for StoreError {
     fn from(error: sqlx::Error) -> Self {
         match error {
-            sqlx::Error::Database(error) => Self::Refused(error.to_string()),
+            error @ sqlx::Error::Database(_) => Self::Refused(reason(&error)),
             // What is decoded is ours.
             error @ (sqlx::Error::ColumnDecode { .. } | sqlx::Error::RowNotFound) => {
                 Self::Refused(error.to_string())
@@ -78,4 +78,14 @@ impl From<sqlx::Error> for StoreError {
             error => Self::Away(error.to_string()),
         }
     }
+}
+
+/// Text of an error, with the setting that mends it if there is one.
+pub(super) fn reason(error: &sqlx::Error) -> String {
+    let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
+    // A prepared statement that exists already, and one that does not exist.
+    if !matches!(code.as_deref(), Some("42P05" | "26000")) {
+        return error.to_string();
+    }
+    format!("{error}: behind a pooler in transaction mode, `store.statement_cache` has to be 0")
 }

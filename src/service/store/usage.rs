@@ -76,6 +76,7 @@ pub(super) async fn of(
     let (start, end) = (span.start * DAY, (span.end + 1) * DAY);
     let rows: Vec<Row> = on_connection!(database, connection => {
         let query = sqlx::query_as(if span.key.is_some() { OF_KEY } else { OF_ALL });
+        let query = query.persistent(database.names_statements());
         let query = query.bind(start).bind(end).bind(i64::try_from(most).unwrap_or(i64::MAX));
         let query = match &span.key {
             Some(key) => query.bind(key.clone()),
@@ -93,7 +94,8 @@ pub(super) async fn tokens_since(
     since: i64,
 ) -> Result<u64, StoreError> {
     let tokens: i64 = on_connection!(database, connection => {
-        sqlx::query_scalar(TOKENS).bind(key).bind(since).fetch_one(&mut *connection).await?
+        let query = sqlx::query_scalar(TOKENS).persistent(database.names_statements());
+        query.bind(key).bind(since).fetch_one(&mut *connection).await?
     });
     Ok(u64::try_from(tokens).unwrap_or_default())
 }

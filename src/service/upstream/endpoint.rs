@@ -158,6 +158,11 @@ impl Endpoint {
         self.facts().form == Form::Opaque
     }
 
+    /// Returns whether answers may be streams.
+    pub(crate) fn has_streams(self) -> bool {
+        self.facts().form == Form::Text
+    }
+
     /// Returns whether upstreams store answers unless `store` is false.
     pub(super) fn is_stored(self) -> bool {
         self.facts().is_stored

@@ -41,7 +41,7 @@ fn token_ids_are_refused_by_default() {
     // LangChain sends "tiktoken is great!" so: the ids of OpenAI's tokenizer are in the vocabulary too.
     for input in [json!([83, 1609, 5963, 374, 2294, 0]), json!([[83, 1609, 5963, 374, 2294, 0]])] {
         let message = refused(&embed(&server, &input));
-        for said in ["input 0", "check_embedding_ctx_len=False", "accept_token_ids"] {
+        for said in ["input 0", "check_embedding_ctx_length=False", "accept_token_ids"] {
             assert!(message.contains(said), "{message}");
         }
     }
@@ -69,7 +69,8 @@ fn an_id_out_of_the_vocabulary_is_named_with_its_place() {
     assert_eq!(embed(&server, &json!([[7592], [30521]])).status, 200);
     // The first two are in the cache: the place is that in the request, not in what is left of it.
     let message = refused(&embed(&server, &json!([[7592], [30521], [2088, 7592, 100_257]])));
-    for said in ["input 2: token id 100257 at position 2", "0 to 30521", "check_embedding_ctx_len"]
+    for said in
+        ["input 2: token id 100257 at position 2", "0 to 30521", "check_embedding_ctx_length"]
     {
         assert!(message.contains(said), "{message}");
     }

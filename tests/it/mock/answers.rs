@@ -5,15 +5,15 @@ use serde_json::{Value, json};
 
 use crate::support::{Answer, agent, answer, get, mock::Mock, post};
 
-const TEXT: &str = "Wärme flows from 東京 to Zürich";
+pub(super) const TEXT: &str = "Wärme flows from 東京 to Zürich";
 const TOOL: &str = "look_up";
 
 /// A mock that says [`TEXT`].
-fn mock() -> Mock {
+pub(super) fn mock() -> Mock {
     Mock::start(&["--tokens=6", "--models=mock,other/name"])
 }
 
-fn chat(more: &Value) -> Value {
+pub(super) fn chat(more: &Value) -> Value {
     let messages = json!([{ "role": "user", "content": "twelve bytes" }]);
     with(
         json!({ "model": "other/name", "messages": messages, "unknown": [1, { "a": null }] }),
@@ -21,7 +21,7 @@ fn chat(more: &Value) -> Value {
     )
 }
 
-fn with(mut body: Value, more: &Value) -> Value {
+pub(super) fn with(mut body: Value, more: &Value) -> Value {
     let fields = body.as_object_mut().expect("an object");
     fields.extend(more.as_object().expect("an object").clone());
     body
@@ -33,7 +33,7 @@ fn tools() -> Value {
 }
 
 /// The events of a stream, without the one that ends it.
-fn events(answer: &Answer) -> Vec<Value> {
+pub(super) fn events(answer: &Answer) -> Vec<Value> {
     assert_eq!(answer.status, 200, "{answer:?}");
     assert_eq!(answer.header("content-type"), "text/event-stream");
     assert_eq!(answer.header("cache-control"), "no-cache");
@@ -52,7 +52,7 @@ fn events(answer: &Answer) -> Vec<Value> {
 }
 
 /// The texts at a place in the events, put together.
-fn joined(events: &[Value], place: &str) -> String {
+pub(super) fn joined(events: &[Value], place: &str) -> String {
     events.iter().filter_map(|event| event.pointer(place)?.as_str()).collect()
 }
 
@@ -179,6 +179,8 @@ fn a_text_has_one_vector_in_both_formats() {
     let shown: Vec<_> = vector.iter().map(|number| *number as f32).collect();
     assert_eq!(decoded.collect::<Vec<_>>(), shown);
 
+    let null = embed(&json!({ "input": "a text", "encoding_format": null, "dimensions": null }));
+    assert_eq!(numbers(&null, 0), vector);
     let ids = embed(&json!({ "input": [[1, 2], [3]] }));
     assert_eq!(numbers(&ids, 0), numbers(&embed(&json!({ "input": [1, 2] })), 0));
     assert_eq!(ids.json()["usage"]["prompt_tokens"], 3);

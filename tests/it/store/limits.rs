@@ -14,7 +14,10 @@ use tokio::task::JoinSet;
 use super::support::{Mock, Server, Store, ask, request};
 use crate::{
     gateway::support::{Client, Reply, crowd, whole},
-    support::redis::Redis,
+    support::{
+        redis::{Name, Redis},
+        wait,
+    },
 };
 
 const CLIENTS: usize = 64;
@@ -162,4 +165,25 @@ fn what_is_kept_costs_no_tokens() {
         store.number("SELECT COUNT(*) FROM ledger WHERE cached AND completion_tokens = 16"),
         5
     );
+}
+
+#[test]
+fn limits_are_kept_in_the_new_primary() {
+    let (store, mock) = (Store::sqlite(), Mock::start(&[]));
+    let (old, new) = (Redis::start(), Redis::start());
+    let name = Name::of(&old);
+    let rest = format!("[redis]\nurl = \"{}\"\ntimeout = \"5s\"", name.url());
+    let server = store.gateway(&mock, &rest);
+    let (_, key) = store.create(&["--requests-per-minute=100000"]);
+    let is_counted_in = |redis: &Redis| {
+        wait("limits are in the primary", || {
+            assert_eq!(ask(&server, &key, &bounded()).status, 200);
+            !redis.ask(&["KEYS", "*:limit:*"]).is_empty()
+        });
+    };
+    is_counted_in(&old);
+    // Scripts fail on a replica, too.
+    old.replicate(&new);
+    name.move_to(&new);
+    is_counted_in(&new);
 }

@@ -16,7 +16,7 @@ use super::{database, ended, free_address, send, wait};
 /// The password of its user: a word that must not be seen anywhere.
 pub(crate) const PASSWORD: &str = "planted-password-7c1d";
 /// The user and the group that it runs as where the tests are root, whom it refuses.
-const NOBODY: u32 = 65_534;
+pub(super) const NOBODY: u32 = 65_534;
 /// Ports to try: it cannot be told to take any that is free.
 const TRIES: usize = 5;
 
@@ -53,6 +53,10 @@ impl Postgres {
 
     pub(crate) fn url(&self) -> String {
         url(self.port)
+    }
+
+    pub(super) fn port(&self) -> u16 {
+        self.port
     }
 
     /// Ends it and all that belongs to it without a word, as a machine that fails does.

@@ -6,17 +6,16 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-use super::tool;
+use super::{script, tool};
 
 /// Runs a script of the tests' folder, which must go through to its last line.
 pub(crate) fn check(packages: &[&str], script: &str, arguments: &[&str]) {
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests").join(script);
-    let run = Command::new(with(packages)).arg(script).args(arguments).output();
-    let run = run.expect("python runs");
-    let (stdout, stderr) =
-        (String::from_utf8_lossy(&run.stdout), String::from_utf8_lossy(&run.stderr));
-    assert!(run.status.success(), "{stdout}\n{stderr}");
-    assert!(stdout.trim_end().ends_with("all checks passed"), "{stdout}");
+    script::pass(Command::new(with(packages)).arg(script::path(script)).args(arguments));
+}
+
+/// A program of these packages.
+pub(crate) fn program(packages: &[&str], name: &str) -> Command {
+    Command::new(with(packages).with_file_name(name))
 }
 
 /// A Python with these packages in it: a virtual environment, made once.
@@ -27,15 +26,10 @@ fn with(packages: &[&str]) -> PathBuf {
     let python = venv.join("bin/python");
     let installed = venv.join("installed");
     if !installed.is_file() {
-        run(Command::new(tool("python3")).args(["-m", "venv", "--clear"]).arg(&venv));
-        run(Command::new(&python).args(["-m", "pip", "install", "--quiet"]).args(packages));
+        script::run(Command::new(tool("python3")).args(["-m", "venv", "--clear"]).arg(&venv));
+        let mut install = Command::new(&python);
+        script::run(install.args(["-m", "pip", "install", "--quiet"]).args(packages));
         std::fs::write(installed, "").expect("written");
     }
     python
-}
-
-fn run(command: &mut Command) {
-    let output = command.output().expect("it runs");
-    let error = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{command:?}: {error}");
 }

@@ -3,7 +3,12 @@
 #![expect(dead_code, clippy::struct_field_names, reason = "they are described, and never made")]
 
 use serde_json::Value;
-use utoipa::{IntoResponses, ToSchema};
+use utoipa::{
+    IntoResponses, ToSchema,
+    openapi::schema::{AnyOfBuilder, ArrayBuilder, ObjectBuilder, Schema, Type},
+};
+
+use crate::service::routes::MAX_INPUTS;
 
 /// OpenAI's error object.
 #[derive(ToSchema)]
@@ -61,6 +66,9 @@ pub(crate) struct ChatRequest {
     messages: Vec<Message>,
     /// Answered as server-sent events, or as frames in MessagePack and CBOR.
     stream: Option<bool>,
+    /// Number of choices.
+    #[schema(minimum = 1, maximum = 128)]
+    n: Option<u64>,
     /// With 0 the answer may be one that is kept.
     temperature: Option<f64>,
     /// Counts for the limit of tokens.
@@ -73,6 +81,7 @@ struct Message {
     #[schema(example = "user")]
     role: String,
     /// Text, or parts of it.
+    #[schema(required = false)]
     content: Value,
 }
 
@@ -104,6 +113,9 @@ pub(crate) struct CompletionRequest {
     /// Text, texts, token ids, or lists of these.
     prompt: Value,
     stream: Option<bool>,
+    /// Number of choices.
+    #[schema(minimum = 1, maximum = 128)]
+    n: Option<u64>,
     temperature: Option<f64>,
     max_tokens: Option<u64>,
 }
@@ -117,15 +129,25 @@ pub(crate) struct EmbeddingsBody {
     /// A text, texts, token ids, or lists of these: at most 2048, none of them empty. Token ids are
     /// those of the model's own tokenizer; a local model refuses them unless it is configured with
     /// `accept_token_ids`.
+    #[schema(schema_with = inputs)]
     input: Value,
-    /// `float` or `base64`; where it is missing, numbers in JSON and bytes in MessagePack and CBOR.
-    encoding_format: Option<String>,
-    /// The first so many, made a vector of length 1 again.
+    /// Numbers or base64; by default, numbers in JSON and bytes in MessagePack and CBOR.
+    encoding_format: Option<EncodingFormat>,
+    /// The first so many, made a vector of length 1 again; at most those that the model has.
+    #[schema(minimum = 1)]
     dimensions: Option<u64>,
     /// For a local model: false refuses an input of more tokens than the model reads; else only its
     /// beginning is read, and `x-thermograph-truncated` says of how many inputs.
     truncate: Option<bool>,
     user: Option<String>,
+}
+
+/// Form of a vector's numbers.
+#[derive(ToSchema)]
+#[schema(rename_all = "lowercase")]
+enum EncodingFormat {
+    Float,
+    Base64,
 }
 
 /// OpenAI's `CreateEmbeddingResponse`.
@@ -186,8 +208,19 @@ pub(crate) struct RerankRequest {
     /// One of `GET /v1/models`.
     model: String,
     query: String,
-    documents: Vec<Value>,
+    #[schema(min_items = 1)]
+    documents: Vec<RankedText>,
+    /// Only so many, the best.
+    #[schema(minimum = 1)]
     top_n: Option<u64>,
+}
+
+/// A document to be ranked.
+#[derive(ToSchema)]
+#[serde(untagged)]
+enum RankedText {
+    Text(String),
+    Object { text: String },
 }
 
 /// Documents, best first.
@@ -219,6 +252,14 @@ pub(crate) struct Model {
     /// Seconds since 1970.
     created: u64,
     owned_by: String,
+}
+
+/// Form of a report.
+#[derive(ToSchema)]
+#[schema(rename_all = "lowercase")]
+pub(crate) enum UsageFormat {
+    Json,
+    Csv,
 }
 
 /// What was used.
@@ -253,4 +294,18 @@ struct Sums {
     cached: u64,
     prompt_tokens: u64,
     completion_tokens: u64,
+}
+
+/// Inputs of embeddings: none is empty.
+fn inputs() -> Schema {
+    let text = || ObjectBuilder::new().schema_type(Type::String).min_length(Some(1));
+    let id = || {
+        let id = ObjectBuilder::new().schema_type(Type::Integer);
+        id.minimum(Some(0)).maximum(Some(u64::from(u32::MAX)))
+    };
+    let ids = || ArrayBuilder::new().items(id()).min_items(Some(1));
+    let most = Some(MAX_INPUTS);
+    let texts = ArrayBuilder::new().items(text()).min_items(Some(1)).max_items(most);
+    let lists = ArrayBuilder::new().items(ids()).min_items(Some(1)).max_items(most);
+    Schema::AnyOf(AnyOfBuilder::new().item(text()).item(texts).item(ids()).item(lists).build())
 }

@@ -47,8 +47,9 @@ const END: &str = "UPDATE api_keys SET expires_at = CASE WHEN expires_at < $2 TH
 
 /// A new row, with what is bound to it in the order of `columns!`.
 macro_rules! insert {
-    ($key:expr, $hash:expr) => {
+    ($database:expr, $key:expr, $hash:expr) => {
         sqlx::query(INSERT)
+            .persistent($database.names_statements())
             .bind(&$key.id)
             .bind(&$key.prefix)
             .bind(&$key.name)
@@ -71,21 +72,23 @@ pub(super) async fn insert(
     hash: Hash,
 ) -> Result<(), StoreError> {
     on_connection!(database, connection => {
-        insert!(key, hash).execute(&mut *connection).await?;
+        insert!(database, key, hash).execute(&mut *connection).await?;
     });
     Ok(())
 }
 
 pub(super) async fn all(database: &Database) -> Result<Vec<KeyInfo>, StoreError> {
     let rows: Vec<Row> = on_connection!(database, connection => {
-        sqlx::query_as(ALL).fetch_all(&mut *connection).await?
+        let query = sqlx::query_as(ALL).persistent(database.names_statements());
+        query.fetch_all(&mut *connection).await?
     });
     rows.into_iter().map(info).collect()
 }
 
 pub(super) async fn one(database: &Database, id: &str) -> Result<KeyInfo, StoreError> {
     let row: Option<Row> = on_connection!(database, connection => {
-        sqlx::query_as(ONE).bind(id).fetch_optional(&mut *connection).await?
+        let query = sqlx::query_as(ONE).persistent(database.names_statements());
+        query.bind(id).fetch_optional(&mut *connection).await?
     });
     row.map_or_else(|| Err(StoreError::NoKey(id.to_owned())), info)
 }
@@ -96,7 +99,8 @@ pub(in crate::service::store) async fn find(
     hash: Hash,
 ) -> Result<Option<KeyInfo>, StoreError> {
     let row: Option<Row> = on_connection!(database, connection => {
-        sqlx::query_as(FIND).bind(hash.hex()).fetch_optional(&mut *connection).await?
+        let query = sqlx::query_as(FIND).persistent(database.names_statements());
+        query.bind(hash.hex()).fetch_optional(&mut *connection).await?
     });
     row.map(info).transpose()
 }
@@ -108,7 +112,8 @@ pub(super) async fn revoke(
 ) -> Result<KeyInfo, StoreError> {
     let now = now.as_millisecond();
     let row: Option<Row> = on_connection!(database, connection => {
-        sqlx::query_as(REVOKE).bind(id).bind(now).fetch_optional(&mut *connection).await?
+        let query = sqlx::query_as(REVOKE).persistent(database.names_statements());
+        query.bind(id).bind(now).fetch_optional(&mut *connection).await?
     });
     row.map_or_else(|| Err(StoreError::NoKey(id.to_owned())), info)
 }
@@ -123,11 +128,12 @@ pub(super) async fn replace(
 ) -> Result<(), StoreError> {
     on_connection!(database, connection => {
         let mut both = connection.begin().await?;
-        let ended = sqlx::query(END).bind(old).bind(until.as_millisecond());
+        let ended = sqlx::query(END).persistent(database.names_statements());
+        let ended = ended.bind(old).bind(until.as_millisecond());
         if ended.execute(&mut *both).await?.rows_affected() == 0 {
             return Err(StoreError::Ended(old.to_owned()));
         }
-        insert!(key, hash).execute(&mut *both).await?;
+        insert!(database, key, hash).execute(&mut *both).await?;
         both.commit().await?;
     });
     Ok(())

@@ -103,7 +103,13 @@ impl Connection {
                 sqlx::query(SQLITE).bind(json).execute(connection).await?.rows_affected()
             }
             Self::Postgres(connection) => {
-                sqlx::query(POSTGRES).bind(json).execute(connection).await?.rows_affected()
+                // Unnamed and in a transaction, as poolers want it: a batch is large, so the
+                // messages that this adds cost little.
+                let mut all = connection.begin().await?;
+                let insert = sqlx::query(POSTGRES).persistent(false).bind(json);
+                let written = insert.execute(&mut *all).await?.rows_affected();
+                all.commit().await?;
+                written
             }
         })
     }

@@ -13,7 +13,7 @@ use super::{
     Batch, Meters, Row, Spool,
     connection::{Connection, Rows, is_refusal},
 };
-use crate::service::store::{StoreConfig, url::Target};
+use crate::service::store::{StoreConfig, error::reason, url::Target};
 
 /// A row that is written this long after its request is late.
 const LATE: Duration = Duration::from_secs(5);
@@ -190,7 +190,7 @@ impl Database {
                 tracing::error!(%error, "rows of the ledger are refused by the database");
                 return Outcome::Refused;
             }
-            Ok(Err(error)) => error.to_string(),
+            Ok(Err(error)) => reason(&error),
             Err(_) => format!("it took longer than {patience:?}"),
         };
         // Whatever is on its way there is not waited for.
