@@ -28,8 +28,8 @@ const TOKENS: usize = 272;
 /// Fields of the request that are read; all others are ignored.
 #[derive(Debug, Deserialize)]
 struct Asked<'a> {
-    #[serde(borrow)]
-    model: Cow<'a, str>,
+    #[serde(borrow, default)]
+    model: Option<Cow<'a, str>>,
     #[serde(borrow)]
     prompt: Cow<'a, str>,
     #[serde(default)]
@@ -43,7 +43,9 @@ struct Asked<'a> {
 /// Pictures.
 pub(super) fn answer(body: &[u8], manner: &Manner) -> Result<Content, Refusal> {
     let asked: Asked<'_> = read(body)?;
-    manner.check_model(&asked.model)?;
+    if let Some(model) = &asked.model {
+        manner.check_model(model)?;
+    }
     let count = asked.n.unwrap_or(1);
     if !(1..=MAX_PICTURES).contains(&count) {
         return Err(Refusal::not_allowed("n", count, &format!("1 to {MAX_PICTURES}")));

@@ -7,6 +7,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{
+    bounds::Whole,
     content::{Content, id},
     manner::Manner,
     object::read,
@@ -15,6 +16,9 @@ use super::{
     script::{Events, Script, Step, Steps, named},
     size::Tokens,
 };
+
+/// A limit of tokens that has to be given, of 64 bits with a sign at most.
+type AtLeastOne = Whole<1, { i64::MAX as u64 }>;
 
 /// Fields of the request that are read; all others are ignored.
 #[derive(Debug, Deserialize)]
@@ -27,7 +31,7 @@ struct Asked<'a> {
     #[serde(default)]
     tools: Tokens,
     #[serde(default)]
-    max_tokens: Option<u64>,
+    max_tokens: Option<AtLeastOne>,
     #[serde(default)]
     stream: Option<bool>,
 }
@@ -43,10 +47,8 @@ struct Message {
 /// A message.
 pub(super) fn answer(body: &[u8], manner: &Manner) -> Result<Content, Refusal> {
     let asked = asked(body, manner)?;
-    match asked.max_tokens {
-        None => return Err(Refusal::missing("max_tokens")),
-        Some(0) => return Err(Refusal::not_allowed("max_tokens", 0, "1 or more")),
-        Some(_) => {}
+    if asked.max_tokens.is_none() {
+        return Err(Refusal::missing("max_tokens"));
     }
     let message = Message {
         id: format!("msg_{}", id()),

@@ -12,7 +12,7 @@ use tokio::io::{AsyncRead, AsyncReadExt as _};
 
 use crate::service::error::ApiError;
 
-/// How a body is compressed.
+/// Compression of a body.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Encoding {
     Gzip,
@@ -24,9 +24,9 @@ pub(crate) enum Encoding {
 /// A body that cannot be decompressed.
 #[derive(Debug)]
 pub(crate) enum Undecoded {
-    /// It is larger than bodies may be.
+    /// Larger than bodies may be.
     TooLarge,
-    /// It is not what it is said to be.
+    /// Not of the format that is declared.
     Invalid(io::Error),
 }
 
@@ -47,7 +47,7 @@ impl Encoding {
             "zstd" => Some(Self::Zstd),
             _ => return Err(ApiError::wrong_encoding(name)),
         };
-        // One that is compressed twice is none of ours.
+        // Nothing is decompressed twice.
         match values.next() {
             None => Ok(encoding),
             Some(other) => Err(ApiError::wrong_encoding(other.to_str().unwrap_or_default())),
@@ -59,7 +59,7 @@ impl Encoding {
         match self {
             Self::Gzip => {
                 let mut decoder = GzipDecoder::new(bytes);
-                // What follows the first member is a part of it.
+                // Members after the first one belong to the body, too.
                 decoder.multiple_members(true);
                 read(decoder, limit)
             }

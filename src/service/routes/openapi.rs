@@ -16,9 +16,10 @@ use utoipa::{
 };
 
 pub(super) use self::bodies::{
-    ChatAnswer, ChatRequest, CompletionRequest, EmbeddingsAnswer, EmbeddingsBody, Error, Form,
-    Model, ModelForm, ModelRequest, Models, Passed, Refused, RerankAnswer, RerankRequest, Sound,
-    UsageFormat, Used,
+    AudioForm, ChatAnswer, ChatRequest, CompletionRequest, CountRequest, EmbeddingsAnswer,
+    EmbeddingsBody, Error, ImageForm, ImageRequest, MessagesRequest, Model, Models,
+    ModerationRequest, Passed, Refused, RerankAnswer, RerankRequest, ResponsesRequest, Sound,
+    SpeechRequest, UsageFormat, Used,
 };
 use super::{embeddings, health, models, relayed, usage};
 use crate::service::upstream::Endpoint;
@@ -80,7 +81,7 @@ fn describe(api: &mut utoipa::openapi::OpenApi, endpoint: Endpoint) {
         }
         if let Some(RefOr::T(answer)) = operation.responses.responses.get_mut("200") {
             if endpoint.answers_bytes() {
-                rename(&mut answer.content, "application/octet-stream");
+                rename(&mut answer.content, "*/*");
             }
             if endpoint.has_streams() {
                 let events = Content::default();

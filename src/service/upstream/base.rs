@@ -63,7 +63,7 @@ pub(super) fn secret_in_query(url: &str) -> Option<&str> {
     })
 }
 
-/// Whether there is nothing else in it, and no port that cannot be.
+/// Returns whether an authority is a host with at most a port, and no password.
 fn is_host_and_port(authority: &Authority) -> bool {
     let (text, host) = (authority.as_str(), authority.host());
     let is_port = |port: &str| port.parse::<u16>().is_ok_and(|port| port > 0);

@@ -102,7 +102,7 @@ pub struct UpstreamConfig {
     /// 5 s with uvicorn and 75 s with nginx. Default is 4 s.
     #[serde(with = "duration", default = "default_idle_timeout")]
     pub idle_timeout: Duration,
-    /// Whether the models that it lists can be used by their names; if not, and without `health.path`, it
+    /// True if the models that it lists can be used by their names. If false, and without `health.path`, it
     /// is asked for nothing but what clients want. Default is true.
     #[serde(default = "default_discover")]
     pub discover: bool,

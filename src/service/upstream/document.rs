@@ -98,7 +98,8 @@ impl Document {
         let of_prompt = [prompt, glance.documents].into_iter().flatten();
         let document = Self {
             prompt_tokens: of_prompt.map(|prompt| tokens(prompt.get().as_bytes())).sum(),
-            answer_tokens: glance.answer_tokens()?,
+            // Other fields of these names are none of tokens.
+            answer_tokens: if endpoint.has_streams() { glance.answer_tokens()? } else { 0 },
             form: None,
             name: glance.model.map(|name| place(&bytes, name)),
             model: model.into_owned(),
@@ -257,8 +258,7 @@ mod tests {
     use super::*;
 
     fn read(text: &'static str) -> Document {
-        let bytes = Bytes::from_static(text.as_bytes());
-        Document::read(Endpoint::Moderations, bytes).expect("a request")
+        Document::read(Endpoint::Chat, Bytes::from_static(text.as_bytes())).expect("a request")
     }
 
     fn renamed(text: &'static str, name: &'static str) -> String {
@@ -309,13 +309,19 @@ mod tests {
 
     #[test]
     fn requests_without_a_model_are_renamed_too() {
+        let read = |text: &'static str| {
+            let bytes = Bytes::from_static(text.as_bytes());
+            Document::read(Endpoint::Moderations, bytes).expect("a request")
+        };
         for (text, expected) in [
             (r#" { "input":"a"}"#, r#" {"model":"b", "input":"a"}"#),
             (r#"{"model":null,"input":"a"}"#, r#"{"model":"b","input":"a"}"#),
             ("{}", "{}"),
         ] {
-            assert_eq!(renamed(text, "b"), expected);
-            assert_eq!(read(text).model(), "omni-moderation-latest");
+            let document = read(text);
+            let pieces = document.pieces([document.renamed(&Name::new("b")), None]);
+            assert_eq!(pieces.concat(), expected.as_bytes());
+            assert_eq!(document.model(), "omni-moderation-latest");
         }
         assert!(Document::read(Endpoint::Chat, Bytes::from_static(b"{}")).is_err());
         let responses = |text: &'static str| {
@@ -347,6 +353,11 @@ mod tests {
         assert_eq!(tokens(r#"{"model":"m","max_tokens":1e1,"n":2,"best_of":50.0}"#), 500);
         assert_eq!(tokens(r#"{"model":"m","prompt":["a","b"],"max_tokens":100}"#), 203);
         assert_eq!(tokens(r#"{"model":"m","max_tokens":-1}"#), 0);
+        let other = Document::read(
+            Endpoint::Rerank,
+            Bytes::from_static(br#"{"model":"m","query":"12","n":"x","max_tokens":9}"#),
+        );
+        assert_eq!(other.expect("fields of others").tokens(), 1);
         let ranking = r#"{"model":"m","query":"12","documents":["12345678"]}"#;
         assert_eq!(tokens(ranking), 1 + 3);
         let picture = r#"{"model":"m","prompt":"data:image/png;base64,iVBORw0KGgoAAAANSUhEUg=="}"#;

@@ -8,7 +8,7 @@ use crate::service::usage::Form;
 /// |---|---|
 /// | `Rerank` | variant of [`Endpoint`] |
 /// | `["/v1/rerank" "/rerank"]` | its paths; upstreams are asked at the first, less `/v1`, below their base |
-/// | `Facts::data("rerank")` | what is to be known of it |
+/// | `Facts::data("rerank")` | its properties |
 /// | `=> rerank(Request, Answer)` | name of its handler, and schemas of its bodies in OpenAPI's description; missing where the handler is written out |
 macro_rules! endpoints {
     ($with:ident) => {
@@ -18,32 +18,32 @@ macro_rules! endpoints {
             Completions ["/v1/completions"] Facts::text("completions").operation("text_completion").stream_options()
                 => completions(CompletionRequest, ChatAnswer);
             Responses ["/v1/responses"] Facts::text("responses").stored()
-                => responses(ModelRequest, Passed);
+                => responses(ResponsesRequest, Passed);
             Messages ["/v1/messages"] Facts::text("messages")
-                => messages(ModelRequest, Passed);
+                => messages(MessagesRequest, Passed);
             CountTokens ["/v1/messages/count_tokens"] Facts::data("count_tokens")
-                => count_tokens(ModelRequest, Passed);
+                => count_tokens(CountRequest, Passed);
             Embeddings ["/v1/embeddings"] Facts::data("embeddings");
             Rerank ["/v1/rerank" "/rerank" "/v2/rerank"] Facts::data("rerank")
                 => rerank(RerankRequest, RerankAnswer);
             Moderations ["/v1/moderations"] Facts::data("moderations").model("omni-moderation-latest")
-                => moderations(Passed, Passed);
+                => moderations(ModerationRequest, Passed);
             Images ["/v1/images/generations"] Facts::data("images").model("dall-e-2")
-                => images(Passed, Passed);
+                => images(ImageRequest, Passed);
             ImageEdits ["/v1/images/edits"] Facts::data("image_edits").model("dall-e-2").form()
-                => image_edits(Form, Passed);
+                => image_edits(ImageForm, Passed);
             Speech ["/v1/audio/speech"] Facts::bytes("speech")
-                => speech(ModelRequest, Sound);
+                => speech(SpeechRequest, Sound);
             Transcriptions ["/v1/audio/transcriptions"] Facts::text("transcriptions").form()
-                => transcriptions(ModelForm, Passed);
+                => transcriptions(AudioForm, Passed);
             Translations ["/v1/audio/translations"] Facts::text("translations").form()
-                => translations(ModelForm, Passed);
+                => translations(AudioForm, Passed);
         }
     };
 }
 pub(crate) use endpoints;
 
-/// What is to be known of an endpoint to pass it on.
+/// Properties of an endpoint that is passed on.
 #[derive(Clone, Copy, Debug)]
 struct Facts {
     name: &'static str,

@@ -22,7 +22,7 @@ const LIST: usize = 4 << 20;
 /// Checks an upstream from time to time, as long as it is there.
 pub(super) async fn watch(upstream: Weak<Upstream>, upstreams: Upstreams) {
     let mut failures = 0;
-    // Somebody who was never there is unwell at once.
+    // An upstream that was never there is unwell at once.
     let mut most = 1;
     while let Some(upstream) = upstream.upgrade() {
         match check(&upstream, &upstreams).await {
@@ -81,7 +81,7 @@ async fn check(upstream: &Arc<Upstream>, upstreams: &Upstreams) -> Result<(), St
                 upstreams.refresh();
             }
         }
-        // It is well all the same.
+        // An upstream without a list is well.
         None => upstream.report(Check::Models, &format!(
             "it lists no models that can be read ({status}): `discover = false` if it has no list"
         )),

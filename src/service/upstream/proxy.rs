@@ -135,7 +135,7 @@ impl Service<Uri> for Dialer {
     }
 }
 
-/// The same with a port: a tunnel without one leads to that of HTTPS.
+/// A URI with its port: a tunnel without one leads to the port of HTTPS.
 fn with_port(uri: Uri) -> Uri {
     let (Some("http"), None, Some(host)) = (uri.scheme_str(), uri.port(), uri.host()) else {
         return uri;

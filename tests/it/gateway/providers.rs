@@ -40,6 +40,9 @@ fn play(played: &'static Played) -> Scripted {
         if path == played.models_path {
             return (json_type, played.models).into_response();
         }
+        if path.starts_with("/health") {
+            return http::StatusCode::OK.into_response();
+        }
         if path != played.path {
             return http::StatusCode::NOT_FOUND.into_response();
         }

@@ -168,32 +168,100 @@ struct Embedding {
     embedding: Value,
 }
 
-/// A request that is passed on; all fields but the model are the upstream's.
+/// OpenAI's `CreateResponse`; all other fields are passed on. `max_output_tokens` counts for the limit of
+/// tokens.
 #[derive(ToSchema)]
-pub(crate) struct ModelRequest {
+pub(crate) struct ResponsesRequest {
     /// One of `GET /v1/models`.
     #[schema(example = "mock")]
     model: String,
+    /// A text, or a list of items.
+    input: Value,
+    /// Answered as server-sent events, or as frames in MessagePack and CBOR.
+    stream: Option<bool>,
+    /// Unless it is false, a request that an upstream may have seen is not tried again.
+    store: Option<bool>,
 }
 
-/// A request or an answer that is passed on; all fields are the upstream's. A request without `model` is
-/// for OpenAI's default.
+/// Anthropic's request for a message; all other fields are passed on.
 #[derive(ToSchema)]
-pub(crate) struct Passed {
-    model: Option<String>,
-}
-
-/// A form with files that is passed on; all fields but the model are the upstream's.
-#[derive(ToSchema)]
-pub(crate) struct ModelForm {
+pub(crate) struct MessagesRequest {
     /// One of `GET /v1/models`.
+    #[schema(example = "mock")]
     model: String,
+    messages: Value,
+    /// Counts for the limit of tokens.
+    #[schema(minimum = 1)]
+    max_tokens: u64,
+    stream: Option<bool>,
+}
+
+/// Anthropic's request for the number of tokens in messages; all other fields are passed on.
+#[derive(ToSchema)]
+pub(crate) struct CountRequest {
+    /// One of `GET /v1/models`.
+    #[schema(example = "mock")]
+    model: String,
+    messages: Value,
+}
+
+/// OpenAI's `CreateModerationRequest`; all other fields are passed on.
+#[derive(ToSchema)]
+pub(crate) struct ModerationRequest {
+    /// Default is OpenAI's, `omni-moderation-latest`.
+    #[schema(example = "mock")]
+    model: Option<String>,
+    /// A text, or a list of at most 2048 texts and pictures.
+    #[schema(schema_with = moderated)]
+    input: Value,
+}
+
+/// OpenAI's `CreateImageRequest`; all other fields are passed on.
+#[derive(ToSchema)]
+pub(crate) struct ImageRequest {
+    /// Default is OpenAI's, `dall-e-2`.
+    #[schema(example = "mock")]
+    model: Option<String>,
+    #[schema(min_length = 1, max_length = 32000)]
+    prompt: String,
+}
+
+/// OpenAI's `CreateImageEditRequest`; all other fields are passed on.
+#[derive(ToSchema)]
+pub(crate) struct ImageForm {
+    /// Default is OpenAI's, `dall-e-2`.
+    #[schema(example = "mock")]
+    model: Option<String>,
+    #[schema(value_type = String, format = Binary, min_length = 1)]
+    image: Vec<u8>,
+    prompt: String,
+}
+
+/// OpenAI's `CreateSpeechRequest`; all other fields are passed on.
+#[derive(ToSchema)]
+pub(crate) struct SpeechRequest {
+    /// One of `GET /v1/models`.
+    #[schema(example = "mock")]
+    model: String,
+    #[schema(min_length = 1, max_length = 4096)]
+    input: String,
+    /// Name of a voice, or an object with its `id`.
+    voice: Value,
+}
+
+/// OpenAI's `CreateTranscriptionRequest`; all other fields are passed on.
+#[derive(ToSchema)]
+pub(crate) struct AudioForm {
+    /// One of `GET /v1/models`.
+    #[schema(example = "mock")]
+    model: String,
+    #[schema(value_type = String, format = Binary, min_length = 1)]
     file: Vec<u8>,
 }
 
-/// A form with files that is passed on; without `model` it is for OpenAI's default.
+/// The answer of an upstream, whose fields are the upstream's.
 #[derive(ToSchema)]
-pub(crate) struct Form {
+pub(crate) struct Passed {
     model: Option<String>,
 }
 
@@ -297,6 +365,14 @@ struct Sums {
 }
 
 /// Inputs of embeddings: none is empty.
+fn moderated() -> Schema {
+    let text = || ObjectBuilder::new().schema_type(Type::String);
+    let item =
+        AnyOfBuilder::new().item(text()).item(ObjectBuilder::new().schema_type(Type::Object));
+    let items = ArrayBuilder::new().items(item).min_items(Some(1)).max_items(Some(MAX_INPUTS));
+    Schema::AnyOf(AnyOfBuilder::new().item(text()).item(items).build())
+}
+
 fn inputs() -> Schema {
     let text = || ObjectBuilder::new().schema_type(Type::String).min_length(Some(1));
     let id = || {

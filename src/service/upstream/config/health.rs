@@ -17,8 +17,8 @@ pub struct HealthConfig {
     /// Longest time of a check. Default is 2 s.
     #[serde(with = "duration")]
     pub timeout: Duration,
-    /// What is asked for, from the root of the upstream's host. Default is none: the list of models is,
-    /// unless `discover` is false.
+    /// Path of the check, from the root of the upstream's host. Default is none: the list of models is the
+    /// check, unless `discover` is false.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub path: Option<String>,
     /// Failed checks in a row that make it unwell; one that succeeds makes it well. Default is 2.
