@@ -13,7 +13,7 @@ use super::{
     error::ApiError,
     limits::Rates,
     middleware::RequestId,
-    store::{Bill, Key, KeyInfo, Presented, Scope, StoreError},
+    store::{Bill, Key, KeyInfo, Presented, Scope, Secret, StoreError},
 };
 
 /// Who asks; cheap to clone.
@@ -137,15 +137,18 @@ impl FromRequestParts<Service> for Caller {
 const KEY_HEADERS: [HeaderName; 2] =
     [HeaderName::from_static("x-api-key"), HeaderName::from_static("api-key")];
 
-/// The text that is presented as a key.
+/// The text that is presented as a key: the first that looks like one of this server, or else the first.
 fn presented(headers: &HeaderMap) -> Option<&str> {
-    bearer(headers).or_else(|| KEY_HEADERS.iter().find_map(|name| headers.get(name)?.to_str().ok()))
+    let [x_api_key, api_key] = KEY_HEADERS.map(|name| headers.get(name)?.to_str().ok());
+    let texts = [bearer(headers), x_api_key, api_key];
+    let mut known = texts.into_iter().flatten().filter(|text| Secret::is_in(text.as_bytes()));
+    known.next().or_else(|| texts.into_iter().flatten().next())
 }
 
 /// The key of `authorization`; the case of its scheme does not matter.
 fn bearer(headers: &HeaderMap) -> Option<&str> {
     let text = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
-    let (scheme, key) = text.split_once(' ')?;
+    let (scheme, key) = text.split_once([' ', '\t'])?;
     scheme.eq_ignore_ascii_case("bearer").then(|| key.trim())
 }
 

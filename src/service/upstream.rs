@@ -150,11 +150,14 @@ impl Upstreams {
         let same_rules = self.inner.settings.load().config == *config;
         let upstream = |(name, config_of): (&String, &UpstreamConfig)| {
             let kept = table.upstreams.get(name);
-            let upstream = match kept.filter(|kept| kept.is_as(config_of, config)) {
-                Some(kept) => Arc::clone(kept),
-                None => Arc::new(Upstream::new(name, config_of, config)?),
-            };
-            Ok((name.clone(), upstream))
+            if let Some(kept) = kept.filter(|kept| kept.is_as(config_of, config)) {
+                return Ok((name.clone(), Arc::clone(kept)));
+            }
+            let upstream = Upstream::new(name, config_of, config)?;
+            if let Some(before) = kept.filter(|before| before.config.url == config_of.url) {
+                upstream.inherit(before);
+            }
+            Ok((name.clone(), Arc::new(upstream)))
         };
         let upstreams = upstreams.iter().map(upstream).collect::<Result<_, StartError>>()?;
         if !same_rules {

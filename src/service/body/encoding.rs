@@ -61,16 +61,34 @@ impl Encoding {
                 let mut decoder = GzipDecoder::new(bytes);
                 // Members after the first one belong to the body, too.
                 decoder.multiple_members(true);
-                read(decoder, limit)
+                read(&mut decoder, limit)
             }
-            Self::Deflate => read(ZlibDecoder::new(bytes), limit),
-            Self::Brotli => read(BrotliDecoder::new(bytes), limit),
-            Self::Zstd => read(ZstdDecoder::new(bytes), limit),
+            Self::Deflate => {
+                let mut decoder = ZlibDecoder::new(bytes);
+                whole(read(&mut decoder, limit)?, decoder.get_ref())
+            }
+            Self::Brotli => {
+                let mut decoder = BrotliDecoder::new(bytes);
+                whole(read(&mut decoder, limit)?, decoder.get_ref())
+            }
+            Self::Zstd => {
+                let mut decoder = ZstdDecoder::new(bytes);
+                decoder.multiple_members(true);
+                read(&mut decoder, limit)
+            }
         }
     }
 }
 
-fn read(decoder: impl AsyncRead, limit: usize) -> Result<Vec<u8>, Undecoded> {
+/// The body, if nothing is left behind it.
+fn whole(body: Vec<u8>, left: &[u8]) -> Result<Vec<u8>, Undecoded> {
+    if left.is_empty() {
+        return Ok(body);
+    }
+    Err(Undecoded::Invalid(io::Error::other("there is more behind its end")))
+}
+
+fn read(decoder: &mut (impl AsyncRead + Unpin), limit: usize) -> Result<Vec<u8>, Undecoded> {
     let mut bytes = Vec::new();
     let mut decoder = pin!(decoder.take(limit as u64 + 1));
     let reading = pin!(decoder.read_to_end(&mut bytes));
@@ -84,12 +102,28 @@ fn read(decoder: impl AsyncRead, limit: usize) -> Result<Vec<u8>, Undecoded> {
 
 #[cfg(test)]
 mod tests {
-    use async_compression::tokio::bufread::GzipEncoder;
+    use async_compression::tokio::bufread::{BrotliEncoder, GzipEncoder, ZlibEncoder, ZstdEncoder};
 
     use super::*;
 
     fn gzip(bytes: &[u8]) -> Vec<u8> {
-        read(GzipEncoder::new(bytes), usize::MAX - 1).expect("compressed")
+        read(&mut GzipEncoder::new(bytes), usize::MAX - 1).expect("compressed")
+    }
+
+    #[test]
+    fn nothing_behind_the_end_is_passed_over() {
+        let most = usize::MAX - 1;
+        let packed = [
+            (Encoding::Gzip, gzip(b"a")),
+            (Encoding::Deflate, read(&mut ZlibEncoder::new(&b"a"[..]), most).expect("packed")),
+            (Encoding::Brotli, read(&mut BrotliEncoder::new(&b"a"[..]), most).expect("packed")),
+            (Encoding::Zstd, read(&mut ZstdEncoder::new(&b"a"[..]), most).expect("packed")),
+        ];
+        for (encoding, packed) in packed {
+            assert_eq!(encoding.decode(&packed, 10).expect("read"), b"a", "{encoding:?}");
+            let more = [&packed, &b"garbage"[..]].concat();
+            assert!(encoding.decode(&more, 10).is_err(), "{encoding:?}");
+        }
     }
 
     #[test]

@@ -10,7 +10,7 @@ use super::{Answer, Cache, Key, KeyBuilder, Scope, Wish, semantic::Meaning};
 use crate::service::{
     caller::Caller,
     error::ApiError,
-    upstream::{Document, Endpoint},
+    upstream::{Document, Endpoint, Route},
 };
 
 /// Fields that say who asks, and nothing of what is asked.
@@ -38,10 +38,9 @@ impl Cache {
     pub(crate) fn unread(
         &self,
         endpoint: Endpoint,
-        caller: &Caller,
         headers: &HeaderMap,
         document: &Document,
-        is_personal: bool,
+        tenant: impl FnOnce() -> Vec<u8>,
     ) -> Result<Option<Unread>, ApiError> {
         let wish = Wish::of(headers)?;
         let may_be = wish.keeps()
@@ -50,7 +49,7 @@ impl Cache {
         Ok(may_be.then(|| Unread {
             endpoint,
             model: document.model().to_owned(),
-            tenant: self.tenant(caller, headers, is_personal).to_owned(),
+            tenant: tenant(),
             wish,
             compares: self.semantic.is_some() && endpoint == Endpoint::Chat && wish.reads(),
         }))
@@ -67,6 +66,13 @@ impl Cache {
         if let Some(bytes) = bytes {
             self.known.insert(bytes, key);
         }
+    }
+
+    /// Tenant of a request that is passed on: what upstreams are told of the client belongs to it.
+    pub(crate) fn tenant_of(&self, caller: &Caller, headers: &HeaderMap, route: &Route) -> Vec<u8> {
+        let tenant = self.tenant(caller, headers, route.is_personal());
+        let forwarded = route.forwarded(headers);
+        if forwarded.is_empty() { tenant.to_owned() } else { [tenant, b"\0", &forwarded].concat() }
     }
 
     /// Whose answers a client may be given: all of one name share theirs. What an upstream
@@ -163,7 +169,9 @@ mod tests {
         let bytes = Bytes::copy_from_slice(body.as_bytes());
         let document = Document::read(endpoint, bytes).expect("a request");
         let unread = cache
-            .unread(endpoint, &Caller::default(), &headers, &document, false)
+            .unread(endpoint, &headers, &document, || {
+                cache.tenant(&Caller::default(), &headers, false).to_owned()
+            })
             .expect("allowed");
         Some(unread?.read(body.as_bytes())?.key.to_string())
     }

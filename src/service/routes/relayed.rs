@@ -146,7 +146,7 @@ pub(super) async fn answer(
         }
     };
     if let (None, Some(every), true) =
-        (&question, upstreams.stream_keep_alive(), document.is_stream())
+        (&question, upstreams.stream_keep_alive(), endpoint.has_streams() && document.is_stream())
     {
         let (service, headers, document) = (service.clone(), headers.clone(), document.clone());
         let bill = call.bill().clone();
@@ -187,7 +187,8 @@ async fn kept(
 ) -> Result<Option<One<Answer>>, ApiError> {
     let cache = &service.inner.cache;
     let Some(answers) = &cache.answers else { return Ok(None) };
-    let unread = cache.unread(endpoint, caller, headers, document, route.is_personal())?;
+    let tenant = || cache.tenant_of(caller, headers, route);
+    let unread = cache.unread(endpoint, headers, document, tenant)?;
     let Some(unread) = unread else { return Ok(None) };
     let as_it_is = unread.as_it_is(document.bytes());
     if let Some(answer) = cache.at_hand(as_it_is, &unread) {

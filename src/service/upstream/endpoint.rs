@@ -21,7 +21,7 @@ macro_rules! endpoints {
                 => responses(ResponsesRequest, Passed);
             Messages ["/v1/messages"] Facts::text("messages")
                 => messages(MessagesRequest, Passed);
-            CountTokens ["/v1/messages/count_tokens"] Facts::data("count_tokens")
+            CountTokens ["/v1/messages/count_tokens"] Facts::free("count_tokens")
                 => count_tokens(CountRequest, Passed);
             Embeddings ["/v1/embeddings"] Facts::data("embeddings");
             Rerank ["/v1/rerank" "/rerank" "/v2/rerank"] Facts::data("rerank")
@@ -104,6 +104,11 @@ impl Facts {
     /// Answers with data: vectors, a ranking, a picture.
     const fn data(name: &'static str) -> Self {
         Self { form: Form::Data, ..Self::text(name) }
+    }
+
+    /// Answers with a number of tokens, and uses none.
+    const fn free(name: &'static str) -> Self {
+        Self { form: Form::Free, ..Self::text(name) }
     }
 
     /// Answers with bytes of any media type.

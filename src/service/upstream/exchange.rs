@@ -53,9 +53,9 @@ impl Upstreams {
         let settings = self.settings();
         settings.budget.deposit();
         let key = route.key(headers, document);
-        // A key of ours is nobody else's.
+        // A key of this server is for nobody else, in whatever scheme it is written.
         let authorization = headers.get(header::AUTHORIZATION);
-        let authorization = authorization.filter(|_| call.caller().is_anonymous());
+        let authorization = authorization.filter(|value| !headers::holds_our_key(value));
         let client = headers;
         let headers = &headers::of_request(client);
         let bill = call.bill();

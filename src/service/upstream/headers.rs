@@ -2,6 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
 use crate::service::{codec::Codec, middleware::REQUEST_ID, store::Secret};
@@ -23,19 +24,24 @@ const REQUEST: [HeaderName; 10] = [
 ];
 
 /// What belongs to the upstream's connection, or is ours to say.
-const ANSWER_WITHOUT: [HeaderName; 13] = [
+const ANSWER_WITHOUT: [HeaderName; 18] = [
     header::CONNECTION,
+    header::ALT_SVC,
     header::CONTENT_LENGTH,
+    header::CONTENT_SECURITY_POLICY,
     header::DATE,
+    header::LOCATION,
     header::PROXY_AUTHENTICATE,
     header::SERVER,
     header::SET_COOKIE,
+    header::STRICT_TRANSPORT_SECURITY,
     header::TE,
     header::TRAILER,
     header::TRANSFER_ENCODING,
     header::UPGRADE,
     header::WWW_AUTHENTICATE,
     HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("x-cache"),
     REQUEST_ID,
 ];
 
@@ -64,10 +70,19 @@ pub(super) fn forward(client: &HeaderMap, names: &[HeaderName], headers: &mut He
     for name in names {
         headers.remove(name);
         let values = client.get_all(name).iter();
-        for value in values.filter(|value| !Secret::is_in(value.as_bytes())) {
+        for value in values.filter(|value| !holds_our_key(value)) {
             headers.append(name.clone(), value.clone());
         }
     }
+}
+
+/// Returns whether a header has a key of this server in it, also as a name or a password of
+/// `Basic`.
+pub(super) fn holds_our_key(value: &HeaderValue) -> bool {
+    let bytes = value.as_bytes();
+    let mut words = bytes.split(|byte| matches!(byte, b' ' | b'\t' | b',' | b';'));
+    Secret::is_in(bytes)
+        || words.any(|word| STANDARD.decode(word).is_ok_and(|decoded| Secret::is_in(&decoded)))
 }
 
 /// The id of a request, which every one has.
@@ -80,6 +95,9 @@ pub(super) fn text(id: Option<&HeaderValue>) -> &str {
     id.and_then(|id| id.to_str().ok()).unwrap_or_default()
 }
 
+/// Beginnings of names that only this server sends: rules for browsers, and its own headers.
+const ANSWER_WITHOUT_PREFIXES: [&str; 2] = ["access-control-", "x-thermograph-"];
+
 /// Takes out what is not passed back.
 pub(super) fn clean(answer: &mut HeaderMap) {
     // What the upstream names in `connection` is its connection's too.
@@ -90,7 +108,14 @@ pub(super) fn clean(answer: &mut HeaderMap) {
         .flat_map(|value| value.split(','))
         .filter_map(|name| name.trim().parse().ok())
         .collect();
-    for name in ANSWER_WITHOUT.iter().chain(&named) {
+    let ours: Vec<HeaderName> = answer
+        .keys()
+        .filter(|name| {
+            ANSWER_WITHOUT_PREFIXES.iter().any(|prefix| name.as_str().starts_with(prefix))
+        })
+        .cloned()
+        .collect();
+    for name in ANSWER_WITHOUT.iter().chain(&named).chain(&ours) {
         answer.remove(name);
     }
 }
@@ -148,7 +173,9 @@ mod tests {
         let mut headers = map(&[("x-tenant", "before")]);
         forward(&client, &names, &mut headers);
         assert_eq!(headers, map(&[("x-tenant", "t")]));
-        for text in [format!("Bearer {key}"), format!("a;{key};b")] {
+        let basic = format!("Basic {}", STANDARD.encode(format!("user:{key}")));
+        for text in [format!("Bearer {key}"), format!("Token\t{key}"), format!("a;{key};b"), basic]
+        {
             let mut headers = HeaderMap::new();
             forward(&map(&[("api-key", &text)]), &names, &mut headers);
             assert!(headers.is_empty(), "{text}");
@@ -175,6 +202,10 @@ mod tests {
             ("x-hop", "1"),
             ("content-length", "3"),
             ("set-cookie", "a=b"),
+            ("access-control-allow-origin", "*"),
+            ("strict-transport-security", "max-age=1"),
+            ("x-thermograph-upstream", "forged"),
+            ("x-cache", "hit"),
             ("content-type", "text/plain"),
             ("retry-after", "1"),
             ("x-should-retry", "false"),

@@ -23,7 +23,8 @@ const LIST: usize = 4 << 20;
 pub(super) async fn watch(upstream: Weak<Upstream>, upstreams: Upstreams) {
     let mut failures = 0;
     // An upstream that was never there is unwell at once.
-    let mut most = 1;
+    let was_checked = upstream.upgrade().filter(|upstream| upstream.checked.load(Relaxed));
+    let mut most = was_checked.map_or(1, |upstream| upstream.config.health.failures);
     while let Some(upstream) = upstream.upgrade() {
         match check(&upstream, &upstreams).await {
             Ok(()) => {
@@ -86,7 +87,11 @@ async fn check(upstream: &Arc<Upstream>, upstreams: &Upstreams) -> Result<(), St
             "it lists no models that can be read ({status}): `discover = false` if it has no list"
         )),
     }
-    upstream.has_listed.store(true, Relaxed);
+    // An upstream that refuses to say has models all the same.
+    let has_none = [StatusCode::NOT_FOUND, StatusCode::METHOD_NOT_ALLOWED];
+    if status == StatusCode::OK || has_none.contains(&status) {
+        upstream.has_listed.store(true, Relaxed);
+    }
     Ok(())
 }
 

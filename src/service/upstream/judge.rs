@@ -48,6 +48,9 @@ pub(super) fn judge(
     if asked.hides_usage && refuses_stream_options(status, &gathered) {
         return Err(Cause::StreamOptions);
     }
+    if status.is_redirection() {
+        return Err(Cause::NoAnswer("a redirect"));
+    }
     let mut tally = Tally::new(asked.prompt_tokens, form(asked.endpoint, &headers));
     if status.is_success()
         && let Some((said, error)) = error_within(&headers, &gathered, &mut tally)?
@@ -128,10 +131,14 @@ fn form(endpoint: Endpoint, headers: &HeaderMap) -> Form {
     }
     let content_type = headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes);
     let is_json = content_type.is_none_or(|value| memmem::find(value, b"json").is_some());
-    if is_json && !headers.contains_key(header::CONTENT_ENCODING) {
-        endpoint.form()
-    } else {
-        Form::Opaque
+    if headers.contains_key(header::CONTENT_ENCODING) {
+        return Form::Opaque;
+    }
+    let is_text = content_type.is_some_and(|value| value.starts_with(b"text/"));
+    match endpoint.form() {
+        form if is_json => form,
+        Form::Text if is_text => Form::Plain,
+        _ => Form::Opaque,
     }
 }
 

@@ -85,14 +85,16 @@ pub(super) fn read(body: &[u8]) -> Option<List> {
 
 /// Seconds since 1970, in the forms in which servers write them.
 fn seconds(value: &Value) -> Option<u64> {
-    match value {
+    let seconds = match value {
         Value::Number(number) => {
             // A cast saturates: before 1970 is 0.
             number.as_u64().or_else(|| number.as_f64().map(|seconds| seconds as u64))
         }
         Value::String(text) => text.parse().ok(),
         _ => None,
-    }
+    };
+    // Clients read 64 bits with a sign.
+    seconds.filter(|seconds| i64::try_from(*seconds).is_ok())
 }
 
 #[cfg(test)]
@@ -112,6 +114,7 @@ mod tests {
                 r#"{"data":[{"id":"a","created":"17"},{"id":"b","created":"now"}]}"#,
                 vec![("a", 17), ("b", 0)],
             ),
+            (r#"[{"id":"a","created":1e300}]"#, vec![("a", 0)]),
             (r#"{"data":[{"id":"a","created":-1},{"id":"a","created":5}]}"#, vec![("a", 0)]),
         ] {
             let list = read(body.as_bytes()).expect(body);

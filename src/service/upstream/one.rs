@@ -156,6 +156,14 @@ impl Upstream {
         })
     }
 
+    /// Takes over what is known of the same server, which is configured otherwise now.
+    pub(super) fn inherit(&self, before: &Self) {
+        self.listed.store(before.listed.load_full());
+        self.has_listed.fetch_or(before.has_listed.load(Relaxed), Relaxed);
+        self.checked.store(before.checked.load(Relaxed), Relaxed);
+        self.unwell.store(before.unwell.load(Relaxed), Relaxed);
+    }
+
     /// Returns whether it would be the same with this configuration, whose files are read, which blocks.
     pub(super) fn is_as(&self, config: &UpstreamConfig, gateway: &GatewayConfig) -> bool {
         self.config == *config

@@ -7,6 +7,8 @@ use std::{
     time::Duration,
 };
 
+use http::HeaderMap;
+
 use super::{
     Document, MemberConfig, RouteConfig, StickyConfig, Upstream, balance::Asked, document::Name,
     listed::Listed, meters::ModelMeters, pattern::Pattern,
@@ -115,6 +117,24 @@ impl Route {
     pub(crate) fn is_personal(&self) -> bool {
         let mut all = self.members.iter().chain(&self.fallbacks);
         all.any(|member| member.upstream.config.forward_authorization)
+    }
+
+    /// Headers of a client that its upstreams are told by configuration: an answer may depend on them, and
+    /// be for that client only.
+    pub(crate) fn forwarded(&self, client: &HeaderMap) -> Vec<u8> {
+        let mut forwarded = Vec::new();
+        for member in self.members.iter().chain(&self.fallbacks) {
+            for name in &member.upstream.forwarded {
+                for value in client.get_all(name) {
+                    forwarded.extend_from_slice(name.as_str().as_bytes());
+                    // In no name and no value.
+                    forwarded.push(0);
+                    forwarded.extend_from_slice(value.as_bytes());
+                    forwarded.push(0);
+                }
+            }
+        }
+        forwarded
     }
 
     fn configured(

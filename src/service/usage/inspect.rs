@@ -81,6 +81,9 @@ struct Top<'a> {
     choices: Option<&'a RawValue>,
     /// Text of other APIs than OpenAI's chat: what an event adds, or all of it.
     text: Option<&'a RawValue>,
+    /// Text of a transcription, or of an event that repeats what was added: that has a `type`.
+    transcript: Option<&'a RawValue>,
+    kind: Option<&'a RawValue>,
 }
 
 #[derive(Deserialize)]
@@ -94,6 +97,8 @@ enum Key {
     Choices,
     #[serde(alias = "content", alias = "output")]
     Delta,
+    Text,
+    Type,
     #[serde(other)]
     Other,
 }
@@ -120,11 +125,12 @@ impl Top<'_> {
                 [b'[', inside @ .., b']'] if inside.trim_ascii().is_empty() => Choices::Empty,
                 _ => Choices::Some,
             });
+        let transcript = self.transcript.filter(|_| self.kind.is_none());
         Facts {
             usage: usage.or_else(|| self.usage_within()),
             choices,
             error: self.error.filter(|error| !NO_ERROR.contains(&error.get())).map(status_of),
-            text: [self.choices, self.text].into_iter().flatten().map(text_of).sum(),
+            text: [self.choices, self.text, transcript].into_iter().flatten().map(text_of).sum(),
         }
     }
 
@@ -209,6 +215,8 @@ impl<'de> Visitor<'de> for &mut Top<'de> {
                 Key::Error => &mut self.error,
                 Key::Choices => &mut self.choices,
                 Key::Delta => &mut self.text,
+                Key::Text => &mut self.transcript,
+                Key::Type => &mut self.kind,
                 Key::Other => {
                     map.next_value::<IgnoredAny>()?;
                     continue;
@@ -369,6 +377,7 @@ mod tests {
             (r#"{"choices":[{"logprobs":{"content":[{"token":"abc"}]},"text":"abc"}]}"#, 3),
             (r#"{"type":"response.output_text.delta","delta":"abc"}"#, 3),
             (r#"{"type":"response.output_text.done","text":"abc"}"#, 0),
+            (r#"{"text":"abc","duration":1.5,"segments":[{"text":"abc"}]}"#, 3),
             (r#"{"type":"content_block_delta","delta":{"type":"text_delta","text":"abc"}}"#, 3),
             (r#"{"type":"message","content":[{"type":"text","text":"abc"}]}"#, 3),
             (r#"{"object":"response","output":[{"content":[{"text":"abc"}]}]}"#, 3),

@@ -26,6 +26,10 @@ pub(crate) enum Form {
     Text,
     /// JSON without such text: vectors, a ranking.
     Data,
+    /// Text that a model has made, and nothing else.
+    Plain,
+    /// JSON that uses no tokens: it says how many a request would.
+    Free,
     /// Server-sent events.
     Events,
     /// Sounds, pictures, and whatever is no JSON.
@@ -64,8 +68,13 @@ impl Tally {
 
     /// Counts a piece of an answer that is no stream of events.
     pub(crate) fn piece(&mut self, bytes: &Bytes) {
-        if self.form == Form::Opaque {
-            return;
+        match self.form {
+            Form::Opaque => return,
+            Form::Plain => {
+                self.passed += tokens_of(bytes.len());
+                return;
+            }
+            _ => {}
         }
         self.length += bytes.len() as u64;
         let room = ENDS.saturating_sub(self.head.len()).min(bytes.len());
@@ -80,7 +89,8 @@ impl Tally {
 
     /// Counts an answer that is there whole.
     pub(crate) fn whole(&mut self, bytes: &Bytes) -> Facts {
-        if self.form == Form::Opaque {
+        if matches!(self.form, Form::Opaque | Form::Plain) {
+            self.piece(bytes);
             return Facts::default();
         }
         if bytes.len() > 2 * ENDS {
@@ -95,6 +105,9 @@ impl Tally {
 
     /// The tokens of an answer that has come to its end.
     pub(crate) fn ended(&mut self) -> Usage {
+        if self.form == Form::Free {
+            return Usage::default();
+        }
         if !self.head.is_empty() {
             self.ends();
         }

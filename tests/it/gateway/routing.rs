@@ -95,6 +95,31 @@ fn answers_name_the_model_as_the_upstream_does_kept_or_not() {
 }
 
 #[test]
+fn answers_are_kept_for_the_client_whose_headers_the_upstream_was_told() {
+    let upstream = upstream();
+    let toml = format!(
+        "[upstreams.a]\nurl = \"http://{}\"\nforward_headers = [\"x-tenant\"]\n\
+         [cache]\nanswers = \"1MiB\"\nvectors = \"1MiB\"\nscope = \"shared\"\n\
+         [models.x]\nupstreams = [\"a\"]\n",
+        upstream.address
+    );
+    let server = Server::configured("127.0.0.1:0", &toml, &[]);
+    let chat = json!({ "model": "x", "temperature": 0, "messages": [] });
+    let embeddings = json!({ "model": "x", "input": ["a"] });
+    for (path, body) in [("/v1/chat/completions", chat), ("/v1/embeddings", embeddings)] {
+        for tenant in ["a", "b", "a", "b"] {
+            let request = agent().post(server.api(path)).content_type("application/json");
+            let request = request.header("x-tenant", tenant);
+            let answered = answer(request.send(body.to_string()).expect("an answer"));
+            assert_eq!(answered.status, 200, "{}", answered.text);
+        }
+        let asked = upstream.had(path);
+        let tenants: Vec<_> = asked.iter().map(|had| had.header("x-tenant")).collect();
+        assert_eq!(tenants, ["a", "b"], "{path}");
+    }
+}
+
+#[test]
 fn local_model_stays_beside_models_of_upstreams() {
     let upstream = upstream();
     let server = gateway(&upstream, "[models.x]\nupstreams = [\"a\"]");

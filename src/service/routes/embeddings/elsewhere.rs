@@ -83,12 +83,12 @@ pub(super) async fn embed(
     wish: &Wish,
 ) -> Result<(Answer, usize), Refusal> {
     let Elsewhere { service, route, headers, request, call, .. } = elsewhere;
-    let tenant = service.inner.cache.tenant(call.caller(), headers, route.is_personal());
+    let tenant = service.inner.cache.tenant_of(call.caller(), headers, route);
     let EmbeddingsRequest { model, dimensions, truncate, .. } = request;
     let model = format!("upstream {dimensions:?} {truncate:?} {model}");
     let inputs = &request.input.0;
     let keys: Vec<_> =
-        inputs.iter().map(|input| kept::key(tenant, model.as_bytes(), input)).collect();
+        inputs.iter().map(|input| kept::key(&tenant, model.as_bytes(), input)).collect();
     let ask = |places| Box::pin(elsewhere.ask(places));
     let (vectors, hits) = shelf.many(&keys, wish, ask).await?;
     let dimensions = vectors.iter().map(|vector| vector.numbers.len()).max().unwrap_or_default();

@@ -87,13 +87,20 @@ impl Fields {
             if place == PARTS {
                 return Err(unreadable(&format!("more than {PARTS} parts")));
             }
+            if part.headers().get(header::CONTENT_DISPOSITION).is_some_and(is_ambiguous) {
+                return Err(unreadable(&"a part whose name can be read in two ways"));
+            }
             let field = part.name().filter(|_| part.file_name().is_none()).map(str::to_owned);
             let content = part.bytes().await.map_err(|error| unreadable(&error))?;
             let text = str::from_utf8(&content).ok().filter(|text| text.len() <= TEXT);
             match (field.as_deref(), text) {
                 (Some("model"), Some(text)) if fields.model.is_none() => {
+                    let name = content_of(&bytes, boundary, place, content.len());
+                    let name = name.filter(|name| bytes.get(name.clone()) == Some(&*content));
+                    let name =
+                        name.ok_or_else(|| unreadable(&"the place of `model` is unclear"))?;
                     fields.model = Some(text.to_owned());
-                    fields.name = content_of(&bytes, boundary, place, content.len());
+                    fields.name = Some(name);
                 }
                 (Some("model"), _) => {
                     let message = "model: expected one text: name one of GET /v1/models";
@@ -109,10 +116,27 @@ impl Fields {
     }
 }
 
+/// Returns whether servers may differ in the name of a part: it has two, one in an encoding, or one with
+/// escapes.
+fn is_ambiguous(disposition: &HeaderValue) -> bool {
+    let text = disposition.as_bytes().to_ascii_lowercase();
+    let is_start = |at: usize| matches!(text.get(at.wrapping_sub(1)), Some(b';' | b' ' | b'\t'));
+    let names = memmem::find_iter(&text, b"name").filter(|at| is_start(*at));
+    let after = |at: usize| text[at + 4..].trim_ascii_start().first().copied();
+    let names: Vec<_> =
+        names.filter_map(after).filter(|next| matches!(next, b'=' | b'*')).collect();
+    names.len() > 1 || names.contains(&b'*') || text.contains(&b'\\')
+}
+
 /// Place of the content of a part, of which the length is known.
 fn content_of(form: &[u8], boundary: &str, place: usize, length: usize) -> Option<Range<usize>> {
     let delimiter = format!("--{boundary}");
-    let part = memmem::find_iter(form, delimiter.as_bytes()).nth(place)?;
+    let is_line = |at: &usize| {
+        let is_start = *at == 0 || form[..*at].ends_with(b"\r\n");
+        let after = &form[at + delimiter.len()..];
+        is_start && matches!(after, [b'\r', b'\n', ..] | [b'-', b'-', ..] | [b' ' | b'\t', ..])
+    };
+    let part = memmem::find_iter(form, delimiter.as_bytes()).filter(is_line).nth(place)?;
     let start = part + memmem::find(&form[part..], b"\r\n\r\n")? + 4;
     Some(start..start + length)
 }
@@ -149,6 +173,27 @@ mod tests {
         let pieces = document.pieces([document.renamed(&Name::new("w")), None]);
         let expected = FORM.replace("\nwhisper-1\r", "\nw\r");
         assert_eq!(String::from_utf8(pieces.concat()).expect("text"), expected);
+    }
+
+    #[test]
+    fn boundary_within_a_line_is_none() {
+        let form = FORM.replace("RIFF\r\n", "RIFF --x--x\r\n\r\n");
+        let document = read(&form).expect("a form");
+        let pieces = document.pieces([document.renamed(&Name::new("w")), None]);
+        let expected = form.replace("\nwhisper-1\r", "\nw\r");
+        assert_eq!(String::from_utf8(pieces.concat()).expect("text"), expected);
+    }
+
+    #[test]
+    fn names_that_servers_may_read_differently_are_refused() {
+        for name in
+            ["name=\"x\"; name=\"model\"", "name=\"x\"; name*=utf-8''model", "name=\"mo\\del\""]
+        {
+            let form = FORM.replace("name=\"prompt\"", name);
+            assert!(read(&form).is_err(), "{name}");
+        }
+        let fine = FORM.replace("name=\"prompt\"", "name=\"prompt\"; filename=\"name.txt\"");
+        assert!(read(&fine).is_ok());
     }
 
     #[test]
