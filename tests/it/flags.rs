@@ -11,6 +11,8 @@ use crate::support::{Server, thermograph};
 type Case = (&'static str, &'static str, &'static str, &'static str);
 
 const URL: &str = "a URL such as http://127.0.0.1";
+const TOKEN_FILE: &str = "a file of UTF-8 text, 1 byte to 64 KiB";
+const CA_FILE: &str = "a file with certificates in PEM";
 const WINDOW: &str = "0 is not in 1..=300";
 
 /// Where nothing but the value stands, the command is followed by what it cannot do without.
@@ -93,6 +95,20 @@ const CASES: &[Case] = &[
     ("perf --url=http://127.0.0.1:1", "--diagnostics-url", "nowhere", URL),
     ("perf --url=http://127.0.0.1:1", "--pid", "0", "1..="),
     ("perf TARGET", "--program", "/no/such/program", "cannot start"),
+    ("capture cpu", "--token-file", "/no/such", TOKEN_FILE),
+    ("capture cpu", "--ca-file", "/no/such", CA_FILE),
+    ("diagnose", "--token-file", "/no/such", TOKEN_FILE),
+    ("diagnose", "--ca-file", "/no/such", CA_FILE),
+    ("handlers", "--token-file", "/no/such", TOKEN_FILE),
+    ("handlers", "--ca-file", "/no/such", CA_FILE),
+    ("flamegraph", "--token-file", "/no/such", TOKEN_FILE),
+    ("doctor", "--token-file", "/no/such", TOKEN_FILE),
+    ("doctor", "--ca-file", "/no/such", CA_FILE),
+    ("tasks", "--token-file", "/no/such", TOKEN_FILE),
+    ("tasks", "--ca-file", "/no/such", CA_FILE),
+    ("trace", "--token-file", "/no/such", TOKEN_FILE),
+    ("trace", "--ca-file", "/no/such", CA_FILE),
+    ("perf", "--token-file", "/no/such", TOKEN_FILE),
 ];
 
 /// Flags for which any text is a value, or whose value must not be shown.
