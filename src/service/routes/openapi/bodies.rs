@@ -367,10 +367,11 @@ struct Sums {
 /// Inputs of embeddings: none is empty.
 fn moderated() -> Schema {
     let text = || ObjectBuilder::new().schema_type(Type::String);
-    let item =
-        AnyOfBuilder::new().item(text()).item(ObjectBuilder::new().schema_type(Type::Object));
-    let items = ArrayBuilder::new().items(item).min_items(Some(1)).max_items(Some(MAX_INPUTS));
-    Schema::AnyOf(AnyOfBuilder::new().item(text()).item(items).build())
+    let most = Some(MAX_INPUTS);
+    let texts = ArrayBuilder::new().items(text()).min_items(Some(1)).max_items(most);
+    let part = ObjectBuilder::new().schema_type(Type::Object);
+    let parts = ArrayBuilder::new().items(part).min_items(Some(1)).max_items(most);
+    Schema::AnyOf(AnyOfBuilder::new().item(text()).item(texts).item(parts).build())
 }
 
 fn inputs() -> Schema {
