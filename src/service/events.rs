@@ -6,6 +6,7 @@
 use std::{borrow::Cow, ops::Range};
 
 use bytes::{Bytes, BytesMut};
+use http::{HeaderMap, HeaderValue, header};
 use memchr::{memchr, memmem};
 
 /// Keeps the beginning of an event until its end is there.
@@ -75,6 +76,13 @@ impl Events {
 
 /// A comment that keeps a connection alive.
 pub(crate) const KEEP_ALIVE: Bytes = Bytes::from_static(b": keep-alive\n\n");
+
+/// Headers of every stream that this server answers with.
+pub(crate) fn declare(headers: &mut HeaderMap) {
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    // nginx would keep events back until a buffer of it is full.
+    headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
+}
 
 /// An event with this data, which may have several lines.
 pub(crate) fn event(data: &[u8]) -> Bytes {

@@ -112,8 +112,7 @@ impl Answer {
             headers.extend(similarity.map(|similarity| (SIMILARITY, similarity)));
         }
         if is_stream {
-            headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
-            headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
+            crate::service::events::declare(headers);
         }
         response
     }

@@ -9,7 +9,7 @@ use std::{
 
 use axum::BoxError;
 use bytes::Bytes;
-use http::{HeaderName, HeaderValue, Response, StatusCode, header};
+use http::{HeaderName, HeaderValue, Response, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::{BodyExt as _, Limited};
 use tokio::time::{Instant, Sleep};
@@ -22,7 +22,7 @@ use super::{
 use crate::service::{
     call::Call,
     error::ApiError,
-    events::{Events, KEEP_ALIVE, parts},
+    events::{self, Events, KEEP_ALIVE, parts},
     store::{Bill, Streaming},
     units::micros,
     usage::inspect,
@@ -102,9 +102,7 @@ impl Exchanged {
             }
             Answered::Begun { first, rest, first_by, is_events, busy } => {
                 if is_events {
-                    told.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
-                    // nginx would keep events back until a buffer of it is full.
-                    told.insert("x-accel-buffering", HeaderValue::from_static("no"));
+                    events::declare(told);
                 }
                 let streaming = bill.streams(tally);
                 let notes = Notes {

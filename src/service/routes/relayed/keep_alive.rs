@@ -55,14 +55,9 @@ pub(super) async fn answer(
     let timer = Box::pin(time::sleep(Duration::ZERO));
     let body = KeptAlive { every, bill, state: State::Asking(answering, timer) };
     let mut response = Response::new(Body::new(body));
-    for (name, value) in [
-        (header::CONTENT_TYPE, "text/event-stream"),
-        (header::CACHE_CONTROL, "no-cache"),
-        // nginx would keep events back until a buffer of it is full.
-        (header::HeaderName::from_static("x-accel-buffering"), "no"),
-    ] {
-        response.headers_mut().insert(name, HeaderValue::from_static(value));
-    }
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
+    events::declare(headers);
     Ok(response)
 }
 
