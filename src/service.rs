@@ -23,6 +23,7 @@ mod clock;
 pub mod codec;
 mod config;
 mod cpu;
+mod dialect;
 pub mod engine;
 mod entrance;
 mod error;

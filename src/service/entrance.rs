@@ -189,8 +189,13 @@ fn bounds(config: &GatewayConfig, has_keys: bool) -> Bounds {
 impl Drop for Admitted {
     fn drop(&mut self) {
         self.shared.meters.in_flight.decrement(1.0);
-        self.shared.lock().give_back(name(&self.caller));
-        self.shared.let_in();
+        let mut queue = self.shared.lock();
+        queue.give_back(name(&self.caller));
+        let has_waiting = queue.has_waiting();
+        drop(queue);
+        if has_waiting {
+            self.shared.let_in();
+        }
     }
 }
 

@@ -6,7 +6,6 @@ use axum::{
     Json,
     response::{IntoResponse, Response},
 };
-use bytes::Bytes;
 use http::{HeaderValue, StatusCode, header};
 use serde::Serialize;
 
@@ -76,10 +75,6 @@ struct Object<'a> {
 
 /// Longest header that is told back whole.
 const SHOWN: usize = 128;
-
-/// What an answer carries that should be in the log: where it is logged, the request's id is known.
-#[derive(Clone, Debug)]
-pub(crate) struct Failure(pub(crate) String);
 
 impl ApiError {
     /// The request's content is not allowed; `param` names the field.
@@ -306,9 +301,11 @@ impl From<EmbedError> for ApiError {
 }
 
 impl ApiError {
-    /// The same as the last event of a stream that had begun.
-    pub(crate) fn event(&self) -> Bytes {
-        format!("data: {}\n\n", self.json()).into()
+    /// The message, if it should be in the log. Refusals for want of room or of a model come in floods,
+    /// and are told elsewhere.
+    pub(crate) fn failure(&self) -> Option<&str> {
+        let is_failure = self.status.is_server_error() && self.retry == Retry::Unsaid;
+        is_failure.then_some(&*self.message)
     }
 
     /// The same as text.
@@ -340,7 +337,7 @@ fn shown(header: &str) -> &str {
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let mut response = (self.status, Json(self.body())).into_response();
-        let Self { status, message, retry, .. } = self;
+        let Self { status, retry, .. } = self;
         let headers = response.headers_mut();
         if status == StatusCode::UNAUTHORIZED {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
@@ -360,10 +357,8 @@ impl IntoResponse for ApiError {
                 headers.insert("x-should-retry", HeaderValue::from_static("false"));
             }
         }
-        // Refusals for want of room or of a model come in floods, and are told elsewhere.
-        if status.is_server_error() && retry == Retry::Unsaid {
-            response.extensions_mut().insert(Failure(message));
-        }
+        // For the log, where the request's id is known, and for who puts it into other words.
+        response.extensions_mut().insert(self);
         response
     }
 }

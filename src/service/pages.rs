@@ -76,7 +76,8 @@ impl PagesConfig {
     pub(super) fn check(&self, headers: &HeaderMap, uri: &Uri) -> Result<(), ApiError> {
         let Some(hosts) = &self.hosts else { return Ok(()) };
         // Browsers always say which host they ask for.
-        if let Some(authority) = cross_site::authority(headers, uri) {
+        let authority = cross_site::authority(headers, uri);
+        if let Some(authority) = authority.filter(|name| !cross_site::is_loopback(name)) {
             let host = cross_site::host(headers, uri).filter(|host| is_allowed(host, hosts));
             host.ok_or_else(|| ApiError::foreign_host(authority))?;
         }

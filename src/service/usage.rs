@@ -4,13 +4,17 @@
 //! form, and however it ends. The ledger, the budgets of keys and the metrics have their numbers from
 //! there.
 
+mod event;
+mod failure;
 mod inspect;
 mod report;
 mod tally;
+mod text;
 
 use serde::Serialize;
 
 pub(crate) use self::{
+    event::{Inspector, inspect_event},
     inspect::{Facts, inspect},
     report::Report,
     tally::{Form, Tally},

@@ -5,11 +5,14 @@ use std::sync::Arc;
 use axum::{body::Body, response::Response};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
-use memchr::memmem;
-use serde::{Deserialize, de::IgnoredAny};
+use serde::de::IgnoredAny;
 
 use super::shelf::{Keep, Way, age, now};
-use crate::service::{call::Call, usage::Usage};
+use crate::service::{
+    call::Call,
+    events,
+    usage::{Usage, inspect, inspect_event},
+};
 
 /// An answer as it was given.
 #[derive(Clone, Debug)]
@@ -25,21 +28,10 @@ pub(crate) struct Answer {
     retry: Option<Arc<HeaderMap>>,
 }
 
-/// All of an answer that must be known to judge it.
-#[derive(Deserialize)]
-struct Glance {
-    #[serde(default)]
-    error: Option<IgnoredAny>,
-}
-
 /// Bytes of a usage as it is written.
 const USAGE: usize = 3 * 8 + 1;
 /// Bit of the length of a type that says whether a usage follows.
 const HAS_USAGE: u32 = 1 << 31;
-/// The end of a stream of events that was not broken off.
-const DONE: &[u8] = b"data: [DONE]";
-/// An event that is an error: in a text the quotes would have a backslash before them.
-const ERROR: &[u8] = b"data: {\"error\"";
 /// What a refusal says about coming again.
 const RETRY: [HeaderName; 3] = [
     header::RETRY_AFTER,
@@ -77,12 +69,14 @@ impl Answer {
 
     /// Whether it is whole, and is one: some upstreams say with 200 what went wrong.
     pub(super) fn is_good(&self) -> bool {
-        if self.is_stream() {
-            let ends = self.body.trim_ascii_end().ends_with(DONE);
-            return ends && memmem::find(&self.body, ERROR).is_none();
+        if !self.is_stream() {
+            let facts = inspect(&self.body);
+            let is_json = serde_json::from_slice::<IgnoredAny>(&self.body).is_ok();
+            return is_json && facts.is_answer && facts.error.is_none();
         }
-        let glance: Result<Glance, _> = serde_json::from_slice(&self.body);
-        glance.is_ok_and(|glance| glance.error.is_none())
+        let mut is_done = false;
+        let mut events = events::each(&self.body).inspect(|event| is_done = event.is_done());
+        events.all(|event| inspect_event(&event).error.is_none()) && is_done
     }
 
     fn is_stream(&self) -> bool {
@@ -112,7 +106,7 @@ impl Answer {
             headers.extend(similarity.map(|similarity| (SIMILARITY, similarity)));
         }
         if is_stream {
-            crate::service::events::declare(headers);
+            events::declare(headers);
         }
         response
     }

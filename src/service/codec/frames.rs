@@ -19,11 +19,8 @@ use super::{Codec, layer::SMALL};
 use crate::service::{
     cpu::CpuPool,
     error::ApiError,
-    events::{self, Events},
+    events::{self, Events, Taken},
 };
-
-/// What ends a stream of OpenAI's.
-const DONE: &[u8] = b"[DONE]";
 
 /// What events become.
 #[derive(Debug, Default)]
@@ -37,12 +34,12 @@ pub struct Framed {
 /// Frames of whole server-sent events, whose data is JSON.
 pub fn frames(events: &[u8], codec: Codec) -> Framed {
     let mut bytes = Vec::with_capacity(events.len());
-    for data in events::data(events) {
-        if data.trim_ascii() == DONE {
+    for event in events::each(events) {
+        if event.is_done() {
             bytes.extend_from_slice(&0_u32.to_be_bytes());
             continue;
         }
-        if let Err(error) = append(&data, codec, &mut bytes) {
+        if let Err(error) = append(&event.data, codec, &mut bytes) {
             let message = format!("an event of the upstream is not understood: {error}");
             append_error(&broken(&message), codec, &mut bytes);
             return Framed { bytes, is_broken: true };
@@ -56,22 +53,22 @@ pub fn frames_of<'a>(pieces: impl IntoIterator<Item = &'a [u8]>, codec: Codec) -
     let mut events = Events::default();
     let mut all = Framed::default();
     for piece in pieces {
-        let whole = events.take(Bytes::copy_from_slice(piece));
-        let Framed { bytes, is_broken } = checked(&events, &whole, codec);
+        let taken = events.take(Bytes::copy_from_slice(piece));
+        let Framed { bytes, is_broken } = checked(&taken, codec);
         all.bytes.extend_from_slice(&bytes);
         if is_broken {
             return Framed { is_broken, ..all };
         }
     }
-    let Framed { bytes, is_broken } = frames(&events.rest(), codec);
+    let Framed { bytes, is_broken } = checked(&events.rest(), codec);
     all.bytes.extend_from_slice(&bytes);
     Framed { is_broken, ..all }
 }
 
-/// Frames of what `events` has just given, or an error where it no longer tells them apart.
-fn checked(events: &Events, whole: &[u8], codec: Codec) -> Framed {
-    if !events.is_raw() {
-        return frames(whole, codec);
+/// Frames of events, or an error if one is too long for a frame.
+fn checked(taken: &Taken, codec: Codec) -> Framed {
+    if taken.long.is_empty() {
+        return frames(&taken.whole, codec);
     }
     let mut bytes = Vec::new();
     append_error(&broken("an event is too long"), codec, &mut bytes);
@@ -140,7 +137,7 @@ impl<B: Body<Data = Bytes, Error: Into<BoxError>>> Body for Frames<B> {
                 let Some(inner) = this.inner.as_mut().as_pin_mut() else {
                     return Poll::Ready(None);
                 };
-                let whole = match ready!(inner.poll_frame(context)) {
+                let taken = match ready!(inner.poll_frame(context)) {
                     Some(Ok(frame)) => match frame.into_data() {
                         Ok(data) => this.events.take(data),
                         // Trailers are the connection's.
@@ -155,10 +152,10 @@ impl<B: Body<Data = Bytes, Error: Into<BoxError>>> Body for Frames<B> {
                         this.events.rest()
                     }
                 };
-                if whole.len() <= SMALL || this.events.is_raw() {
-                    checked(this.events, &whole, *this.codec)
+                if taken.whole.len() <= SMALL || !taken.long.is_empty() {
+                    checked(&taken, *this.codec)
                 } else {
-                    *this.work = Some(work(this.cpu.clone(), whole, *this.codec));
+                    *this.work = Some(work(this.cpu.clone(), taken.whole, *this.codec));
                     continue;
                 }
             };

@@ -21,7 +21,7 @@ pub(super) struct Queue<T> {
     bounds: Bounds,
     in_flight: usize,
     waiting: usize,
-    /// Those that have a place or wait for one.
+    /// Those that have a place or wait for one, and some that had one before.
     callers: HashMap<String, Caller<T>>,
     /// Callers that wait and may have one more place, in the order of their turns.
     turns: VecDeque<String>,
@@ -36,6 +36,9 @@ struct Caller<T> {
     /// True if it is among the turns.
     has_turn: bool,
 }
+
+/// Most callers that are remembered; past that, those without a request are forgotten at once.
+const REMEMBERED: usize = 1000;
 
 /// Why a request does not get a place.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -135,8 +138,16 @@ impl<T> Queue<T> {
         let Some(caller) = self.callers.get_mut(name) else { return };
         caller.in_flight -= 1;
         self.in_flight -= 1;
-        self.take_turn(name);
-        self.forget_if_idle(name);
+        if caller.waiting.is_empty() {
+            self.forget_if_idle(name);
+        } else {
+            self.take_turn(name);
+        }
+    }
+
+    /// Returns whether a request waits.
+    pub(super) fn has_waiting(&self) -> bool {
+        self.waiting > 0
     }
 
     /// Takes a place for the request whose turn it is, if there are both.
@@ -180,6 +191,9 @@ impl<T> Queue<T> {
     }
 
     fn forget_if_idle(&mut self, name: &str) {
+        if self.callers.len() <= REMEMBERED {
+            return;
+        }
         let caller = self.callers.get(name);
         if caller.is_some_and(|caller| caller.in_flight == 0 && caller.waiting.is_empty()) {
             self.callers.remove(name);
@@ -229,7 +243,9 @@ mod tests {
         }
         // The first caller has the place when it queues, and no turn before it gives that back.
         assert_eq!(served, ["b1", "c1", "a1", "b2", "a2", "a3"]);
-        assert!(queue.callers.is_empty() && queue.turns.is_empty());
+        let mut callers = queue.callers.values();
+        assert!(callers.all(|caller| caller.in_flight == 0 && caller.waiting.is_empty()));
+        assert!(queue.turns.is_empty());
         assert_eq!((queue.in_flight, queue.waiting), (0, 0));
     }
 

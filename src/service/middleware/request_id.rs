@@ -17,7 +17,7 @@ use tower_layer::Layer;
 use tower_service::Service;
 use uuid::Builder;
 
-use crate::service::error::Failure;
+use crate::service::error::ApiError;
 
 /// Gives every request and its answer an id, `x-request-id`: the client's own, or a new one.
 ///
@@ -80,7 +80,7 @@ impl<F: Future<Output = Result<Response<B>, E>>, B, E> Future for Answered<F> {
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         let mut response = ready!(this.inner.poll(context))?;
-        if let Some(Failure(message)) = response.extensions_mut().remove() {
+        if let Some(message) = response.extensions().get().and_then(ApiError::failure) {
             let request_id = this.id.to_str().unwrap_or_default();
             let status = response.status().as_u16();
             tracing::warn!(request_id, status, message, "request failed");

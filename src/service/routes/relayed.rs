@@ -2,7 +2,14 @@
 
 mod keep_alive;
 
-use axum::{Router, body::Body, extract::State, response::Response, routing::post};
+use axum::{
+    Router,
+    body::Body,
+    extract::State,
+    middleware::map_response,
+    response::Response,
+    routing::{MethodRouter, post},
+};
 use bytes::Bytes;
 use http::HeaderMap;
 use tracing::Instrument as _;
@@ -21,6 +28,7 @@ use crate::service::{
     },
     call::Call,
     caller::Caller,
+    dialect::Dialect,
     error::ApiError,
     middleware::RequestId,
     upstream::{Document, Endpoint, Exchange, FormType, Route, endpoints},
@@ -62,7 +70,9 @@ macro_rules! handlers {
                 let router = Endpoint::$endpoint
                     .paths()
                     .iter()
-                    .fold(router, |router, path| router.route(path, post($handler)));
+                    .fold(router, |router, path| {
+                        router.route(path, told_in(Endpoint::$endpoint.dialect(), post($handler)))
+                    });
             )?)*
             router
         }
@@ -70,6 +80,19 @@ macro_rules! handlers {
 }
 
 endpoints!(handlers);
+
+/// Has errors told in the form of the endpoint's API.
+fn told_in(dialect: Dialect, handler: MethodRouter<Service>) -> MethodRouter<Service> {
+    if dialect != Dialect::Messages {
+        return handler;
+    }
+    handler.layer(map_response(async |mut response: Response| {
+        if let Some(error) = response.extensions().get::<ApiError>() {
+            *response.body_mut() = Dialect::Messages.body(error).into();
+        }
+        response
+    }))
+}
 
 /// Lets the request in, reads it, and passes it on. Boxed by those who call it: layers move the
 /// handler's future, and this one is large.
@@ -83,15 +106,25 @@ async fn relay(
 ) -> Result<Response, ApiError> {
     let bill = caller.bill(service, endpoint.name(), id);
     let answer = async {
-        // The body keeps its place in memory until the request is over.
-        let (_body, document, call) = read(service, endpoint, caller, headers, body).await?;
+        // The body keeps its place in memory until the upstream has answered.
+        let (body, document, call) = read(service, endpoint, caller, headers, body).await?;
         let (document, call) = (document?, call.of(caller, &bill));
         // First: a request that is refused has a row that says what it was for.
         bill.asks(document.model());
         caller.must_be_served()?;
         caller.must_see(document.model())?;
         caller.reserve(service, &bill, document.tokens()).await?;
-        answer(service, endpoint, headers, &document, call).await
+        let is_stream = endpoint.has_streams() && document.is_stream();
+        let keep_alive = is_stream.then(|| service.inner.upstreams.stream_keep_alive()).flatten();
+        let Some(every) = keep_alive else {
+            return answer(service, endpoint, headers, &document, call).await;
+        };
+        let (service, headers, bill) = (service.clone(), headers.clone(), call.bill().clone());
+        let answering = async move {
+            let _body = body;
+            answer(&service, endpoint, &headers, &document, call).await
+        };
+        keep_alive::answer(every, bill, endpoint.dialect(), Box::pin(answering)).await
     };
     let answer = answer.await;
     Ok(bill.told(answer))
@@ -121,7 +154,7 @@ async fn read(
     Ok((body, document, call))
 }
 
-/// Passes on a request that was read.
+/// The answer that is kept, or that of an upstream.
 pub(super) async fn answer(
     service: &Service,
     endpoint: Endpoint,
@@ -145,19 +178,6 @@ pub(super) async fn answer(
             return Ok(answer.give(way, call));
         }
     };
-    if let (None, Some(every), true) =
-        (&question, upstreams.stream_keep_alive(), endpoint.has_streams() && document.is_stream())
-    {
-        let (service, headers, document) = (service.clone(), headers.clone(), document.clone());
-        let bill = call.bill().clone();
-        let answering = Box::pin(async move {
-            let (headers, document) = (&headers, &document);
-            let exchange = Exchange { route: &route, endpoint, headers, document, call: &call };
-            let exchanged = service.inner.upstreams.exchange(exchange).await?;
-            Ok(exchanged.pass_on(route, endpoint, call))
-        });
-        return keep_alive::answer(every, bill, answering).await;
-    }
     let exchange = Exchange { route: &route, endpoint, headers, document, call: &call };
     // Boxed: it is most of this future, which is moved as a whole, also where it is not come to.
     let exchanged = match (Box::pin(upstreams.exchange(exchange)).await, question) {

@@ -1,6 +1,6 @@
 //! Endpoints that are passed on to upstreams, all on this page.
 
-use crate::service::usage::Form;
+use crate::service::{dialect::Dialect, usage::Form};
 
 /// Calls a macro with a line for each endpoint that is passed on. A further endpoint is a line here.
 ///
@@ -17,11 +17,11 @@ macro_rules! endpoints {
                 => chat(ChatRequest, ChatAnswer);
             Completions ["/v1/completions"] Facts::text("completions").operation("text_completion").stream_options()
                 => completions(CompletionRequest, ChatAnswer);
-            Responses ["/v1/responses"] Facts::text("responses").stored()
+            Responses ["/v1/responses"] Facts::text("responses").stored().dialect(Dialect::Responses)
                 => responses(ResponsesRequest, Passed);
-            Messages ["/v1/messages"] Facts::text("messages")
+            Messages ["/v1/messages"] Facts::text("messages").dialect(Dialect::Messages)
                 => messages(MessagesRequest, Passed);
-            CountTokens ["/v1/messages/count_tokens"] Facts::free("count_tokens")
+            CountTokens ["/v1/messages/count_tokens"] Facts::free("count_tokens").dialect(Dialect::Messages)
                 => count_tokens(CountRequest, Passed);
             Embeddings ["/v1/embeddings"] Facts::data("embeddings");
             Rerank ["/v1/rerank" "/rerank" "/v2/rerank"] Facts::data("rerank")
@@ -53,6 +53,7 @@ struct Facts {
     is_form: bool,
     is_stored: bool,
     model: Option<&'static str>,
+    dialect: Dialect,
 }
 
 macro_rules! define {
@@ -98,6 +99,7 @@ impl Facts {
             is_form: false,
             is_stored: false,
             model: None,
+            dialect: Dialect::Chat,
         }
     }
 
@@ -139,6 +141,11 @@ impl Facts {
     const fn model(self, model: &'static str) -> Self {
         Self { model: Some(model), ..self }
     }
+
+    /// Errors have this form.
+    const fn dialect(self, dialect: Dialect) -> Self {
+        Self { dialect, ..self }
+    }
 }
 
 impl Endpoint {
@@ -176,6 +183,11 @@ impl Endpoint {
     /// Model of requests that name none; `None` if they have to name one.
     pub(super) fn model(self) -> Option<&'static str> {
         self.facts().model
+    }
+
+    /// The form of its errors.
+    pub(crate) fn dialect(self) -> Dialect {
+        self.facts().dialect
     }
 
     /// The form of an answer in JSON.

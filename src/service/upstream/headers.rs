@@ -108,14 +108,12 @@ pub(super) fn clean(answer: &mut HeaderMap) {
         .flat_map(|value| value.split(','))
         .filter_map(|name| name.trim().parse().ok())
         .collect();
-    let ours: Vec<HeaderName> = answer
-        .keys()
-        .filter(|name| {
-            ANSWER_WITHOUT_PREFIXES.iter().any(|prefix| name.as_str().starts_with(prefix))
-        })
-        .cloned()
-        .collect();
-    for name in ANSWER_WITHOUT.iter().chain(&named).chain(&ours) {
+    let is_ours = |name: &&HeaderName| {
+        ANSWER_WITHOUT.contains(name)
+            || ANSWER_WITHOUT_PREFIXES.iter().any(|prefix| name.as_str().starts_with(prefix))
+    };
+    let ours: Vec<HeaderName> = answer.keys().filter(is_ours).cloned().collect();
+    for name in named.iter().chain(&ours) {
         answer.remove(name);
     }
 }

@@ -16,6 +16,9 @@ pub(super) fn cut(events: &[u8], place: Range<usize>, facts: &Facts) -> Option<R
     if facts.is_usage_event() {
         return Some(place);
     }
+    if !facts.has_null_usage {
+        return None;
+    }
     let event = &events[place.clone()];
     let name = NAME.rfind(event)?;
     let after = &event[name + NAME.needle().len()..];
@@ -48,12 +51,13 @@ pub(super) fn without(bytes: Bytes, cuts: &[Range<usize>]) -> Bytes {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::service::{events::parts, usage::inspect};
+    use crate::service::{events::each, usage::inspect_event};
 
     fn hidden(events: &'static str) -> String {
         let events = Bytes::from_static(events.as_bytes());
-        let cuts: Vec<_> =
-            parts(&events).filter_map(|(at, data)| cut(&events, at, &inspect(&data))).collect();
+        let cuts: Vec<_> = each(&events)
+            .filter_map(|event| cut(&events, event.place.clone(), &inspect_event(&event)))
+            .collect();
         String::from_utf8(without(events, &cuts).to_vec()).expect("text")
     }
 

@@ -1,19 +1,21 @@
 //! Errors of an upstream, in its status or inside a 200, told apart from its answers.
 
-use std::{sync::Arc, time::Duration};
+use std::{borrow::Cow, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
+use http_body::Body as _;
 use memchr::memmem;
 
 use super::{
     Answer, Answered, Endpoint, GatewayConfig, StatusRule, Upstream,
     failure::Cause,
-    receive::{Gathered, Reply, WHOLE, is_event_stream},
+    receive::{Gathered, Reply, WHOLE},
 };
 use crate::service::{
+    error::ApiError,
     events,
-    usage::{Form, Tally, inspect},
+    usage::{Facts, Form, Tally, inspect, inspect_event},
 };
 
 /// Facts of a request by which its answer is judged.
@@ -45,6 +47,9 @@ pub(super) fn judge(
     asked: &Asked<'_>,
 ) -> Result<Judged, Cause> {
     let Reply { mut status, mut headers, mut gathered } = reply;
+    if matches!(gathered, Gathered::Begun { is_events: true, .. }) {
+        events::declare(&mut headers);
+    }
     if asked.hides_usage && refuses_stream_options(status, &gathered) {
         return Err(Cause::StreamOptions);
     }
@@ -53,7 +58,7 @@ pub(super) fn judge(
     }
     let mut tally = Tally::new(asked.prompt_tokens, form(asked.endpoint, &headers));
     if status.is_success()
-        && let Some((said, error)) = error_within(&headers, &gathered, &mut tally)?
+        && let Some((said, error)) = error_within(&headers, &gathered, asked.endpoint, &mut tally)?
     {
         status = said;
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
@@ -88,55 +93,90 @@ pub(super) fn judge(
 fn error_within(
     headers: &HeaderMap,
     gathered: &Gathered,
+    endpoint: Endpoint,
     tally: &mut Tally,
 ) -> Result<Option<(StatusCode, Bytes)>, Cause> {
-    let is_events = is_event_stream(headers);
     let (facts, error) = match gathered {
-        Gathered::Whole(bytes) if bytes.is_empty() => {
+        Gathered::Whole(bytes) if bytes.trim_ascii().is_empty() => {
             return Err(Cause::NoAnswer("an empty body"));
         }
-        Gathered::Whole(_) if is_html(headers) => {
+        Gathered::Whole(bytes) | Gathered::Begun { first: bytes, is_events: false, .. }
+            if is_html(headers, bytes) =>
+        {
             return Err(Cause::NoAnswer("a page of HTML"));
         }
-        Gathered::Whole(bytes) if is_events => {
-            events::data(bytes).for_each(|event| tally.event(&inspect(&event)));
-            let Some(first) = events::data(bytes).next() else {
+        // A stream without an event: some servers say in JSON what went wrong.
+        Gathered::Whole(bytes) if events::is_declared(headers) => {
+            let facts = inspect(bytes);
+            if facts.error.is_none() {
                 return Err(Cause::NoAnswer("no event"));
-            };
-            (inspect(&first), Bytes::copy_from_slice(&first))
+            }
+            (facts, Cow::Borrowed(&bytes[..]))
         }
-        Gathered::Whole(bytes) => (tally.whole(bytes), bytes.clone()),
-        Gathered::Begun { first, is_events: true, .. } => {
-            let Some(first) = events::first(first) else { return Ok(None) };
-            (inspect(&first), Bytes::copy_from_slice(&first))
+        Gathered::Whole(bytes) => {
+            let facts = tally.whole(bytes);
+            if !facts.is_answer && wants_json(endpoint, headers) {
+                return Err(Cause::NoAnswer("no JSON object"));
+            }
+            (facts, Cow::Borrowed(&bytes[..]))
         }
-        Gathered::Begun { .. } if is_html(headers) => {
-            return Err(Cause::NoAnswer("a page of HTML"));
+        Gathered::Begun { first, rest, is_events: true } => {
+            let Some(event) = events::first(first, rest.is_end_stream()) else { return Ok(None) };
+            if event.is_done() {
+                return Err(Cause::NoAnswer("no event"));
+            }
+            (inspect_event(&event), event.data)
         }
         Gathered::Begun { .. } => return Ok(None),
     };
-    let status = facts.error.and_then(|status| StatusCode::from_u16(status).ok());
-    Ok(status.map(|status| (status, error)))
+    Ok(facts.error.map(|status| (status, body_of(status, &facts, &error))))
 }
 
-fn is_html(headers: &HeaderMap) -> bool {
-    let content_type = headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes);
-    content_type.is_some_and(|value| value.to_ascii_lowercase().starts_with(b"text/html"))
+/// The body of an error: as it came, if it is JSON.
+fn body_of(status: StatusCode, facts: &Facts, error: &[u8]) -> Bytes {
+    if facts.is_answer {
+        return Bytes::copy_from_slice(error);
+    }
+    let message = String::from_utf8_lossy(error);
+    ApiError::upstream(status, "error_event", &message).json().into()
+}
+
+fn is_html(headers: &HeaderMap, body: &[u8]) -> bool {
+    let starts = |value: &[u8], with: &str| {
+        value.get(..with.len()).is_some_and(|value| value.eq_ignore_ascii_case(with.as_bytes()))
+    };
+    if let Some(content_type) = headers.get(header::CONTENT_TYPE) {
+        return starts(content_type.as_bytes(), "text/html");
+    }
+    let body = body.trim_ascii_start();
+    starts(body, "<!doctype html") || starts(body, "<html")
+}
+
+/// Returns whether a good answer is JSON. Transcripts may be text, and speech is bytes.
+fn wants_json(endpoint: Endpoint, headers: &HeaderMap) -> bool {
+    if headers.contains_key(header::CONTENT_ENCODING) {
+        return false;
+    }
+    let may_be_other = endpoint.is_form() || endpoint.answers_bytes();
+    !may_be_other || headers.get(header::CONTENT_TYPE).is_some_and(is_json)
+}
+
+fn is_json(content_type: &HeaderValue) -> bool {
+    memmem::find(content_type.as_bytes(), b"json").is_some()
 }
 
 /// Form of an answer with these headers, by which its tokens are counted.
 fn form(endpoint: Endpoint, headers: &HeaderMap) -> Form {
-    if is_event_stream(headers) {
+    if events::is_declared(headers) {
         return Form::Events;
     }
-    let content_type = headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes);
-    let is_json = content_type.is_none_or(|value| memmem::find(value, b"json").is_some());
     if headers.contains_key(header::CONTENT_ENCODING) {
         return Form::Opaque;
     }
-    let is_text = content_type.is_some_and(|value| value.starts_with(b"text/"));
+    let content_type = headers.get(header::CONTENT_TYPE);
+    let is_text = content_type.is_some_and(|value| value.as_bytes().starts_with(b"text/"));
     match endpoint.form() {
-        form if is_json => form,
+        form if content_type.is_none_or(is_json) => form,
         Form::Text if is_text => Form::Plain,
         _ => Form::Opaque,
     }

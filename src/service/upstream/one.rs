@@ -35,6 +35,8 @@ use crate::service::{
 /// One upstream. What changes of it is in atomics: requests take no lock of ours.
 pub(crate) struct Upstream {
     name: String,
+    /// The same as a header.
+    pub(super) name_header: Option<HeaderValue>,
     pub(super) config: UpstreamConfig,
     /// Contents of its files at the time when they were read.
     material: Material,
@@ -127,6 +129,7 @@ impl Upstream {
         };
         Ok(Self {
             name: name.to_owned(),
+            name_header: HeaderValue::from_str(name).ok(),
             connections: connections(
                 config.max_connections,
                 config.idle_timeout,

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
+use http::{HeaderMap, Response, StatusCode, header};
 use http_body::Body as _;
 use http_body_util::BodyExt as _;
 use tokio::time::{Instant, timeout_at};
@@ -44,8 +44,7 @@ pub(super) const WHOLE: usize = 1 << 20;
 const HELD: Duration = Duration::from_secs(2);
 
 /// Reads an answer's content: all of it, or a stream up to its first event, or as far as it came in
-/// [`HELD`]. `silence` is the longest
-/// time between two pieces.
+/// [`HELD`]. `silence` is the longest time between two pieces.
 pub(super) async fn receive(
     response: Response<Received>,
     silence: Duration,
@@ -53,19 +52,17 @@ pub(super) async fn receive(
 ) -> Result<Reply, Cause> {
     let (parts, mut body) = response.into_parts();
     let (status, mut headers) = (parts.status, parts.headers);
-    let is_events = status.is_success() && is_event_stream(&headers);
+    let mut is_events = status.is_success() && events::is_declared(&headers);
+    let may_be_events = status.is_success() && !is_events && may_be_text(&headers);
     headers::clean(&mut headers);
     let mut so_far = Gathering::default();
-    let held = is_events.then(|| Instant::now() + HELD);
+    let held = Instant::now() + HELD;
     let gathered = loop {
         if body.is_end_stream() {
-            break Gathered::Whole(so_far.bytes());
+            break ended(so_far.bytes(), body, is_events);
         }
         let next = async {
-            match held {
-                None => Ok(body.frame().await),
-                Some(until) => timeout_at(until, body.frame()).await,
-            }
+            if is_events { timeout_at(held, body.frame()).await } else { Ok(body.frame().await) }
         };
         let frame = tokio::select! {
             biased;
@@ -79,12 +76,13 @@ pub(super) async fn receive(
         let Ok(frame) = frame else {
             break Gathered::Begun { first: so_far.bytes(), rest: body, is_events };
         };
-        let Some(frame) = frame else { break Gathered::Whole(so_far.bytes()) };
+        let Some(frame) = frame else { break ended(so_far.bytes(), body, is_events) };
         let frame = frame.map_err(|error| Cause::Broken(error.to_string()))?;
         if let Ok(data) = frame.into_data() {
             so_far.add(data);
         }
-        if so_far.len() > WHOLE || (is_events && events::first(so_far.so_far()).is_some()) {
+        is_events |= may_be_events && events::is_stream(so_far.so_far());
+        if so_far.len() > WHOLE || (is_events && events::first(so_far.so_far(), false).is_some()) {
             break Gathered::Begun { first: so_far.bytes(), rest: body, is_events };
         }
         clock.set(silence);
@@ -92,13 +90,26 @@ pub(super) async fn receive(
     Ok(Reply { status, headers, gathered })
 }
 
-/// Returns whether an answer is a stream of events that can be told apart.
-pub(super) fn is_event_stream(headers: &HeaderMap) -> bool {
+/// An answer that has come to its end. Of a stream, events are to be noted as they are passed on.
+fn ended(bytes: Bytes, rest: Received, is_events: bool) -> Gathered {
+    if is_events && events::each(&bytes).next().is_some() {
+        return Gathered::Begun { first: bytes, rest, is_events };
+    }
+    Gathered::Whole(bytes)
+}
+
+/// Returns whether the content may be text: some servers declare streams as JSON, or not at all.
+fn may_be_text(headers: &HeaderMap) -> bool {
     if headers.contains_key(header::CONTENT_ENCODING) {
         return false;
     }
-    let content_type = headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes);
-    content_type.is_some_and(|value| value.to_ascii_lowercase().starts_with(b"text/event-stream"))
+    let Some(content_type) = headers.get(header::CONTENT_TYPE) else { return true };
+    [&b"application/json"[..], b"text/plain"].iter().any(|text| {
+        content_type
+            .as_bytes()
+            .get(..text.len())
+            .is_some_and(|value| value.eq_ignore_ascii_case(text))
+    })
 }
 
 impl Gathering {

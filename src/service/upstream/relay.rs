@@ -22,10 +22,10 @@ use super::{
 use crate::service::{
     call::Call,
     error::ApiError,
-    events::{self, Events, KEEP_ALIVE, parts},
+    events::{self, Events, KEEP_ALIVE, Taken},
     store::{Bill, Streaming},
     units::micros,
-    usage::inspect,
+    usage::{Facts, Inspector},
 };
 
 /// Time of a request until its answer begins, less that of the upstream, in microseconds.
@@ -82,9 +82,8 @@ impl Exchanged {
         meters.overhead.record(overhead);
         let told = response.headers_mut();
         told.insert(OVERHEAD, HeaderValue::from(micros(overhead)));
-        // Names are checked when they are read.
-        if let Ok(name) = HeaderValue::from_str(upstream.name()) {
-            told.insert(UPSTREAM, name);
+        if let Some(name) = &upstream.name_header {
+            told.insert(UPSTREAM, name.clone());
         }
         let body = match content {
             Answered::Whole(bytes) => {
@@ -123,8 +122,6 @@ impl Exchanged {
     }
 }
 
-/// Data of the last event of a stream.
-const DONE: &[u8] = b"[DONE]";
 /// Bytes that are passed on before others have their turn.
 const AT_ONCE: usize = 128 << 10;
 
@@ -185,6 +182,9 @@ struct Notes {
     request_id: Option<HeaderValue>,
     /// True if the client is not to know of the usage.
     hides_usage: bool,
+    inspector: Inspector,
+    /// Number of events so far.
+    events: u64,
     /// An error that the upstream has sent as an event.
     error: Option<StatusCode>,
     streaming: Streaming,
@@ -276,8 +276,7 @@ impl Relay {
     /// The upstream has ended in good order; what is left to pass on.
     fn ended(&mut self) -> Option<Bytes> {
         self.is_over = true;
-        let rest = self.events.as_mut().map(Events::rest).filter(|rest| !rest.is_empty());
-        let rest = rest.map(|rest| self.notes.pass_events(rest));
+        let rest = self.events.as_mut().map(|events| self.notes.pass(events.rest(), false));
         if let Some(status) = self.notes.error {
             self.failed(&Cause::ErrorEvent(status));
         } else {
@@ -294,7 +293,8 @@ impl Relay {
         if self.events.as_ref().is_none_or(Events::is_amid) {
             return Err(cause.told().into());
         }
-        Ok(ApiError::upstream(cause.status(), cause.outcome(), cause.told()).event())
+        let error = ApiError::upstream(cause.status(), cause.outcome(), cause.told());
+        Ok(self.notes.endpoint.dialect().event(&error, self.notes.events))
     }
 
     fn failed(&mut self, cause: &Cause) {
@@ -336,13 +336,8 @@ impl Body for Relay {
                         Ok(bytes)
                     }
                     Some(events) => {
-                        let whole = events.take(bytes);
-                        Ok(if events.is_raw() {
-                            this.notes.streaming.piece_of_event(whole.len());
-                            whole
-                        } else {
-                            this.notes.pass_events(whole)
-                        })
+                        let taken = events.take(bytes);
+                        Ok(this.notes.pass(taken, events.is_amid()))
                     }
                 },
                 Some(Err(cause)) => this.broke(&cause),
@@ -385,6 +380,8 @@ impl Notes {
             last,
             request_id,
             hides_usage: false,
+            inspector: Inspector::default(),
+            events: 0,
             error: None,
             streaming,
         }
@@ -402,23 +399,38 @@ impl Notes {
         self.last = now;
     }
 
-    /// Notes events that are passed on: what the client is to have of them.
+    /// Notes what is passed on; `is_amid` says that it ends in the middle of an event. Returns all that the
+    /// client is to have of it.
+    fn pass(&mut self, taken: Taken, is_amid: bool) -> Bytes {
+        if !taken.long.is_empty()
+            && let Some(facts) = self.streaming.piece_of_event(&taken.long, !is_amid)
+        {
+            self.event(&facts);
+        }
+        let whole = self.pass_events(taken.whole.clone());
+        taken.with(whole)
+    }
+
     fn pass_events(&mut self, events: Bytes) -> Bytes {
         let mut cuts = Vec::new();
-        for (place, data) in parts(&events) {
-            if *data == *DONE {
+        for event in events::each(&events) {
+            if event.is_done() {
                 self.streaming.done();
                 continue;
             }
-            let facts = inspect(&data);
+            let facts = self.inspector.event(&event);
             self.streaming.event(&facts);
-            let error = facts.error.and_then(|status| StatusCode::from_u16(status).ok());
-            self.error = self.error.or(error);
+            self.event(&facts);
             if self.hides_usage {
-                cuts.extend(hide::cut(&events, place, &facts));
+                cuts.extend(hide::cut(&events, event.place, &facts));
             }
         }
         hide::without(events, &cuts)
+    }
+
+    fn event(&mut self, facts: &Facts) {
+        self.events += 1;
+        self.error = self.error.or(facts.error);
     }
 
     fn ended(&mut self) {

@@ -1,50 +1,70 @@
 //! The facts in the JSON of an answer, or of an event of one: its usage, how much text it has, and
 //! whether it is an error. All else is passed over.
 
-use std::fmt;
+use std::{fmt, ops::Range};
 
+use http::StatusCode;
 use serde::{
     Deserialize, Deserializer,
     de::{DeserializeSeed, IgnoredAny, MapAccess, SeqAccess, Visitor},
 };
 use serde_json::value::RawValue;
 
-use super::{Report, tokens_of};
+use super::{
+    Report,
+    failure::{status_named, status_of},
+    text::{Only, Text, text_of},
+    tokens_of,
+};
 
 /// Facts of a JSON value.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub(crate) struct Facts {
     /// The usage, wherever servers put it.
     pub(crate) usage: Option<Report>,
-    choices: Choices,
-    /// If there is an `error`, the status of an answer that says so.
-    pub(crate) error: Option<u16>,
+    /// True if there is a `usage`, and it is null.
+    pub(crate) has_null_usage: bool,
+    /// True if there is a list of choices, and it is empty.
+    pub(super) has_no_choices: bool,
+    /// If it is an error, the status of an answer that says so.
+    pub(crate) error: Option<StatusCode>,
+    /// False if it is no JSON, or JSON with nothing in it: no answer.
+    pub(crate) is_answer: bool,
     /// Bytes of text that the model has made.
-    text: usize,
+    pub(super) text: usize,
 }
 
-/// The list of choices in an answer of a chat.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-enum Choices {
-    /// There is no list.
-    #[default]
-    Missing,
-    Empty,
-    Some,
-}
-
-/// Values of `error` that say that there is none.
-const NO_ERROR: [&str; 2] = ["null", "false"];
+/// Types of events that say that the answer has failed.
+const FAILED: [&str; 3] = [r#""error""#, r#""response.failed""#, r#""response.error""#];
+/// End of the type of an event with sound in Base64.
+const AUDIO: &str = r#"audio.delta""#;
 /// Longest text of an event that counts as one token: most servers send an event for each.
 const TOKEN: usize = 16;
 
 /// Reads what there is to know. Of text that is no JSON, or ends too early, what stands before that.
 pub(crate) fn inspect(json: &[u8]) -> Facts {
+    inspect_with_text(json).0
+}
+
+/// Reads what there is to know, and where the text is, if it is a single string without escapes.
+pub(super) fn inspect_with_text(json: &[u8]) -> (Facts, Option<Range<usize>>) {
     let mut top = Top::default();
-    let mut json = serde_json::Deserializer::from_slice(json);
-    // Not ours to judge: the client gets it as it is.
-    let _ = json.deserialize_any(&mut top);
-    top.facts()
+    // Not ours to judge: the client gets it as it is. Text is read faster if it is known to be text.
+    let read = match str::from_utf8(json) {
+        Ok(json) => serde_json::Deserializer::from_str(json).deserialize_any(&mut top),
+        Err(_) => serde_json::Deserializer::from_slice(json).deserialize_any(&mut top),
+    };
+    let only = match (top.choices.only, top.added.only, top.transcript) {
+        (Only::One(text), Only::Missing, None) | (Only::Missing, Only::One(text), None) => {
+            Some(text)
+        }
+        _ => None,
+    };
+    let place = only.filter(|_| read.is_ok()).map(|text| {
+        let start = text.as_ptr().addr() - json.as_ptr().addr();
+        start..start + text.len()
+    });
+    (top.facts(), place)
 }
 
 impl Facts {
@@ -64,7 +84,7 @@ impl Facts {
 
     /// Returns whether this is the event that OpenAI's API sends for `include_usage`.
     pub(crate) fn is_usage_event(&self) -> bool {
-        self.usage.is_some() && self.choices == Choices::Empty
+        self.usage.is_some() && self.has_no_choices
     }
 }
 
@@ -78,12 +98,16 @@ struct Top<'a> {
     /// Cohere's account of a ranking.
     meta: Option<&'a RawValue>,
     error: Option<&'a RawValue>,
-    choices: Option<&'a RawValue>,
+    /// The status or the name of an error without an `error`.
+    code: Option<&'a RawValue>,
+    object: Option<&'a RawValue>,
+    choices: Text<'a>,
     /// Text of other APIs than OpenAI's chat: what an event adds, or all of it.
-    text: Option<&'a RawValue>,
+    added: Text<'a>,
     /// Text of a transcription, or of an event that repeats what was added: that has a `type`.
     transcript: Option<&'a RawValue>,
     kind: Option<&'a RawValue>,
+    is_answer: bool,
 }
 
 #[derive(Deserialize)]
@@ -94,6 +118,8 @@ enum Key {
     Response,
     Meta,
     Error,
+    Code,
+    Object,
     Choices,
     #[serde(alias = "content", alias = "output")]
     Delta,
@@ -104,9 +130,11 @@ enum Key {
 }
 
 #[derive(Deserialize)]
-struct Envelope {
+struct Envelope<'a> {
     #[serde(default)]
     usage: Option<Report>,
+    #[serde(borrow, default)]
+    error: Option<&'a RawValue>,
 }
 
 #[derive(Deserialize)]
@@ -119,63 +147,38 @@ struct Meta {
 
 impl Top<'_> {
     fn facts(&self) -> Facts {
+        let envelope: Option<Envelope<'_>> = self.envelope.and_then(read);
         let usage = self.usage.and_then(read);
-        let choices =
-            self.choices.map_or(Choices::Missing, |choices| match choices.get().as_bytes() {
-                [b'[', inside @ .., b']'] if inside.trim_ascii().is_empty() => Choices::Empty,
-                _ => Choices::Some,
-            });
-        let transcript = self.transcript.filter(|_| self.kind.is_none());
+        let is_audio = self.kind.is_some_and(|kind| kind.get().ends_with(AUDIO));
+        let added = if is_audio { 0 } else { self.added.bytes };
+        let transcript = self.transcript.filter(|_| self.kind.is_none()).map_or(0, text_of);
         Facts {
-            usage: usage.or_else(|| self.usage_within()),
-            choices,
-            error: self.error.filter(|error| !NO_ERROR.contains(&error.get())).map(status_of),
-            text: [self.choices, self.text, transcript].into_iter().flatten().map(text_of).sum(),
+            usage: usage.or_else(|| self.usage_within(envelope.as_ref())),
+            has_null_usage: self.usage.is_some_and(|usage| usage.get() == "null"),
+            has_no_choices: self.choices.is_empty_list,
+            error: self.error(envelope.as_ref()),
+            is_answer: self.is_answer,
+            text: self.choices.bytes + added + transcript,
         }
     }
 
-    fn usage_within(&self) -> Option<Report> {
-        let envelope: Option<Envelope> = self.envelope.and_then(read);
+    fn usage_within(&self, envelope: Option<&Envelope<'_>>) -> Option<Report> {
         let meta: Option<Meta> = self.meta.and_then(read);
         let usage = envelope.and_then(|envelope| envelope.usage);
         usage.or_else(|| meta.and_then(|meta| meta.tokens.or(meta.billed_units)))
     }
-}
 
-/// The status that an error object speaks of, in a `code` or a `status` that is a number or by its
-/// kind; else that of an upstream that failed.
-fn status_of(error: &RawValue) -> u16 {
-    #[derive(Deserialize)]
-    struct Object {
-        #[serde(default)]
-        code: serde_json::Value,
-        #[serde(default)]
-        status: serde_json::Value,
-        #[serde(default, rename = "type")]
-        kind: serde_json::Value,
+    /// The status that an error speaks of, if this is one: there is an `error` that says something, or
+    /// the object or the event is called an error.
+    fn error(&self, envelope: Option<&Envelope<'_>>) -> Option<StatusCode> {
+        if let Some(status) = self.error.and_then(status_of) {
+            return Some(status);
+        }
+        let is_failed = self.kind.is_some_and(|kind| FAILED.contains(&kind.get()))
+            || self.object.is_some_and(|object| object.get() == FAILED[0]);
+        let within = || envelope.and_then(|envelope| envelope.error).and_then(status_of);
+        is_failed.then(|| within().unwrap_or_else(|| status_named([self.code, self.kind])))
     }
-    let Some(Object { code, status, kind }) = read(error) else { return 502 };
-    let values = [code, status, kind];
-    let number = |value: &serde_json::Value| match value {
-        serde_json::Value::String(text) => text.parse().ok(),
-        other => other.as_u64(),
-    };
-    let numbers = values.iter().filter_map(number).filter_map(|number| u16::try_from(number).ok());
-    let names = values.iter().filter_map(serde_json::Value::as_str).filter_map(status_of_name);
-    numbers.filter(|number| (400..600).contains(number)).chain(names).next().unwrap_or(502)
-}
-
-/// The status of a kind of error, in OpenAI's and Anthropic's words.
-fn status_of_name(name: &str) -> Option<u16> {
-    Some(match name {
-        "invalid_request_error" | "context_length_exceeded" | "BadRequestError" => 400,
-        "authentication_error" | "invalid_api_key" => 401,
-        "permission_error" => 403,
-        "not_found_error" | "model_not_found" | "NotFoundError" => 404,
-        "rate_limit_error" | "rate_limit_exceeded" | "insufficient_quota" => 429,
-        "overloaded_error" => 503,
-        _ => return None,
-    })
 }
 
 /// Reads a value; `None` if it is null, or of another form.
@@ -202,19 +205,28 @@ impl<'de> Visitor<'de> for &mut Top<'de> {
     fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<(), A::Error> {
         let mut first = Top::default();
         list.next_element_seed(&mut first)?;
-        self.error = first.error;
+        (self.error, self.is_answer) = (first.error, true);
         Ok(())
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
         while let Some(key) = map.next_key()? {
+            self.is_answer = true;
             let value = match key {
                 Key::Usage => &mut self.usage,
                 Key::Response => &mut self.envelope,
                 Key::Meta => &mut self.meta,
                 Key::Error => &mut self.error,
-                Key::Choices => &mut self.choices,
-                Key::Delta => &mut self.text,
+                Key::Code => &mut self.code,
+                Key::Object => &mut self.object,
+                Key::Choices => {
+                    map.next_value_seed(&mut self.choices)?;
+                    continue;
+                }
+                Key::Delta => {
+                    map.next_value_seed(&mut self.added)?;
+                    continue;
+                }
                 Key::Text => &mut self.transcript,
                 Key::Type => &mut self.kind,
                 Key::Other => {
@@ -224,95 +236,6 @@ impl<'de> Visitor<'de> for &mut Top<'de> {
             };
             *value = Some(map.next_value()?);
         }
-        Ok(())
-    }
-}
-
-/// Bytes of text that a model has made, in a value: of strings under names that are usual for that.
-fn text_of(value: &RawValue) -> usize {
-    let mut text = Text { bytes: 0, counts: true };
-    // Raw values are JSON.
-    let _ = (&mut text).deserialize(&mut serde_json::Deserializer::from_str(value.get()));
-    text.bytes
-}
-
-struct Text {
-    bytes: usize,
-    /// True if strings count here.
-    counts: bool,
-}
-
-#[derive(Deserialize)]
-#[serde(field_identifier, rename_all = "snake_case")]
-enum Name {
-    #[serde(
-        alias = "content",
-        alias = "arguments",
-        alias = "reasoning",
-        alias = "reasoning_content",
-        alias = "refusal",
-        alias = "partial_json",
-        alias = "thinking"
-    )]
-    Text,
-    #[serde(other)]
-    Other,
-}
-
-impl<'de> DeserializeSeed<'de> for &mut Text {
-    type Value = ();
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
-        deserializer.deserialize_any(self)
-    }
-}
-
-impl<'de> Visitor<'de> for &mut Text {
-    type Value = ();
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("anything")
-    }
-
-    fn visit_str<E>(self, text: &str) -> Result<(), E> {
-        if self.counts {
-            self.bytes += text.len();
-        }
-        Ok(())
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<(), A::Error> {
-        while list.next_element_seed(&mut *self)?.is_some() {}
-        Ok(())
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-        let counts = self.counts;
-        while let Some(name) = map.next_key()? {
-            self.counts = matches!(name, Name::Text);
-            map.next_value_seed(&mut *self)?;
-        }
-        self.counts = counts;
-        Ok(())
-    }
-
-    fn visit_unit<E>(self) -> Result<(), E> {
-        Ok(())
-    }
-
-    fn visit_bool<E>(self, _: bool) -> Result<(), E> {
-        Ok(())
-    }
-
-    fn visit_i64<E>(self, _: i64) -> Result<(), E> {
-        Ok(())
-    }
-
-    fn visit_u64<E>(self, _: u64) -> Result<(), E> {
-        Ok(())
-    }
-
-    fn visit_f64<E>(self, _: f64) -> Result<(), E> {
         Ok(())
     }
 }
@@ -377,6 +300,8 @@ mod tests {
             (r#"{"choices":[{"logprobs":{"content":[{"token":"abc"}]},"text":"abc"}]}"#, 3),
             (r#"{"type":"response.output_text.delta","delta":"abc"}"#, 3),
             (r#"{"type":"response.output_text.done","text":"abc"}"#, 0),
+            (r#"{"type":"response.audio.delta","delta":"QUJD"}"#, 0),
+            (r#"{"type":"response.audio.transcript.delta","delta":"abc"}"#, 3),
             (r#"{"text":"abc","duration":1.5,"segments":[{"text":"abc"}]}"#, 3),
             (r#"{"type":"content_block_delta","delta":{"type":"text_delta","text":"abc"}}"#, 3),
             (r#"{"type":"message","content":[{"type":"text","text":"abc"}]}"#, 3),
@@ -389,24 +314,58 @@ mod tests {
     }
 
     #[test]
-    fn errors_and_empty_lists_are_seen() {
+    fn errors_are_seen_whatever_they_are_called() {
         for (json, status) in [
-            (r#"{"error":{"message":"x","code":503}}"#, Some(503)),
-            (r#"[{"error":{"message":"x","code":429,"status":"RESOURCE_EXHAUSTED"}}]"#, Some(429)),
-            (r#"{"error":{"message":"x","code":"500"}}"#, Some(500)),
-            (r#"{"error":{"code":null,"type":"invalid_request_error"}}"#, Some(400)),
-            (r#"{"error":{"code":"rate_limit_exceeded","type":"x"}}"#, Some(429)),
-            (r#"{"type":"error","error":{"type":"overloaded_error"}}"#, Some(503)),
-            (r#"{"error":{"code":7}}"#, Some(502)),
-            (r#"{"error":"x"}"#, Some(502)),
-            (r#"{"error":null,"choices":[{}]}"#, None),
-            (r#"{"choices":[{"error":1}]}"#, None),
+            (r#"{"error":{"message":"x","code":503}}"#, 503),
+            (r#"[{"error":{"message":"x","code":429,"status":"RESOURCE_EXHAUSTED"}}]"#, 429),
+            (r#"{"error":{"message":"x","code":503},"choices":[{"finish_reason":"error"}]}"#, 503),
+            (r#"{"type":"error","error":{"type":"overloaded_error"}}"#, 503),
+            (r#"{"type":"error","code":"rate_limit_exceeded","message":"x"}"#, 429),
+            (r#"{"type":"error"}"#, 502),
+            (r#"{"object":"error","message":"x","type":"BadRequestError","code":400}"#, 400),
+            (r#"{"object":"error","message":"x"}"#, 502),
+            (
+                r#"{"type":"response.failed","response":{"error":{"code":"rate_limit_exceeded"}}}"#,
+                429,
+            ),
+            (r#"{"type":"response.failed","response":{"error":null}}"#, 502),
+            (r#"{"error":"x"}"#, 502),
+            (r#"{"error":true,"choices":[]}"#, 502),
         ] {
-            assert_eq!(facts(json).error, status, "{json}");
+            assert_eq!(facts(json).error.map(|status| status.as_u16()), Some(status), "{json}");
         }
-        assert_eq!(facts(r#"{"choices": [ ]}"#).choices, Choices::Empty);
-        assert_eq!(facts(r#"{"choices":[{}]}"#).choices, Choices::Some);
-        assert_eq!(facts("{}").choices, Choices::Missing);
+        for json in [
+            r#"{"error":null,"choices":[{}]}"#,
+            r#"{"error":false}"#,
+            r#"{"error":"","choices":[{}]}"#,
+            r#"{"error": { },"choices":[{}]}"#,
+            r#"{"error":{"code":0,"message":""},"choices":[{}]}"#,
+            r#"{"choices":[{"error":1}]}"#,
+            r#"{"type":"response.incomplete","response":{"error":null}}"#,
+            r#"{"object":"list","data":[{"object":"error"}]}"#,
+        ] {
+            assert_eq!(facts(json).error, None, "{json}");
+        }
+    }
+
+    #[test]
+    fn nothing_is_no_answer() {
+        for json in ["", " ", "null", "{}", "{ }", "OK", "<html>", "\"text\"", "1"] {
+            assert!(!facts(json).is_answer, "{json}");
+        }
+        for json in ["{\"id\":", "[]", "{\"data\":[NaN]}"] {
+            assert!(facts(json).is_answer, "{json}");
+        }
+    }
+
+    #[test]
+    fn empty_lists_of_choices_are_seen() {
+        assert!(facts(r#"{"choices": [ ]}"#).has_no_choices);
+        for json in
+            [r#"{"choices":[{}]}"#, r#"{"choices":[{"x":[]}]}"#, r#"{"choices":null}"#, "{}"]
+        {
+            assert!(!facts(json).has_no_choices, "{json}");
+        }
         assert!(facts(r#"{"choices":[],"usage":{"prompt_tokens":1}}"#).is_usage_event());
         assert!(!facts(r#"{"choices":[],"usage":null}"#).is_usage_event());
     }

@@ -1,6 +1,10 @@
 //! The tokens of one request, counted while its answer passes.
 
+use std::mem;
+
 use bytes::Bytes;
+use memchr::memchr2;
+use serde::de::IgnoredAny;
 
 use super::{Facts, Report, Usage, inspect, tokens_of};
 
@@ -13,7 +17,13 @@ pub(crate) struct Tally {
     report: Report,
     /// Tokens of the text that has passed.
     passed: u64,
-    /// The first and the last bytes of an answer in JSON.
+    /// Of an answer in JSON, or of an event that is too long to be looked into.
+    ends: Ends,
+}
+
+/// The first and the last bytes of JSON that passes in pieces.
+#[derive(Debug, Default)]
+struct Ends {
     head: Vec<u8>,
     tail: Vec<u8>,
     length: u64,
@@ -40,19 +50,17 @@ pub(crate) enum Form {
 const TRIES: usize = 8;
 /// Bytes at each end of an answer in JSON that are looked into: the usage stands first or last.
 const ENDS: usize = 32 << 10;
+/// Beginning of an answer before its usage.
+const OF_WHOLE: [&[u8]; 1] = [b"{"];
+/// Beginnings of an event before its usage, which may be in the answer that it tells.
+const OF_EVENT: [&[u8]; 2] = [b"{", b"{\"response\":{"];
+/// Letters in a row that are no text but a picture or a sound in Base64.
+const WORD: usize = 512;
 
 impl Tally {
     /// Begins to count an answer to a request of about `prompt` tokens.
     pub(crate) fn new(prompt: u64, form: Form) -> Self {
-        Self {
-            prompt,
-            form,
-            report: Report::default(),
-            passed: 0,
-            head: Vec::new(),
-            tail: Vec::new(),
-            length: 0,
-        }
+        Self { prompt, form, report: Report::default(), passed: 0, ends: Ends::default() }
     }
 
     /// Counts an event.
@@ -61,9 +69,16 @@ impl Tally {
         self.reported(facts.usage);
     }
 
-    /// Counts a piece of an event that is too long to be looked into.
-    pub(crate) fn piece_of_event(&mut self, bytes: usize) {
-        self.passed += tokens_of(bytes);
+    /// Counts a piece of an event that is too long to be looked into as a whole; `is_last` says that the
+    /// event ends with it. Returns the facts at its ends then.
+    pub(crate) fn piece_of_event(&mut self, bytes: &[u8], is_last: bool) -> Option<Facts> {
+        self.passed += tokens_of(text_in(bytes));
+        self.ends.add(bytes);
+        is_last.then(|| {
+            let (facts, usage) = mem::take(&mut self.ends).facts(&OF_EVENT);
+            self.reported(usage);
+            facts
+        })
     }
 
     /// Counts a piece of an answer that is no stream of events.
@@ -76,26 +91,18 @@ impl Tally {
             }
             _ => {}
         }
-        self.length += bytes.len() as u64;
-        let room = ENDS.saturating_sub(self.head.len()).min(bytes.len());
-        let (first, rest) = bytes.split_at(room);
-        self.head.extend_from_slice(first);
-        let last = &rest[rest.len().saturating_sub(ENDS)..];
-        self.tail.extend_from_slice(last);
-        if self.tail.len() > 2 * ENDS {
-            self.tail.drain(..self.tail.len() - ENDS);
-        }
+        self.ends.add(bytes);
     }
 
     /// Counts an answer that is there whole.
     pub(crate) fn whole(&mut self, bytes: &Bytes) -> Facts {
         if matches!(self.form, Form::Opaque | Form::Plain) {
             self.piece(bytes);
-            return Facts::default();
+            return inspect(bytes);
         }
         if bytes.len() > 2 * ENDS {
             self.piece(bytes);
-            return self.ends();
+            return self.looked_into();
         }
         let facts = inspect(bytes);
         self.passed += facts.tokens_of_whole();
@@ -108,8 +115,8 @@ impl Tally {
         if self.form == Form::Free {
             return Usage::default();
         }
-        if !self.head.is_empty() {
-            self.ends();
+        if self.ends.length > 0 && self.form != Form::Events {
+            self.looked_into();
         }
         let mut usage = self.report.with_prompt(self.prompt);
         if self.report.completion().is_none() {
@@ -132,31 +139,62 @@ impl Tally {
         }
     }
 
-    /// Looks into both ends of an answer.
-    fn ends(&mut self) -> Facts {
-        let (head, tail) = (std::mem::take(&mut self.head), std::mem::take(&mut self.tail));
-        let facts = inspect(&head);
+    /// Looks into both ends of an answer that has passed.
+    fn looked_into(&mut self) -> Facts {
+        let ends = mem::take(&mut self.ends);
+        let length = ends.length;
+        let is_short = length == ends.head.len() as u64;
+        let (facts, usage) = ends.facts(&OF_WHOLE);
         self.passed += match self.form {
-            _ if self.length == head.len() as u64 => facts.tokens_of_whole(),
-            Form::Text => self.length.div_ceil(4),
+            _ if is_short => facts.tokens_of_whole(),
+            Form::Text => length.div_ceil(4),
             _ => 0,
         };
-        self.reported(facts.usage.or_else(|| at_end(&tail)));
+        self.reported(usage);
         facts
     }
 }
 
-/// The usage in the last bytes of an object: the last one that is a field of the object itself, which
-/// shows by what follows.
-fn at_end(tail: &[u8]) -> Option<Report> {
+impl Ends {
+    fn add(&mut self, bytes: &[u8]) {
+        self.length += bytes.len() as u64;
+        let room = ENDS.saturating_sub(self.head.len()).min(bytes.len());
+        let (first, rest) = bytes.split_at(room);
+        self.head.extend_from_slice(first);
+        let last = &rest[rest.len().saturating_sub(ENDS)..];
+        self.tail.extend_from_slice(last);
+        if self.tail.len() > 2 * ENDS {
+            self.tail.drain(..self.tail.len() - ENDS);
+        }
+    }
+
+    /// The facts at the head, and the usage at either end.
+    fn facts(self, beginnings: &[&[u8]]) -> (Facts, Option<Report>) {
+        // Of an event, without the name of its field.
+        let json = memchr2(b'{', b'[', &self.head).map_or(&[][..], |at| &self.head[at..]);
+        let facts = inspect(json);
+        (facts, facts.usage.or_else(|| at_end(&self.tail, beginnings)))
+    }
+}
+
+/// The usage in the last bytes of an object: the last one that is JSON with one of the beginnings before
+/// it, and so is where they say.
+fn at_end(tail: &[u8], beginnings: &[&[u8]]) -> Option<Report> {
     const NAME: &[u8] = b"\"usage\"";
     // Text of an upstream: a bound on how often it is read.
     let mut places = memchr::memmem::rfind_iter(tail, NAME).take(TRIES);
     let repaired = places.find_map(|at| {
-        let object = [b"{", &tail[at..]].concat();
-        serde_json::from_slice::<serde::de::IgnoredAny>(&object).is_ok().then_some(object)
+        let objects = beginnings.iter().map(|beginning| [beginning, &tail[at..]].concat());
+        objects.into_iter().find(|object| serde_json::from_slice::<IgnoredAny>(object).is_ok())
     });
     inspect(&repaired?).usage
+}
+
+/// Bytes that may be text, of JSON that is not looked into.
+fn text_in(json: &[u8]) -> usize {
+    let is_base64 = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/' | b'=');
+    let words = json.chunk_by(|one, next| is_base64(one) == is_base64(next));
+    words.filter(|word| word.len() < WORD || !is_base64(&word[0])).map(<[u8]>::len).sum()
 }
 
 #[cfg(test)]
@@ -231,5 +269,41 @@ mod tests {
         assert_eq!(tally.ended(), usage(3, 4, false));
         // More has passed than was reported so far.
         assert_eq!(tally.broken(), usage(3, 7, true));
+    }
+
+    #[test]
+    fn long_events_count_as_their_text_and_report_at_either_end() {
+        let picture = "QUJD".repeat(ENDS);
+        let words = "some text, ".repeat(ENDS);
+        let usage_of = |field: &str, data: &str, pieces: usize| {
+            let event = format!(
+                "data: {{\"type\":\"response.completed\",\"response\":{{\"output\":\"{data}\"{field}}}}}\n\n"
+            );
+            let mut tally = Tally::new(1000, Form::Events);
+            let pieces: Vec<_> = event.as_bytes().chunks(event.len().div_ceil(pieces)).collect();
+            for (at, piece) in pieces.iter().enumerate() {
+                tally.piece_of_event(piece, at + 1 == pieces.len());
+            }
+            tally.ended()
+        };
+        let reported = r#","usage":{"input_tokens":3,"output_tokens":4}"#;
+        for pieces in [1, 2, 9] {
+            assert_eq!(usage_of(reported, &picture, pieces), usage(3, 4, false));
+            assert_eq!(usage_of(reported, &words, pieces), usage(3, 4, false));
+            let estimated = usage_of("", &picture, pieces);
+            assert!(estimated.is_estimated && estimated.completion_tokens < 600, "{estimated:?}");
+            let estimated = usage_of("", &words, pieces).completion_tokens;
+            let expected = words.len() as u64 / 4;
+            assert!((expected..expected + 100).contains(&estimated), "{estimated}");
+        }
+    }
+
+    #[test]
+    fn long_event_that_is_an_error_is_seen() {
+        let event =
+            format!("data: {{\"error\":{{\"code\":429}},\"x\":\"{}\"}}\n\n", "x".repeat(3 * ENDS));
+        let mut tally = Tally::new(1000, Form::Events);
+        let facts = tally.piece_of_event(event.as_bytes(), true).expect("it is over");
+        assert_eq!(facts.error.map(|status| status.as_u16()), Some(429));
     }
 }

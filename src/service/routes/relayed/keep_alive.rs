@@ -10,11 +10,11 @@ use std::{
 use axum::body::{Body, to_bytes};
 use axum::response::Response;
 use bytes::Bytes;
-use http::{HeaderValue, header};
 use http_body::Frame;
 use tokio::time::{self, Instant, Sleep};
 
 use crate::service::{
+    dialect::Dialect,
     error::ApiError,
     events::{self, KEEP_ALIVE},
     store::Bill,
@@ -27,6 +27,7 @@ type Answering = Pin<Box<dyn Future<Output = Result<Response, ApiError>> + Send>
 struct KeptAlive {
     every: Duration,
     bill: Bill,
+    dialect: Dialect,
     state: State,
 }
 
@@ -46,6 +47,7 @@ const LARGEST: usize = 16 << 20;
 pub(super) async fn answer(
     every: Duration,
     bill: Bill,
+    dialect: Dialect,
     mut answering: Answering,
 ) -> Result<Response, ApiError> {
     if let Ok(answer) = time::timeout(every, &mut answering).await {
@@ -53,26 +55,24 @@ pub(super) async fn answer(
     }
     // The first comment goes with the head.
     let timer = Box::pin(time::sleep(Duration::ZERO));
-    let body = KeptAlive { every, bill, state: State::Asking(answering, timer) };
+    let body = KeptAlive { every, bill, dialect, state: State::Asking(answering, timer) };
     let mut response = Response::new(Body::new(body));
     let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
     events::declare(headers);
     Ok(response)
 }
 
 impl State {
-    fn of(answer: Response) -> Self {
-        let content_type = answer.headers().get(header::CONTENT_TYPE);
-        let is_stream =
-            content_type.is_some_and(|value| value.as_bytes().starts_with(b"text/event-stream"));
-        if is_stream && answer.status().is_success() {
+    fn of(answer: Response, dialect: Dialect) -> Self {
+        let status = answer.status();
+        if events::is_declared(answer.headers()) && status.is_success() {
             return Self::Passing(answer.into_body());
         }
-        Self::Reading(Box::pin(async {
+        Self::Reading(Box::pin(async move {
             match to_bytes(answer.into_body(), LARGEST).await {
-                Ok(bytes) => events::event(&bytes),
-                Err(error) => ApiError::internal(error.to_string()).event(),
+                Ok(bytes) if status.is_success() => events::event("", &bytes),
+                Ok(bytes) => dialect.event_of(status, &bytes, 0),
+                Err(error) => dialect.event(&ApiError::internal(error.to_string()), 0),
             }
         }))
     }
@@ -90,7 +90,9 @@ impl http_body::Body for KeptAlive {
         loop {
             match &mut this.state {
                 State::Asking(answering, timer) => match answering.as_mut().poll(context) {
-                    Poll::Ready(answer) => this.state = State::of(this.bill.told(answer)),
+                    Poll::Ready(answer) => {
+                        this.state = State::of(this.bill.told(answer), this.dialect);
+                    }
                     Poll::Pending => {
                         ready!(timer.as_mut().poll(context));
                         timer.as_mut().reset(Instant::now() + this.every);

@@ -211,9 +211,10 @@ impl Streaming {
         self.is_done = true;
     }
 
-    /// A piece of an event has passed that is too long to be looked into.
-    pub(crate) fn piece_of_event(&mut self, bytes: usize) {
-        self.tally.piece_of_event(bytes);
+    /// A piece of an event has passed that is too long to be looked into as a whole; `is_last` says that
+    /// the event ends with it. Returns the facts at its ends then.
+    pub(crate) fn piece_of_event(&mut self, bytes: &[u8], is_last: bool) -> Option<Facts> {
+        self.tally.piece_of_event(bytes, is_last)
     }
 
     /// A piece of an answer has passed that is no stream of events.
