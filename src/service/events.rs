@@ -98,7 +98,7 @@ const ENDS: [&[u8]; 2] = [b"\n\n", b"\n\r\n"];
 pub(crate) const KEEP_ALIVE: Bytes = Bytes::from_static(b": keep-alive\n\n");
 
 /// Media type of streams of events.
-const MEDIA_TYPE: &str = "text/event-stream";
+pub(crate) const MEDIA_TYPE: &str = "text/event-stream";
 
 /// Headers of every stream that this server answers with.
 pub(crate) fn declare(headers: &mut HeaderMap) {

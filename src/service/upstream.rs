@@ -26,6 +26,7 @@ mod hide;
 mod judge;
 mod latency;
 mod listed;
+mod media;
 mod meters;
 mod one;
 mod pattern;

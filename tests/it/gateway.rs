@@ -3,6 +3,7 @@
 mod admission;
 mod bases;
 mod cancel;
+mod dialects;
 mod drain;
 mod endpoints;
 mod faults;

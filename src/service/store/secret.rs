@@ -27,6 +27,9 @@ pub struct Secret(String);
 pub(super) struct Hash([u8; 32]);
 
 impl Secret {
+    /// Characters of a key.
+    pub(crate) const LENGTH: usize = BEGINNING.len() + LENGTH;
+
     /// Random bits of the system.
     pub(super) fn new() -> Result<Self, StoreError> {
         let mut bits = [0; 32];

@@ -10,7 +10,7 @@ use crate::service::{codec::Codec, middleware::REQUEST_ID, store::Secret};
 /// What upstreams may be told of a client's request. Cookies, keys and what the connection needs
 /// are not among it; nor is `accept-encoding`, since answers are looked into. What a body is written in
 /// is ours to say: here it is JSON, whatever the client speaks.
-const REQUEST: [HeaderName; 10] = [
+static REQUEST: [HeaderName; 10] = [
     header::USER_AGENT,
     REQUEST_ID,
     HeaderName::from_static("traceparent"),
@@ -24,7 +24,7 @@ const REQUEST: [HeaderName; 10] = [
 ];
 
 /// What belongs to the upstream's connection, or is ours to say.
-const ANSWER_WITHOUT: [HeaderName; 18] = [
+static ANSWER_WITHOUT: [HeaderName; 18] = [
     header::CONNECTION,
     header::ALT_SVC,
     header::CONTENT_LENGTH,
@@ -50,9 +50,9 @@ pub(super) const RETRY_AFTER_MS: HeaderName = HeaderName::from_static("retry-aft
 /// The headers of a request to an upstream, without those of the upstream's own.
 pub(super) fn of_request(client: &HeaderMap) -> HeaderMap {
     let mut headers = HeaderMap::with_capacity(REQUEST.len() + 2);
-    for name in REQUEST {
-        if let Some(value) = client.get(&name) {
-            headers.insert(name, value.clone());
+    for (name, value) in client {
+        if REQUEST.contains(name) && !headers.contains_key(name) {
+            headers.insert(name.clone(), value.clone());
         }
     }
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
@@ -81,8 +81,11 @@ pub(super) fn forward(client: &HeaderMap, names: &[HeaderName], headers: &mut He
 pub(super) fn holds_our_key(value: &HeaderValue) -> bool {
     let bytes = value.as_bytes();
     let mut words = bytes.split(|byte| matches!(byte, b' ' | b'\t' | b',' | b';'));
-    Secret::is_in(bytes)
-        || words.any(|word| STANDARD.decode(word).is_ok_and(|decoded| Secret::is_in(&decoded)))
+    let is_in = |word: &[u8]| {
+        word.len() >= Secret::LENGTH
+            && STANDARD.decode(word).is_ok_and(|decoded| Secret::is_in(&decoded))
+    };
+    Secret::is_in(bytes) || words.any(is_in)
 }
 
 /// The id of a request, which every one has.

@@ -10,12 +10,13 @@ use memchr::memmem;
 use super::{
     Answer, Answered, Endpoint, GatewayConfig, StatusRule, Upstream,
     failure::Cause,
+    media::Media,
     receive::{Gathered, Reply, WHOLE},
 };
 use crate::service::{
     error::ApiError,
     events,
-    usage::{Facts, Form, Tally, inspect, inspect_event},
+    usage::{Facts, Tally, inspect, inspect_event},
 };
 
 /// Facts of a request by which its answer is judged.
@@ -56,10 +57,14 @@ pub(super) fn judge(
     if status.is_redirection() {
         return Err(Cause::NoAnswer("a redirect"));
     }
-    let mut tally = Tally::new(asked.prompt_tokens, form(asked.endpoint, &headers));
-    if status.is_success()
-        && let Some((said, error)) = error_within(&headers, &gathered, asked.endpoint, &mut tally)?
-    {
+    let media = Media::of(&headers);
+    let mut tally = Tally::new(asked.prompt_tokens, media.form(asked.endpoint));
+    let error = if status.is_success() {
+        error_within(media, &gathered, asked.endpoint, &mut tally)?
+    } else {
+        None
+    };
+    if let Some((said, error)) = error {
         status = said;
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
         gathered = Gathered::Whole(error);
@@ -91,7 +96,7 @@ pub(super) fn judge(
 
 /// The error that an answer of 200 is, with the status that it speaks of.
 fn error_within(
-    headers: &HeaderMap,
+    media: Media<'_>,
     gathered: &Gathered,
     endpoint: Endpoint,
     tally: &mut Tally,
@@ -101,12 +106,12 @@ fn error_within(
             return Err(Cause::NoAnswer("an empty body"));
         }
         Gathered::Whole(bytes) | Gathered::Begun { first: bytes, is_events: false, .. }
-            if is_html(headers, bytes) =>
+            if media.is_html(bytes) =>
         {
             return Err(Cause::NoAnswer("a page of HTML"));
         }
         // A stream without an event: some servers say in JSON what went wrong.
-        Gathered::Whole(bytes) if events::is_declared(headers) => {
+        Gathered::Whole(bytes) if media.is_events() => {
             let facts = inspect(bytes);
             if facts.error.is_none() {
                 return Err(Cause::NoAnswer("no event"));
@@ -115,7 +120,7 @@ fn error_within(
         }
         Gathered::Whole(bytes) => {
             let facts = tally.whole(bytes);
-            if !facts.is_answer && wants_json(endpoint, headers) {
+            if !facts.is_answer && media.must_be_json(endpoint) {
                 return Err(Cause::NoAnswer("no JSON object"));
             }
             (facts, Cow::Borrowed(&bytes[..]))
@@ -139,47 +144,6 @@ fn body_of(status: StatusCode, facts: &Facts, error: &[u8]) -> Bytes {
     }
     let message = String::from_utf8_lossy(error);
     ApiError::upstream(status, "error_event", &message).json().into()
-}
-
-fn is_html(headers: &HeaderMap, body: &[u8]) -> bool {
-    let starts = |value: &[u8], with: &str| {
-        value.get(..with.len()).is_some_and(|value| value.eq_ignore_ascii_case(with.as_bytes()))
-    };
-    if let Some(content_type) = headers.get(header::CONTENT_TYPE) {
-        return starts(content_type.as_bytes(), "text/html");
-    }
-    let body = body.trim_ascii_start();
-    starts(body, "<!doctype html") || starts(body, "<html")
-}
-
-/// Returns whether a good answer is JSON. Transcripts may be text, and speech is bytes.
-fn wants_json(endpoint: Endpoint, headers: &HeaderMap) -> bool {
-    if headers.contains_key(header::CONTENT_ENCODING) {
-        return false;
-    }
-    let may_be_other = endpoint.is_form() || endpoint.answers_bytes();
-    !may_be_other || headers.get(header::CONTENT_TYPE).is_some_and(is_json)
-}
-
-fn is_json(content_type: &HeaderValue) -> bool {
-    memmem::find(content_type.as_bytes(), b"json").is_some()
-}
-
-/// Form of an answer with these headers, by which its tokens are counted.
-fn form(endpoint: Endpoint, headers: &HeaderMap) -> Form {
-    if events::is_declared(headers) {
-        return Form::Events;
-    }
-    if headers.contains_key(header::CONTENT_ENCODING) {
-        return Form::Opaque;
-    }
-    let content_type = headers.get(header::CONTENT_TYPE);
-    let is_text = content_type.is_some_and(|value| value.as_bytes().starts_with(b"text/"));
-    match endpoint.form() {
-        form if content_type.is_none_or(is_json) => form,
-        Form::Text if is_text => Form::Plain,
-        _ => Form::Opaque,
-    }
 }
 
 /// Returns whether a request was refused for a field that the client has not sent.

@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, Response, StatusCode, header};
+use http::{HeaderMap, Response, StatusCode};
 use http_body::Body as _;
 use http_body_util::BodyExt as _;
 use tokio::time::{Instant, timeout_at};
 
-use super::{attempt::Clock, connections::Received, failure::Cause, headers};
+use super::{attempt::Clock, connections::Received, failure::Cause, headers, media::Media};
 use crate::service::events;
 
 /// An answer as it was received.
@@ -52,8 +52,9 @@ pub(super) async fn receive(
 ) -> Result<Reply, Cause> {
     let (parts, mut body) = response.into_parts();
     let (status, mut headers) = (parts.status, parts.headers);
-    let mut is_events = status.is_success() && events::is_declared(&headers);
-    let may_be_events = status.is_success() && !is_events && may_be_text(&headers);
+    let media = Media::of(&headers);
+    let mut is_events = status.is_success() && media.is_events();
+    let may_be_events = status.is_success() && media.may_be_events();
     headers::clean(&mut headers);
     let mut so_far = Gathering::default();
     let held = Instant::now() + HELD;
@@ -96,20 +97,6 @@ fn ended(bytes: Bytes, rest: Received, is_events: bool) -> Gathered {
         return Gathered::Begun { first: bytes, rest, is_events };
     }
     Gathered::Whole(bytes)
-}
-
-/// Returns whether the content may be text: some servers declare streams as JSON, or not at all.
-fn may_be_text(headers: &HeaderMap) -> bool {
-    if headers.contains_key(header::CONTENT_ENCODING) {
-        return false;
-    }
-    let Some(content_type) = headers.get(header::CONTENT_TYPE) else { return true };
-    [&b"application/json"[..], b"text/plain"].iter().any(|text| {
-        content_type
-            .as_bytes()
-            .get(..text.len())
-            .is_some_and(|value| value.eq_ignore_ascii_case(text))
-    })
 }
 
 impl Gathering {

@@ -3,7 +3,7 @@
 use std::mem;
 
 use bytes::Bytes;
-use memchr::memchr2;
+use memchr::{memchr2, memmem};
 use serde::de::IgnoredAny;
 
 use super::{Facts, Report, Usage, inspect, tokens_of};
@@ -50,6 +50,8 @@ pub(crate) enum Form {
 const TRIES: usize = 8;
 /// Bytes at each end of an answer in JSON that are looked into: the usage stands first or last.
 const ENDS: usize = 32 << 10;
+/// Bytes at the end of an answer in which its usage stands as a rule.
+const END: usize = 512;
 /// Beginning of an answer before its usage.
 const OF_WHOLE: [&[u8]; 1] = [b"{"];
 /// Beginnings of an event before its usage, which may be in the answer that it tells.
@@ -99,6 +101,10 @@ impl Tally {
         if matches!(self.form, Form::Opaque | Form::Plain) {
             self.piece(bytes);
             return inspect(bytes);
+        }
+        if let Some(report) = good_end(bytes) {
+            self.report.update(report);
+            return Facts::of_answer(report);
         }
         if bytes.len() > 2 * ENDS {
             self.piece(bytes);
@@ -177,15 +183,29 @@ impl Ends {
     }
 }
 
+/// The usage at the end of an answer that can be no error: most are counted by this, and not parsed.
+fn good_end(json: &[u8]) -> Option<Report> {
+    const ERROR: &[u8] = b"\"error\"";
+    const FAILED: &[u8] = b"\"response.";
+    let end = &json[json.len().saturating_sub(END)..];
+    if !json.trim_ascii_start().starts_with(b"{") || memmem::rfind(end, b"\"usage\"").is_none() {
+        return None;
+    }
+    if memmem::find(json, ERROR).is_some() || memmem::find(json, FAILED).is_some() {
+        return None;
+    }
+    at_end(end, &OF_WHOLE).filter(|report| report.completion().is_some())
+}
+
 /// The usage in the last bytes of an object: the last one that is JSON with one of the beginnings before
 /// it, and so is where they say.
 fn at_end(tail: &[u8], beginnings: &[&[u8]]) -> Option<Report> {
     const NAME: &[u8] = b"\"usage\"";
     // Text of an upstream: a bound on how often it is read.
-    let mut places = memchr::memmem::rfind_iter(tail, NAME).take(TRIES);
+    let mut places = memmem::rfind_iter(tail, NAME).take(TRIES);
     let repaired = places.find_map(|at| {
-        let objects = beginnings.iter().map(|beginning| [beginning, &tail[at..]].concat());
-        objects.into_iter().find(|object| serde_json::from_slice::<IgnoredAny>(object).is_ok())
+        let mut objects = beginnings.iter().map(|beginning| [beginning, &tail[at..]].concat());
+        objects.find(|object| serde_json::from_slice::<IgnoredAny>(object).is_ok())
     });
     inspect(&repaired?).usage
 }
@@ -305,5 +325,27 @@ mod tests {
         let mut tally = Tally::new(1000, Form::Events);
         let facts = tally.piece_of_event(event.as_bytes(), true).expect("it is over");
         assert_eq!(facts.error.map(|status| status.as_u16()), Some(429));
+    }
+
+    #[test]
+    fn usage_at_the_end_of_a_good_answer_is_found_without_parsing_it() {
+        let usage = r#""usage":{"prompt_tokens":3,"completion_tokens":4}"#;
+        let report = |json: String| good_end(json.as_bytes()).map(|report| report.with_prompt(0));
+        let choices = r#"{"choices":[{"message":{"content":"a \"usage\": 1"}}]"#;
+        let found = report(format!("{choices},{usage},\"system_fingerprint\":null}}\n"));
+        assert_eq!(found.map(|usage| (usage.prompt_tokens, usage.completion_tokens)), Some((3, 4)));
+        for other in [
+            format!("{choices},\"usage\":null}}"),
+            format!("{choices},\"usage\":{{\"prompt_tokens\":3}}}}"),
+            format!("{choices},\"x\":{{{usage}}}}}"),
+            format!("[{choices},{usage}}}]"),
+            format!("{choices},\"error\":null,{usage}}}"),
+            format!("{{\"object\":\"error\",{usage}}}"),
+            format!("{{\"type\":\"response.failed\",{usage}}}"),
+            format!("{choices},{usage}"),
+            String::new(),
+        ] {
+            assert_eq!(report(other.clone()), None, "{other}");
+        }
     }
 }

@@ -62,6 +62,29 @@ fn comments_come_while_the_upstream_is_silent() {
 }
 
 #[test]
+fn comments_come_while_an_answer_is_made_that_is_to_be_kept() {
+    let upstream = slow(Duration::from_millis(1200), Duration::ZERO, events);
+    let rest = "[gateway]\nstream_keep_alive = \"200ms\"\n[cache]\nanswers = \"1MiB\"";
+    let server = gateway(&upstream, rest);
+    let mut question = streamed();
+    question["temperature"] = 0.into();
+    // Two ask at a time, and one of them waits for the other; the third one has what is kept.
+    let texts: Vec<_> = std::thread::scope(|scope| {
+        let both = [(); 2].map(|()| scope.spawn(|| ask(&server, &question)));
+        both.into_iter().map(|one| one.join().expect("no panic").body).collect()
+    });
+    let third = ask(&server, &question);
+    assert_eq!(third.header("x-cache"), "hit");
+    assert_eq!(upstream.requests(), 1);
+    for text in texts {
+        let text = String::from_utf8(text.to_vec()).expect("UTF-8");
+        assert!(text.matches(": keep-alive\n\n").count() >= 2, "{text:?}");
+        assert_eq!(text.replace(": keep-alive\n\n", ""), format!("{EVENT}{EVENT}{DONE}"));
+        assert_eq!(third.body, format!("{EVENT}{EVENT}{DONE}"));
+    }
+}
+
+#[test]
 fn error_after_the_first_comment_is_the_last_event_and_in_the_row() {
     let upstream = slow(Duration::from_millis(600), Duration::ZERO, || {
         (http::StatusCode::BAD_REQUEST, "{\"error\":{\n\"message\":\"no\"}}").into_response()

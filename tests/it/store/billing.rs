@@ -9,7 +9,7 @@ use self::upstream::{End, Script};
 use super::support::{Mock, Store, ask, created, database, get, request};
 use crate::{
     gateway::support::{Client, crowd, stream, whole},
-    scripted::Scripted,
+    scripted::{Scripted, Sent},
     support::{agent, answer, wait},
 };
 
@@ -267,4 +267,40 @@ fn numbers_of_tokens_are_reserved_in_whatever_form_they_are() {
     assert_eq!(with(json!({ "max_tokens": 10 })).status, 200);
     let models = database::texts(&store.url, "SELECT DISTINCT model FROM ledger");
     assert!(models.iter().all(|model| model == "mock"), "{models:?}");
+}
+
+#[test]
+fn pictures_in_long_events_cost_no_text_and_what_follows_is_counted() {
+    let picture = "QUJD".repeat(700_000);
+    let long = |kind: &str, rest: &str| {
+        let picture = format!("\"output\":[{{\"result\":\"{picture}\"}}]");
+        format!("data: {{\"type\":\"{kind}\",\"response\":{{{picture}{rest}}}}}\n\n")
+    };
+    let delta = "data: {\"type\":\"response.output_text.delta\",\"delta\":\"word \"}\n\n".repeat(3);
+    let usage = ",\"usage\":{\"input_tokens\":7,\"output_tokens\":9}";
+    for (rest, prompt, completion, estimated) in [(usage, 7..8, 9..10, 0), ("", 1..99, 3..700, 1)] {
+        let body = [
+            long("response.image_generation_call.partial_image", ""),
+            delta.clone(),
+            long("response.completed", rest),
+        ];
+        let body = body.concat();
+        let upstream = Scripted::start(Sent {
+            content_type: "text/event-stream",
+            body: body.clone(),
+            ..Sent::default()
+        });
+        let (store, server, key) = gateway(&upstream, &[]);
+        let request = agent().post(server.api("/v1/responses")).content_type("application/json");
+        let request = request.header("authorization", format!("Bearer {key}"));
+        let asked = json!({ "model": "mock", "stream": true, "input": "draw" });
+        let answered = answer(request.send(asked.to_string()).expect("an answer"));
+        assert_eq!(answered.text, body, "passed on as it came");
+        wait("the row is written", || store.rows() == 1);
+        let number = |statement| store.number(statement);
+        assert!(prompt.contains(&number("SELECT prompt_tokens FROM ledger")));
+        let counted = number("SELECT completion_tokens FROM ledger");
+        assert!(completion.contains(&counted), "{counted}");
+        assert_eq!(number("SELECT estimated FROM ledger"), estimated);
+    }
 }
