@@ -31,6 +31,7 @@ mod limits;
 pub mod middleware;
 mod nice;
 mod pages;
+mod pattern;
 pub(crate) mod pem;
 pub mod redis;
 mod routes;

@@ -28,7 +28,6 @@ mod latency;
 mod listed;
 mod meters;
 mod one;
-mod pattern;
 mod proxy;
 mod receive;
 mod relay;

@@ -11,8 +11,9 @@ use http::HeaderMap;
 
 use super::{
     Document, MemberConfig, RouteConfig, StickyConfig, Upstream, balance::Asked, document::Name,
-    listed::Listed, meters::ModelMeters, pattern::Pattern,
+    listed::Listed, meters::ModelMeters,
 };
+use crate::service::pattern::Pattern;
 
 /// The upstreams, and the models that they have.
 #[derive(Default)]

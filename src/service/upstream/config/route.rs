@@ -6,7 +6,7 @@ use jiff::fmt::serde::unsigned_duration::friendly::compact::optional as optional
 use serde::{Deserialize, Serialize};
 
 use super::UpstreamConfig;
-use crate::service::Invalid;
+use crate::service::{Invalid, pattern};
 
 /// A model that lives upstream.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
@@ -136,7 +136,7 @@ impl RouteConfig {
     /// Checks the `*` of names.
     fn validate_pattern(&self, model: &str) -> Result<(), Invalid> {
         let stars = |name: &str| name.matches('*').count();
-        if stars(model) > 1 {
+        if pattern::is_ambiguous(model) {
             let allowed = "a name with at most one `*`, which stands for any characters";
             return Err(Invalid::new(format!("models.{model}"), model, allowed));
         }
