@@ -132,6 +132,13 @@ impl Service {
         Ok(Self { inner: Arc::new(inner) })
     }
 
+    /// Checks what only a start looks at of upstreams: their files and their proxies. Blocks.
+    pub fn check(config: &Config) -> Result<(), StartError> {
+        let Config { gateway, upstreams, routes, .. } = config;
+        Upstreams::new(gateway, upstreams, routes)?;
+        Ok(())
+    }
+
     /// Checks the upstreams' health, for ever; without it, they are taken to be well.
     pub async fn supervise(self) {
         self.inner.upstreams.clone().supervise().await;

@@ -96,6 +96,7 @@ pub fn run(file: Option<&Path>, args: &Args) -> anyhow::Result<()> {
         for files in [&api_tls, &diagnostics_tls].into_iter().flatten() {
             files.check()?;
         }
+        Service::check(&loaded.config.service())?;
         anstream::println!("the configuration is valid");
         return Ok(());
     }
