@@ -187,6 +187,16 @@ fn mistaken_paths_have_a_hint() {
         ("/v1/embeddings/", "/v1/embeddings is there"),
         ("/chat/completions", "/v1/chat/completions is there"),
         ("/v1/v1/models", "/v1/models is there"),
+        ("/v1/v1/chat/completions", "/v1/chat/completions is there"),
+        ("/openai/v1/embeddings", "/v1/embeddings is there"),
+        (
+            "/openai/deployments/d/chat/completions?api-version=2024-10-21",
+            "/v1/chat/completions is there",
+        ),
+        ("/v1/engines/e/completions", "/v1/completions is there"),
+        ("/api/chat", "/v1/chat/completions is there"),
+        ("/api/generate", "/v1/completions is there"),
+        ("//v1/chat/completions", "/v1/chat/completions is there"),
     ] {
         let refused = post(&server.api(path), "{}");
         assert_eq!(refused.status, 404);
