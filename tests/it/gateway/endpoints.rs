@@ -206,6 +206,18 @@ fn mistaken_paths_have_a_hint() {
 }
 
 #[test]
+fn query_of_a_client_is_not_passed_on() {
+    let upstream = upstream();
+    let server = gateway(&upstream, "[log]\nfilter = \"thermograph=debug\"\n");
+    let path = "/v1/chat/completions?api-version=1&api-key=hunter2";
+    let answered = post(&server.api(path), r#"{"model":"mock","messages":[]}"#);
+    assert_eq!(answered.status, 200, "{}", answered.text);
+    assert_eq!(upstream.had("/v1/chat/completions")[0].head.uri.query(), None);
+    wait("it is logged", || server.log().contains("query of the request ignored"));
+    assert!(!server.log().contains("hunter2"), "{}", server.log());
+}
+
+#[test]
 fn responses_that_are_stored_are_not_asked_for_twice() {
     let upstream = Scripted::answering(|_, _| {
         (http::StatusCode::BAD_GATEWAY, r#"{"error":{"message":"x"}}"#).into_response()
