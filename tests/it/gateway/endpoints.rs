@@ -68,9 +68,7 @@ fn form(model: &str) -> (String, String) {
 fn each_endpoint_is_passed_on_and_counted() {
     let store = Store::sqlite();
     let upstream = upstream();
-    let rest =
-        format!("[store]\nurl = \"{}\"\nspool = \"{}\"\n", store.url, store.spool().display());
-    let server = gateway(&upstream, &rest);
+    let server = gateway(&upstream, &store.section());
     let (_, key) = created(&store.keys(&["create", "--name=test"]));
     let bearer = ("authorization", format!("Bearer {key}"));
     let api_key = ("x-api-key", key.clone());
