@@ -11,7 +11,7 @@ use http::HeaderMap;
 
 use super::{
     Document, MemberConfig, RouteConfig, StickyConfig, Upstream, balance::Asked, document::Name,
-    listed::Listed, meters::ModelMeters,
+    headers::OF_PROVIDERS, listed::Listed, meters::ModelMeters,
 };
 use crate::service::pattern::Pattern;
 
@@ -120,19 +120,19 @@ impl Route {
         all.any(|member| member.upstream.config.forward_authorization)
     }
 
-    /// Headers of a client that its upstreams are told by configuration: an answer may depend on them, and
-    /// be for that client only.
+    /// Headers of a client that its upstreams are told, those of providers' APIs and the configured ones: an
+    /// answer may depend on them, and be for that client only.
     pub(crate) fn forwarded(&self, client: &HeaderMap) -> Vec<u8> {
+        let members = self.members.iter().chain(&self.fallbacks);
+        let configured = members.flat_map(|member| &member.upstream.forwarded);
         let mut forwarded = Vec::new();
-        for member in self.members.iter().chain(&self.fallbacks) {
-            for name in &member.upstream.forwarded {
-                for value in client.get_all(name) {
-                    forwarded.extend_from_slice(name.as_str().as_bytes());
-                    // In no name and no value.
-                    forwarded.push(0);
-                    forwarded.extend_from_slice(value.as_bytes());
-                    forwarded.push(0);
-                }
+        for name in OF_PROVIDERS.iter().chain(configured) {
+            for value in client.get_all(name) {
+                forwarded.extend_from_slice(name.as_str().as_bytes());
+                // In no name and no value.
+                forwarded.push(0);
+                forwarded.extend_from_slice(value.as_bytes());
+                forwarded.push(0);
             }
         }
         forwarded

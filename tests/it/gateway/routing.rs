@@ -120,6 +120,35 @@ fn answers_are_kept_for_the_client_whose_headers_the_upstream_was_told() {
 }
 
 #[test]
+fn answers_are_kept_for_the_headers_of_the_providers_api() {
+    let upstream = upstream();
+    let rest = "[cache]\nanswers = \"1MiB\"\nvectors = \"1MiB\"\nscope = \"shared\"\n\
+                [models.x]\nupstreams = [\"a\"]\n";
+    let server = gateway(&upstream, rest);
+    let chat = json!({ "model": "x", "temperature": 0, "messages": [] });
+    let embeddings = json!({ "model": "x", "input": ["a"] });
+    for (path, body) in [("/v1/chat/completions", chat), ("/v1/embeddings", embeddings)] {
+        for name in [
+            "openai-organization",
+            "openai-project",
+            "openai-beta",
+            "anthropic-beta",
+            "anthropic-version",
+        ] {
+            for value in ["a", "b", "a", "b"] {
+                let request = agent().post(server.api(path)).content_type("application/json");
+                let request = request.header(name, value);
+                let answered = answer(request.send(body.to_string()).expect("an answer"));
+                assert_eq!(answered.status, 200, "{}", answered.text);
+            }
+            let asked = upstream.had(path);
+            let values = asked.iter().map(|had| had.header(name)).filter(|value| !value.is_empty());
+            assert_eq!(values.collect::<Vec<_>>(), ["a", "b"], "{path} {name}");
+        }
+    }
+}
+
+#[test]
 fn local_model_stays_beside_models_of_upstreams() {
     let upstream = upstream();
     let server = gateway(&upstream, "[models.x]\nupstreams = [\"a\"]");
