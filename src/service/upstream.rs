@@ -35,7 +35,7 @@ mod table;
 mod tls;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashSet},
     sync::{Arc, Mutex, PoisonError, Weak, atomic::Ordering::Relaxed},
     time::Duration,
 };
@@ -71,6 +71,8 @@ pub(crate) struct Upstreams {
 struct Inner {
     table: ArcSwap<Table>,
     settings: ArcSwap<Settings>,
+    /// Names of the local models.
+    local: HashSet<String>,
     /// The configured models. Its lock is for those who change the table.
     models: Mutex<BTreeMap<String, RouteConfig>>,
     /// The table has changed.
@@ -117,16 +119,19 @@ pub enum StartError {
 }
 
 impl Upstreams {
-    /// Reads the certificates to trust, which blocks; connects to nobody yet.
+    /// Reads the certificates to trust, which blocks; connects to nobody yet. `local` are the names of the
+    /// local models.
     pub(crate) fn new(
         config: &GatewayConfig,
         upstreams: &BTreeMap<String, UpstreamConfig>,
         models: &BTreeMap<String, RouteConfig>,
+        local: HashSet<String>,
     ) -> Result<Self, StartError> {
         meters::describe();
         let inner = Inner {
             table: ArcSwap::default(),
             settings: ArcSwap::from_pointee(Settings::new(config)),
+            local,
             models: Mutex::default(),
             changed: Notify::new(),
         };
@@ -173,9 +178,12 @@ impl Upstreams {
         self.inner.settings.load().config.stream_keep_alive
     }
 
-    /// Where a model is, if it is upstream.
+    /// Route of a model, if it is upstream. The name of a local model fits no pattern, also while its
+    /// files are missing: inputs that are meant for this process do not leave it by a mistake.
     pub(crate) fn route(&self, model: &str) -> Option<Arc<Route>> {
-        self.inner.table.load().route(model).cloned()
+        let table = self.inner.table.load();
+        let by_pattern = || table.by_pattern(model).filter(|_| !self.inner.local.contains(model));
+        table.by_name(model).or_else(by_pattern).cloned()
     }
 
     /// An upstream that has not said yet what models it has: a model that is not known may be its.

@@ -85,12 +85,15 @@ impl Table {
         Self { upstreams, routes, patterns }
     }
 
-    /// Route of a model: by its name, or else by the pattern with the most literal characters.
-    pub(super) fn route(&self, model: &str) -> Option<&Arc<Route>> {
-        self.routes.get(model).or_else(|| {
-            let mut patterns = self.patterns.iter();
-            patterns.find(|(pattern, _)| pattern.fits(model)).map(|(_, route)| route)
-        })
+    /// Route of a model by its name.
+    pub(super) fn by_name(&self, model: &str) -> Option<&Arc<Route>> {
+        self.routes.get(model)
+    }
+
+    /// Route of a model by the pattern with the most literal characters that it fits.
+    pub(super) fn by_pattern(&self, model: &str) -> Option<&Arc<Route>> {
+        let mut patterns = self.patterns.iter();
+        patterns.find(|(pattern, _)| pattern.fits(model)).map(|(_, route)| route)
     }
 
     /// Returns whether there is no route at all.

@@ -149,6 +149,28 @@ fn answers_are_kept_for_the_headers_of_the_providers_api() {
 }
 
 #[test]
+fn name_of_a_local_model_fits_no_pattern() {
+    let upstream = upstream();
+    let rest = "[models.local]\ndir = \"/no/such/folder\"\n[models.\"*\"]\nupstreams = [\"a\"]";
+    let server = gateway(&upstream, rest);
+    let embed = |model| server.embed(&json!({ "model": model, "input": "a" }));
+    let one = |model| {
+        let path = server.api(&format!("/v1/models/{model}"));
+        answer(agent().get(path).call().expect("an answer"))
+    };
+    for refused in [embed("local"), one("local")] {
+        assert_eq!(refused.status, 503, "{}", refused.text);
+        assert!(refused.text.contains("/no/such/folder"), "{}", refused.text);
+    }
+    let (status, refused) = chat(&server, "local");
+    assert_eq!(status, 503, "{refused}");
+    assert_eq!((embed("other").status, one("other").status), (200, 200));
+    assert!(upstream.had("/v1/chat/completions").is_empty());
+    let listed = answer(agent().get(server.api("/v1/models")).call().expect("an answer"));
+    assert!(!listed.text.contains("\"local\""), "{}", listed.text);
+}
+
+#[test]
 fn local_model_stays_beside_models_of_upstreams() {
     let upstream = upstream();
     let server = gateway(&upstream, "[models.x]\nupstreams = [\"a\"]");
