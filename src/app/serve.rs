@@ -103,7 +103,7 @@ pub fn run(file: Option<&Path>, args: &Args) -> anyhow::Result<()> {
     let config = &loaded.config;
     let metrics = telemetry::metrics().context("cannot record metrics")?;
     let rendered = metrics.clone();
-    // It starts later.
+    // The service starts after the diagnostics.
     let started = Arc::new(OnceLock::<Service>::new());
     let examined = Arc::clone(&started);
     let thermograph = Thermograph::builder()

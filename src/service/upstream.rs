@@ -105,7 +105,7 @@ pub enum StartError {
         upstream: String,
         /// Its scheme.
         proxy: String,
-        /// What is allowed instead.
+        /// Allowed values.
         allowed: &'static str,
     },
     /// Nobody is trusted.

@@ -30,7 +30,7 @@ pub(super) fn of(message: &str) -> String {
     said.map_or_else(|| message.to_owned(), |(said, instead)| message.replace(said, instead))
 }
 
-/// What is allowed alone, of a message that may repeat a value.
+/// Takes the value out of a message that may repeat it; the expectation stays.
 pub(super) fn without_value(message: String) -> String {
     let repeats = ["invalid type: ", "invalid value: ", "unknown variant "];
     if !repeats.iter().any(|start| message.starts_with(start)) {

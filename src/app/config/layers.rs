@@ -46,7 +46,7 @@ pub struct Loaded {
     /// The values.
     pub config: Config,
     pub(super) table: Table,
-    /// Those that the table names files or variables for.
+    /// Secrets whose files or variables the table names.
     pub(super) secrets: Secrets,
     origins: BTreeMap<String, Origin>,
 }

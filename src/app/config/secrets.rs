@@ -148,7 +148,7 @@ impl std::fmt::Debug for Secrets {
     }
 }
 
-/// Reads a secret, without the newline at its end. An error is what is allowed instead.
+/// Reads a secret, without the newline at its end. An error says what is allowed.
 pub(crate) fn read(file: &Path) -> Result<String, String> {
     let allowed = |why: &dyn std::fmt::Display| {
         format!("a file of UTF-8 text, 1 byte to {MOST} KiB, that holds the secret ({why})")

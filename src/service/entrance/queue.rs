@@ -21,7 +21,7 @@ pub(super) struct Queue<T> {
     bounds: Bounds,
     in_flight: usize,
     waiting: usize,
-    /// Those that have a place or wait for one.
+    /// Callers with requests in flight or waiting.
     callers: HashMap<String, Caller<T>>,
     /// Callers that wait and may have one more place, in the order of their turns.
     turns: VecDeque<String>,
@@ -37,12 +37,12 @@ struct Caller<T> {
     has_turn: bool,
 }
 
-/// Why a request does not get a place.
+/// Limit that a request has reached.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Bound {
-    /// Of all requests.
+    /// Limit on all requests.
     All,
-    /// Of its caller.
+    /// Limit on the requests of one caller.
     Caller,
 }
 

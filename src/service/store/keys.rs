@@ -128,7 +128,7 @@ impl NewKey {
         }
     }
 
-    /// Whether a key may have this name.
+    /// Returns whether a key may have this name.
     pub fn may_be_called(name: &str) -> bool {
         is_name(name)
     }
