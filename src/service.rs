@@ -32,6 +32,7 @@ mod limits;
 pub mod middleware;
 mod nice;
 mod pages;
+mod pattern;
 pub(crate) mod pem;
 pub mod redis;
 mod routes;
@@ -108,10 +109,9 @@ struct Inner {
 impl Service {
     /// Loads the models and starts the engine's threads; blocks while it does.
     pub fn start(config: Config) -> Result<Self, StartError> {
-        let Config { gateway, upstreams, routes, .. } = &config;
-        let upstreams = Upstreams::new(gateway, upstreams, routes)?;
+        let upstreams = upstreams(&config)?;
         let store = Store::start(&config.store)?;
-        let entrance = Entrance::new(gateway, store.is_some());
+        let entrance = Entrance::new(&config.gateway, store.is_some());
         let engine = Engine::start(&config.engine, &config.models)?;
         let bodies = Bodies::new(config.body_limit);
         let redis = Redis::start(&config.redis)?;
@@ -130,6 +130,12 @@ impl Service {
             full: AtomicBool::new(false),
         };
         Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// Checks what only a start looks at of upstreams: their files and their proxies. Blocks.
+    pub fn check(config: &Config) -> Result<(), StartError> {
+        upstreams(config)?;
+        Ok(())
     }
 
     /// Checks the upstreams' health, for ever; without it, they are taken to be well.
@@ -235,4 +241,10 @@ impl Service {
     fn is_full(&self) -> bool {
         self.inner.full.load(Relaxed)
     }
+}
+
+/// The upstreams of a configuration.
+fn upstreams(config: &Config) -> Result<Upstreams, UpstreamError> {
+    let Config { gateway, upstreams, routes, models, .. } = config;
+    Upstreams::new(gateway, upstreams, routes, models.keys().cloned().collect())
 }

@@ -32,8 +32,9 @@ pub struct Create {
     /// several times [default: inference].
     #[arg(long = "scope", value_name = "SCOPE", value_parser = scope)]
     pub scopes: Vec<Scope>,
-    /// A model that it may use; may be given several times [default: all].
-    #[arg(long = "model", value_name = "NAME", value_parser = name)]
+    /// A model that it may use, by name or by a pattern such as `gpt-*`, where `*` stands for any
+    /// characters; may be given several times [default: all].
+    #[arg(long = "model", value_name = "NAME", value_parser = model)]
     pub models: Vec<String>,
     /// Most requests in a minute [default: any].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=MOST))]
@@ -126,6 +127,13 @@ fn name(text: &str) -> Result<String, String> {
         return Ok(text.to_owned());
     }
     Err("1 to 128 bytes are wanted, none of which controls a terminal".to_owned())
+}
+
+fn model(text: &str) -> Result<String, String> {
+    if NewKey::may_be_model(text) {
+        return Ok(text.to_owned());
+    }
+    Err(format!("allowed is {}", NewKey::MODEL))
 }
 
 fn scope(text: &str) -> Result<Scope, String> {

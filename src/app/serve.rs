@@ -96,13 +96,14 @@ pub fn run(file: Option<&Path>, args: &Args) -> anyhow::Result<()> {
         for files in [&api_tls, &diagnostics_tls].into_iter().flatten() {
             files.check()?;
         }
+        Service::check(&loaded.config.service())?;
         anstream::println!("the configuration is valid");
         return Ok(());
     }
     let config = &loaded.config;
     let metrics = telemetry::metrics().context("cannot record metrics")?;
     let rendered = metrics.clone();
-    // It starts later.
+    // The service starts after the diagnostics.
     let started = Arc::new(OnceLock::<Service>::new());
     let examined = Arc::clone(&started);
     let thermograph = Thermograph::builder()

@@ -215,7 +215,7 @@ impl Connections {
             });
             let stream = tokio::select! {
                 stream = secure(socket, tls.as_ref()) => stream,
-                // What is half agreed on is of no use.
+                // An unfinished handshake is abandoned.
                 () = &mut stop => {
                     tls.inspect(Tls::given_up);
                     None

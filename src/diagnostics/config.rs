@@ -124,7 +124,7 @@ pub struct Invalid {
     pub field: &'static str,
     /// The value that was given.
     pub value: String,
-    /// What is allowed instead.
+    /// Allowed values.
     pub allowed: &'static str,
 }
 

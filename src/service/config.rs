@@ -54,7 +54,7 @@ pub struct Invalid {
     pub field: String,
     /// The value that was given.
     pub value: String,
-    /// What is allowed instead.
+    /// Allowed values.
     pub allowed: String,
 }
 

@@ -65,23 +65,49 @@ async fn unknown(method: Method, uri: Uri) -> ApiError {
     ApiError::unknown_path(&method, uri.path(), meant(uri.path()).as_deref())
 }
 
-/// The path that a client means with one that is not there, if it is a known mistake: a slash at the
-/// end, or a base URL without `/v1`, or with it twice.
+/// Paths of Ollama's own API, and those of OpenAI's with the same purpose.
+const OLLAMA: [(&str, &str); 4] = [
+    ("/api/chat", "/v1/chat/completions"),
+    ("/api/generate", "/v1/completions"),
+    ("/api/embed", "/v1/embeddings"),
+    ("/api/tags", "/v1/models"),
+];
+/// Most segments of a path that are looked at from its end; no route has more, but for names of models.
+const SEGMENTS: usize = 4;
+
+/// The path that a client means with one that is not there, if it is a known mistake: too many slashes, a
+/// base URL without `/v1`, with it twice or with another prefix, as of Azure's deployments, or Ollama's API.
 fn meant(path: &str) -> Option<String> {
-    let trimmed = path.trim_end_matches('/');
-    let versioned = format!("/v1{trimmed}");
-    let once = trimmed.strip_prefix("/v1").filter(|rest| rest.starts_with("/v1/"));
-    let candidates = [Some(trimmed), Some(&versioned), once];
-    let meant = candidates.into_iter().flatten().find(|candidate| is_route(candidate))?;
-    (meant != path).then(|| meant.to_owned())
+    let segments: Vec<_> = path.split('/').filter(|segment| !segment.is_empty()).collect();
+    let whole = format!("/{}", segments.join("/"));
+    if let Some((_, meant)) = OLLAMA.iter().find(|(theirs, _)| *theirs == whole) {
+        return Some((*meant).to_owned());
+    }
+    let last = segments.len().saturating_sub(SEGMENTS)..segments.len();
+    let meant = std::iter::once(0).chain(last).find_map(|start| {
+        let path = format!("/{}", segments[start..].join("/"));
+        let versioned = format!("/v1{path}");
+        if is_route(&path) {
+            return Some(path);
+        }
+        // `/models/…` is a common path of other APIs, too.
+        let is_meant = is_fixed_route(&versioned) || (start == 0 && is_route(&versioned));
+        is_meant.then_some(versioned)
+    });
+    meant.filter(|meant| meant != path)
 }
 
 fn is_route(path: &str) -> bool {
+    let is_model = path.strip_prefix("/v1/models/").is_some_and(|model| !model.is_empty());
+    is_model || is_fixed_route(path)
+}
+
+/// Returns whether it is the path of a route without parameters.
+fn is_fixed_route(path: &str) -> bool {
     const OTHERS: [&str; 5] =
         ["/v1/models", "/v1/usage", "/openapi.json", "/health/live", "/health/ready"];
-    let is_model = path.strip_prefix("/v1/models/").is_some_and(|model| !model.is_empty());
     let mut endpoints = Endpoint::ALL.iter();
-    is_model || OTHERS.contains(&path) || endpoints.any(|endpoint| endpoint.paths().contains(&path))
+    OTHERS.contains(&path) || endpoints.any(|endpoint| endpoint.paths().contains(&path))
 }
 
 async fn wrong_method(method: Method, uri: Uri) -> ApiError {
@@ -103,6 +129,25 @@ mod tests {
             ("/v1/v1/embeddings", Some("/v1/embeddings")),
             ("/v1/models/", Some("/v1/models")),
             ("/health/ready/", Some("/health/ready")),
+            ("/v1/v1/chat/completions", Some("/v1/chat/completions")),
+            ("/v1/v1/models/a/b", Some("/v1/models/a/b")),
+            ("/openai/v1/responses", Some("/v1/responses")),
+            ("/openai/v1/audio/speech/", Some("/v1/audio/speech")),
+            ("/openai/deployments/d/chat/completions", Some("/v1/chat/completions")),
+            ("/openai/deployments/d/embeddings", Some("/v1/embeddings")),
+            ("/v1/engines/e/completions", Some("/v1/completions")),
+            ("/v1beta/openai/chat/completions", Some("/v1/chat/completions")),
+            ("/anthropic/v1/messages/count_tokens", Some("/v1/messages/count_tokens")),
+            ("/api/chat", Some("/v1/chat/completions")),
+            ("/api/generate/", Some("/v1/completions")),
+            ("/api/embed", Some("/v1/embeddings")),
+            ("/api/embeddings", Some("/v1/embeddings")),
+            ("/api/tags", Some("/v1/models")),
+            ("//v1/chat/completions", Some("/v1/chat/completions")),
+            ("/v1//chat///completions", Some("/v1/chat/completions")),
+            ("//rerank", Some("/rerank")),
+            ("/v1beta/models/gemini:generateContent", None),
+            ("//", None),
             ("/", None),
             ("/v1", None),
             ("/v1/nothing/", None),

@@ -29,7 +29,6 @@ mod listed;
 mod media;
 mod meters;
 mod one;
-mod pattern;
 mod proxy;
 mod receive;
 mod relay;
@@ -37,7 +36,7 @@ mod table;
 mod tls;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashSet},
     sync::{Arc, Mutex, PoisonError, Weak, atomic::Ordering::Relaxed},
     time::Duration,
 };
@@ -73,6 +72,8 @@ pub(crate) struct Upstreams {
 struct Inner {
     table: ArcSwap<Table>,
     settings: ArcSwap<Settings>,
+    /// Names of the local models.
+    local: HashSet<String>,
     /// The configured models. Its lock is for those who change the table.
     models: Mutex<BTreeMap<String, RouteConfig>>,
     /// The table has changed.
@@ -105,7 +106,7 @@ pub enum StartError {
         upstream: String,
         /// Its scheme.
         proxy: String,
-        /// What is allowed instead.
+        /// Allowed values.
         allowed: &'static str,
     },
     /// Nobody is trusted.
@@ -119,16 +120,19 @@ pub enum StartError {
 }
 
 impl Upstreams {
-    /// Reads the certificates to trust, which blocks; connects to nobody yet.
+    /// Reads the certificates to trust, which blocks; connects to nobody yet. `local` are the names of the
+    /// local models.
     pub(crate) fn new(
         config: &GatewayConfig,
         upstreams: &BTreeMap<String, UpstreamConfig>,
         models: &BTreeMap<String, RouteConfig>,
+        local: HashSet<String>,
     ) -> Result<Self, StartError> {
         meters::describe();
         let inner = Inner {
             table: ArcSwap::default(),
             settings: ArcSwap::from_pointee(Settings::new(config)),
+            local,
             models: Mutex::default(),
             changed: Notify::new(),
         };
@@ -175,9 +179,12 @@ impl Upstreams {
         self.inner.settings.load().config.stream_keep_alive
     }
 
-    /// Where a model is, if it is upstream.
+    /// Route of a model, if it is upstream. The name of a local model fits no pattern, also while its
+    /// files are missing: inputs that are meant for this process do not leave it by a mistake.
     pub(crate) fn route(&self, model: &str) -> Option<Arc<Route>> {
-        self.inner.table.load().route(model).cloned()
+        let table = self.inner.table.load();
+        let by_pattern = || table.by_pattern(model).filter(|_| !self.inner.local.contains(model));
+        table.by_name(model).or_else(by_pattern).cloned()
     }
 
     /// An upstream that has not said yet what models it has: a model that is not known may be its.

@@ -9,6 +9,8 @@ import wave
 import openai
 import pydantic
 
+from refusals import refused
+
 BASE_URL, KEY, MODEL = sys.argv[1:]
 client = openai.OpenAI(base_url=BASE_URL, api_key=KEY, max_retries=0)
 HELLO = [{"role": "user", "content": "Say hello"}]
@@ -139,20 +141,6 @@ for image in images.data:
 moderation = client.moderations.create(model=MODEL, input=["a", "b"])
 assert [result.flagged for result in moderation.results] == [False, False]
 assert moderation.results[0].category_scores.violence < 0.5
-
-
-def refused(status, call):
-    """The error of a call that must fail, and be OpenAI's error object with a request id."""
-    try:
-        call()
-    except openai.APIStatusError as error:
-        assert error.status_code == status, (error.status_code, error.body)
-        assert error.request_id, error.response.headers
-        assert error.body["message"] and error.body["type"], error.body
-        assert {"param", "code"} <= error.body.keys(), error.body
-        return error
-    raise AssertionError(f"no error where {status} was expected")
-
 
 # Errors.
 for call in [

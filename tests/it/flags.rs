@@ -27,7 +27,7 @@ const CASES: &[Case] = &[
     ("model pull", "--dir", "/proc/no", "cannot create"),
     ("keys create", "--name", "", "1 to 128 bytes"),
     ("keys create", "--scope", "admin", "inference, usage"),
-    ("keys create", "--model", "", "1 to 128 bytes"),
+    ("keys create", "--model", "a*b*", "at most one `*`"),
     ("keys create", "--requests-per-minute", "0", "1..="),
     ("keys create", "--tokens-per-minute", "0", "1..="),
     ("keys create", "--monthly-tokens", "many", "invalid digit"),

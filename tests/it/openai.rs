@@ -65,7 +65,7 @@ fn langchain_is_told_to_send_text_to_a_local_model() {
 fn the_openai_package_gets_what_it_expects() {
     let toml = format!("[models.{MODEL}]\ndir = \"models/{MODEL}\"\naccept_token_ids = true\n");
     let server = Server::configured("127.0.0.1:0", &toml, &[]);
-    python::check(OPENAI, "openai_client.py", &[&server.api("/v1"), MODEL]);
+    python::check(OPENAI, "clients/openai_client.py", &[&server.api("/v1"), MODEL]);
 }
 
 #[test]
@@ -89,5 +89,5 @@ fn the_openai_package_gets_what_it_expects_from_upstreams() {
     let server = Server::configured("127.0.0.1:0", &toml, &[]);
     wait("it knows what they have", || get(&server.api("/health/ready")).status == 200);
     let arguments = [&server.api("/v1"), MODEL, &a.url(""), &b.url("")];
-    python::check(OPENAI, "openai_gateway.py", &arguments);
+    python::check(OPENAI, "clients/openai_gateway.py", &arguments);
 }

@@ -30,6 +30,18 @@ pub(super) fn of(message: &str) -> String {
     said.map_or_else(|| message.to_owned(), |(said, instead)| message.replace(said, instead))
 }
 
+/// Takes the value out of a message that may repeat it; the expectation stays.
+pub(super) fn without_value(message: String) -> String {
+    let repeats = ["invalid type: ", "invalid value: ", "unknown variant "];
+    if !repeats.iter().any(|start| message.starts_with(start)) {
+        return message;
+    }
+    match message.rfind("expected ") {
+        Some(at) => message[at..].to_owned(),
+        None => "another value".to_owned(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

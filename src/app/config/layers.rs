@@ -11,7 +11,7 @@ use serde::de::IntoDeserializer as _;
 use thiserror::Error;
 use toml::{Table, Value};
 
-use super::{Config, Origin, kubernetes, models, secrets::Secrets};
+use super::{Config, Origin, allowed, kubernetes, models, secrets::Secrets};
 use crate::service::upstream::UpstreamConfig;
 
 /// File that is read where none is named.
@@ -46,7 +46,7 @@ pub struct Loaded {
     /// The values.
     pub config: Config,
     pub(super) table: Table,
-    /// Those that the table names files or variables for.
+    /// Secrets whose files or variables the table names.
     pub(super) secrets: Secrets,
     origins: BTreeMap<String, Origin>,
 }
@@ -237,14 +237,23 @@ impl Layers {
         let invalid = |field: String, allowed: String| {
             // Of a list, all of it.
             let named = field.split('[').next().unwrap_or(&field);
-            let value = lookup(&table, named).map(|value| format!(" = {}", shown(&field, value)));
+            let value = lookup(&table, named);
+            let is_unknown = allowed.starts_with("unknown field");
+            let shown = value.map(|value| match value {
+                // A misspelt key of a table with a secret may be that of the secret.
+                Value::String(_) if is_unknown && has_secret(section_of(&field)) => hidden(),
+                value => shown(&field, value),
+            });
+            let is_hidden = shown.as_ref() != value.map(Value::to_string).as_ref();
+            let allowed = if is_hidden { allowed::without_value(allowed) } else { allowed };
+            let value = shown.map(|value| format!(" = {value}")).unwrap_or_default();
             let origin = origin(&origins, &field);
-            ConfigError::Invalid { field, value: value.unwrap_or_default(), origin, allowed }
+            ConfigError::Invalid { field, value, origin, allowed }
         };
         if let Some(Value::Table(of_models)) = table.get(MODELS) {
             // Here, where the path of what is wrong in it is known.
             models::check(of_models)
-                .map_err(|(field, message)| invalid(field, super::allowed::of(&message)))?;
+                .map_err(|(field, message)| invalid(field, allowed::of(&message)))?;
         }
         let mut resolved = table.clone();
         let secrets = Secrets::read(&mut resolved, &environment)
@@ -252,7 +261,7 @@ impl Layers {
         let value = Value::Table(resolved);
         let config: Config =
             serde_path_to_error::deserialize(value.into_deserializer()).map_err(|error| {
-                let allowed = super::allowed::of(error.inner().message());
+                let allowed = allowed::of(error.inner().message());
                 invalid(of_the_list(&error.path().to_string()), allowed)
             })?;
         config.validate().map_err(|(field, allowed)| {
@@ -368,18 +377,37 @@ fn origin(origins: &BTreeMap<String, Origin>, path: &str) -> Origin {
 
 /// A value as it may be printed.
 fn shown(path: &str, value: &Value) -> String {
-    let empty = value.as_str().is_some_and(str::is_empty);
-    let is_secret = SECRETS.contains(&path)
-        || value.as_str().is_some_and(|text| ADDRESSES.contains(&path) && text.contains('@'));
-    if is_secret && !empty {
-        return Value::from(SECRET).to_string();
+    let text = value.to_string();
+    let is_empty = value.as_str().is_some_and(str::is_empty);
+    // In place of a table there may be the secret that belongs into it.
+    let is_in =
+        |secret: &&str| *secret == path || (!value.is_table() && section_of(secret) == path);
+    let is_secret =
+        SECRETS.iter().any(is_in) || (ADDRESSES.iter().any(is_in) && text.contains('@'));
+    if is_secret && !is_empty {
+        return hidden();
     }
-    let mut value = value.clone();
-    if let Some((UPSTREAMS, key)) = path.split_once('.') {
-        let is_header = key.contains(".headers.");
-        hide(if is_header { "" } else { key.rsplit('.').next().unwrap_or(key) }, &mut value);
+    match path.strip_prefix(UPSTREAMS).and_then(|rest| rest.rsplit('.').next()) {
+        None => text,
+        Some(key) => {
+            let mut value = value.clone();
+            hide(if path.contains(".headers.") { "" } else { key }, &mut value);
+            value.to_string()
+        }
     }
-    value.to_string()
+}
+
+fn hidden() -> String {
+    Value::from(SECRET).to_string()
+}
+
+/// Returns whether a table holds a secret, those of upstreams left out.
+fn has_secret(section: &str) -> bool {
+    SECRETS.iter().chain(&ADDRESSES).any(|path| section_of(path) == section)
+}
+
+fn section_of(path: &str) -> &str {
+    path.split('.').next().unwrap_or(path)
 }
 
 /// Hides what may be a secret of an upstream: its key, a key whose name is misspelt, values of its
@@ -390,13 +418,13 @@ fn hide(key: &str, value: &mut Value) {
             headers.iter_mut().for_each(|(_, value)| hide("", value));
         }
         Value::Table(table) => table.iter_mut().for_each(|(key, value)| hide(key, value)),
-        Value::String(text) => {
-            let plain = UpstreamConfig::SHOWN.contains(&key) && !UpstreamConfig::has_secret(text);
-            if !plain {
-                SECRET.clone_into(text);
+        Value::Array(list) => list.iter_mut().for_each(|value| hide(key, value)),
+        value => {
+            let is_shown = UpstreamConfig::SHOWN.contains(&key);
+            if !is_shown || value.as_str().is_some_and(UpstreamConfig::has_secret) {
+                *value = SECRET.into();
             }
         }
-        _ => {}
     }
 }
 
@@ -531,10 +559,37 @@ mod tests {
             "url = \"http://a\"\nkye = \"hunter2\"",
             "url = \"http://a\"\nkey = \"hunter2",
             "url = \"\"\nkey = \"hunter2\"",
+            "url = \"http://a\"\nkey = [\"hunter2\"]",
+            "url = \"http://a\"\nkey = { value = \"hunter2\" }",
+            "url = \"http://a\"\nheaders = \"hunter2\"",
+            "url = \"http://a\"\nheaders = [\"authorization: hunter2\"]",
+            "url = \"http://a\"\nheaders = { x-a = [\"hunter2\"] }",
+            "url = [\"http://me:hunter2@a\"]",
+            "url = \"http://a\"\nhealth = \"http://me:hunter2@a\"",
         ];
         for bad in bad {
             let text = from_file(&file(bad)).expect_err(bad).to_string();
             assert!(!text.contains("hunter2"), "{text}");
+        }
+    }
+
+    #[test]
+    fn secrets_of_a_wrong_type_or_in_a_wrong_place_are_not_printed() {
+        for (file, field) in [
+            ("[upstreams.a]\nurl = \"http://a\"\nkey = 271828", "upstreams.a.key"),
+            ("[upstreams]\na = \"http://me:271828@a\"", "upstreams.a"),
+            ("upstreams = \"271828\"", "upstreams"),
+            ("[diagnostics]\ntoken = 271828", "diagnostics.token"),
+            ("[diagnostics]\ntokne = \"271828\"", "diagnostics.tokne"),
+            ("[store]\nurl = [\"postgres://me:271828@a/b\"]", "store.url"),
+            ("store = \"postgres://me:271828@a/b\"", "store"),
+            ("[redis]\nurl = [\"redis://me:271828@a\"]", "redis.url"),
+            ("[redis]\nulr = \"redis://me:271828@a\"", "redis.ulr"),
+            ("redis = \"redis://me:271828@a\"", "redis"),
+        ] {
+            let text = from_file(file).expect_err(file).to_string();
+            assert!(text.starts_with(&format!("{field} = \"(set)\" (from ")), "{text}");
+            assert!(text.contains("expected ") && !text.contains("271828"), "{text}");
         }
     }
 

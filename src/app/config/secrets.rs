@@ -25,6 +25,8 @@ const FILE: &str = "_file";
 const VARIABLE: &str = "_env";
 /// Largest file of a secret, in KiB.
 const MOST: u64 = 64;
+/// Some editors put it before UTF-8; it would be part of the secret.
+const BYTE_ORDER_MARK: char = '\u{feff}';
 
 /// Keys of upstreams that name files of certificates and keys.
 const PEM: [&str; 3] = ["ca_file", "tls_cert", "tls_key"];
@@ -146,7 +148,7 @@ impl std::fmt::Debug for Secrets {
     }
 }
 
-/// Reads a secret, without the newline at its end. An error is what is allowed instead.
+/// Reads a secret, without the newline at its end. An error says what is allowed.
 pub(crate) fn read(file: &Path) -> Result<String, String> {
     let allowed = |why: &dyn std::fmt::Display| {
         format!("a file of UTF-8 text, 1 byte to {MOST} KiB, that holds the secret ({why})")
@@ -166,7 +168,16 @@ pub(crate) fn read(file: &Path) -> Result<String, String> {
     let text = String::from_utf8(text).map_err(|_| allowed(&"not UTF-8"))?;
     let secret = text.strip_suffix('\n').unwrap_or(&text);
     let secret = secret.strip_suffix('\r').unwrap_or(secret);
-    if secret.is_empty() { Err(allowed(&"empty")) } else { Ok(secret.to_owned()) }
+    if secret.is_empty() {
+        return Err(allowed(&"empty"));
+    }
+    if secret.trim().is_empty() {
+        return Err(allowed(&"only blanks"));
+    }
+    if secret.starts_with(BYTE_ORDER_MARK) {
+        return Err(allowed(&"begins with a byte order mark"));
+    }
+    Ok(secret.to_owned())
 }
 
 #[cfg(test)]
@@ -187,7 +198,9 @@ mod tests {
         let largest = "a".repeat(64 << 10);
         assert_eq!(read(largest.as_bytes()), Ok(largest.clone()));
         let too_large = format!("{largest}a");
-        let bad: [(&[u8], &str); 4] = [
+        let bad: [(&[u8], &str); 6] = [
+            (b" \t\n", "(only blanks)"),
+            (b"\xef\xbb\xbfa", "(begins with a byte order mark)"),
             (b"", "(empty)"),
             (b"\n", "(empty)"),
             (b"\xff", "(not UTF-8)"),

@@ -25,7 +25,7 @@ pub struct NotAllowed {
 }
 
 impl NotAllowed {
-    /// The value as it was given, and what is allowed instead.
+    /// The value as it was given, and the allowed values.
     pub(super) fn new(value: impl fmt::Display, allowed: impl Into<String>) -> Self {
         Self { value: value.to_string(), allowed: allowed.into() }
     }

@@ -1,12 +1,9 @@
 //! Request bodies that are compressed (`content-encoding`).
 
-use std::{
-    io,
-    pin::pin,
-    task::{Context, Poll, Waker},
-};
+use std::io;
 
 use async_compression::tokio::bufread::{BrotliDecoder, GzipDecoder, ZlibDecoder, ZstdDecoder};
+use futures_util::FutureExt as _;
 use http::{HeaderMap, header};
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 
@@ -90,12 +87,10 @@ fn whole(body: Vec<u8>, left: &[u8]) -> Result<Vec<u8>, Undecoded> {
 
 fn read(decoder: &mut (impl AsyncRead + Unpin), limit: usize) -> Result<Vec<u8>, Undecoded> {
     let mut bytes = Vec::new();
-    let mut decoder = pin!(decoder.take(limit as u64 + 1));
-    let reading = pin!(decoder.read_to_end(&mut bytes));
+    let mut decoder = decoder.take(limit as u64 + 1);
     // Never pending: all bytes are there.
-    let Poll::Ready(read) = reading.poll(&mut Context::from_waker(Waker::noop())) else {
-        return Err(Undecoded::Invalid(io::ErrorKind::UnexpectedEof.into()));
-    };
+    let read = decoder.read_to_end(&mut bytes).now_or_never();
+    let read = read.unwrap_or_else(|| Err(io::ErrorKind::UnexpectedEof.into()));
     read.map_err(Undecoded::Invalid)?;
     if bytes.len() > limit { Err(Undecoded::TooLarge) } else { Ok(bytes) }
 }

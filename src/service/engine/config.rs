@@ -126,8 +126,9 @@ impl ModelConfig {
     /// Checks what the types cannot say; whether the files are there is no matter of
     /// configuration.
     pub(crate) fn validate(&self, name: &str) -> Result<(), Invalid> {
-        if !is_name(name) {
-            return Err(Invalid::new("models", name, "names of 1 to 128 visible characters"));
+        if !is_name(name) || name.contains('*') {
+            let allowed = "names of 1 to 128 visible characters; `*` only in those of upstreams";
+            return Err(Invalid::new("models", name, allowed));
         }
         if let (Some(file), Some(precision)) = (&self.file, self.precision) {
             let field = format!("models.{name}.file");

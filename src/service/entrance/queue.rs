@@ -21,7 +21,7 @@ pub(super) struct Queue<T> {
     bounds: Bounds,
     in_flight: usize,
     waiting: usize,
-    /// Those that have a place or wait for one, and some that had one before.
+    /// Callers with requests in flight or waiting, and some of those before.
     callers: HashMap<String, Caller<T>>,
     /// Callers that wait and may have one more place, in the order of their turns.
     turns: VecDeque<String>,
@@ -40,12 +40,12 @@ struct Caller<T> {
 /// Most callers that are remembered; past that, those without a request are forgotten at once.
 const REMEMBERED: usize = 1000;
 
-/// Why a request does not get a place.
+/// Limit that keeps a request from a place.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Bound {
-    /// Of all requests.
+    /// Limit on all requests.
     All,
-    /// Of its caller.
+    /// Limit on the requests of one caller.
     Caller,
 }
 

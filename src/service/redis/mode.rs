@@ -27,7 +27,7 @@ impl Mode {
         let asking = thread::Builder::new().name("redis-mode".to_owned()).spawn(move || {
             let mut connection = client.get_connection_with_timeout(timeout)?;
             connection.set_read_timeout(Some(timeout))?;
-            // Nobody may wait any more.
+            // The receiver is gone after the timeout.
             let _ = answer.send(Self::of(info().query(&mut connection)));
             RedisResult::Ok(())
         });

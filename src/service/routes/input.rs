@@ -26,13 +26,17 @@ const SMALL_BODY: usize = 32 << 10;
 const PROMPT: Duration = Duration::from_secs(1);
 
 /// The headers of a request, taken out of it and not copied: an extractor that looks at headers
-/// has to come before this one.
+/// has to come before this one. All else that a request says is in its body: a query is ignored.
 pub(super) struct Headers(pub(super) HeaderMap);
 
 impl<S: Sync> FromRequestParts<S> for Headers {
     type Rejection = Infallible;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        if parts.uri.query().is_some() {
+            // Not shown: there may be a key in it.
+            tracing::debug!(path = parts.uri.path(), "query of the request ignored");
+        }
         Ok(Self(mem::take(&mut parts.headers)))
     }
 }

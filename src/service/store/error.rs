@@ -80,7 +80,7 @@ impl From<sqlx::Error> for StoreError {
     }
 }
 
-/// Text of an error, with the setting that mends it if there is one.
+/// Message of a database error, with the setting that fixes it if one is known.
 pub(super) fn reason(error: &sqlx::Error) -> String {
     let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
     // A prepared statement that exists already, and one that does not exist.

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::{Database, Hash, Home, Secret, StoreConfig, StoreError, secret};
-use crate::service::{Invalid, config::is_name};
+use crate::service::{Invalid, config::is_name, pattern};
 
 pub(super) use self::rows::find;
 
@@ -29,7 +29,7 @@ pub struct NewKey {
     pub name: String,
     /// What it may be used for.
     pub scopes: Vec<Scope>,
-    /// The models that it may use; none: all.
+    /// The models that it may use, by name or by a pattern such as `gpt-*`; none: all.
     pub models: Option<Vec<String>>,
     /// Most requests in a minute; none: any.
     pub requests_per_minute: Option<u64>,
@@ -52,7 +52,7 @@ pub struct KeyInfo {
     pub name: String,
     /// What it may be used for.
     pub scopes: Vec<Scope>,
-    /// The models that it may use; none: all.
+    /// The models that it may use, by name or by a pattern such as `gpt-*`; none: all.
     pub models: Option<Vec<String>>,
     /// Most requests in a minute; none: any.
     pub requests_per_minute: Option<u64>,
@@ -109,6 +109,9 @@ impl NewKey {
     pub const MOST: u64 = 1_000_000_000_000_000;
     /// Most models.
     const MODELS: usize = 1000;
+    /// Models that a key may be restricted to.
+    pub const MODEL: &str =
+        "a name of 1 to 128 bytes, in which at most one `*` stands for any characters";
     /// Longest that one can be good.
     pub const LONGEST: Duration = Duration::from_hours(24 * 365 * 100);
 
@@ -125,9 +128,14 @@ impl NewKey {
         }
     }
 
-    /// Whether a key, or a model, may have this name.
+    /// Returns whether a key may have this name.
     pub fn may_be_called(name: &str) -> bool {
         is_name(name)
+    }
+
+    /// Returns whether this is the name of a model, or a pattern of names.
+    pub fn may_be_model(name: &str) -> bool {
+        is_name(name) && !pattern::is_ambiguous(name)
     }
 
     fn validate(&self) -> Result<(), Invalid> {
@@ -139,8 +147,8 @@ impl NewKey {
             return Err(Invalid::new("scope", "", "inference, usage"));
         }
         let models = self.models.as_deref().unwrap_or_default();
-        if let Some(bad) = models.iter().find(|model| !is_name(model)) {
-            return Err(Invalid::new("model", bad, "a name of 1 to 128 bytes"));
+        if let Some(bad) = models.iter().find(|model| !Self::may_be_model(model)) {
+            return Err(Invalid::new("model", bad, Self::MODEL));
         }
         if models.len() > Self::MODELS {
             return Err(Invalid::new("model", models.len(), "at most 1000"));
@@ -176,7 +184,8 @@ impl KeyInfo {
 
     /// Whether it may use the model of this name.
     pub fn may_use(&self, model: &str) -> bool {
-        self.models.as_ref().is_none_or(|models| models.iter().any(|allowed| allowed == model))
+        let models = self.models.as_ref();
+        models.is_none_or(|models| models.iter().any(|allowed| pattern::allows(allowed, model)))
     }
 }
 
@@ -304,7 +313,7 @@ mod tests {
         let keys = Keys::open(&config(&folder)).expect("opened");
         let new = NewKey {
             scopes: vec![Scope::Inference, Scope::Usage],
-            models: Some(vec!["a, b".to_owned(), "\"c\"".to_owned()]),
+            models: Some(["a, b", "\"c\"", "gpt-*"].map(str::to_owned).to_vec()),
             requests_per_minute: Some(60),
             tokens_per_minute: Some(NewKey::MOST),
             monthly_tokens: Some(1),
@@ -317,6 +326,7 @@ mod tests {
         assert_eq!(info.id, created.info.id);
         assert_eq!((info.requests_per_minute, info.monthly_tokens), (Some(60), Some(1)));
         assert!(info.may(Scope::Usage) && info.may_use("a, b") && !info.may_use("a"));
+        assert!(info.may_use("gpt-9") && !info.may_use("my-gpt-9"));
         assert!(info.is_good_at(now + 59_999) && !info.is_good_at(now + 60_000));
 
         let rotated = keys.rotate(&info.id, Duration::from_secs(10)).expect("made anew");
@@ -348,7 +358,9 @@ mod tests {
         bad(NewKey::named(""), "name");
         let good = NewKey::named("a");
         bad(NewKey { scopes: vec![], ..good.clone() }, "scope");
-        bad(NewKey { models: Some(vec!["a\nb".to_owned()]), ..good.clone() }, "model");
+        for model in ["", "a\nb", "a*b*", "**"] {
+            bad(NewKey { models: Some(vec![model.to_owned()]), ..good.clone() }, "model");
+        }
         bad(NewKey { requests_per_minute: Some(0), ..good.clone() }, "requests-per-minute");
         bad(NewKey { tokens_per_minute: Some(u64::MAX), ..good.clone() }, "tokens-per-minute");
         bad(NewKey { monthly_tokens: Some(0), ..good.clone() }, "monthly-tokens");

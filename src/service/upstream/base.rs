@@ -18,11 +18,12 @@ pub(super) struct Base {
 impl Base {
     /// URLs that are bases.
     pub(super) const ALLOWED: &str = "http:// or https://, a host, if need be a port of 1 to 65535, \
-                                      a path and a query; no password";
+                                      a path and a query; no password, no fragment";
 
     /// Reads a URL. One without a path has `/v1` appended if `append_v1`, as OpenAI's API begins.
     pub(super) fn new(url: &str, append_v1: bool) -> Option<Self> {
-        let uri: Uri = url.parse().ok()?;
+        // A fragment would be dropped without a word.
+        let uri: Uri = url.parse().ok().filter(|_| !url.contains('#'))?;
         let scheme = uri.scheme_str().filter(|scheme| matches!(*scheme, "http" | "https"))?;
         let authority = uri.authority().filter(|authority| is_host_and_port(authority))?;
         let path = match uri.path().trim_end_matches('/') {
@@ -126,6 +127,8 @@ mod tests {
             "http://a:65536",
             "http://user:secret@a",
             "http://a b",
+            "http://a#b",
+            "http://a/v1?x=1#b",
             "unix:/run/a",
         ] {
             assert_eq!(Base::new(url, true), None, "{url}");

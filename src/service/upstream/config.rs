@@ -117,8 +117,8 @@ pub struct UpstreamConfig {
 }
 
 impl UpstreamConfig {
-    /// Fields of text that hold no secret.
-    pub const SHOWN: [&str; 24] = [
+    /// Fields that hold no secret.
+    pub const SHOWN: [&str; 25] = [
         "url",
         "append_v1",
         "key_env",
@@ -143,6 +143,7 @@ impl UpstreamConfig {
         "http2",
         "discover",
         "stream_usage",
+        "health",
     ];
 
     /// Returns whether a URL holds a secret: a password, or a field of its query with such a name.
@@ -289,23 +290,32 @@ mod tests {
         let key = Some(Key::from("k".to_owned()));
         let config = UpstreamConfig { key, key_env: Some("K".to_owned()), ..good.clone() };
         assert_eq!(bad(&config), "upstreams.a.key_env");
-        for header in ["", "a b", "host", "content-type"] {
-            let key_header = Some(header.to_owned());
-            assert_eq!(
-                bad(&UpstreamConfig { key_header, ..good.clone() }),
-                "upstreams.a.key_header"
-            );
+        let key = Some(Key::from("k".to_owned()));
+        for header in ["", "a b", "host", "content-type", "Cookie", "proxy-authenticate", "x-*"] {
+            let (key, key_header) = (key.clone(), Some(header.to_owned()));
+            let config = UpstreamConfig { key, key_header, ..good.clone() };
+            assert_eq!(bad(&config), "upstreams.a.key_header");
         }
-        for header in ["cookie", "Authorization", "connection"] {
+        let key_header = Some("api-key".to_owned());
+        let alone = UpstreamConfig { key_header, ..good.clone() };
+        assert_eq!(bad(&alone), "upstreams.a.key_header");
+        assert_eq!(UpstreamConfig { key, ..alone }.validate("a"), Ok(()));
+        for header in ["cookie", "Authorization", "connection", "*", "x-*", "x y", ""] {
             let forward_headers = vec![header.to_owned()];
             let config = UpstreamConfig { forward_headers, ..good.clone() };
             assert_eq!(bad(&config), "upstreams.a.forward_headers");
         }
+        let forward_headers = ["x-tenant", "X-Tenant"].map(str::to_owned).to_vec();
+        let config = UpstreamConfig { forward_headers, ..good.clone() };
+        assert_eq!(bad(&config), "upstreams.a.forward_headers");
         let headers = |name: &str, value: &str| {
             BTreeMap::from([(name.to_owned(), Key::from(value.to_owned()))])
         };
         let config = UpstreamConfig { headers: headers("x-tenant", "(set)"), ..good.clone() };
         assert_eq!(bad(&config), "upstreams.a.headers.x-tenant");
+        let twice = ["X-Tenant", "x-tenant"].into_iter().flat_map(|name| headers(name, "t"));
+        let config = UpstreamConfig { headers: twice.collect(), ..good.clone() };
+        assert_eq!(bad(&config), "upstreams.a.headers");
         let key = Some(Key::from("k".to_owned()));
         let config = UpstreamConfig { key, headers: headers("authorization", "x"), ..good.clone() };
         assert_eq!(bad(&config), "upstreams.a.headers");

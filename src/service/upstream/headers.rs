@@ -7,15 +7,19 @@ use http::{HeaderMap, HeaderName, HeaderValue, header};
 
 use crate::service::{codec::Codec, middleware::REQUEST_ID, store::Secret};
 
-/// What upstreams may be told of a client's request. Cookies, keys and what the connection needs
-/// are not among it; nor is `accept-encoding`, since answers are looked into. What a body is written in
-/// is ours to say: here it is JSON, whatever the client speaks.
-static REQUEST: [HeaderName; 10] = [
+/// Headers of a client's request that are passed on, and that its answer does not depend on. Cookies,
+/// keys and what the connection needs are not among them; nor is `accept-encoding`, since answers are
+/// looked into. What a body is written in is ours to say: here it is JSON, whatever the client speaks.
+static REQUEST: [HeaderName; 5] = [
     header::USER_AGENT,
     REQUEST_ID,
     HeaderName::from_static("traceparent"),
     HeaderName::from_static("tracestate"),
     HeaderName::from_static("idempotency-key"),
+];
+
+/// Headers of providers' APIs that are passed on, and that an answer may depend on.
+pub(super) static OF_PROVIDERS: [HeaderName; 5] = [
     HeaderName::from_static("openai-organization"),
     HeaderName::from_static("openai-project"),
     HeaderName::from_static("openai-beta"),
@@ -49,9 +53,10 @@ pub(super) const RETRY_AFTER_MS: HeaderName = HeaderName::from_static("retry-aft
 
 /// The headers of a request to an upstream, without those of the upstream's own.
 pub(super) fn of_request(client: &HeaderMap) -> HeaderMap {
-    let mut headers = HeaderMap::with_capacity(REQUEST.len() + 2);
+    let mut headers = HeaderMap::with_capacity(REQUEST.len() + OF_PROVIDERS.len() + 2);
     for (name, value) in client {
-        if REQUEST.contains(name) && !headers.contains_key(name) {
+        let is_told = REQUEST.contains(name) || OF_PROVIDERS.contains(name);
+        if is_told && !headers.contains_key(name) {
             headers.insert(name.clone(), value.clone());
         }
     }

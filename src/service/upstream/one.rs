@@ -52,6 +52,7 @@ pub(crate) struct Upstream {
     headers: Vec<(HeaderName, HeaderValue)>,
     /// Headers of clients that are passed on.
     pub(super) forwarded: Vec<HeaderName>,
+    /// True if requests have a key of this server: a 401 is not the client's.
     pub(super) has_key: bool,
     /// Address of the proxy by which it is reached.
     pub(super) proxy: Option<String>,
@@ -141,7 +142,7 @@ impl Upstream {
             models_uri: uri("/models")?,
             headers: config.own_headers(),
             forwarded: config.forwarded_headers(),
-            has_key: config.key.is_some(),
+            has_key: config.has_own_key(),
             proxy: shown_proxy,
             in_flight: AtomicUsize::new(0),
             latency: Latency::default(),

@@ -50,7 +50,8 @@ impl Proxy {
 
     /// Returns whether this can be configured.
     pub(super) fn is_valid(proxy: &str) -> bool {
-        proxy == NONE || proxy.parse().is_ok_and(|uri| is_http(&uri))
+        let is_url = |uri| is_http(&uri) && !proxy.contains('#');
+        proxy == NONE || proxy.parse().is_ok_and(is_url)
     }
 
     /// The proxy for an upstream: the configured one, or that of the environment. An error is the address
@@ -179,7 +180,7 @@ mod tests {
         for good in ["none", "http://a", "http://a:1", "http://u:p@a:1/"] {
             assert!(Proxy::is_valid(good), "{good}");
         }
-        for bad in ["", "a:1", "https://a", "socks5://a", "http://"] {
+        for bad in ["", "a:1", "https://a", "socks5://a", "http://", "http://a#b"] {
             assert!(!Proxy::is_valid(bad), "{bad}");
         }
     }

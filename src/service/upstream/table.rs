@@ -11,8 +11,9 @@ use http::HeaderMap;
 
 use super::{
     Document, MemberConfig, RouteConfig, StickyConfig, Upstream, balance::Asked, document::Name,
-    listed::Listed, meters::ModelMeters, pattern::Pattern,
+    headers::OF_PROVIDERS, listed::Listed, meters::ModelMeters,
 };
+use crate::service::pattern::Pattern;
 
 /// The upstreams, and the models that they have.
 #[derive(Default)]
@@ -84,12 +85,15 @@ impl Table {
         Self { upstreams, routes, patterns }
     }
 
-    /// Route of a model: by its name, or else by the pattern with the most literal characters.
-    pub(super) fn route(&self, model: &str) -> Option<&Arc<Route>> {
-        self.routes.get(model).or_else(|| {
-            let mut patterns = self.patterns.iter();
-            patterns.find(|(pattern, _)| pattern.fits(model)).map(|(_, route)| route)
-        })
+    /// Route of a model by its name.
+    pub(super) fn by_name(&self, model: &str) -> Option<&Arc<Route>> {
+        self.routes.get(model)
+    }
+
+    /// Route of a model by the pattern with the most literal characters that it fits.
+    pub(super) fn by_pattern(&self, model: &str) -> Option<&Arc<Route>> {
+        let mut patterns = self.patterns.iter();
+        patterns.find(|(pattern, _)| pattern.fits(model)).map(|(_, route)| route)
     }
 
     /// Returns whether there is no route at all.
@@ -119,19 +123,19 @@ impl Route {
         all.any(|member| member.upstream.config.forward_authorization)
     }
 
-    /// Headers of a client that its upstreams are told by configuration: an answer may depend on them, and
-    /// be for that client only.
+    /// Headers of a client that its upstreams are told, those of providers' APIs and the configured ones: an
+    /// answer may depend on them, and be for that client only.
     pub(crate) fn forwarded(&self, client: &HeaderMap) -> Vec<u8> {
+        let members = self.members.iter().chain(&self.fallbacks);
+        let configured = members.flat_map(|member| &member.upstream.forwarded);
         let mut forwarded = Vec::new();
-        for member in self.members.iter().chain(&self.fallbacks) {
-            for name in &member.upstream.forwarded {
-                for value in client.get_all(name) {
-                    forwarded.extend_from_slice(name.as_str().as_bytes());
-                    // In no name and no value.
-                    forwarded.push(0);
-                    forwarded.extend_from_slice(value.as_bytes());
-                    forwarded.push(0);
-                }
+        for name in OF_PROVIDERS.iter().chain(configured) {
+            for value in client.get_all(name) {
+                forwarded.extend_from_slice(name.as_str().as_bytes());
+                // In no name and no value.
+                forwarded.push(0);
+                forwarded.extend_from_slice(value.as_bytes());
+                forwarded.push(0);
             }
         }
         forwarded

@@ -57,7 +57,9 @@ fn each_secret_is_read_from_a_file_and_only_its_path_is_printed() {
 #[test]
 fn file_without_a_secret_is_refused_by_key_path_and_reason() {
     let too_large = "a".repeat((64 << 10) + 1);
-    let bad: [(&[u8], &str); 5] = [
+    let bad: [(&[u8], &str); 7] = [
+        (b" \n", "(only blanks)"),
+        (b"\xef\xbb\xbfhunter2\n", "(begins with a byte order mark)"),
         (b"", "(empty)"),
         (b"\n", "(empty)"),
         (b"\xff\xfe", "(not UTF-8)"),

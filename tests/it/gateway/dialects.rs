@@ -1,7 +1,7 @@
 //! Errors in the form of the API that the client speaks.
 
 use axum::{body::Body, response::Response};
-use futures_util::stream;
+use futures_util::{StreamExt as _, stream};
 use serde_json::{Value, json};
 
 use crate::{
@@ -15,8 +15,12 @@ const EVENT: &str = "event: x\ndata: {\"type\":\"x\"}\n\n";
 /// An upstream whose streams break off after two events.
 fn breaking() -> Scripted {
     Scripted::answering(|_, _| {
-        let pieces = [Ok(EVENT), Ok(EVENT), Err(std::io::Error::other("gone"))];
-        let mut response = Response::new(Body::from_stream(stream::iter(pieces)));
+        let pieces = stream::iter([Ok(EVENT), Ok(EVENT)]).chain(stream::once(async {
+            // The server sends the pieces first.
+            tokio::task::yield_now().await;
+            Err(std::io::Error::other("gone"))
+        }));
+        let mut response = Response::new(Body::from_stream(pieces));
         let headers = response.headers_mut();
         headers.insert("content-type", http::HeaderValue::from_static("text/event-stream"));
         response

@@ -68,9 +68,7 @@ fn form(model: &str) -> (String, String) {
 fn each_endpoint_is_passed_on_and_counted() {
     let store = Store::sqlite();
     let upstream = upstream();
-    let rest =
-        format!("[store]\nurl = \"{}\"\nspool = \"{}\"\n", store.url, store.spool().display());
-    let server = gateway(&upstream, &rest);
+    let server = gateway(&upstream, &store.section());
     let (_, key) = created(&store.keys(&["create", "--name=test"]));
     let bearer = ("authorization", format!("Bearer {key}"));
     let api_key = ("x-api-key", key.clone());
@@ -187,12 +185,34 @@ fn mistaken_paths_have_a_hint() {
         ("/v1/embeddings/", "/v1/embeddings is there"),
         ("/chat/completions", "/v1/chat/completions is there"),
         ("/v1/v1/models", "/v1/models is there"),
+        ("/v1/v1/chat/completions", "/v1/chat/completions is there"),
+        ("/openai/v1/embeddings", "/v1/embeddings is there"),
+        (
+            "/openai/deployments/d/chat/completions?api-version=2024-10-21",
+            "/v1/chat/completions is there",
+        ),
+        ("/v1/engines/e/completions", "/v1/completions is there"),
+        ("/api/chat", "/v1/chat/completions is there"),
+        ("/api/generate", "/v1/completions is there"),
+        ("//v1/chat/completions", "/v1/chat/completions is there"),
     ] {
         let refused = post(&server.api(path), "{}");
         assert_eq!(refused.status, 404);
         let message = refused.error()["message"].to_string();
         assert!(message.contains(meant), "{message}");
     }
+}
+
+#[test]
+fn query_of_a_client_is_not_passed_on() {
+    let upstream = upstream();
+    let server = gateway(&upstream, "[log]\nfilter = \"thermograph=debug\"\n");
+    let path = "/v1/chat/completions?api-version=1&api-key=hunter2";
+    let answered = post(&server.api(path), r#"{"model":"mock","messages":[]}"#);
+    assert_eq!(answered.status, 200, "{}", answered.text);
+    assert_eq!(upstream.had("/v1/chat/completions")[0].head.uri.query(), None);
+    wait("it is logged", || server.log().contains("query of the request ignored"));
+    assert!(!server.log().contains("hunter2"), "{}", server.log());
 }
 
 #[test]

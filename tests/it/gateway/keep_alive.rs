@@ -90,11 +90,7 @@ fn error_after_the_first_comment_is_the_last_event_and_in_the_row() {
         (http::StatusCode::BAD_REQUEST, "{\"error\":{\n\"message\":\"no\"}}").into_response()
     });
     let store = Store::sqlite();
-    let rest = format!(
-        "[gateway]\nstream_keep_alive = \"100ms\"\n[store]\nurl = \"{}\"\nspool = \"{}\"",
-        store.url,
-        store.spool().display()
-    );
+    let rest = format!("[gateway]\nstream_keep_alive = \"100ms\"\n{}", store.section());
     let server = gateway(&upstream, &rest);
     let (_, key) = created(&store.keys(&["create", "--name=test"]));
     let client = [("authorization", &*format!("Bearer {key}"))];
@@ -111,11 +107,7 @@ fn error_after_the_first_comment_is_the_last_event_and_in_the_row() {
 fn client_that_leaves_before_the_answer_pays_for_its_prompt() {
     let upstream = slow(Duration::from_mins(5), Duration::ZERO, events);
     let store = Store::sqlite();
-    let rest = format!(
-        "[gateway]\nstream_keep_alive = \"100ms\"\n[store]\nurl = \"{}\"\nspool = \"{}\"",
-        store.url,
-        store.spool().display()
-    );
+    let rest = format!("[gateway]\nstream_keep_alive = \"100ms\"\n{}", store.section());
     let server = gateway(&upstream, &rest);
     let runtime = crowd();
     runtime.block_on(async {

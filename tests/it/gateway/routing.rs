@@ -120,6 +120,57 @@ fn answers_are_kept_for_the_client_whose_headers_the_upstream_was_told() {
 }
 
 #[test]
+fn answers_are_kept_for_the_headers_of_the_providers_api() {
+    let upstream = upstream();
+    let rest = "[cache]\nanswers = \"1MiB\"\nvectors = \"1MiB\"\nscope = \"shared\"\n\
+                [models.x]\nupstreams = [\"a\"]\n";
+    let server = gateway(&upstream, rest);
+    let chat = json!({ "model": "x", "temperature": 0, "messages": [] });
+    let embeddings = json!({ "model": "x", "input": ["a"] });
+    for (path, body) in [("/v1/chat/completions", chat), ("/v1/embeddings", embeddings)] {
+        for name in [
+            "openai-organization",
+            "openai-project",
+            "openai-beta",
+            "anthropic-beta",
+            "anthropic-version",
+        ] {
+            for value in ["a", "b", "a", "b"] {
+                let request = agent().post(server.api(path)).content_type("application/json");
+                let request = request.header(name, value);
+                let answered = answer(request.send(body.to_string()).expect("an answer"));
+                assert_eq!(answered.status, 200, "{}", answered.text);
+            }
+            let asked = upstream.had(path);
+            let values = asked.iter().map(|had| had.header(name)).filter(|value| !value.is_empty());
+            assert_eq!(values.collect::<Vec<_>>(), ["a", "b"], "{path} {name}");
+        }
+    }
+}
+
+#[test]
+fn name_of_a_local_model_fits_no_pattern() {
+    let upstream = upstream();
+    let rest = "[models.local]\ndir = \"/no/such/folder\"\n[models.\"*\"]\nupstreams = [\"a\"]";
+    let server = gateway(&upstream, rest);
+    let embed = |model| server.embed(&json!({ "model": model, "input": "a" }));
+    let one = |model| {
+        let path = server.api(&format!("/v1/models/{model}"));
+        answer(agent().get(path).call().expect("an answer"))
+    };
+    for refused in [embed("local"), one("local")] {
+        assert_eq!(refused.status, 503, "{}", refused.text);
+        assert!(refused.text.contains("/no/such/folder"), "{}", refused.text);
+    }
+    let (status, refused) = chat(&server, "local");
+    assert_eq!(status, 503, "{refused}");
+    assert_eq!((embed("other").status, one("other").status), (200, 200));
+    assert!(upstream.had("/v1/chat/completions").is_empty());
+    let listed = answer(agent().get(server.api("/v1/models")).call().expect("an answer"));
+    assert!(!listed.text.contains("\"local\""), "{}", listed.text);
+}
+
+#[test]
 fn local_model_stays_beside_models_of_upstreams() {
     let upstream = upstream();
     let server = gateway(&upstream, "[models.x]\nupstreams = [\"a\"]");

@@ -17,11 +17,10 @@ use crate::{
 fn gateway(upstream: &Scripted, limits: &[&str]) -> (Store, crate::support::Server, String) {
     let store = Store::sqlite();
     let toml = format!(
-        "[store]\nurl = \"{}\"\nspool = \"{}\"\n[upstreams.a]\nurl = \"http://{}\"\n\
+        "{}[upstreams.a]\nurl = \"http://{}\"\n\
          discover = false\n[models.mock]\nupstreams = [\"a\"]\n\
          [gateway]\nbreaker_requests = 1000000\n",
-        store.url,
-        store.spool().display(),
+        store.section(),
         upstream.address
     );
     let server = crate::support::Server::configured("127.0.0.1:0", &toml, &[]);

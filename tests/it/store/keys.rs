@@ -26,7 +26,7 @@ fn a_key_lives_and_ends_on_postgres() {
 fn lives_and_ends(store: &Store) {
     let mock = Mock::start(&[]);
     let [one, two] = [(); 2].map(|()| store.gateway(&mock, REQUIRED));
-    let (id, key) = store.create(&["--model=mock", "--expires=1d"]);
+    let (id, key) = store.create(&["--model=mo*k", "--expires=1d"]);
 
     let answered = ask(&one, &key, &whole());
     assert_eq!(answered.status, 200, "{answered:?}");

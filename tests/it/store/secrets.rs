@@ -84,12 +84,10 @@ fn a_key_of_ours_goes_to_no_upstream() {
     let upstream = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = upstream.local_addr().expect("an address");
     let toml = format!(
-        "[store]\nurl = \"{}\"\nspool = \"{}\"\n\
-         [upstreams.a]\nurl = \"http://{address}\"\nforward_authorization = true\n\
+        "{}[upstreams.a]\nurl = \"http://{address}\"\nforward_authorization = true\n\
          discover = false\n[upstreams.a.health]\ninterval = \"1h\"\n\
          [models.mock]\nupstreams = [\"a\"]\n",
-        store.url,
-        store.spool().display()
+        store.section()
     );
     let server = Server::configured("127.0.0.1:0", &toml, &[]);
     let (_, key) = store.create(&[]);

@@ -38,14 +38,18 @@ impl Store {
         Server::configured("127.0.0.1:0", &toml, &[])
     }
 
+    /// The beginning of a `[store]` in a configuration.
+    pub(crate) fn section(&self) -> String {
+        format!("[store]\nurl = \"{}\"\nspool = \"{}\"\n", self.url, self.spool().display())
+    }
+
     pub(super) fn toml(&self, mock: &Mock, store: &str) -> String {
-        let (url, spool) = (&self.url, self.folder.path().join("spool"));
+        let section = self.section();
         format!(
-            "[store]\nurl = \"{url}\"\nspool = \"{}\"\n{store}\n\
+            "{section}{store}\n\
              [upstreams.a]\nurl = \"http://{}\"\nkey = \"planted-upstream-key-31f0\"\n\
              [models.mock]\nupstreams = [\"a\"]\n[models.other]\nupstreams = [\"a\"]\n\
              rename = \"mock\"\n",
-            spool.display(),
             mock.address
         )
     }

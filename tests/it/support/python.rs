@@ -10,7 +10,7 @@ use super::{script, tool};
 
 /// Runs a script of the tests' folder, which must go through to its last line.
 pub(crate) fn check(packages: &[&str], script: &str, arguments: &[&str]) {
-    script::pass(Command::new(with(packages)).arg(script::path(script)).args(arguments));
+    script::pass(Command::new(with(packages)).arg("-B").arg(script::path(script)).args(arguments));
 }
 
 /// A program of these packages.

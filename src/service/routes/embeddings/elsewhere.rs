@@ -92,7 +92,7 @@ pub(super) async fn embed(
     let ask = |places| Box::pin(elsewhere.ask(places));
     let (vectors, hits) = shelf.many(&keys, wish, ask).await?;
     let dimensions = vectors.iter().map(|vector| vector.numbers.len()).max().unwrap_or_default();
-    // As the upstream names it, kept or not: what is passed on as it is says the same.
+    // The upstream's name for the model, cached or not, as in answers that are passed on unchanged.
     let named = vectors.iter().map(|vector| &vector.model).find(|name| !name.is_empty());
     let answer = Answer {
         model: named.map_or_else(|| request.model.clone(), |name| name.as_ref().to_owned()),

@@ -60,7 +60,7 @@ pub(crate) enum Refused {
 /// OpenAI's `CreateChatCompletionRequest`; all other fields are passed on.
 #[derive(ToSchema)]
 pub(crate) struct ChatRequest {
-    /// One of `GET /v1/models`.
+    /// Name of a model that `GET /v1/models` lists.
     #[schema(example = "mock")]
     model: String,
     messages: Vec<Message>,
@@ -107,7 +107,7 @@ struct Usage {
 /// OpenAI's `CreateCompletionRequest`; all other fields are passed on.
 #[derive(ToSchema)]
 pub(crate) struct CompletionRequest {
-    /// One of `GET /v1/models`.
+    /// Name of a model that `GET /v1/models` lists.
     #[schema(example = "mock")]
     model: String,
     /// Text, texts, token ids, or lists of these.
@@ -123,7 +123,7 @@ pub(crate) struct CompletionRequest {
 /// OpenAI's `CreateEmbeddingRequest`.
 #[derive(ToSchema)]
 pub(crate) struct EmbeddingsBody {
-    /// One of `GET /v1/models`.
+    /// Name of a model that `GET /v1/models` lists.
     #[schema(example = "all-MiniLM-L6-v2")]
     model: String,
     /// A text, texts, token ids, or lists of these: at most 2048, none of them empty. Token ids are
@@ -172,7 +172,7 @@ struct Embedding {
 /// tokens.
 #[derive(ToSchema)]
 pub(crate) struct ResponsesRequest {
-    /// One of `GET /v1/models`.
+    /// Name of a model that `GET /v1/models` lists.
     #[schema(example = "mock")]
     model: String,
     /// A text, or a list of items.
@@ -186,7 +186,7 @@ pub(crate) struct ResponsesRequest {
 /// Anthropic's request for a message; all other fields are passed on.
 #[derive(ToSchema)]
 pub(crate) struct MessagesRequest {
-    /// One of `GET /v1/models`.
+    /// Name of a model that `GET /v1/models` lists.
     #[schema(example = "mock")]
     model: String,
     messages: Value,
@@ -199,7 +199,7 @@ pub(crate) struct MessagesRequest {
 /// Anthropic's request for the number of tokens in messages; all other fields are passed on.
 #[derive(ToSchema)]
 pub(crate) struct CountRequest {
-    /// One of `GET /v1/models`.
+    /// Name of a model that `GET /v1/models` lists.
     #[schema(example = "mock")]
     model: String,
     messages: Value,
@@ -240,7 +240,7 @@ pub(crate) struct ImageForm {
 /// OpenAI's `CreateSpeechRequest`; all other fields are passed on.
 #[derive(ToSchema)]
 pub(crate) struct SpeechRequest {
-    /// One of `GET /v1/models`.
+    /// Name of a model that `GET /v1/models` lists.
     #[schema(example = "mock")]
     model: String,
     #[schema(min_length = 1, max_length = 4096)]
@@ -252,7 +252,7 @@ pub(crate) struct SpeechRequest {
 /// OpenAI's `CreateTranscriptionRequest`; all other fields are passed on.
 #[derive(ToSchema)]
 pub(crate) struct AudioForm {
-    /// One of `GET /v1/models`.
+    /// Name of a model that `GET /v1/models` lists.
     #[schema(example = "mock")]
     model: String,
     #[schema(value_type = String, format = Binary, min_length = 1)]
@@ -273,7 +273,7 @@ pub(crate) struct Sound(Vec<u8>);
 /// As Cohere, Jina and vLLM have it; all other fields are passed on.
 #[derive(ToSchema)]
 pub(crate) struct RerankRequest {
-    /// One of `GET /v1/models`.
+    /// Name of a model that `GET /v1/models` lists.
     model: String,
     query: String,
     #[schema(min_items = 1)]

@@ -85,6 +85,11 @@ impl GatewayConfig {
         for (key, value, least, most) in counts {
             Invalid::unless_within(field(key), value, least..=most)?;
         }
+        if self.max_in_flight_per_key > self.max_in_flight {
+            let allowed = format!("at most `max_in_flight`, which is {}", self.max_in_flight);
+            let value = self.max_in_flight_per_key;
+            return Err(Invalid::new(field("max_in_flight_per_key"), value, allowed));
+        }
         let lists = [("retry_on", &self.retry_on), ("elsewhere_on", &self.elsewhere_on)];
         for (key, list) in lists {
             if list.len() > 64 {

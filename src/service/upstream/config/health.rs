@@ -32,9 +32,10 @@ impl HealthConfig {
         Invalid::unless_within(field("interval"), self.interval, allowed.clone())?;
         Invalid::unless_within(field("timeout"), self.timeout, allowed)?;
         if let Some(path) = &self.path
-            && !(path.starts_with('/') && path.parse::<http::Uri>().is_ok())
+            && !(path.starts_with('/') && !path.contains('#') && path.parse::<http::Uri>().is_ok())
         {
-            return Err(Invalid::new(field("path"), path, "a path that begins with `/`"));
+            let allowed = "a path that begins with `/`, without a fragment";
+            return Err(Invalid::new(field("path"), path, allowed));
         }
         Invalid::unless_within(field("failures"), self.failures, 1..=100)
     }

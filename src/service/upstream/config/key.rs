@@ -35,7 +35,7 @@ impl Key {
     fn in_header(&self, scheme: &str) -> Option<HeaderValue> {
         let mut value = HeaderValue::from_str(&format!("{scheme}{}", self.0)).ok()?;
         value.set_sensitive(true);
-        Some(value).filter(|_| !self.0.is_empty())
+        Some(value).filter(|_| !self.0.trim().is_empty())
     }
 }
 
@@ -69,7 +69,9 @@ mod tests {
         let shown = format!("{key:?} {header:?} {}", serde_json::to_string(&key).expect("JSON"));
         assert!(!shown.contains("hunter2"), "{shown}");
         assert_eq!(Key::from("a\nb".to_owned()).header(), None);
-        assert_eq!(Key::from(String::new()).header(), None);
+        for blank in ["", " ", "\t "] {
+            assert_eq!(Key::from(blank.to_owned()).header(), None);
+        }
         assert!(key.can_be_sent());
         // The text that stands for a key is none.
         assert!(!Key::from(format!("{key:?}")).can_be_sent());

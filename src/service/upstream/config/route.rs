@@ -6,7 +6,7 @@ use jiff::fmt::serde::unsigned_duration::friendly::compact::optional as optional
 use serde::{Deserialize, Serialize};
 
 use super::UpstreamConfig;
-use crate::service::Invalid;
+use crate::service::{Invalid, config::is_name, pattern};
 
 /// A model that lives upstream.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
@@ -85,7 +85,7 @@ impl RouteConfig {
         upstreams: &BTreeMap<String, UpstreamConfig>,
     ) -> Result<(), Invalid> {
         let field = |key: &str| format!("models.{model}.{key}");
-        self.validate_pattern(model)?;
+        self.validate_names(model)?;
         let lists = [("upstreams", &self.upstreams), ("fallbacks", &self.fallbacks)];
         if self.upstreams.is_empty() {
             return Err(Invalid::new(field("upstreams"), "[]", "at least one upstream"));
@@ -116,7 +116,9 @@ impl RouteConfig {
             }
         }
         match &self.sticky {
-            Some(StickyConfig::Header(name)) if name.parse::<http::HeaderName>().is_err() => {
+            Some(StickyConfig::Header(name))
+                if name.contains('*') || name.parse::<http::HeaderName>().is_err() =>
+            {
                 return Err(Invalid::new(field("sticky.header"), name, "the name of a header"));
             }
             Some(StickyConfig::Prefix(bytes)) if !(1..=1 << 20).contains(bytes) => {
@@ -133,16 +135,21 @@ impl RouteConfig {
 }
 
 impl RouteConfig {
-    /// Checks the `*` of names.
-    fn validate_pattern(&self, model: &str) -> Result<(), Invalid> {
+    /// Checks the names of the model, here and upstream.
+    fn validate_names(&self, model: &str) -> Result<(), Invalid> {
         let stars = |name: &str| name.matches('*').count();
-        if stars(model) > 1 {
-            let allowed = "a name with at most one `*`, which stands for any characters";
+        if !is_name(model) || pattern::is_ambiguous(model) {
+            let allowed =
+                "a name of 1 to 128 bytes with at most one `*`, which stands for any characters";
             return Err(Invalid::new(format!("models.{model}"), model, allowed));
         }
         let members = self.upstreams.iter().chain(&self.fallbacks);
         let names = members.filter_map(|member| member.rename.as_ref()).chain(&self.rename);
         for name in names {
+            if name.is_empty() || name.chars().any(char::is_control) {
+                let allowed = "a name of one character or more, none of which controls a terminal";
+                return Err(Invalid::new(format!("models.{model}.rename"), name, allowed));
+            }
             if stars(name) > stars(model) {
                 let allowed = "a name without `*`, unless the model's has one, for which it stands";
                 return Err(Invalid::new(format!("models.{model}.rename"), name, allowed));

@@ -1,13 +1,9 @@
 //! Requests that are forms with files (`multipart/form-data`).
 
-use std::{
-    convert::Infallible,
-    ops::Range,
-    pin::pin,
-    task::{Context, Poll, Waker},
-};
+use std::{convert::Infallible, ops::Range};
 
 use bytes::Bytes;
+use futures_util::FutureExt as _;
 use http::{HeaderMap, HeaderValue, header};
 use memchr::memmem;
 use multer::Multipart;
@@ -56,11 +52,9 @@ impl Document {
         form: FormType,
         bytes: Bytes,
     ) -> Result<Self, ApiError> {
-        let reading = pin!(Fields::read(&form.boundary, bytes.clone()));
         // Never pending: all bytes are there.
-        let Poll::Ready(fields) = reading.poll(&mut Context::from_waker(Waker::noop())) else {
-            return Err(unreadable(&"it does not end"));
-        };
+        let fields = Fields::read(&form.boundary, bytes.clone()).now_or_never();
+        let fields = fields.ok_or_else(|| unreadable(&"it does not end"))?;
         let Fields { model, name, prompt_tokens, is_stream } = fields?;
         let model = model.or_else(|| endpoint.model().map(str::to_owned)).ok_or_else(no_model)?;
         Ok(Self {

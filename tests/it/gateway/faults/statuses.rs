@@ -105,3 +105,20 @@ fn key_of_the_client_is_not_tried_elsewhere() {
     assert_eq!(well.counts().requests_total, 0);
     assert_eq!(ask(&server, &whole()).status, 200, "without a key, another one may answer");
 }
+
+#[test]
+fn refused_key_in_headers_is_the_servers_fault() {
+    let refusing = refusing(401);
+    for headers in ["{ x-api-key = \"k\" }", "{ Authorization = \"Basic k\" }"] {
+        let setup = Setup {
+            upstreams: vec![refusing.address],
+            each: &format!("discover = false\nheaders = {headers}"),
+            model: "",
+            rest: "",
+        };
+        let reply = ask(&setup.start(), &whole());
+        assert_eq!(reply.status, 502, "{headers}: {reply:?}");
+        let message = reply.error()["message"].to_string();
+        assert!(message.contains("the upstream refuses the server's key"), "{message}");
+    }
+}

@@ -219,8 +219,10 @@ impl Case {
         let response = client.send(self.request(key, id)).await;
         let events = match (self.script.end, &self.script.content) {
             (End::Stall(passed), _) => Some(passed + 1),
-            (End::Linger, Content::Stream { tokens, .. }) => {
-                Some(tokens + 2 + usize::from(self.wants_usage()))
+            (End::Linger, Content::Stream { tokens, usage }) => {
+                // An event with the usage is kept from clients that do not want it, if it has one.
+                let has_usage_event = self.wants_usage() || usage.is_null();
+                Some(tokens + 2 + usize::from(has_usage_event))
             }
             _ => None,
         };

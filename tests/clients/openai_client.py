@@ -7,6 +7,8 @@ import sys
 
 import openai
 
+from refusals import refused
+
 BASE_URL, MODEL = sys.argv[1:]
 client = openai.OpenAI(base_url=BASE_URL, api_key="none", max_retries=0)
 
@@ -17,19 +19,6 @@ def embed(texts, **options):
 
 def cosine(a, b):
     return sum(x * y for x, y in zip(a, b))
-
-
-def refused(status, call):
-    """The error of a call that must fail, and be OpenAI's error object with a request id."""
-    try:
-        call()
-    except openai.APIStatusError as error:
-        assert error.status_code == status, (error.status_code, error.body)
-        assert error.request_id, error.response.headers
-        assert error.body["message"] and error.body["type"], error.body
-        assert {"param", "code"} <= error.body.keys(), error.body
-        return error
-    raise AssertionError(f"no error where {status} was expected")
 
 
 # Vectors: 384 dimensions, of length 1, the same in both formats. The client's default is base64.

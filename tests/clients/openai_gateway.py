@@ -15,6 +15,8 @@ import urllib.request
 import httpx2
 import openai
 
+from refusals import refused
+
 BASE_URL, LOCAL, *MOCKS = sys.argv[1:]
 MODEL, SLASHED = "mock", "org/model"
 TOKENS = 16
@@ -84,19 +86,6 @@ def received(request_id):
         if last["headers"].get("x-request-id") == request_id:
             return last
     raise AssertionError(f"no mock has got {request_id}")
-
-
-def refused(kind, call):
-    """The error of a call that must fail so, and be OpenAI's error object with a request id."""
-    try:
-        call()
-    except openai.APIStatusError as error:
-        assert type(error) is kind, (error, kind)
-        assert error.request_id, error.response.headers
-        assert error.body["message"] and error.body["type"], error.body
-        assert {"param", "code"} <= error.body.keys(), error.body
-        return error
-    raise AssertionError(f"no error where {kind} was expected")
 
 
 wire = Wire()
