@@ -91,7 +91,12 @@ fn messages(status: StatusCode, error: &[u8]) -> String {
         _ => "api_error",
     };
     let message = error.get("message").unwrap_or(&error);
-    json!({"type": "error", "error": {"type": kind, "message": message}}).to_string()
+    let mut told = json!({"type": kind, "message": message});
+    // What tells this server's errors apart; clients pass over what they do not know.
+    if let Some(code) = error.get("code").filter(|code| code.is_string()) {
+        told["code"] = code.clone();
+    }
+    json!({"type": "error", "error": told}).to_string()
 }
 
 /// The error object in the body of an error; of one that is no JSON, its text.
@@ -119,7 +124,7 @@ mod tests {
         assert_eq!(Dialect::Chat.body(&error), Dialect::Responses.body(&error));
         assert_eq!(
             Dialect::Messages.body(&error),
-            r#"{"error":{"message":"it broke","type":"api_error"},"type":"error"}"#
+            r#"{"error":{"code":"broken","message":"it broke","type":"api_error"},"type":"error"}"#
         );
         assert_eq!(
             Dialect::Chat.event(&error, 7),

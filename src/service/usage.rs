@@ -14,7 +14,7 @@ mod text;
 use serde::Serialize;
 
 pub(crate) use self::{
-    event::{Inspector, inspect_event},
+    event::{Inspector, error_of_event},
     inspect::{Facts, inspect},
     report::Report,
     tally::{Form, Tally},

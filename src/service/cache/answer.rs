@@ -11,7 +11,7 @@ use super::shelf::{Keep, Way, age, now};
 use crate::service::{
     call::Call,
     events,
-    usage::{Usage, inspect, inspect_event},
+    usage::{Usage, error_of_event, inspect},
 };
 
 /// An answer as it was given.
@@ -76,7 +76,7 @@ impl Answer {
         }
         let mut is_done = false;
         let mut events = events::each(&self.body).inspect(|event| is_done = event.is_done());
-        events.all(|event| inspect_event(&event).error.is_none()) && is_done
+        events.all(|event| error_of_event(&event).is_none()) && is_done
     }
 
     fn is_stream(&self) -> bool {

@@ -24,8 +24,7 @@ use crate::service::store::Bill;
 pub(super) struct Task<'a> {
     pub(super) gateway: &'a GatewayConfig,
     pub(super) endpoint: Endpoint,
-    pub(super) headers: &'a HeaderMap,
-    /// The client's headers as they came, for those that an upstream is to have.
+    /// The client's headers.
     pub(super) client: &'a HeaderMap,
     /// The client's own key, for upstreams that want it.
     pub(super) authorization: Option<&'a HeaderValue>,
@@ -133,7 +132,7 @@ fn request(task: &Task<'_>, upstream: &Upstream, content: Content) -> Request<Co
     *request.method_mut() = Method::POST;
     *request.uri_mut() = upstream.uri(task.endpoint);
     let headers = request.headers_mut();
-    *headers = task.headers.clone();
+    *headers = headers::of_request(task.client);
     if let Some(form) = task.document.form() {
         headers.insert(header::CONTENT_TYPE, form.clone());
     }

@@ -56,12 +56,10 @@ impl Upstreams {
         // A key of this server is for nobody else, in whatever scheme it is written.
         let authorization = headers.get(header::AUTHORIZATION);
         let authorization = authorization.filter(|value| !headers::holds_our_key(value));
-        let client = headers;
-        let headers = &headers::of_request(client);
         let bill = call.bill();
         let gateway = &settings.config;
         let task =
-            Task { gateway, endpoint, headers, client, authorization, document, bill, started };
+            Task { gateway, endpoint, client: headers, authorization, document, bill, started };
         let (asked, upstream_time) = (Asked::default(), Duration::ZERO);
         let mut course = Course { settings: &settings, route, task, asked, key, upstream_time };
         let result = course.run().await;
@@ -112,7 +110,7 @@ impl Course<'_> {
                 Err(failure) => failure,
             };
             let (upstream, cause) = (failure.upstream.name(), &failure.cause);
-            let request_id = headers::text(headers::request_id(self.task.headers));
+            let request_id = headers::text(headers::request_id(self.task.client));
             tracing::info!(upstream, %cause, request_id, tries, "an attempt failed");
             let rests = failure.cause.is_limit_without_end() || failure.cause.is_of_account();
             if rests && self.route.has_another(self.asked) {
@@ -202,18 +200,16 @@ impl Course<'_> {
 
     async fn attempt(&self, choice: Choice<'_>) -> Result<Answer, Failure> {
         let name = choice.member.name(self.task.document);
-        let name = name.as_ref();
-        let failure = match attempt(&self.task, choice.busy, name).await {
-            Ok(answer) => return Ok(answer),
-            Err(failure) => failure,
-        };
-        if !matches!(failure.cause, Cause::StreamOptions) {
-            return Err(failure);
-        }
-        failure.upstream.refuses_stream_options();
-        match failure.upstream.enter() {
-            Some(busy) => attempt(&self.task, busy, name).await,
-            None => Err(failure),
+        let mut busy = choice.busy;
+        // One place where it is awaited: the future is large.
+        loop {
+            let failure = match attempt(&self.task, busy, name.as_ref()).await {
+                Err(failure) if matches!(failure.cause, Cause::StreamOptions) => failure,
+                result => return result,
+            };
+            failure.upstream.refuses_stream_options();
+            let Some(again) = failure.upstream.enter() else { return Err(failure) };
+            busy = again;
         }
     }
 

@@ -51,12 +51,13 @@ pub(super) fn without(bytes: Bytes, cuts: &[Range<usize>]) -> Bytes {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::service::{events::each, usage::inspect_event};
+    use crate::service::{events::each, usage::Inspector};
 
     fn hidden(events: &'static str) -> String {
         let events = Bytes::from_static(events.as_bytes());
+        let mut inspector = Inspector::default();
         let cuts: Vec<_> = each(&events)
-            .filter_map(|event| cut(&events, event.place.clone(), &inspect_event(&event)))
+            .filter_map(|event| cut(&events, event.place.clone(), &inspector.event(&event)))
             .collect();
         String::from_utf8(without(events, &cuts).to_vec()).expect("text")
     }

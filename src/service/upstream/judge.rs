@@ -16,7 +16,7 @@ use super::{
 use crate::service::{
     error::ApiError,
     events,
-    usage::{Facts, Tally, inspect, inspect_event},
+    usage::{Tally, error_of_event, inspect},
 };
 
 /// Facts of a request by which its answer is judged.
@@ -101,7 +101,7 @@ fn error_within(
     endpoint: Endpoint,
     tally: &mut Tally,
 ) -> Result<Option<(StatusCode, Bytes)>, Cause> {
-    let (facts, error) = match gathered {
+    let (status, error) = match gathered {
         Gathered::Whole(bytes) if bytes.trim_ascii().is_empty() => {
             return Err(Cause::NoAnswer("an empty body"));
         }
@@ -112,34 +112,31 @@ fn error_within(
         }
         // A stream without an event: some servers say in JSON what went wrong.
         Gathered::Whole(bytes) if media.is_events() => {
-            let facts = inspect(bytes);
-            if facts.error.is_none() {
-                return Err(Cause::NoAnswer("no event"));
-            }
-            (facts, Cow::Borrowed(&bytes[..]))
+            let status = inspect(bytes).error.ok_or(Cause::NoAnswer("no event"))?;
+            (Some(status), Cow::Borrowed(&bytes[..]))
         }
         Gathered::Whole(bytes) => {
             let facts = tally.whole(bytes);
             if !facts.is_answer && media.must_be_json(endpoint) {
                 return Err(Cause::NoAnswer("no JSON object"));
             }
-            (facts, Cow::Borrowed(&bytes[..]))
+            (facts.error, Cow::Borrowed(&bytes[..]))
         }
         Gathered::Begun { first, rest, is_events: true } => {
             let Some(event) = events::first(first, rest.is_end_stream()) else { return Ok(None) };
             if event.is_done() {
                 return Err(Cause::NoAnswer("no event"));
             }
-            (inspect_event(&event), event.data)
+            (error_of_event(&event), event.data)
         }
         Gathered::Begun { .. } => return Ok(None),
     };
-    Ok(facts.error.map(|status| (status, body_of(status, &facts, &error))))
+    Ok(status.map(|status| (status, body_of(status, &error))))
 }
 
 /// The body of an error: as it came, if it is JSON.
-fn body_of(status: StatusCode, facts: &Facts, error: &[u8]) -> Bytes {
-    if facts.is_answer {
+fn body_of(status: StatusCode, error: &[u8]) -> Bytes {
+    if inspect(error).is_answer {
         return Bytes::copy_from_slice(error);
     }
     let message = String::from_utf8_lossy(error);

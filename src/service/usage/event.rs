@@ -8,6 +8,7 @@ use memchr::memchr2;
 
 use super::{
     Facts,
+    failure::may_be_error,
     inspect::{inspect, inspect_with_text},
 };
 use crate::service::events::Event;
@@ -23,8 +24,17 @@ pub(crate) struct Inspector {
 /// Longest event that is remembered, in bytes.
 const LONGEST: usize = 1 << 10;
 
+/// The status of the error that an event is, if it is one.
+pub(crate) fn error_of_event(event: &Event<'_>) -> Option<StatusCode> {
+    let is_plain = event.name.is_empty() && event.data.starts_with(b"{");
+    if is_plain && !may_be_error(&event.data) {
+        return None;
+    }
+    inspect_event(event).error
+}
+
 /// Reads what there is to know of an event. Its name may say that it is an error, whatever its data are.
-pub(crate) fn inspect_event(event: &Event<'_>) -> Facts {
+fn inspect_event(event: &Event<'_>) -> Facts {
     named(event, inspect(&event.data))
 }
 
@@ -79,6 +89,7 @@ mod tests {
             let found = inspect_event(&event).error.map(|status| status.as_u16());
             assert_eq!(found, status, "{events}");
             assert_eq!(Inspector::default().event(&event), inspect_event(&event));
+            assert_eq!(error_of_event(&event).map(|status| status.as_u16()), status);
         }
     }
 
@@ -115,7 +126,9 @@ mod tests {
                 let mut inspector = Inspector::default();
                 for json in [first, second, first, second] {
                     let event = Event { place: 0..0, name: b"", data: json.as_bytes().into() };
-                    assert_eq!(inspector.event(&event), inspect_event(&event), "{first} {second}");
+                    let facts = inspect_event(&event);
+                    assert_eq!(inspector.event(&event), facts, "{first} {second}");
+                    assert_eq!(error_of_event(&event), facts.error, "{second}");
                 }
             }
         }

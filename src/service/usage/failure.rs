@@ -1,11 +1,23 @@
 //! The status that an error in a 200 speaks of.
 
+use std::sync::LazyLock;
+
 use http::StatusCode;
+use memchr::memmem::Finder;
 use serde::Deserialize as _;
 use serde_json::{Value, value::RawValue};
 
 /// Status of an error that names none.
 const UNNAMED: StatusCode = StatusCode::BAD_GATEWAY;
+
+/// Words in whatever is called an error, in the forms that are known.
+static WORDS: LazyLock<[Finder<'static>; 2]> =
+    LazyLock::new(|| [&b"\"error\""[..], b"\"response."].map(Finder::new));
+
+/// Returns whether JSON may be an error, and so has to be parsed.
+pub(crate) fn may_be_error(json: &[u8]) -> bool {
+    WORDS.iter().any(|word| word.find(json).is_some())
+}
 
 /// The status that the value of `error` speaks of, in a `code` or a `status` that is a number or by its
 /// kind; `None` if the value says nothing: some servers add an empty one to good answers.

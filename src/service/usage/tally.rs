@@ -1,12 +1,13 @@
 //! The tokens of one request, counted while its answer passes.
 
-use std::mem;
+use std::{mem, sync::LazyLock};
 
 use bytes::Bytes;
-use memchr::{memchr2, memmem};
+use memchr::{memchr2, memmem::FinderRev};
 use serde::de::IgnoredAny;
+use serde_json::value::RawValue;
 
-use super::{Facts, Report, Usage, inspect, tokens_of};
+use super::{Facts, Report, Usage, failure::may_be_error, inspect, tokens_of};
 
 /// Counts the tokens of an answer that passes.
 #[derive(Debug)]
@@ -183,15 +184,13 @@ impl Ends {
     }
 }
 
+/// Name of the usage.
+static USAGE: LazyLock<FinderRev<'static>> = LazyLock::new(|| FinderRev::new(b"\"usage\""));
 /// The usage at the end of an answer that can be no error: most are counted by this, and not parsed.
 fn good_end(json: &[u8]) -> Option<Report> {
-    const ERROR: &[u8] = b"\"error\"";
-    const FAILED: &[u8] = b"\"response.";
     let end = &json[json.len().saturating_sub(END)..];
-    if !json.trim_ascii_start().starts_with(b"{") || memmem::rfind(end, b"\"usage\"").is_none() {
-        return None;
-    }
-    if memmem::find(json, ERROR).is_some() || memmem::find(json, FAILED).is_some() {
+    let is_object = json.trim_ascii_start().starts_with(b"{");
+    if !is_object || USAGE.rfind(end).is_none() || may_be_error(json) {
         return None;
     }
     at_end(end, &OF_WHOLE).filter(|report| report.completion().is_some())
@@ -200,14 +199,22 @@ fn good_end(json: &[u8]) -> Option<Report> {
 /// The usage in the last bytes of an object: the last one that is JSON with one of the beginnings before
 /// it, and so is where they say.
 fn at_end(tail: &[u8], beginnings: &[&[u8]]) -> Option<Report> {
-    const NAME: &[u8] = b"\"usage\"";
     // Text of an upstream: a bound on how often it is read.
-    let mut places = memmem::rfind_iter(tail, NAME).take(TRIES);
-    let repaired = places.find_map(|at| {
-        let mut objects = beginnings.iter().map(|beginning| [beginning, &tail[at..]].concat());
-        objects.find(|object| serde_json::from_slice::<IgnoredAny>(object).is_ok())
-    });
-    inspect(&repaired?).usage
+    let mut places = USAGE.rfind_iter(tail).take(TRIES);
+    places.find_map(|at| {
+        let value = tail[at + USAGE.needle().len()..].trim_ascii_start().strip_prefix(b":")?;
+        let mut values = serde_json::Deserializer::from_slice(value).into_iter::<&RawValue>();
+        let usage = values.next()?.ok()?;
+        let rest = &value[values.byte_offset()..];
+        let ends = |beginning: &&[u8]| {
+            let object = [beginning, &b"\"\":0"[..], rest].concat();
+            serde_json::from_slice::<IgnoredAny>(&object).is_ok()
+        };
+        // Most often nothing follows.
+        (rest.trim_ascii() == b"}" && beginnings[0] == b"{" || beginnings.iter().any(ends))
+            .then(|| serde_json::from_str(usage.get()).ok())
+            .flatten()
+    })
 }
 
 /// Bytes that may be text, of JSON that is not looked into.

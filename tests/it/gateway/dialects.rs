@@ -63,7 +63,8 @@ fn stream_that_breaks_off_ends_as_its_api_has_it() {
     assert_eq!((&*name, data), ("event: error\n", expected));
     let (name, data) = last("/v1/messages");
     let message = "the upstream broke the connection";
-    let expected = json!({ "type": "error", "error": { "type": "api_error", "message": message } });
+    let error = json!({ "type": "api_error", "message": message, "code": "broken" });
+    let expected = json!({ "type": "error", "error": error });
     assert_eq!((&*name, data), ("event: error\n", expected));
 }
 

@@ -103,7 +103,7 @@ fn a_key_of_ours_goes_to_no_upstream() {
                 let length = length.expect("a length").parse().expect("a number");
                 reader.read_exact(&mut vec![0; length]).expect("a body");
                 let answer = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n\
-                              content-length: 2\r\nconnection: close\r\n\r\n{}";
+                              content-length: 14\r\nconnection: close\r\n\r\n{\"choices\":[]}";
                 reader.get_mut().write_all(answer.as_bytes()).expect("sent");
                 return head;
             }
