@@ -343,7 +343,7 @@ mod tests {
         assert_eq!(found.map(|usage| (usage.prompt_tokens, usage.completion_tokens)), Some((3, 4)));
         for other in [
             format!("{choices},\"usage\":null}}"),
-            format!("{choices},\"usage\":{{\"prompt_tokens\":3}}}}"),
+            format!("{choices},\"usage\":{{}}}}"),
             format!("{choices},\"x\":{{{usage}}}}}"),
             format!("[{choices},{usage}}}]"),
             format!("{choices},\"error\":null,{usage}}}"),

@@ -64,7 +64,7 @@ fn replica_without_its_primary_is_left_for_the_new_one() {
 
 #[test]
 fn redis_that_is_a_cluster_stops_the_start() {
-    let cluster = Redis::with(&["--cluster-enabled", "yes"]);
+    let cluster = Redis::cluster();
     let mut program = thermograph();
     program.args(["serve", "--listen", "127.0.0.1:0", "--diagnostics-listen", "127.0.0.1:0"]);
     program.args(["--console-listen", "127.0.0.1:0"]);
@@ -80,7 +80,7 @@ fn redis_that_is_a_cluster_stops_the_start() {
 #[test]
 fn redis_that_turns_out_to_be_a_cluster_is_not_used() {
     let mock = Mock::start(&[]);
-    let mut cluster = Redis::with(&["--cluster-enabled", "yes"]);
+    let mut cluster = Redis::cluster();
     cluster.kill();
     let server = keeping(&[&mock], &redis(&cluster.url()));
     assert_eq!(from(&chat(&server, &certain("a"))), "miss");

@@ -43,6 +43,12 @@ impl Redis {
         Self { child, dir, address, arguments }
     }
 
+    /// A Redis in cluster mode. Its second port would be 10,000 above the first, which may be no port.
+    pub(crate) fn cluster() -> Self {
+        let port = free_address().port().to_string();
+        Self::with(&["--cluster-enabled", "yes", "--cluster-port", &port])
+    }
+
     /// Makes it a replica of another.
     pub(crate) fn replicate(&self, primary: &Self) {
         let (host, port) = (primary.address.ip().to_string(), primary.address.port().to_string());
@@ -91,8 +97,15 @@ fn run(address: SocketAddr, dir: &TempDir, arguments: &[String]) -> Child {
         give_way();
         program.spawn().expect("started")
     };
-    let child = thread::scope(|scope| scope.spawn(start).join().expect("no panic"));
-    wait("Redis listens", || ask(address, &["PING"]) == "PONG");
+    let mut child = thread::scope(|scope| scope.spawn(start).join().expect("no panic"));
+    wait("Redis listens", || {
+        assert!(
+            child.try_wait().expect("a status").is_none(),
+            "Redis ended: {}",
+            dir.path().display()
+        );
+        ask(address, &["PING"]) == "PONG"
+    });
     child
 }
 
