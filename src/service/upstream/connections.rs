@@ -13,6 +13,7 @@ mod shared;
 
 use std::{
     error::Error as StdError,
+    mem,
     pin::Pin,
     sync::{
         Arc, Weak,
@@ -184,7 +185,7 @@ impl Connections {
         mut request: Request<Content>,
     ) -> Result<Response<Received>, Cause> {
         let inner = &self.inner;
-        let uri = request.uri().clone();
+        let uri = mem::take(request.uri_mut());
         loop {
             let way = inner.way().await.map_err(|error| Cause::Connect(explain(&*error)))?;
             let (was_used, result) = match way {
@@ -257,7 +258,8 @@ impl Inner {
                 }
             }
             if let Some(number) = Number::take(&self.numbers) {
-                return self.open(number).await;
+                // Boxed: it is by far the largest future on the way of a request, and rare.
+                return Box::pin(self.open(number)).await;
             }
             drop(first);
             // There is one for whoever has a place, but for the moment in which somebody else closes
