@@ -13,7 +13,7 @@ use super::{error::ApiError, events};
 pub(crate) enum Dialect {
     /// `{"error":{"message","type","param","code"}}`, in streams as data.
     Chat,
-    /// The same; in streams an event `error` with the fields of the error beside its `type`
+    /// The form of `Chat`; in streams an event `error` with the fields of the error beside its `type`
     /// (<https://platform.openai.com/docs/api-reference/responses-streaming/error>).
     Responses,
     /// `{"type":"error","error":{"type","message"}}`, in streams in an event `error`
@@ -47,7 +47,7 @@ impl Dialect {
         self.event_of(error.status(), error.json().as_bytes(), number)
     }
 
-    /// The same of an error that is JSON already, of this server or of an upstream.
+    /// An error that is JSON already, of this server or of an upstream, as the last event of a stream.
     pub(crate) fn event_of(self, status: StatusCode, error: &[u8], number: u64) -> Bytes {
         match self {
             Self::Chat => events::event("", error),
@@ -92,7 +92,7 @@ fn messages(status: StatusCode, error: &[u8]) -> String {
     };
     let message = error.get("message").unwrap_or(&error);
     let mut told = json!({"type": kind, "message": message});
-    // What tells this server's errors apart; clients pass over what they do not know.
+    // Codes tell this server's errors apart; clients ignore fields that they do not know.
     if let Some(code) = error.get("code").filter(|code| code.is_string()) {
         told["code"] = code.clone();
     }

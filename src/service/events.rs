@@ -1,7 +1,7 @@
 //! Server-sent events in a stream of bytes: which of them are whole.
 //!
-//! What is passed on ends with an event, so that a stream that breaks off can be ended with one of
-//! our own, and nobody decodes half a character.
+//! Bytes are passed on up to the end of an event, so that a stream that breaks off can be ended with an
+//! event of this server, and no client decodes half a character.
 
 use std::{borrow::Cow, ops::Range};
 
@@ -219,12 +219,12 @@ fn value_of<'a>(line: &'a [u8], field: &[u8]) -> Option<&'a [u8]> {
     }
 }
 
-/// Where the first event ends.
+/// Offset of the first event's end.
 fn first_end(bytes: &[u8]) -> Option<usize> {
     ENDS.iter().filter_map(|end| Some(memmem::find(bytes, end)? + end.len())).min()
 }
 
-/// Where the last whole event ends; 0 where there is none.
+/// Offset of the last event's end; 0 if no event ends.
 fn last_end(bytes: &[u8]) -> usize {
     if bytes.ends_with(b"\n\n") {
         return bytes.len();

@@ -132,20 +132,20 @@ const AT_ONCE: usize = 128 << 10;
 struct Relay {
     next: Option<Bytes>,
     rest: Received,
-    /// How events are told apart; none where the answer is no stream of events.
+    /// Events that are not whole yet; none if the answer is no stream of events.
     events: Option<Events>,
     busy: Busy,
-    /// When the first byte must be there; `None` once it is.
+    /// Deadline of the first byte; `None` once it is there.
     first_by: Option<Instant>,
     keep_alive: Option<KeepAlive>,
-    /// When silence is over.
+    /// Deadline of the next bytes.
     silence: Deadline<Box<Sleep>>,
     between_bytes: Duration,
-    /// When the request must be over.
+    /// Deadline of the request.
     end: Instant,
     notes: Notes,
     span: Span,
-    /// Whether the upstream was asked for more and has not given it yet.
+    /// True if the upstream was asked for more and has not given it yet.
     is_waiting: bool,
     /// Bytes that were passed on since it was waited for, or the worker was given to others.
     at_once: usize,
@@ -170,7 +170,7 @@ impl KeepAlive {
     }
 }
 
-/// What is measured of a request.
+/// Measurements of a request.
 struct Notes {
     route: Arc<Route>,
     endpoint: Endpoint,
@@ -220,7 +220,7 @@ impl Relay {
         if let Some(first) = self.next.take() {
             return Poll::Ready(Some(Ok(first)));
         }
-        // Where both sides are fast, there is no end to what can be done at once.
+        // Between two fast sides there is always more to pass on.
         if self.at_once >= AT_ONCE {
             self.at_once = 0;
             context.waker().wake_by_ref();

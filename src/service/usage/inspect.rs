@@ -68,7 +68,7 @@ pub(super) fn inspect_with_text(json: &[u8]) -> (Facts, Option<Range<usize>>) {
 }
 
 impl Facts {
-    /// Those of a good answer with this usage.
+    /// Facts of a good answer with this usage.
     pub(super) fn of_answer(usage: Report) -> Self {
         Self { usage: Some(usage), is_answer: true, ..Self::default() }
     }

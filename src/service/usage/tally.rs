@@ -18,7 +18,7 @@ pub(crate) struct Tally {
     report: Report,
     /// Tokens of the text that has passed.
     passed: u64,
-    /// Of an answer in JSON, or of an event that is too long to be looked into.
+    /// Both ends of an answer in JSON, or of an event that is too long to be looked into.
     ends: Ends,
 }
 
@@ -177,7 +177,7 @@ impl Ends {
 
     /// The facts at the head, and the usage at either end.
     fn facts(self, beginnings: &[&[u8]]) -> (Facts, Option<Report>) {
-        // Of an event, without the name of its field.
+        // The JSON of an event stands after the name of its field.
         let json = memchr2(b'{', b'[', &self.head).map_or(&[][..], |at| &self.head[at..]);
         let facts = inspect(json);
         (facts, facts.usage.or_else(|| at_end(&self.tail, beginnings)))

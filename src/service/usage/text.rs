@@ -96,7 +96,7 @@ impl<'de> Visitor<'de> for &mut Text<'de> {
         while list.next_element_seed(&mut *self)?.is_some() {
             is_empty = false;
         }
-        // Of lists within others, the outer one is the last to end.
+        // The outermost list is the last to end.
         self.is_empty_list = is_empty;
         Ok(())
     }
