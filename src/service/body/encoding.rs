@@ -33,8 +33,8 @@ impl Encoding {
 
     /// The encoding of a request's body; `None` if there is none.
     pub(crate) fn of(headers: &HeaderMap) -> Result<Option<Self>, ApiError> {
-        let mut values = headers.get_all(header::CONTENT_ENCODING).iter();
-        let Some(value) = values.next() else { return Ok(None) };
+        let Some(value) = headers.get(header::CONTENT_ENCODING) else { return Ok(None) };
+        let mut values = headers.get_all(header::CONTENT_ENCODING).iter().skip(1);
         let name = value.to_str().unwrap_or_default().trim();
         let encoding = match name.to_ascii_lowercase().as_str() {
             "identity" | "" => None,

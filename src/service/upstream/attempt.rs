@@ -227,6 +227,11 @@ impl Clock<'_> {
         self.deadline.set(self.end.min(until));
     }
 
+    /// Lets the time that is left end at `until`, if it would end later.
+    pub(super) fn bring_forward(&mut self, until: Instant) {
+        self.deadline.bring_forward(until);
+    }
+
     /// Waits until there is no time left.
     pub(super) async fn passed(&mut self) {
         poll_fn(|context| self.deadline.poll(context)).await;

@@ -32,6 +32,11 @@ impl<P: DerefMut<Target = Sleep>> Deadline<P> {
         }
     }
 
+    /// Sets it, if it is later.
+    pub(super) fn bring_forward(&mut self, until: Instant) {
+        self.set(self.until.min(until));
+    }
+
     pub(super) fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {
         loop {
             ready!(self.sleep.as_mut().poll(context));

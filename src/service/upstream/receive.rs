@@ -6,7 +6,7 @@ use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, Response, StatusCode};
 use http_body::Body as _;
 use http_body_util::BodyExt as _;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 
 use super::{attempt::Clock, connections::Received, failure::Cause, headers, media::Media};
 use crate::service::events;
@@ -57,25 +57,25 @@ pub(super) async fn receive(
     let may_be_events = status.is_success() && media.may_be_events();
     headers::clean(&mut headers);
     let mut so_far = Gathering::default();
-    let held = Instant::now() + HELD;
+    let held = is_events.then(|| Instant::now() + HELD);
     let gathered = loop {
         if body.is_end_stream() {
             break ended(so_far.bytes(), body, is_events);
         }
-        let next = async {
-            if is_events { timeout_at(held, body.frame()).await } else { Ok(body.frame().await) }
-        };
+        if let Some(held) = held {
+            clock.bring_forward(held);
+        }
         let frame = tokio::select! {
             biased;
-            // Cancel-safe: the clock ends the request.
-            frame = next => frame,
+            // Cancel-safe: the clock ends the request, or the frame is the relay's to wait for.
+            frame = body.frame() => frame,
             () = clock.passed() => {
+                if held.is_some_and(|held| held <= Instant::now()) {
+                    break Gathered::Begun { first: so_far.bytes(), rest: body, is_events };
+                }
                 let has_begun = so_far.len() > 0;
                 return Err(if has_begun { Cause::Silence } else { Cause::Timeout });
             }
-        };
-        let Ok(frame) = frame else {
-            break Gathered::Begun { first: so_far.bytes(), rest: body, is_events };
         };
         let Some(frame) = frame else { break ended(so_far.bytes(), body, is_events) };
         let frame = frame.map_err(|error| Cause::Broken(error.to_string()))?;
