@@ -27,14 +27,6 @@ pub(crate) fn is_local(host: &str) -> bool {
     is_localhost || host.parse::<std::net::IpAddr>().is_ok()
 }
 
-/// Returns whether an authority can only mean this machine, of those that clients send most: so that
-/// others alone are parsed.
-pub(crate) fn is_loopback(authority: &str) -> bool {
-    let local = ["127.0.0.1", "localhost"].iter().find_map(|host| authority.strip_prefix(host));
-    let is_port = |port: &str| port.bytes().all(|byte| byte.is_ascii_digit());
-    local.is_some_and(|rest| rest.is_empty() || rest.strip_prefix(':').is_some_and(is_port))
-}
-
 /// The origin of the page that a browser sent this request for, if it is not one of this server's:
 /// `null` if it is not known.
 pub(crate) fn foreign_origin<'a>(headers: &'a HeaderMap, uri: &Uri) -> Option<&'a str> {
@@ -84,11 +76,7 @@ mod tests {
             for name in hosts {
                 let host = host(&headers(&[("host", name)]), &Uri::default()).expect("a host");
                 assert_eq!(is_local(&host), expected, "{name}");
-                assert!(expected || !is_loopback(name), "{name}");
             }
-        }
-        for name in ["localhost", "localhost:6060", "127.0.0.1:8080", "127.0.0.1"] {
-            assert!(is_loopback(name), "{name}");
         }
         // HTTP/2 has it in the URI.
         let uri = Uri::from_static("http://evil.example:1/x");

@@ -77,7 +77,7 @@ impl PagesConfig {
         let Some(hosts) = &self.hosts else { return Ok(()) };
         // Browsers always say which host they ask for.
         let authority = cross_site::authority(headers, uri);
-        if let Some(authority) = authority.filter(|name| !cross_site::is_loopback(name)) {
+        if let Some(authority) = authority.filter(|name| !is_loopback(name)) {
             let host = cross_site::host(headers, uri).filter(|host| is_allowed(host, hosts));
             host.ok_or_else(|| ApiError::foreign_host(authority))?;
         }
@@ -113,6 +113,14 @@ impl PagesConfig {
     }
 }
 
+/// Returns whether an authority can only mean this machine, of those that clients send most: so that
+/// others alone are parsed.
+fn is_loopback(authority: &str) -> bool {
+    let local = ["127.0.0.1", "localhost"].iter().find_map(|host| authority.strip_prefix(host));
+    let is_port = |port: &str| port.bytes().all(|byte| byte.is_ascii_digit());
+    local.is_some_and(|rest| rest.is_empty() || rest.strip_prefix(':').is_some_and(is_port))
+}
+
 /// Returns whether requests for a host are answered: one that is configured, or one that no page can
 /// have pointed here. A name without a dot is not in the public DNS; proxies send such names.
 fn is_allowed(host: &str, configured: &[String]) -> bool {
@@ -141,6 +149,17 @@ fn is_host(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn common_names_of_this_machine_are_told_without_parsing_them() {
+        for name in ["localhost", "localhost:6060", "127.0.0.1:8080", "127.0.0.1"] {
+            assert!(is_loopback(name), "{name}");
+        }
+        for name in ["localhost.evil.example", "127.0.0.1.nip.io", "localhost:80@evil.example", ""]
+        {
+            assert!(!is_loopback(name), "{name}");
+        }
+    }
 
     fn config(origins: &[&str], hosts: &[&str]) -> PagesConfig {
         let owned = |list: &[&str]| list.iter().map(|&text| text.to_owned()).collect();
