@@ -81,13 +81,13 @@ impl Events {
 }
 
 impl Taken {
-    /// All bytes in a row, with others in the place of the whole events.
-    pub(crate) fn with(self, whole: Bytes) -> Bytes {
+    /// All bytes in a row.
+    pub(crate) fn into_bytes(self) -> Bytes {
         if self.long.is_empty() {
-            return whole;
+            return self.whole;
         }
         let mut all = BytesMut::from(self.long);
-        all.extend_from_slice(&whole);
+        all.extend_from_slice(&self.whole);
         all.freeze()
     }
 }
@@ -133,9 +133,13 @@ pub(crate) fn is_declared(headers: &HeaderMap) -> bool {
         return false;
     }
     let content_type = headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes);
-    content_type
-        .and_then(|value| value.get(..MEDIA_TYPE.len()))
-        .is_some_and(|value| value.eq_ignore_ascii_case(MEDIA_TYPE.as_bytes()))
+    content_type.is_some_and(is_media_type)
+}
+
+/// Returns whether a media type is that of streams of events.
+pub(crate) fn is_media_type(content_type: &[u8]) -> bool {
+    let essence = content_type.get(..MEDIA_TYPE.len());
+    essence.is_some_and(|essence| essence.eq_ignore_ascii_case(MEDIA_TYPE.as_bytes()))
 }
 
 /// An event with data.

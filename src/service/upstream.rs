@@ -120,8 +120,8 @@ pub enum StartError {
 }
 
 impl Upstreams {
-    /// Reads the certificates to trust, which blocks; connects to nobody yet. `local` are the names of the
-    /// local models.
+    /// Reads the trusted certificates, which blocks, and opens no connection. `local` holds the names of
+    /// the local models.
     pub(crate) fn new(
         config: &GatewayConfig,
         upstreams: &BTreeMap<String, UpstreamConfig>,

@@ -201,7 +201,7 @@ impl Course<'_> {
     async fn attempt(&self, choice: Choice<'_>) -> Result<Answer, Failure> {
         let name = choice.member.name(self.task.document);
         let mut busy = choice.busy;
-        // One place where it is awaited: the future is large.
+        // The future is large: a second `await` would make this one twice as large.
         loop {
             let failure = match attempt(&self.task, busy, name.as_ref()).await {
                 Err(failure) if matches!(failure.cause, Cause::StreamOptions) => failure,

@@ -116,7 +116,6 @@ pub(super) fn clean(answer: &mut HeaderMap) {
         .flat_map(|value| value.split(','))
         .filter_map(|name| name.trim().parse().ok())
         .collect();
-    // Most answers have two or three of them.
     let is_ours = |name: &&HeaderName| {
         ANSWER_WITHOUT.contains(name)
             || ANSWER_WITHOUT_PREFIXES.iter().any(|prefix| name.as_str().starts_with(prefix))

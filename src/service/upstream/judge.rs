@@ -48,9 +48,6 @@ pub(super) fn judge(
     asked: &Asked<'_>,
 ) -> Result<Judged, Cause> {
     let Reply { mut status, mut headers, mut gathered } = reply;
-    if matches!(gathered, Gathered::Begun { is_events: true, .. }) {
-        events::declare(&mut headers);
-    }
     if asked.hides_usage && refuses_stream_options(status, &gathered) {
         return Err(Cause::StreamOptions);
     }

@@ -24,7 +24,7 @@ impl<'a> Media<'a> {
 
     /// Returns whether it is a stream of events that can be told apart.
     pub(super) fn is_events(self) -> bool {
-        !self.is_encoded && self.begins_with(events::MEDIA_TYPE)
+        !self.is_encoded && self.content_type.is_some_and(events::is_media_type)
     }
 
     /// Returns whether it may be a stream of events in truth: some servers declare streams as JSON or

@@ -35,7 +35,7 @@ use crate::service::{
 /// One upstream. What changes of it is in atomics: requests take no lock of ours.
 pub(crate) struct Upstream {
     name: String,
-    /// The same as a header.
+    /// Name in the header of answers.
     pub(super) name_header: Option<HeaderValue>,
     pub(super) config: UpstreamConfig,
     /// Contents of its files at the time when they were read.

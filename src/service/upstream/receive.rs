@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, Response, StatusCode};
+use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use http_body::Body as _;
 use http_body_util::BodyExt as _;
 use tokio::time::Instant;
@@ -53,7 +53,8 @@ pub(super) async fn receive(
     let (parts, mut body) = response.into_parts();
     let (status, mut headers) = (parts.status, parts.headers);
     let media = Media::of(&headers);
-    let mut is_events = status.is_success() && media.is_events();
+    let is_declared = status.is_success() && media.is_events();
+    let mut is_events = is_declared;
     let may_be_events = status.is_success() && media.may_be_events();
     headers::clean(&mut headers);
     let mut so_far = Gathering::default();
@@ -88,6 +89,9 @@ pub(super) async fn receive(
         }
         clock.set(silence);
     };
+    if is_events && !is_declared {
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(events::MEDIA_TYPE));
+    }
     Ok(Reply { status, headers, gathered })
 }
 

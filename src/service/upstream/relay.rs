@@ -407,8 +407,8 @@ impl Notes {
         {
             self.event(&facts);
         }
-        let whole = self.pass_events(taken.whole.clone());
-        taken.with(whole)
+        let whole = self.pass_events(taken.whole);
+        Taken { whole, ..taken }.into_bytes()
     }
 
     fn pass_events(&mut self, events: Bytes) -> Bytes {

@@ -34,8 +34,10 @@ pub(crate) struct Facts {
     pub(super) text: usize,
 }
 
+/// Name of an object, and type of an event, that is an error.
+const ERROR: &str = r#""error""#;
 /// Types of events that say that the answer has failed.
-const FAILED: [&str; 3] = [r#""error""#, r#""response.failed""#, r#""response.error""#];
+const FAILED: [&str; 3] = [ERROR, r#""response.failed""#, r#""response.error""#];
 /// End of the type of an event with sound in Base64.
 const AUDIO: &str = r#"audio.delta""#;
 /// Longest text of an event that counts as one token: most servers send an event for each.
@@ -180,7 +182,7 @@ impl Top<'_> {
             return Some(status);
         }
         let is_failed = self.kind.is_some_and(|kind| FAILED.contains(&kind.get()))
-            || self.object.is_some_and(|object| object.get() == FAILED[0]);
+            || self.object.is_some_and(|object| object.get() == ERROR);
         let within = || envelope.and_then(|envelope| envelope.error).and_then(status_of);
         is_failed.then(|| within().unwrap_or_else(|| status_named([self.code, self.kind])))
     }

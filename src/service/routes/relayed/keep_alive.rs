@@ -57,8 +57,7 @@ pub(super) async fn answer(
     let timer = Box::pin(time::sleep(Duration::ZERO));
     let body = KeptAlive { every, bill, dialect, state: State::Asking(answering, timer) };
     let mut response = Response::new(Body::new(body));
-    let headers = response.headers_mut();
-    events::declare(headers);
+    events::declare(response.headers_mut());
     Ok(response)
 }
 

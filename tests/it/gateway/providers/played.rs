@@ -64,6 +64,28 @@ macro_rules! usage {
     };
 }
 
+/// The chunks of a message in Groq's form.
+macro_rules! groq {
+    () => {
+        concat!(
+            chunk!(
+                "llama-3.3-70b-versatile",
+                "{\"index\":0,\"delta\":{\"role\":\"assistant\",\"content\":\"\"},\"finish_reason\":null}",
+                ",\"x_groq\":{\"id\":\"req_1\"}"
+            ),
+            chunk!(
+                "llama-3.3-70b-versatile",
+                "{\"index\":0,\"delta\":{\"content\":\"Hello\"},\"finish_reason\":null}"
+            ),
+            chunk!(
+                "llama-3.3-70b-versatile",
+                "{\"index\":0,\"delta\":{},\"finish_reason\":\"stop\"}",
+                ",\"x_groq\":{\"id\":\"req_1\",\"usage\":{\"queue_time\":0.01,\"prompt_tokens\":9,\"completion_tokens\":2,\"total_tokens\":11}}"
+            ),
+        )
+    };
+}
+
 /// The end of a stream.
 macro_rules! done {
     () => {
@@ -182,41 +204,8 @@ pub(super) const PLAYED: &[Played] = &[
         models: r#"{"object":"list","data":[{"id":"llama-3.3-70b-versatile","object":"model","created":1733447754,"owned_by":"Meta","active":true,"context_window":131072,"public_apps":null}]}"#,
         listed: &["llama-3.3-70b-versatile"],
         whole: r#"{"id":"chatcmpl-3","object":"chat.completion","created":1764000000,"model":"llama-3.3-70b-versatile","choices":[{"index":0,"message":{"role":"assistant","content":"Hello"},"finish_reason":"stop"}],"usage":{"queue_time":0.01,"prompt_tokens":9,"prompt_time":0.001,"completion_tokens":2,"completion_time":0.004,"total_tokens":11,"total_time":0.005},"x_groq":{"id":"req_1"}}"#,
-        stream: concat!(
-            chunk!(
-                "llama-3.3-70b-versatile",
-                "{\"index\":0,\"delta\":{\"role\":\"assistant\",\"content\":\"\"},\"finish_reason\":null}",
-                ",\"x_groq\":{\"id\":\"req_1\"}"
-            ),
-            chunk!(
-                "llama-3.3-70b-versatile",
-                "{\"index\":0,\"delta\":{\"content\":\"Hello\"},\"finish_reason\":null}"
-            ),
-            chunk!(
-                "llama-3.3-70b-versatile",
-                "{\"index\":0,\"delta\":{},\"finish_reason\":\"stop\"}",
-                ",\"x_groq\":{\"id\":\"req_1\",\"usage\":{\"queue_time\":0.01,\"prompt_tokens\":9,\"completion_tokens\":2,\"total_tokens\":11}}"
-            ),
-            usage!("llama-3.3-70b-versatile"),
-            done!(),
-        ),
-        passed: Some(concat!(
-            chunk!(
-                "llama-3.3-70b-versatile",
-                "{\"index\":0,\"delta\":{\"role\":\"assistant\",\"content\":\"\"},\"finish_reason\":null}",
-                ",\"x_groq\":{\"id\":\"req_1\"}"
-            ),
-            chunk!(
-                "llama-3.3-70b-versatile",
-                "{\"index\":0,\"delta\":{\"content\":\"Hello\"},\"finish_reason\":null}"
-            ),
-            chunk!(
-                "llama-3.3-70b-versatile",
-                "{\"index\":0,\"delta\":{},\"finish_reason\":\"stop\"}",
-                ",\"x_groq\":{\"id\":\"req_1\",\"usage\":{\"queue_time\":0.01,\"prompt_tokens\":9,\"completion_tokens\":2,\"total_tokens\":11}}"
-            ),
-            done!(),
-        )),
+        stream: concat!(groq!(), usage!("llama-3.3-70b-versatile"), done!(),),
+        passed: Some(concat!(groq!(), done!(),)),
         error_status: 400,
         error: r#"{"error":{"message":"'messages' : minimum number of items is 1","type":"invalid_request_error"}}"#,
     },
