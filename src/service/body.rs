@@ -5,6 +5,7 @@ mod encoding;
 use axum::body::Body;
 use bytes::{Bytes, BytesMut};
 use bytesize::ByteSize;
+use http_body::Body as _;
 use http_body_util::BodyExt as _;
 
 pub(crate) use self::encoding::{Encoding, Undecoded};
@@ -47,7 +48,8 @@ impl Bodies {
         let mut memory = self.memory.reserve(0).ok_or_else(no_memory)?;
         self.make_room(&mut memory, declared)?;
         let mut bytes = BytesMut::with_capacity(declared);
-        while let Some(frame) = body.frame().await {
+        while !body.is_end_stream() {
+            let Some(frame) = body.frame().await else { break };
             let frame = frame.map_err(|error| {
                 ApiError::bad_request(None, format!("the body could not be read: {error}"))
             })?;

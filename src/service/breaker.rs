@@ -87,12 +87,12 @@ impl Breaker {
     }
 
     pub(crate) fn state(&self) -> State {
-        self.state_at(clock::now())
+        if self.is_closed() { State::Closed } else { self.state_at(clock::now()) }
     }
 
     /// Lets a request through, if one may; of those that come to a half-open breaker, the first.
     pub(crate) fn enter(&self) -> Option<Pass> {
-        self.enter_at(clock::now())
+        if self.is_closed() { Some(Pass::Usual) } else { self.enter_at(clock::now()) }
     }
 
     /// A request was answered.
@@ -108,6 +108,11 @@ impl Breaker {
     /// How long until a request may try.
     pub(crate) fn opens_in(&self) -> Duration {
         Duration::from_millis(self.open_until.load(Relaxed).saturating_sub(clock::now()))
+    }
+
+    /// As a rule it is closed, and the clock need not be read.
+    fn is_closed(&self) -> bool {
+        self.open_until.load(Acquire) == 0
     }
 
     fn state_at(&self, now: u64) -> State {

@@ -60,7 +60,8 @@ pub(super) async fn embeddings(
     body: Body,
 ) -> Result<Response, ApiError> {
     let bill = caller.bill(&service, Endpoint::Embeddings.name(), &id);
-    let answer = answer(&service, &caller, &bill, &headers, body).await;
+    // Boxed: layers move the future of a handler.
+    let answer = Box::pin(answer(&service, &caller, &bill, &headers, body)).await;
     Ok(bill.told(answer))
 }
 

@@ -15,6 +15,7 @@ use crate::service::{
     call::Call,
     caller::Caller,
     codec::{Codec, CodecError},
+    entrance::Admitted,
     error::ApiError,
 };
 
@@ -49,14 +50,16 @@ pub(super) async fn enter_json(
     body: Body,
 ) -> Result<(ReadBody, Call), ApiError> {
     let codec = Codec::of_request(headers)?;
-    let (body, call) = enter(service, caller, headers, body).await?;
-    let body = to_json(service, call.started(), codec, body).await?;
+    let (mut body, call) = enter(service, caller, headers, body).await?;
+    if codec != Codec::Json {
+        body = Box::pin(to_json(service, call.started(), codec, body)).await?;
+    }
     // All endpoints read structs.
     object::check(&body.bytes)?;
     Ok((body, call))
 }
 
-/// Lets a request in, and reads it. Who sends slowly holds no place meanwhile.
+/// Lets a request in, and reads it. What is rare is boxed, so that the futures of all requests are small.
 pub(super) async fn enter(
     service: &Service,
     caller: &Caller,
@@ -70,23 +73,30 @@ pub(super) async fn enter(
     let mut reading = pin!(service.inner.bodies.read(body, declared_length(headers)));
     // As a rule it has come with the head: no timers for it then.
     let at_once = poll_fn(|context| Poll::Ready(reading.as_mut().poll(context))).await;
-    let (body, admitted) = match at_once {
+    let (mut body, admitted) = match at_once {
         Poll::Ready(body) => (body?, admitted),
-        Poll::Pending => {
-            let mut reading = pin!(service.received_in_time(started, reading));
-            if let Ok(body) = time::timeout(PROMPT, &mut reading).await {
-                (body?, admitted)
-            } else {
-                drop(admitted);
-                (reading.await?, entrance.admit(caller).await?)
-            }
-        }
+        Poll::Pending => Box::pin(late(service, caller, started, reading, admitted)).await?,
     };
-    let body = match encoding {
-        None => body,
-        Some(encoding) => decompressed(service, started, encoding, body).await?,
-    };
+    if let Some(encoding) = encoding {
+        body = Box::pin(decompressed(service, started, encoding, body)).await?;
+    }
     Ok((body, Call::new(started, admitted)))
+}
+
+/// Reads the rest of a body. A request whose client sends slowly holds no place meanwhile.
+async fn late(
+    service: &Service,
+    caller: &Caller,
+    started: Instant,
+    reading: impl Future<Output = Result<ReadBody, ApiError>>,
+    admitted: Admitted,
+) -> Result<(ReadBody, Admitted), ApiError> {
+    let mut reading = pin!(service.received_in_time(started, reading));
+    if let Ok(body) = time::timeout(PROMPT, &mut reading).await {
+        return Ok((body?, admitted));
+    }
+    drop(admitted);
+    Ok((reading.await?, service.inner.entrance.admit(caller).await?))
 }
 
 /// Decompresses a body.
@@ -120,9 +130,6 @@ async fn to_json(
     codec: Codec,
     body: ReadBody,
 ) -> Result<ReadBody, ApiError> {
-    if codec == Codec::Json {
-        return Ok(body);
-    }
     let bodies = &service.inner.bodies;
     let limit = bodies.limit();
     let translate = move |bytes: Bytes| {

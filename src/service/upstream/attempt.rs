@@ -65,7 +65,7 @@ pub(super) async fn attempt(
     name: Option<&Name>,
 ) -> Result<Answer, Failure> {
     let upstream = Arc::clone(busy.upstream());
-    let began = Instant::now();
+    let began = busy.since();
     let progress = Arc::new(Progress::default());
     let mut underway = Underway { task, progress: Arc::clone(&progress), is_over: false };
     let asks = task.endpoint.has_stream_options() && upstream.takes_stream_options();
@@ -83,7 +83,8 @@ pub(super) async fn attempt(
         receive(response, silence, &mut clock).await
     };
     let received = received.await;
-    let upstream_time = progress.departed_at().map(|at| at.elapsed()).unwrap_or_default();
+    let (departed, now) = (progress.departed_at(), Instant::now());
+    let upstream_time = departed.map(|at| now - at).unwrap_or_default();
     underway.is_over = true;
     let asked = Asked {
         gateway: task.gateway,
@@ -97,20 +98,19 @@ pub(super) async fn attempt(
     let Judged { status, headers, gathered, tally } = match answered {
         Ok(judged) => judged,
         Err(cause) => {
-            busy.failed(&cause, began.elapsed());
+            busy.failed(&cause, now - began);
             if let Some(refusal) = cause.answer()
                 && let Some(wait) = headers::retry_after(&refusal.headers)
             {
                 upstream.rest(wait);
             }
-            let departed = progress.departed_at().is_some();
-            return Err(Failure { cause, upstream, departed, upstream_time });
+            return Err(Failure { cause, upstream, departed: departed.is_some(), upstream_time });
         }
     };
     if status.is_client_error() {
-        busy.refused(began.elapsed());
+        busy.refused(now - began);
     } else {
-        busy.began(began.elapsed());
+        busy.began(now - began);
     }
     let content = match gathered {
         Gathered::Whole(bytes) => {
@@ -118,8 +118,7 @@ pub(super) async fn attempt(
             Answered::Whole(bytes)
         }
         Gathered::Begun { first, rest, is_events } => {
-            let departed = progress.departed_at().unwrap_or(began);
-            let first_by = departed + upstream.config.first_byte_timeout;
+            let first_by = departed.unwrap_or(began) + upstream.config.first_byte_timeout;
             let first_by = first.is_empty().then_some(first_by);
             Answered::Begun { first, rest, first_by, is_events, busy }
         }
@@ -127,8 +126,9 @@ pub(super) async fn attempt(
     Ok(Answer { status, headers, content, upstream, tally, hides_usage, upstream_time })
 }
 
-fn request(task: &Task<'_>, upstream: &Upstream, content: Content) -> Request<Content> {
-    let mut request = Request::new(content);
+/// Boxed, since it is moved with each step on its way.
+fn request(task: &Task<'_>, upstream: &Upstream, content: Content) -> Box<Request<Content>> {
+    let mut request = Box::new(Request::new(content));
     *request.method_mut() = Method::POST;
     *request.uri_mut() = upstream.uri(task.endpoint);
     let headers = request.headers_mut();
@@ -140,15 +140,16 @@ fn request(task: &Task<'_>, upstream: &Upstream, content: Content) -> Request<Co
     if upstream.config.forward_authorization
         && let Some(authorization) = task.authorization
     {
-        request.headers_mut().insert(header::AUTHORIZATION, authorization.clone());
+        headers.insert(header::AUTHORIZATION, authorization.clone());
     }
+    upstream.authorize(headers);
     request
 }
 
 /// Sends the request and waits for the head of the answer.
 async fn send(
     upstream: &Upstream,
-    request: Request<Content>,
+    request: Box<Request<Content>>,
     progress: &Progress,
     clock: &mut Clock<'_>,
 ) -> Result<Response<Received>, Cause> {
@@ -159,10 +160,11 @@ async fn send(
         () = clock.passed() => return Err(Cause::Full),
     };
     let config = &upstream.config;
-    let connected = Instant::now() + config.connect_timeout;
+    let now = Instant::now();
+    let connected = now + config.connect_timeout;
     // The departure of the request wakes no one: the clock checks for it in time for either bound.
     let step = config.connect_timeout.min(config.first_byte_timeout);
-    clock.set(step);
+    clock.set_until(now + step);
     let mut response = pin!(upstream.send(place, request));
     let response = loop {
         let stage = progress.stage();

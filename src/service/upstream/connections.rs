@@ -170,8 +170,14 @@ impl Connections {
 
     /// Waits until there may be a connection for a request.
     pub(super) async fn place(&self) -> Place {
-        // Never closed.
-        Place { _permit: Arc::clone(&self.inner.places).acquire_owned().await.ok() }
+        let places = &self.inner.places;
+        // If a place is free, nobody waits for one.
+        let permit = match Arc::clone(places).try_acquire_owned() {
+            Ok(permit) => Some(permit),
+            // Never closed.
+            Err(_) => Arc::clone(places).acquire_owned().await.ok(),
+        };
+        Place { _permit: permit }
     }
 
     /// Sends a request, on a connection that is free or a new one, and waits for the head of the
@@ -182,7 +188,7 @@ impl Connections {
     pub(super) async fn send(
         &self,
         place: Place,
-        mut request: Request<Content>,
+        mut request: Box<Request<Content>>,
     ) -> Result<Response<Received>, Cause> {
         let inner = &self.inner;
         let uri = mem::take(request.uri_mut());
@@ -223,7 +229,7 @@ impl Connections {
                     }));
                 }
                 Err(mut error) => match error.take_message().filter(|_| was_used) {
-                    Some(back) => request = back,
+                    Some(back) => request = Box::new(back),
                     None => return Err(Cause::Broken(explain(error.error()))),
                 },
             }
@@ -243,8 +249,9 @@ impl Inner {
             if let Some(shared) = self.shared() {
                 return Ok(Way::Shared(shared));
             }
-            while let Some(mut line) = self.kept.take() {
-                if line.is_good(self.idle_timeout) {
+            while let Some(line) = self.kept.take() {
+                // If the other side has closed it, it says so before it takes the request.
+                if line.is_kept(self.idle_timeout) {
                     return Ok(Way::Line(line));
                 }
                 line.close();

@@ -27,28 +27,6 @@ pub(super) static OF_PROVIDERS: [HeaderName; 5] = [
     HeaderName::from_static("anthropic-version"),
 ];
 
-/// What belongs to the upstream's connection, or is ours to say.
-static ANSWER_WITHOUT: [HeaderName; 18] = [
-    header::CONNECTION,
-    header::ALT_SVC,
-    header::CONTENT_LENGTH,
-    header::CONTENT_SECURITY_POLICY,
-    header::DATE,
-    header::LOCATION,
-    header::PROXY_AUTHENTICATE,
-    header::SERVER,
-    header::SET_COOKIE,
-    header::STRICT_TRANSPORT_SECURITY,
-    header::TE,
-    header::TRAILER,
-    header::TRANSFER_ENCODING,
-    header::UPGRADE,
-    header::WWW_AUTHENTICATE,
-    HeaderName::from_static("keep-alive"),
-    HeaderName::from_static("x-cache"),
-    REQUEST_ID,
-];
-
 pub(super) const RETRY_AFTER_MS: HeaderName = HeaderName::from_static("retry-after-ms");
 
 /// The headers of a request to an upstream, without those of the upstream's own.
@@ -103,9 +81,6 @@ pub(super) fn text(id: Option<&HeaderValue>) -> &str {
     id.and_then(|id| id.to_str().ok()).unwrap_or_default()
 }
 
-/// Beginnings of names that only this server sends: rules for browsers, and its own headers.
-const ANSWER_WITHOUT_PREFIXES: [&str; 2] = ["access-control-", "x-thermograph-"];
-
 /// Takes out what is not passed back.
 pub(super) fn clean(answer: &mut HeaderMap) {
     // What the upstream names in `connection` is its connection's too.
@@ -116,14 +91,38 @@ pub(super) fn clean(answer: &mut HeaderMap) {
         .flat_map(|value| value.split(','))
         .filter_map(|name| name.trim().parse().ok())
         .collect();
-    let is_ours = |name: &&HeaderName| {
-        ANSWER_WITHOUT.contains(name)
-            || ANSWER_WITHOUT_PREFIXES.iter().any(|prefix| name.as_str().starts_with(prefix))
-    };
-    let ours: Vec<HeaderName> = answer.keys().filter(is_ours).cloned().collect();
+    let ours: Vec<HeaderName> =
+        answer.keys().filter(|name| is_ours(name.as_str())).cloned().collect();
     for name in named.iter().chain(&ours) {
         answer.remove(name);
     }
+}
+
+/// Returns whether a header belongs to the upstream's connection, or is ours to say, as rules for
+/// browsers are. As text: a chain of comparisons of lengths, most often.
+fn is_ours(name: &str) -> bool {
+    matches!(
+        name,
+        "alt-svc"
+            | "connection"
+            | "content-length"
+            | "content-security-policy"
+            | "date"
+            | "keep-alive"
+            | "location"
+            | "proxy-authenticate"
+            | "server"
+            | "set-cookie"
+            | "strict-transport-security"
+            | "te"
+            | "trailer"
+            | "transfer-encoding"
+            | "upgrade"
+            | "www-authenticate"
+            | "x-cache"
+            | "x-request-id"
+    ) || name.starts_with("access-control-")
+        || name.starts_with("x-thermograph-")
 }
 
 /// How long an upstream asks to be left alone.

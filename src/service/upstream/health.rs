@@ -96,7 +96,7 @@ async fn check(upstream: &Arc<Upstream>, upstreams: &Upstreams) -> Result<(), St
 }
 
 async fn get(upstream: &Upstream, uri: Uri) -> Result<(StatusCode, Bytes), String> {
-    let mut request = Request::new(Content::empty());
+    let mut request = Box::new(Request::new(Content::empty()));
     *request.method_mut() = Method::GET;
     *request.uri_mut() = uri;
     let answer = async {

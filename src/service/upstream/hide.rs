@@ -33,19 +33,35 @@ pub(super) fn cut(events: &[u8], place: Range<usize>, facts: &Facts) -> Option<R
     Some(place.start + start..place.start + end)
 }
 
-/// Bytes without some parts, which stand in order; mostly there are none, and nothing is copied.
-pub(super) fn without(bytes: Bytes, cuts: &[Range<usize>]) -> Bytes {
-    if cuts.is_empty() {
-        return bytes;
+/// Bytes without some parts; as long as there are none, nothing is copied.
+pub(super) struct Remainder<'a> {
+    bytes: &'a Bytes,
+    /// Those before `done` that are kept.
+    kept: BytesMut,
+    done: usize,
+}
+
+impl<'a> Remainder<'a> {
+    pub(super) fn of(bytes: &'a Bytes) -> Self {
+        Self { bytes, kept: BytesMut::new(), done: 0 }
     }
-    let mut kept = BytesMut::with_capacity(bytes.len());
-    let mut done = 0;
-    for cut in cuts {
-        kept.extend_from_slice(&bytes[done..cut.start]);
-        done = cut.end;
+
+    /// Leaves out a part that stands behind those before.
+    pub(super) fn leave_out(&mut self, part: Range<usize>) {
+        if self.kept.is_empty() {
+            self.kept.reserve(self.bytes.len());
+        }
+        self.kept.extend_from_slice(&self.bytes[self.done..part.start]);
+        self.done = part.end;
     }
-    kept.extend_from_slice(&bytes[done..]);
-    kept.freeze()
+
+    pub(super) fn into_bytes(mut self) -> Bytes {
+        if self.done == 0 {
+            return self.bytes.clone();
+        }
+        self.kept.extend_from_slice(&self.bytes[self.done..]);
+        self.kept.freeze()
+    }
 }
 
 #[cfg(test)]
@@ -55,11 +71,14 @@ mod tests {
 
     fn hidden(events: &'static str) -> String {
         let events = Bytes::from_static(events.as_bytes());
-        let mut inspector = Inspector::default();
-        let cuts: Vec<_> = each(&events)
-            .filter_map(|event| cut(&events, event.place.clone(), &inspector.event(&event)))
-            .collect();
-        String::from_utf8(without(events, &cuts).to_vec()).expect("text")
+        let (mut inspector, mut remainder) = (Inspector::default(), Remainder::of(&events));
+        for event in each(&events) {
+            let facts = inspector.event(&event);
+            if let Some(part) = cut(&events, event.place, &facts) {
+                remainder.leave_out(part);
+            }
+        }
+        String::from_utf8(remainder.into_bytes().to_vec()).expect("text")
     }
 
     #[test]

@@ -12,7 +12,7 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use http::{HeaderName, HeaderValue, Request, Response, Uri};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, Uri};
 use tokio::time::Instant;
 
 use super::{
@@ -79,8 +79,10 @@ pub(crate) struct Upstream {
 pub(crate) struct Busy {
     upstream: Arc<Upstream>,
     pass: Pass,
-    /// Since when it waits for an answer; none once that has begun.
-    waits_since: Option<Instant>,
+    /// Since when the upstream has it.
+    since: Instant,
+    /// True until the answer has begun.
+    is_waiting: bool,
     /// Whether it was said what became of it.
     is_told: bool,
 }
@@ -190,25 +192,29 @@ impl Upstream {
     }
 
     /// Sends a request, on a connection that is free or a new one.
-    pub(super) async fn send(
+    pub(super) fn send(
         &self,
         place: Place,
-        request: Request<Content>,
-    ) -> Result<Response<Received>, Cause> {
-        self.connections.send(place, self.authorized(request)).await
+        request: Box<Request<Content>>,
+    ) -> impl Future<Output = Result<Response<Received>, Cause>> {
+        self.connections.send(place, request)
     }
 
     /// Sends a request that is ours, on a connection of its own.
-    pub(super) async fn ask(&self, request: Request<Content>) -> Result<Response<Received>, Cause> {
+    pub(super) async fn ask(
+        &self,
+        mut request: Box<Request<Content>>,
+    ) -> Result<Response<Received>, Cause> {
+        self.authorize(request.headers_mut());
         let place = self.checker.place().await;
-        self.checker.send(place, self.authorized(request)).await
+        self.checker.send(place, request).await
     }
 
-    fn authorized(&self, mut request: Request<Content>) -> Request<Content> {
+    /// Adds the headers that all its requests have.
+    pub(super) fn authorize(&self, headers: &mut HeaderMap) {
         for (name, value) in &self.headers {
-            request.headers_mut().insert(name.clone(), value.clone());
+            headers.insert(name.clone(), value.clone());
         }
-        request
     }
 
     /// Whether a request would be let through now.
@@ -292,8 +298,8 @@ impl Upstream {
         self.in_flight.fetch_add(1, Relaxed);
         // Not set: who has its name after a change of the configuration counts with it.
         self.meters.in_flight.increment(1.0);
-        let (upstream, waits_since) = (Arc::clone(self), Some(Instant::now()));
-        Some(Busy { upstream, pass, waits_since, is_told: false })
+        let (upstream, since) = (Arc::clone(self), Instant::now());
+        Some(Busy { upstream, pass, since, is_waiting: true, is_told: false })
     }
 
     /// Requests that it has.
@@ -320,6 +326,11 @@ impl Busy {
         &self.upstream
     }
 
+    /// When it was given to the upstream.
+    pub(super) fn since(&self) -> Instant {
+        self.since
+    }
+
     /// Its answer began, after this time.
     pub(super) fn began(&mut self, took: Duration) {
         let upstream = &self.upstream;
@@ -332,7 +343,7 @@ impl Busy {
             self.pass = Pass::Usual;
         }
         upstream.latency.observe(took);
-        self.waits_since = None;
+        self.is_waiting = false;
     }
 
     /// Its answer is whole.
@@ -346,7 +357,7 @@ impl Busy {
 
     /// An answer that began did not break off.
     fn succeeded(&self) {
-        if self.waits_since.is_none() {
+        if !self.is_waiting {
             self.upstream.breaker.succeeded(self.pass);
         }
     }
@@ -398,8 +409,8 @@ impl Drop for Busy {
         if !self.is_told {
             self.upstream.meters.left.increment(1);
             self.succeeded();
-            if let Some(since) = self.waits_since {
-                self.upstream.latency.observe_at_least(since.elapsed());
+            if self.is_waiting {
+                self.upstream.latency.observe_at_least(self.since.elapsed());
             }
         }
     }

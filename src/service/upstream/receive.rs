@@ -87,7 +87,9 @@ pub(super) async fn receive(
         if so_far.len() > WHOLE || (is_events && events::first(so_far.so_far(), false).is_some()) {
             break Gathered::Begun { first: so_far.bytes(), rest: body, is_events };
         }
-        clock.set(silence);
+        if !body.is_end_stream() {
+            clock.set(silence);
+        }
     };
     if is_events && !is_declared {
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(events::MEDIA_TYPE));

@@ -16,8 +16,14 @@ use tokio::time::{Instant, Sleep};
 use tracing::Span;
 
 use super::{
-    Answer, Answered, Endpoint, Exchanged, Route, connections::Received, deadline::Deadline,
-    failure::Cause, headers, hide, meters::OperationMeters, one::Busy,
+    Answer, Answered, Endpoint, Exchanged, Route,
+    connections::Received,
+    deadline::Deadline,
+    failure::Cause,
+    headers,
+    hide::{self, Remainder},
+    meters::OperationMeters,
+    one::Busy,
 };
 use crate::service::{
     call::Call,
@@ -391,7 +397,7 @@ impl Notes {
     fn first_byte(&mut self) {
         let now = Instant::now();
         (self.first, self.last) = (now, now);
-        self.meters().began(self.started.elapsed());
+        self.meters().began(now - self.started);
     }
 
     fn piece(&mut self, now: Instant) {
@@ -407,13 +413,13 @@ impl Notes {
         {
             self.event(&facts);
         }
-        let whole = self.pass_events(taken.whole);
+        let whole = self.pass_events(&taken.whole);
         Taken { whole, ..taken }.into_bytes()
     }
 
-    fn pass_events(&mut self, events: Bytes) -> Bytes {
-        let mut cuts = Vec::new();
-        for event in events::each(&events) {
+    fn pass_events(&mut self, events: &Bytes) -> Bytes {
+        let mut remainder = Remainder::of(events);
+        for event in events::each(events) {
             if event.is_done() {
                 self.streaming.done();
                 continue;
@@ -421,11 +427,13 @@ impl Notes {
             let facts = self.inspector.event(&event);
             self.streaming.event(&facts);
             self.event(&facts);
-            if self.hides_usage {
-                cuts.extend(hide::cut(&events, event.place, &facts));
+            if self.hides_usage
+                && let Some(part) = hide::cut(events, event.place, &facts)
+            {
+                remainder.leave_out(part);
             }
         }
-        hide::without(events, &cuts)
+        remainder.into_bytes()
     }
 
     fn event(&mut self, facts: &Facts) {
@@ -435,7 +443,7 @@ impl Notes {
 
     fn ended(&mut self) {
         let usage = self.streaming.ended();
-        let meters = self.route.meters.of(self.endpoint);
+        let meters = self.meters();
         meters.answered(self.started.elapsed(), &usage);
         meters.streamed(self.last - self.first, usage.completion_tokens);
     }

@@ -5,7 +5,6 @@ use std::{mem, sync::LazyLock};
 use bytes::Bytes;
 use memchr::{memchr2, memmem::FinderRev};
 use serde::de::IgnoredAny;
-use serde_json::value::RawValue;
 
 use super::{Facts, Report, Usage, failure::may_be_error, inspect, tokens_of};
 
@@ -190,10 +189,8 @@ static USAGE: LazyLock<FinderRev<'static>> = LazyLock::new(|| FinderRev::new(b"\
 fn good_end(json: &[u8]) -> Option<Report> {
     let end = &json[json.len().saturating_sub(END)..];
     let is_object = json.trim_ascii_start().starts_with(b"{");
-    if !is_object || USAGE.rfind(end).is_none() || may_be_error(json) {
-        return None;
-    }
-    at_end(end, &OF_WHOLE).filter(|report| report.completion().is_some())
+    let report = at_end(end, &OF_WHOLE).filter(|_| is_object)?;
+    (report.completion().is_some() && !may_be_error(json)).then_some(report)
 }
 
 /// The usage in the last bytes of an object: the last one that is JSON with one of the beginnings before
@@ -203,7 +200,7 @@ fn at_end(tail: &[u8], beginnings: &[&[u8]]) -> Option<Report> {
     let mut places = USAGE.rfind_iter(tail).take(TRIES);
     places.find_map(|at| {
         let value = tail[at + USAGE.needle().len()..].trim_ascii_start().strip_prefix(b":")?;
-        let mut values = serde_json::Deserializer::from_slice(value).into_iter::<&RawValue>();
+        let mut values = serde_json::Deserializer::from_slice(value).into_iter();
         let usage = values.next()?.ok()?;
         let rest = &value[values.byte_offset()..];
         let ends = |beginning: &&[u8]| {
@@ -212,8 +209,7 @@ fn at_end(tail: &[u8], beginnings: &[&[u8]]) -> Option<Report> {
         };
         // Most often nothing follows.
         (rest.trim_ascii() == b"}" && beginnings[0] == b"{" || beginnings.iter().any(ends))
-            .then(|| serde_json::from_str(usage.get()).ok())
-            .flatten()
+            .then_some(usage)
     })
 }
 

@@ -44,10 +44,10 @@ impl Line {
     /// Sends a request and waits for the head of its answer.
     pub(super) async fn ask(
         &mut self,
-        request: Request<Content>,
+        request: Box<Request<Content>>,
     ) -> Result<Response<Incoming>, TrySendError<Request<Content>>> {
         self.is_used = true;
-        let mut answer = pin!(self.sender.try_send_request(request));
+        let mut answer = pin!(self.sender.try_send_request(*request));
         poll_fn(|context| {
             self.drive.poll(context);
             answer.as_mut().poll(context)
@@ -75,9 +75,15 @@ impl Line {
         self.free_since = Instant::now();
     }
 
-    /// Whether it can be used again: not unused for too long, and not closed by the other side.
+    /// Returns whether it has not been unused for too long.
+    pub(super) fn is_kept(&self, idle_timeout: Duration) -> bool {
+        self.free_since.elapsed() < idle_timeout
+    }
+
+    /// Returns whether it can be used again: it has not been unused for too long, and the other side has
+    /// not closed it.
     pub(super) fn is_good(&mut self, idle_timeout: Duration) -> bool {
-        if self.free_since.elapsed() >= idle_timeout {
+        if !self.is_kept(idle_timeout) {
             return false;
         }
         // Whoever uses it waits for it then.

@@ -47,10 +47,10 @@ impl Shared {
     /// Sends a request and waits for the head of its answer.
     pub(super) async fn ask(
         &self,
-        request: Request<Content>,
+        request: Box<Request<Content>>,
     ) -> Result<Response<Incoming>, TrySendError<Request<Content>>> {
         self.asked_at.store(clock::now(), Relaxed);
-        self.sender.clone().try_send_request(request).await
+        self.sender.clone().try_send_request(*request).await
     }
 
     /// Notes a request; whether there was one before.
