@@ -23,7 +23,7 @@ use super::{
 };
 use crate::{
     diagnostics::{
-        Door, Thermograph,
+        Door, ServeError, Thermograph,
         doctor::{Finding, State},
         label,
     },
@@ -122,9 +122,10 @@ pub fn run(file: Option<&Path>, args: &Args) -> anyhow::Result<()> {
     let api_tls = secured(api_tls, config.api.idle_timeout)?;
     let diagnostics_tls = secured(diagnostics_tls, HANDSHAKE)?;
     let door = match diagnostics_tls.clone() {
-        Some(tls) => thermograph.serve_on(|listener| TlsListener::new(listener, tls))?,
-        None => thermograph.serve()?,
+        Some(tls) => thermograph.serve_on(|listener| TlsListener::new(listener, tls)),
+        None => thermograph.serve(),
     };
+    let door = door.map_err(with_section)?;
     // Threads of the engine compute for whoever asked.
     badge::install(|| {
         let label = label::here();
@@ -142,6 +143,15 @@ pub fn run(file: Option<&Path>, args: &Args) -> anyhow::Result<()> {
     service.stop();
     tracing::info!("stopped");
     Ok(())
+}
+
+/// An error of the diagnostics, with the key of the whole configuration that it is about.
+fn with_section(error: ServeError) -> anyhow::Error {
+    match error {
+        ServeError::Bind { field, address, source } => anyhow::Error::new(source)
+            .context(format!("diagnostics.{field}: cannot listen on `{address}`")),
+        error => error.into(),
+    }
 }
 
 /// Findings of the doctor about the service.

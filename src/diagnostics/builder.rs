@@ -40,7 +40,7 @@ pub enum BuildError {
     #[error(transparent)]
     Invalid(#[from] Invalid),
     /// The watchdog's threads could not be started.
-    #[error("cannot start the watchdog: {0}")]
+    #[error("cannot start the watchdog")]
     Watchdog(#[from] std::io::Error),
 }
 

@@ -29,7 +29,7 @@ pub struct Door {
 #[derive(Debug, Error)]
 pub enum ServeError {
     /// The address could not be bound.
-    #[error("{field}: cannot listen on `{address}`: {source}")]
+    #[error("{field}: cannot listen on `{address}`")]
     Bind {
         /// Field of the configuration.
         field: &'static str,
@@ -44,7 +44,7 @@ pub enum ServeError {
     )]
     NoTls,
     /// The thread or its runtime could not be made.
-    #[error("cannot start the diagnostics' thread: {0}")]
+    #[error("cannot start the diagnostics' thread")]
     Thread(#[source] std::io::Error),
 }
 

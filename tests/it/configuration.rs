@@ -1,5 +1,6 @@
 //! `thermograph config` and `thermograph serve --check`.
 
+mod listeners;
 mod secrets;
 
 use std::{collections::BTreeSet, process::Output};

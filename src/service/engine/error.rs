@@ -27,7 +27,7 @@ pub enum LoadError {
         reason: String,
     },
     /// A thread could not be started.
-    #[error("cannot start a thread of the engine: {0}")]
+    #[error("cannot start a thread of the engine")]
     Thread(#[from] std::io::Error),
 }
 

@@ -54,7 +54,7 @@ pub enum StoreError {
     #[error("the key `{0}` is revoked or expired, and is not made anew")]
     Ended(String),
     /// A key is not to be made as it was asked for.
-    #[error("{0}")]
+    #[error(transparent)]
     Invalid(#[from] crate::service::Invalid),
     /// The system has no random bits.
     #[error("the system gives no random bits")]

@@ -1,0 +1,32 @@
+//! Addresses that the server listens on.
+
+use std::net::TcpListener;
+
+use super::{run, text};
+
+/// Flags and keys of the addresses.
+const LISTENERS: [(&str, &str); 3] = [
+    ("--listen", "api.listen"),
+    ("--diagnostics-listen", "diagnostics.listen"),
+    ("--console-listen", "diagnostics.console_listen"),
+];
+
+#[test]
+fn address_in_use_is_named_with_its_key_and_one_cause() {
+    let taken = TcpListener::bind("127.0.0.1:0").expect("bound");
+    let address = taken.local_addr().expect("an address");
+    for (flag, key) in LISTENERS {
+        let given = LISTENERS.map(|(other, _)| match other == flag {
+            true => format!("{other}={address}"),
+            false => format!("{other}=127.0.0.1:0"),
+        });
+        let args: Vec<_> =
+            std::iter::once("serve").chain(given.iter().map(String::as_str)).collect();
+        let refused = run(&args, &[], "");
+        let error = text(&refused.stderr);
+        let said = format!("{key}: cannot listen on `{address}`: Address already in use");
+        assert_eq!(refused.status.code(), Some(1), "{error}");
+        assert!(error.contains(&said), "{said}: {error}");
+        assert_eq!(error.matches("already in use").count(), 1, "{error}");
+    }
+}
