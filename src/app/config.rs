@@ -5,6 +5,7 @@
 
 mod allowed;
 mod changes;
+mod conflicts;
 mod kubernetes;
 mod layers;
 mod listen;

@@ -81,6 +81,11 @@ impl Config {
         self.engine.validate()?;
         self.gateway.validate()?;
         self.store.validate()?;
+        let per_key = self.gateway.max_in_flight_per_key;
+        if per_key > 0 && self.store.url.is_empty() {
+            let allowed = "0, since there is no `store.url` where keys could be";
+            return Err(Invalid::new("gateway.max_in_flight_per_key", per_key, allowed));
+        }
         if self.upstreams.len() > Self::UPSTREAMS {
             let allowed = format!("at most {}", Self::UPSTREAMS);
             return Err(Invalid::new("upstreams", self.upstreams.len(), allowed));

@@ -168,6 +168,9 @@ const TABLES: [Table; 8] = [
         keys: &[
             ("url", "\"127.0.0.1:9001\"", "http:// or https://, a host"),
             ("url", "\"http://a:65536\"", "a port of 1 to 65535"),
+            ("url", "\"http://a/v1/chat/completions\"", "is appended: http://a/v1"),
+            ("url", "\"http://127.0.0.1:8080\"", "(`api.listen` is 127.0.0.1:8080)"),
+            ("url", "\"http://localhost:6060/v1\"", "(`diagnostics.listen` is 127.0.0.1:6060)"),
             ("url", "\"ftp://a\"", "http:// or https://, a host"),
             ("append_v1", "\"no\"", "true or false, without quotes"),
             ("key", "\"\"", "visible characters"),
@@ -266,6 +269,7 @@ const TABLES: [Table; 8] = [
         keys: &[
             ("max_in_flight", "0", "1 to 1000000"),
             ("max_in_flight_per_key", "1000001", "0 to 1000000"),
+            ("max_in_flight_per_key", "1", "0, since there is no `store.url`"),
             ("max_in_flight_per_key", "1025", "at most `max_in_flight`, which is 1024"),
             ("max_waiting", "1000001", "0 to 1000000"),
             ("queue_timeout", "\"2h\"", "0ns to 3600s"),
@@ -296,6 +300,7 @@ const TABLES: [Table; 8] = [
             ("redis", "\"yes\"", "true or false, without quotes"),
             ("longest_wait", "\"2h\"", "0ns to 3600s"),
             ("semantic_threshold", "0.2", "0 for none, or 0.5 to 1"),
+            ("semantic_threshold", "0.9", "0, since no answers are kept"),
             ("semantic_model", "\"m\"\nsemantic_threshold = 0.9", "a local model, which are: "),
         ],
     },

@@ -11,7 +11,7 @@ use bytesize::ByteSize;
 use jiff::fmt::serde::unsigned_duration::friendly::compact::required as duration;
 use serde::{Deserialize, Serialize};
 
-use super::{Listen, Mode, Models};
+use super::{Listen, Mode, Models, conflicts};
 use crate::{
     app::server::TlsFiles,
     diagnostics,
@@ -172,6 +172,7 @@ impl Config {
             return Err(("api.idle_timeout".to_owned(), "more than 0 s".to_owned()));
         }
         self.tls()?;
+        conflicts::check(self)?;
         tracing_subscriber::EnvFilter::try_new(&self.log.filter).map_err(|error| {
             let allowed = format!("directives such as `info,thermograph=debug` ({error})");
             ("log.filter".to_owned(), allowed)

@@ -76,6 +76,10 @@ impl Config {
             let allowed = format!("a local model, which are: {}", names.join(", "));
             return Err(Invalid::new("cache.semantic_model", &self.semantic_model, allowed));
         }
+        if threshold != 0.0 && self.answers.as_u64() == 0 {
+            let allowed = "0, since no answers are kept (`cache.answers` is 0 B)";
+            return Err(Invalid::new("cache.semantic_threshold", threshold, allowed));
+        }
         let year = Duration::from_hours(24 * 365);
         Invalid::unless_within("cache.ttl", self.ttl, Duration::from_secs(1)..=year)?;
         let hour = Duration::from_hours(1);

@@ -2,6 +2,8 @@
 
 use http::{Uri, uri::Authority};
 
+use super::Endpoint;
+
 /// Parts of names of fields that hold secrets: URLs are shown and logged.
 const SECRETS: [&str; 6] = ["key", "token", "secret", "password", "sig", "auth"];
 
@@ -47,6 +49,22 @@ impl Base {
     /// The URI of a path on the same host, which may have a query of its own.
     pub(super) fn at_root(&self, path: &str) -> Option<Uri> {
         format!("{}{path}", self.origin).parse().ok()
+    }
+
+    /// The path of an endpoint that the base ends in, and the base without it.
+    pub(super) fn without_endpoint(&self) -> Option<(&'static str, String)> {
+        let Self { origin, path, query } = self;
+        let endpoints = Endpoint::ALL.iter().map(|endpoint| endpoint.path()).chain(["/v1/models"]);
+        // The longest one: `/chat/completions` ends in `/completions`.
+        let (rest, endpoint) = endpoints
+            .filter_map(|endpoint| Some((path.strip_suffix(endpoint)?, endpoint)))
+            .min_by_key(|(rest, _)| rest.len())?;
+        // Azure's deployments have names of their users' choice.
+        if rest.ends_with("/deployments") {
+            return None;
+        }
+        let query = query.as_ref().map(|query| format!("?{query}")).unwrap_or_default();
+        Some((endpoint, format!("{origin}{rest}{query}")))
     }
 
     pub(super) fn has_tls(&self) -> bool {
@@ -112,6 +130,35 @@ mod tests {
             base.at_root("/health?deep").expect("a URI").to_string(),
             "http://a:1/health?deep"
         );
+    }
+
+    #[test]
+    fn path_of_an_endpoint_is_told_from_a_base() {
+        for (url, endpoint, base) in [
+            ("http://a/v1/chat/completions", "/chat/completions", "http://a/v1"),
+            ("http://a/v1/completions/", "/completions", "http://a/v1"),
+            ("https://a/v1/messages/count_tokens", "/messages/count_tokens", "https://a/v1"),
+            ("http://a/embeddings", "/embeddings", "http://a"),
+            ("http://a/v1/models", "/v1/models", "http://a"),
+            (
+                "https://a/openai/deployments/d/chat/completions?api-version=1",
+                "/chat/completions",
+                "https://a/openai/deployments/d?api-version=1",
+            ),
+        ] {
+            let found = Base::new(url, true).expect(url).without_endpoint();
+            assert_eq!(found, Some((endpoint, base.to_owned())), "{url}");
+        }
+        for url in [
+            "http://a",
+            "http://a/v1",
+            "http://responses",
+            "http://a/rerank/v1",
+            "http://a/my-embeddings",
+            "https://a/openai/deployments/embeddings?api-version=1",
+        ] {
+            assert_eq!(Base::new(url, true).expect(url).without_endpoint(), None, "{url}");
+        }
     }
 
     #[test]

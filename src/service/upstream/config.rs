@@ -188,12 +188,16 @@ impl UpstreamConfig {
             let allowed = "a name is 1 to 64 letters, digits, `-`, `_` and `.`";
             return Err(Invalid::new(format!("upstreams.{name}"), name, allowed));
         }
-        if self.base().is_none() {
+        let Some(base) = self.base() else {
             return Err(Invalid::new(field("url"), &self.url, Base::ALLOWED));
-        }
+        };
         if let Some(name) = base::secret_in_query(&self.url) {
             let allowed = "a secret belongs in `key` or `headers`, not in the query of the URL";
             return Err(Invalid::new(field("url"), format!("…?{name}=…"), allowed));
+        }
+        if let Some((endpoint, base)) = base.without_endpoint() {
+            let allowed = format!("the base of its API, to which `{endpoint}` is appended: {base}");
+            return Err(Invalid::new(field("url"), &self.url, allowed));
         }
         if self.key.is_some() && self.key_env.is_some() {
             return Err(Invalid::new(field("key_env"), "", "`key` or `key_env`, not both"));

@@ -30,3 +30,32 @@ fn address_in_use_is_named_with_its_key_and_one_cause() {
         assert_eq!(error.matches("already in use").count(), 1, "{error}");
     }
 }
+
+#[test]
+fn two_listeners_at_one_address_are_refused() {
+    for (file, key, other) in [
+        ("[api]\nlisten = \"127.0.0.1:6060\"\n", "diagnostics.listen", "`api.listen`"),
+        ("[api]\nlisten = \"0.0.0.0:6060\"\n", "diagnostics.listen", "`api.listen`"),
+        (
+            "[diagnostics]\nlisten = \"127.0.0.1:6669\"\n",
+            "diagnostics.console_listen",
+            "`diagnostics.listen`",
+        ),
+    ] {
+        for args in [&["serve", "--check"][..], &["serve"]] {
+            let refused = run(args, &[], file);
+            let error = text(&refused.stderr);
+            assert_eq!(refused.status.code(), Some(1), "{file}");
+            let said = [&*format!("{key} = \"127.0.0.1:"), "an address other than", other];
+            assert!(said.iter().all(|said| error.contains(said)), "{said:?}: {error}");
+        }
+    }
+    for file in [
+        "[api]\nlisten = \"127.0.0.1:0\"\n[diagnostics]\nlisten = \"127.0.0.1:0\"\n",
+        "[diagnostics]\nlisten = \"127.0.0.1:6669\"\nconsole = \"off\"\n",
+        "[api]\nlisten = \"unix:/tmp/a\"\n[upstreams.a]\nurl = \"http://127.0.0.1:8080\"\n",
+    ] {
+        let checked = run(&["serve", "--check"], &[], file);
+        assert!(checked.status.success(), "{file}: {}", text(&checked.stderr));
+    }
+}
