@@ -58,7 +58,7 @@ use self::{
     body::Bodies,
     cache::Cache,
     codec::Codecs,
-    engine::{Engine, LoadError},
+    engine::{Engine, LoadError, Missing},
     entrance::Entrance,
     error::ApiError,
     limits::Limits,
@@ -80,6 +80,14 @@ pub enum StartError {
     /// A local model is none.
     #[error(transparent)]
     Engine(#[from] LoadError),
+    /// Files of a local model are not there.
+    #[error("models.{name}.dir = {:?} is not allowed: a folder with {}", missing.dir(), missing.files())]
+    Model {
+        /// Name of the model.
+        name: String,
+        /// The files.
+        missing: Missing,
+    },
     /// An upstream cannot be used as it is configured.
     #[error(transparent)]
     Upstream(#[from] UpstreamError),
@@ -113,6 +121,7 @@ impl Service {
         let store = Store::start(&config.store)?;
         let entrance = Entrance::new(&config.gateway, store.is_some());
         let engine = Engine::start(&config.engine, &config.models)?;
+        report_missing(&engine, &config);
         let bodies = Bodies::new(config.body_limit);
         let redis = Redis::start(&config.redis)?;
         let cache = Cache::new(&config.cache, redis.as_ref(), engine.cpu());
@@ -132,9 +141,17 @@ impl Service {
         Ok(Self { inner: Arc::new(inner) })
     }
 
-    /// Checks what only a start looks at of upstreams: their files and their proxies. Blocks.
+    /// Checks what only a start looks at: files and proxies of upstreams, the folder of a database, and
+    /// files of the models that are configured. Blocks.
     pub fn check(config: &Config) -> Result<(), StartError> {
         upstreams(config)?;
+        Store::check(&config.store)?;
+        for (name, model) in &config.models {
+            let is_default = config::is_default_model(name, model);
+            if let Some(missing) = Missing::of(model, is_default).filter(|_| !is_default) {
+                return Err(StartError::Model { name: name.clone(), missing });
+            }
+        }
         Ok(())
     }
 
@@ -240,6 +257,19 @@ impl Service {
 
     fn is_full(&self) -> bool {
         self.inner.full.load(Relaxed)
+    }
+}
+
+/// Logs which local models cannot be used, and why. The default one is not missed where upstreams have
+/// the models and nothing else asks for it.
+fn report_missing(engine: &Engine, config: &Config) {
+    let is_needed = config.upstreams.is_empty() || config.cache.semantic_threshold > 0.0;
+    for (model, missing) in engine.missing() {
+        if missing.is_default() && !is_needed {
+            tracing::info!(model, "{missing}");
+        } else {
+            tracing::error!(model, "{missing}");
+        }
     }
 }
 

@@ -96,6 +96,10 @@ pub fn run(file: Option<&Path>, args: &Args) -> anyhow::Result<()> {
         for files in [&api_tls, &diagnostics_tls].into_iter().flatten() {
             files.check()?;
         }
+        let listen = &loaded.config.api.listen;
+        listen.check().map_err(|allowed| {
+            anyhow::anyhow!("api.listen = \"{listen}\" is not allowed: {allowed}")
+        })?;
         Service::check(&loaded.config.service())?;
         anstream::println!("the configuration is valid");
         return Ok(());

@@ -105,10 +105,6 @@ impl Config {
 
 impl Default for Config {
     fn default() -> Self {
-        let model = ModelConfig {
-            dir: ["models", Self::DEFAULT_MODEL].iter().collect(),
-            ..ModelConfig::default()
-        };
         Self {
             request_timeout: Duration::from_mins(1),
             body_limit: ByteSize::mib(8),
@@ -121,9 +117,20 @@ impl Default for Config {
             store: StoreConfig::default(),
             upstreams: BTreeMap::new(),
             routes: BTreeMap::new(),
-            models: BTreeMap::from([(Self::DEFAULT_MODEL.to_owned(), model)]),
+            models: BTreeMap::from([(Self::DEFAULT_MODEL.to_owned(), default_model())]),
         }
     }
+}
+
+/// The local model that is there by default.
+fn default_model() -> ModelConfig {
+    let dir = ["models", Config::DEFAULT_MODEL].iter().collect();
+    ModelConfig { dir, ..ModelConfig::default() }
+}
+
+/// Returns whether a local model is the one that is there by default.
+pub(super) fn is_default_model(name: &str, model: &ModelConfig) -> bool {
+    name == Config::DEFAULT_MODEL && *model == default_model()
 }
 
 /// Whether a model may have this name.

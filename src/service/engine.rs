@@ -14,6 +14,7 @@ mod encoder;
 mod error;
 mod input;
 mod meters;
+mod missing;
 mod model;
 mod part;
 mod pending;
@@ -22,7 +23,6 @@ mod tokenizer;
 
 use std::{
     collections::BTreeMap,
-    path::PathBuf,
     sync::{Mutex, PoisonError},
     thread::JoinHandle,
 };
@@ -32,11 +32,12 @@ pub use self::{
     config::{Config, ModelConfig, Pooling, Precision},
     error::{EmbedError, LoadError},
     input::Input,
+    missing::Missing,
     model::Model,
     request::{Embedded, Timings},
     tokenizer::{TokenCount, TooLong},
 };
-use super::cpu::CpuPool;
+use super::{config::is_default_model, cpu::CpuPool};
 
 /// The local models, each with a queue and threads of its own.
 pub struct Engine {
@@ -48,8 +49,8 @@ pub struct Engine {
 /// Whether a model can be used.
 enum State {
     Ready(Box<Model>),
-    /// Its files are not there; the first that was looked for.
-    Missing(PathBuf),
+    /// Its files are not there.
+    Missing(Missing),
 }
 
 /// Why there is no model to use.
@@ -57,8 +58,8 @@ enum State {
 pub enum Unavailable<'a> {
     /// No model has this name.
     Unknown,
-    /// It is configured, but this file is not there.
-    Missing(&'a std::path::Path),
+    /// It is configured, but its files are not there.
+    Missing(&'a Missing),
 }
 
 impl Engine {
@@ -72,16 +73,13 @@ impl Engine {
         let (cpu, mut threads) = CpuPool::start(config.cpu_threads(), config.nice)?;
         let mut states = BTreeMap::new();
         for (name, model) in models {
-            let state = match Model::load(name, config, model, cpu.clone()) {
-                Ok((model, thread)) => {
-                    threads.push(thread);
-                    State::Ready(Box::new(model))
-                }
-                Err(LoadError::Missing(file)) => {
-                    tracing::error!(model = name, "{}", missing(&file));
-                    State::Missing(file)
-                }
-                Err(error) => return Err(error),
+            let is_default = is_default_model(name, model);
+            let state = if let Some(missing) = Missing::of(model, is_default) {
+                State::Missing(missing)
+            } else {
+                let (model, thread) = Model::load(name, config, model, cpu.clone())?;
+                threads.push(thread);
+                State::Ready(Box::new(model))
             };
             states.insert(name.clone(), state);
         }
@@ -92,7 +90,7 @@ impl Engine {
     pub fn model(&self, name: &str) -> Result<&Model, Unavailable<'_>> {
         match self.models.get(name) {
             None => Err(Unavailable::Unknown),
-            Some(State::Missing(file)) => Err(Unavailable::Missing(file)),
+            Some(State::Missing(missing)) => Err(Unavailable::Missing(missing)),
             Some(State::Ready(model)) => Ok(model),
         }
     }
@@ -105,11 +103,11 @@ impl Engine {
         })
     }
 
-    /// The file of the first model that is not there.
-    pub(crate) fn missing(&self) -> Option<&std::path::Path> {
-        self.models.values().find_map(|state| match state {
+    /// Models whose files are not there, by name.
+    pub(crate) fn missing(&self) -> impl Iterator<Item = (&str, &Missing)> {
+        self.models.iter().filter_map(|(name, state)| match state {
             State::Ready(_) => None,
-            State::Missing(file) => Some(file.as_path()),
+            State::Missing(missing) => Some((name.as_str(), missing)),
         })
     }
 
@@ -128,12 +126,4 @@ impl Engine {
             let _ = thread.join();
         }
     }
-}
-
-/// What to do about a model that is not there.
-pub(crate) fn missing(file: &std::path::Path) -> String {
-    format!(
-        "no model: {} is not there; `thermograph model pull` (or `./just model`) gets it",
-        file.display()
-    )
 }

@@ -12,7 +12,7 @@ use serde::Serialize;
 use super::{
     body::Encoding,
     codec::Codec,
-    engine::{self, EmbedError, Unavailable},
+    engine::{EmbedError, Unavailable},
     limits::Kind as Limited,
     units::millis,
 };
@@ -323,7 +323,7 @@ impl ApiError {
     pub(crate) fn no_model(name: &str, why: Unavailable<'_>) -> Self {
         match why {
             Unavailable::Unknown => Self::unknown_model(name),
-            Unavailable::Missing(file) => Self::unavailable(engine::missing(file)),
+            Unavailable::Missing(missing) => Self::unavailable(missing.to_string()),
         }
     }
 }

@@ -70,6 +70,11 @@ pub(crate) enum Presented {
 }
 
 impl Store {
+    /// Checks that the folder of a database in a file is there. Blocks.
+    pub(crate) fn check(config: &StoreConfig) -> Result<(), StoreError> {
+        config.url.target().map_or(Ok(()), |target| target.check())
+    }
+
     /// Opens the database, and starts the threads; blocks while it does. None: there is no store.
     pub(crate) fn start(config: &StoreConfig) -> Result<Option<Self>, StoreError> {
         if config.url.is_empty() {
@@ -142,6 +147,7 @@ impl Store {
 /// Opens the database on its thread, and makes the tables that are missing; blocks while it does.
 fn open(home: &Home, config: &StoreConfig) -> Result<Database, StoreError> {
     let target = config.url.target().ok_or(StoreError::Url)?.prepared(config);
+    target.check()?;
     let config = config.clone();
     let opened = home.wait(async move {
         target.migrate(config.start_timeout).await?;

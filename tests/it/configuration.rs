@@ -1,5 +1,6 @@
 //! `thermograph config` and `thermograph serve --check`.
 
+mod files;
 mod listeners;
 mod secrets;
 

@@ -219,7 +219,10 @@ fn without_a_model_the_server_starts_and_says_what_to_do() {
         assert_eq!((answer.status, answer.header("x-should-retry")), (503, "false"));
         let error = answer.error();
         let message = error["message"].as_str().expect("text");
-        assert!(message.contains("thermograph model pull"), "{message}");
+        let said = "`model.int8.onnx` or `model.onnx` not found in `nowhere/all-MiniLM-L6-v2`";
+        assert!(message.contains(said), "{message}");
+        // It gets the default model, into another folder.
+        assert!(!message.contains("thermograph model pull"), "{message}");
         assert!(server.log().contains(message), "{}", server.log());
     }
     assert_eq!(get(&server.api("/v1/models")).json()["data"], json!([]));

@@ -1,6 +1,10 @@
 //! The address of the API, and permissions of its socket.
 
-use std::{fmt, net::SocketAddr, path::PathBuf};
+use std::{
+    fmt,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
 
 use serde::{Deserialize, Serialize};
 
@@ -28,6 +32,16 @@ impl Listen {
         match self {
             Self::Tcp(address) => Some(*address),
             Self::Unix(_) => None,
+        }
+    }
+
+    /// Checks that the folder of a socket is there. An error says what is allowed.
+    pub(crate) fn check(&self) -> Result<(), &'static str> {
+        match self {
+            Self::Unix(path) if !path.parent().is_some_and(Path::is_dir) => {
+                Err("the path of a socket in a folder that exists")
+            }
+            _ => Ok(()),
         }
     }
 }

@@ -154,10 +154,24 @@ impl ModelConfig {
         }
     }
 
+    /// Names of the files of which the graph is one, in words.
+    pub(super) fn graph_names(&self) -> String {
+        match (&self.file, self.precision) {
+            (Some(name), _) => format!("`{name}`"),
+            (None, Some(precision)) => format!("`{}`", precision.file()),
+            (None, None) => {
+                format!("`{}` or `{}`", Precision::Int8.file(), Precision::F32.file())
+            }
+        }
+    }
+
     /// File of the tokenizer.
     pub(super) fn tokenizer(&self) -> PathBuf {
-        self.dir.join("tokenizer.json")
+        self.dir.join(Self::TOKENIZER)
     }
+
+    /// Name of the file of the tokenizer.
+    pub(super) const TOKENIZER: &str = "tokenizer.json";
 }
 
 impl Default for ModelConfig {

@@ -3,7 +3,7 @@
 use axum::extract::State;
 
 use super::openapi;
-use crate::service::{Service, engine, error::ApiError};
+use crate::service::{Service, error::ApiError};
 
 /// `GET /health/live`: the process answers.
 #[utoipa::path(
@@ -40,9 +40,11 @@ pub(super) async fn ready(State(service): State<Service>) -> Result<&'static str
         let message = format!("no models: the upstream `{}` has listed none yet", upstream.name());
         return Err(ApiError::overloaded(message));
     }
-    match service.engine().missing() {
+    match service.engine().missing().next() {
         // With upstreams there is something to serve also without a local model.
-        Some(file) if upstreams.is_empty() => Err(ApiError::unavailable(engine::missing(file))),
+        Some((_, missing)) if upstreams.is_empty() => {
+            Err(ApiError::unavailable(missing.to_string()))
+        }
         _ => Ok("ok\n"),
     }
 }

@@ -5,6 +5,8 @@ use std::{fmt, str::FromStr as _};
 use serde::{Deserialize, Serialize, Serializer};
 use sqlx::{postgres::PgConnectOptions, sqlite::SqliteConnectOptions};
 
+use super::StoreError;
+
 /// URL of a database. Neither `Debug` nor `Serialize` shows it.
 #[derive(Clone, Default, Deserialize, Eq, PartialEq)]
 #[serde(from = "String")]
@@ -45,6 +47,18 @@ impl Url {
 }
 
 impl Target {
+    /// Checks that the folder of a database in a file is there.
+    pub(super) fn check(&self) -> Result<(), StoreError> {
+        let Self::Sqlite(options) = self else { return Ok(()) };
+        match options.get_filename().parent() {
+            Some(folder) if !folder.as_os_str().is_empty() && !folder.is_dir() => {
+                let why = format!("`{}` is not a folder that exists", folder.display());
+                Err(StoreError::Open { place: self.place(), why })
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Where it is, without who is let in.
     pub(super) fn place(&self) -> String {
         match self {
