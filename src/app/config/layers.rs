@@ -272,7 +272,8 @@ impl Layers {
     }
 }
 
-/// The variables that are text. Others are not ours, or an error.
+/// The variables. One that is not text is an error if it is ours; others may hold a key, which is
+/// refused for its characters.
 fn texts(
     environment: impl Iterator<Item = (OsString, OsString)>,
 ) -> Result<BTreeMap<String, String>, ConfigError> {
@@ -282,7 +283,7 @@ fn texts(
         match value.into_string() {
             Ok(value) => drop(texts.insert(name, value)),
             Err(_) if is_ours(&name) => return Err(ConfigError::NotText { name }),
-            Err(_) => {}
+            Err(value) => drop(texts.insert(name, value.to_string_lossy().into_owned())),
         }
     }
     Ok(texts)
@@ -607,6 +608,7 @@ mod tests {
 
     #[test]
     fn a_key_may_be_in_the_environment() {
+        use std::os::unix::ffi::OsStringExt as _;
         let file = tempfile::NamedTempFile::new().expect("a file");
         let text = "[upstreams.\"a.b\"]\nurl = \"http://a\"\nkey_env = \"SOME_KEY\"\n";
         std::fs::write(file.path(), text).expect("written");
@@ -616,12 +618,25 @@ mod tests {
         };
         let loaded = load(&[("SOME_KEY", "hunter2")]).expect("valid");
         assert!(loaded.config.upstreams["a.b"].key.is_some());
-        for key in [None, Some(""), Some("a\nb"), Some("(set)")] {
+        for (key, why) in [
+            (None, "is not set"),
+            (Some(""), "is empty"),
+            (Some(" \t"), "has only blanks"),
+            (Some("hunter2\n"), "has characters that are not visible ASCII"),
+            (Some("hunter\u{e9}"), "has characters that are not visible ASCII"),
+            (Some("(set)"), "does not hold the key itself"),
+        ] {
             let variables: Vec<_> = key.map(|key| ("SOME_KEY", key)).into_iter().collect();
             let text = load(&variables).expect_err("no key").to_string();
-            assert!(text.contains("upstreams.a.b.key_env = \"SOME_KEY\""), "{text}");
+            assert!(text.starts_with("upstreams.a.b.key_env = \"SOME_KEY\""), "{text}");
             assert!(text.contains(&file.path().display().to_string()), "{text}");
+            assert!(text.contains(&format!("is not allowed: `SOME_KEY` {why}")), "{text}");
+            assert!(!text.contains("hunter"), "{text}");
         }
+        let not_text = OsString::from_vec(vec![b'a', 0xff]);
+        let variables = std::iter::once(("SOME_KEY".into(), not_text));
+        let text = super::load(Some(file.path()), variables, &[]).expect_err("no key").to_string();
+        assert!(text.contains("`SOME_KEY` has characters that are not visible ASCII"), "{text}");
     }
 
     #[test]

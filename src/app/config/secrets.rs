@@ -28,6 +28,9 @@ const MOST: u64 = 64;
 /// Some editors put it before UTF-8; it would be part of the secret.
 const BYTE_ORDER_MARK: char = '\u{feff}';
 
+/// Reason why a text cannot be sent as a key.
+const UNSENDABLE: &str = "has characters that are not visible ASCII";
+
 /// Keys of upstreams that name files of certificates and keys.
 const PEM: [&str; 3] = ["ca_file", "tls_cert", "tls_key"];
 
@@ -41,6 +44,8 @@ pub(super) struct Secrets {
 
 struct Secret {
     text: String,
+    /// The file or the variable that holds it.
+    name: String,
     /// Path of the key that names where it is.
     named_by: String,
     /// `None` if a variable holds it.
@@ -100,22 +105,29 @@ impl Secrets {
         }
         let file = (*ending == FILE).then(|| PathBuf::from(name));
         let text = match &file {
-            Some(file) => read(file).map_err(|allowed| (named_by.clone(), allowed))?,
-            // A variable that is not set is refused as an empty secret is.
-            None => environment.get(name).cloned().unwrap_or_default(),
+            Some(file) => read(file),
+            None => held(name, environment),
         };
+        let text = text.map_err(|allowed| (named_by.clone(), allowed))?;
         values.remove(&format!("{key}{ending}"));
         values.insert(key.to_owned(), text.as_str().into());
-        self.secrets.insert(format!("{path}.{key}"), Secret { text, named_by, file });
+        let secret = Secret { text, name: name.clone(), named_by, file };
+        self.secrets.insert(format!("{path}.{key}"), secret);
         Ok(())
     }
 
     /// A value that is not allowed, and what is, in words for the key that names it.
     pub(super) fn named(&self, field: String, allowed: String) -> (String, String) {
         let Some(secret) = self.secrets.get(&field) else { return (field, allowed) };
-        let allowed = match &secret.file {
-            Some(_) => format!("a file that holds {allowed}"),
-            None => format!("a variable of the environment that is set, to {allowed}"),
+        let Secret { text, name, file, .. } = secret;
+        // URLs may have other characters.
+        let is_of_upstream = field.starts_with(UPSTREAMS);
+        let is_unsendable = is_of_upstream && !text.bytes().all(|byte| matches!(byte, b' '..=b'~'));
+        let allowed = match (file, is_unsendable) {
+            (Some(_), true) => format!("a file that holds {allowed} ({UNSENDABLE})"),
+            (Some(_), false) => format!("a file that holds {allowed}"),
+            (None, true) => format!("`{name}` {UNSENDABLE}"),
+            (None, false) => format!("`{name}` does not hold {allowed}"),
         };
         (secret.named_by.clone(), allowed)
     }
@@ -145,6 +157,19 @@ impl Secrets {
 impl std::fmt::Debug for Secrets {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_set().entries(self.secrets.keys()).finish()
+    }
+}
+
+/// The secret that a variable holds. An error says why it holds none.
+fn held(name: &str, environment: &BTreeMap<String, String>) -> Result<String, String> {
+    if name.is_empty() {
+        return Err("the name of a variable of the environment that holds the key".to_owned());
+    }
+    match environment.get(name) {
+        None => Err(format!("`{name}` is not set")),
+        Some(text) if text.is_empty() => Err(format!("`{name}` is empty")),
+        Some(text) if text.trim().is_empty() => Err(format!("`{name}` has only blanks")),
+        Some(text) => Ok(text.clone()),
     }
 }
 

@@ -90,6 +90,10 @@ fn file_without_a_secret_is_refused_by_key_path_and_reason() {
             "{error}"
         );
     }
+    let (_folder, held) = folder("secret", "hunter\u{e9}");
+    let file = format!("[upstreams.a]\nurl = \"http://a\"\nkey_file = {held:?}\n");
+    let error = text(&run(&["serve", "--check"], &[], &file).stderr);
+    assert!(error.contains("(has characters that are not visible ASCII)"), "{error}");
     let (_folder, held) = folder("secret", "sqlite:a.db");
     let variables = [("THERMOGRAPH_STORE_URL_FILE", held.to_str().expect("UTF-8"))];
     let error = text(&run(&["config"], &variables, "[store]\nurl = \"sqlite:b.db\"\n").stderr);
