@@ -10,6 +10,7 @@
 mod config;
 mod errors;
 mod mode;
+mod outage;
 
 use std::{
     sync::{Arc, OnceLock},
@@ -20,17 +21,18 @@ use arc_swap::ArcSwapOption;
 
 use metrics::{Counter, Histogram, Unit};
 use redis::{
-    FromRedisValue, RedisError, RedisResult,
+    FromRedisValue, RedisResult,
     aio::{ConnectionManager, ConnectionManagerConfig},
 };
 use thiserror::Error;
 use tokio::time::{self, Instant};
 
-use self::mode::Mode;
+use self::outage::Outage;
 pub use self::{
     config::{Config, Url},
     mode::ClusterRejected,
 };
+use self::{errors::told, mode::Mode};
 use super::breaker::{Breaker, Rule};
 
 /// A Redis that may be gone; cheap to clone, all clones are one.
@@ -53,6 +55,7 @@ struct Inner {
     namespace: String,
     timeout: Duration,
     breaker: Breaker,
+    outage: Outage,
     meters: Meters,
 }
 
@@ -82,12 +85,12 @@ impl Redis {
     /// blocks for a second at most.
     pub(crate) fn start(config: &Config) -> Result<Option<Self>, ClusterRejected> {
         let Some(client) = config.client() else { return Ok(None) };
-        let mode = OnceLock::new();
+        let (mode, outage) = (OnceLock::new(), Outage::default());
         match Mode::ask_blocking(client.clone(), Self::CONNECT) {
-            Some(Mode::Cluster) => return Err(ClusterRejected),
-            Some(Mode::Single) => drop(mode.set(Mode::Single)),
+            Ok(Mode::Cluster) => return Err(ClusterRejected),
+            Ok(Mode::Single) => drop(mode.set(Mode::Single)),
             // The first request that reaches Redis asks again.
-            None => {}
+            Err(error) => outage.begin(&error),
         }
         let Config { namespace, timeout, .. } = config.clone();
         let inner = Inner {
@@ -97,6 +100,7 @@ impl Redis {
             namespace,
             timeout,
             breaker: Breaker::new(Self::RULE),
+            outage,
             meters: Meters::new(),
         };
         Ok(Some(Self { inner: Arc::new(inner) }))
@@ -116,7 +120,7 @@ impl Redis {
         T: FromRedisValue,
         F: Future<Output = RedisResult<T>>,
     {
-        let Inner { breaker, meters, timeout, mode, .. } = &*self.inner;
+        let Inner { breaker, meters, timeout, mode, outage, .. } = &*self.inner;
         if mode.get() == Some(&Mode::Cluster) {
             meters.cluster.increment(1);
             return Err(Gone);
@@ -139,6 +143,7 @@ impl Redis {
             Ok(Ok(Some(answer))) => {
                 meters.answered.increment(1);
                 breaker.succeeded(pass);
+                outage.end();
                 return Ok(answer);
             }
             Ok(Ok(None)) => {
@@ -148,19 +153,24 @@ impl Redis {
             }
             Ok(Err(error)) => {
                 meters.failed.increment(1);
-                if errors::is_of_server(&error) {
+                let (is_of_server, told) = (errors::is_of_server(&error), told(&error));
+                if is_of_server {
                     self.inner.connection.compare_and_swap(&connection, None);
                 }
-                told(&error)
+                if is_of_server || error.is_io_error() {
+                    outage.begin(&told);
+                }
+                told
             }
             Err(_) => {
                 meters.timeout.increment(1);
-                "no answer in time".to_owned()
+                outage.late(errors::LATE);
+                errors::LATE.to_owned()
             }
         };
         if breaker.failed(pass) {
             meters.opened.increment(1);
-            tracing::warn!(error, "Redis is done without for a while");
+            outage.begin(&error);
         }
         Err(Gone)
     }
@@ -197,14 +207,6 @@ impl Redis {
             tracing::error!(error = %ClusterRejected, "Redis is not used until a restart");
         }
         Ok(mode)
-    }
-}
-
-/// An error without what was sent, which may be a password.
-fn told(error: &RedisError) -> String {
-    match error.code() {
-        Some(code) => code.to_owned(),
-        None => format!("{:?}", error.kind()),
     }
 }
 

@@ -16,6 +16,19 @@ const OF_SERVER: [&str; 9] = [
     "WRONGPASS",
 ];
 
+/// Cause of a request that was not answered.
+pub(super) const LATE: &str = "no answer in time";
+
+/// An error without what was sent, which may be a password.
+pub(super) fn told(error: &RedisError) -> String {
+    match error.code() {
+        Some(code) => code.to_owned(),
+        // Of the system, such as a connection that is refused.
+        None if error.is_io_error() => error.to_string(),
+        None => format!("{:?}", error.kind()),
+    }
+}
+
 /// Returns whether the error is the server's and not the command's: another server, or a new
 /// connection, may do better.
 pub(super) fn is_of_server(error: &RedisError) -> bool {

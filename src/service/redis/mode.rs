@@ -5,6 +5,8 @@ use std::{sync::mpsc, thread, time::Duration};
 use redis::{Client, Cmd, RedisError, RedisResult, aio::ConnectionManager, cmd};
 use thiserror::Error;
 
+use super::errors::{LATE, told};
+
 /// Mode of a Redis.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Mode {
@@ -20,19 +22,26 @@ pub(super) enum Mode {
 pub struct ClusterRejected;
 
 impl Mode {
-    /// Asks in a thread, and waits no longer than may be; `None` if there is no answer.
-    pub(super) fn ask_blocking(client: Client, timeout: Duration) -> Option<Self> {
+    /// Asks in a thread, and waits no longer than may be. An error says why there is no answer.
+    pub(super) fn ask_blocking(client: Client, timeout: Duration) -> Result<Self, String> {
         let (answer, answered) = mpsc::channel();
         // Resolving a name has no timeout: the thread may outlive the wait.
         let asking = thread::Builder::new().name("redis-mode".to_owned()).spawn(move || {
-            let mut connection = client.get_connection_with_timeout(timeout)?;
-            connection.set_read_timeout(Some(timeout))?;
             // The receiver is gone after the timeout.
-            let _ = answer.send(Self::of(info().query(&mut connection)));
-            RedisResult::Ok(())
+            let _ = answer.send(Self::ask_over_new(&client, timeout));
         });
-        asking.ok()?;
-        answered.recv_timeout(timeout).ok()?.ok()
+        asking.map_err(|error| error.to_string())?;
+        match answered.recv_timeout(timeout) {
+            Ok(answer) => answer.map_err(|error| told(&error)),
+            Err(_) => Err(LATE.to_owned()),
+        }
+    }
+
+    /// Asks over a connection of its own.
+    fn ask_over_new(client: &Client, timeout: Duration) -> RedisResult<Self> {
+        let mut connection = client.get_connection_with_timeout(timeout)?;
+        connection.set_read_timeout(Some(timeout))?;
+        Self::of(info().query(&mut connection))
     }
 
     pub(super) async fn ask(mut connection: ConnectionManager) -> RedisResult<Self> {

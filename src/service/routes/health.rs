@@ -37,7 +37,8 @@ pub(super) async fn ready(State(service): State<Service>) -> Result<&'static str
     }
     let has_models = service.engine().models().next().is_some() || !upstreams.has_no_models();
     if !has_models && let Some(upstream) = upstreams.unlisted() {
-        let message = format!("no models: the upstream `{}` has listed none yet", upstream.name());
+        let (name, why) = (upstream.name(), upstream.why_unlisted());
+        let message = format!("no models: the upstream `{name}` has listed none yet{why}");
         return Err(ApiError::overloaded(message));
     }
     match service.engine().missing().next() {

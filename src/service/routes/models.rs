@@ -76,8 +76,9 @@ pub(super) fn missing(service: &Service, model: &str, why: Unavailable<'_>) -> A
         && let Some(upstream) = service.inner.upstreams.unlisted()
     {
         let message = format!(
-            "the model `{model}` is not known yet: the upstream `{}` has not listed its models",
-            upstream.name()
+            "the model `{model}` is not known yet: the upstream `{}` has not listed its models{}",
+            upstream.name(),
+            upstream.why_unlisted()
         );
         return ApiError::overloaded(message).retry_after(upstream.check_interval());
     }

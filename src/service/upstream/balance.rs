@@ -258,11 +258,11 @@ mod tests {
     #[test]
     fn the_unwell_are_asked_last() {
         let route = route(&[("a", 1), ("b", 1)], &[]);
-        route.members[0].upstream.set_well(false);
+        route.members[0].upstream.set_unwell("gone");
         for _ in 0..10 {
             assert_eq!(name(route.choose(Asked::default(), None)).as_deref(), Some("b"));
         }
-        route.members[1].upstream.set_well(false);
+        route.members[1].upstream.set_unwell("gone");
         assert!(route.choose(Asked::default(), None).is_some());
     }
 

@@ -10,6 +10,7 @@ use tokio::time;
 use super::{
     Upstream, Upstreams,
     content::Content,
+    failure::Cause,
     listed::{self, List},
     one::Check,
 };
@@ -18,6 +19,14 @@ use super::{
 const MODELS: usize = 1000;
 /// Largest list of models.
 const LIST: usize = 4 << 20;
+
+/// Outcome of a check that failed.
+struct Failed {
+    /// Text for clients, without addresses.
+    told: &'static str,
+    /// Cause, for the log.
+    error: String,
+}
 
 /// Checks an upstream from time to time, as long as it is there.
 pub(super) async fn watch(upstream: Weak<Upstream>, upstreams: Upstreams) {
@@ -29,13 +38,14 @@ pub(super) async fn watch(upstream: Weak<Upstream>, upstreams: Upstreams) {
         match check(&upstream, &upstreams).await {
             Ok(()) => {
                 (failures, most) = (0, upstream.config.health.failures);
-                upstream.set_well(true);
+                upstream.set_well();
             }
-            Err(why) => {
+            Err(Failed { told, error }) => {
                 failures += 1;
-                tracing::debug!(upstream = upstream.name(), why, "a health check failed");
+                tracing::debug!(upstream = upstream.name(), error, "a health check failed");
+                upstream.check_failure.store(Some(Arc::new(told)));
                 if failures >= most {
-                    upstream.set_well(false);
+                    upstream.set_unwell(&error);
                 }
             }
         }
@@ -49,11 +59,11 @@ pub(super) async fn watch(upstream: Weak<Upstream>, upstreams: Upstreams) {
 }
 
 /// Well is an upstream that answers, if it is not that it cannot.
-async fn check(upstream: &Arc<Upstream>, upstreams: &Upstreams) -> Result<(), String> {
+async fn check(upstream: &Arc<Upstream>, upstreams: &Upstreams) -> Result<(), Failed> {
     if let Some(uri) = &upstream.health_uri {
         let (status, _) = get(upstream, uri.clone()).await?;
         if status.is_server_error() {
-            return Err(format!("it answered {status}"));
+            return Err(Failed::answered(status));
         }
         if status.is_client_error() {
             upstream.report(Check::Health, &format!("`health.path` is answered with {status}"));
@@ -64,7 +74,7 @@ async fn check(upstream: &Arc<Upstream>, upstreams: &Upstreams) -> Result<(), St
     }
     let (status, body) = get(upstream, upstream.models_uri.clone()).await?;
     if status.is_server_error() {
-        return Err(format!("it answered {status}"));
+        return Err(Failed::answered(status));
     }
     let models = if status == StatusCode::OK { listed::read(&body) } else { None };
     match models {
@@ -95,17 +105,31 @@ async fn check(upstream: &Arc<Upstream>, upstreams: &Upstreams) -> Result<(), St
     Ok(())
 }
 
-async fn get(upstream: &Upstream, uri: Uri) -> Result<(StatusCode, Bytes), String> {
+async fn get(upstream: &Upstream, uri: Uri) -> Result<(StatusCode, Bytes), Failed> {
     let mut request = Box::new(Request::new(Content::empty()));
     *request.method_mut() = Method::GET;
     *request.uri_mut() = uri;
     let answer = async {
-        let response = upstream.ask(request).await.map_err(|error| error.to_string())?;
+        let response = upstream.ask(request).await.map_err(|cause| Failed::of(&cause))?;
         let (parts, body) = response.into_parts();
-        let body = Limited::new(body, LIST).collect().await.map_err(|error| error.to_string())?;
+        let body = Limited::new(body, LIST).collect().await;
+        let body = body.map_err(|error| Failed {
+            told: "the upstream gave no whole answer",
+            error: error.to_string(),
+        })?;
         Ok((parts.status, body.to_bytes()))
     };
     time::timeout(upstream.config.health.timeout, answer)
         .await
-        .map_err(|_| "no answer in time".to_owned())?
+        .map_err(|_| Failed::of(&Cause::Timeout))?
+}
+
+impl Failed {
+    fn of(cause: &Cause) -> Self {
+        Self { told: cause.told(), error: cause.to_string() }
+    }
+
+    fn answered(status: StatusCode) -> Self {
+        Self { told: "the upstream failed", error: format!("it answered {status}") }
+    }
 }

@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, Uri};
 use tokio::time::Instant;
 
@@ -62,6 +62,8 @@ pub(crate) struct Upstream {
     /// Until when it asked to be left alone, in milliseconds of the clock.
     rests_until: AtomicU64,
     unwell: AtomicBool,
+    /// Reason why its last health check failed, without addresses; `None` if it did not.
+    pub(super) check_failure: ArcSwapOption<&'static str>,
     /// True until it refuses `stream_options`.
     takes_stream_options: AtomicBool,
     /// Whether it was checked once.
@@ -151,6 +153,7 @@ impl Upstream {
             breaker: Breaker::new(gateway.breaker()),
             rests_until: AtomicU64::new(0),
             unwell: AtomicBool::new(false),
+            check_failure: ArcSwapOption::empty(),
             takes_stream_options: AtomicBool::new(config.stream_usage),
             checked: AtomicBool::new(false),
             has_listed: AtomicBool::new(!config.discover),
@@ -168,6 +171,7 @@ impl Upstream {
         self.has_listed.fetch_or(before.has_listed.load(Relaxed), Relaxed);
         self.checked.store(before.checked.load(Relaxed), Relaxed);
         self.unwell.store(before.unwell.load(Relaxed), Relaxed);
+        self.check_failure.store(before.check_failure.load_full());
     }
 
     /// Returns whether it would be the same with this configuration, whose files are read, which blocks.
@@ -245,17 +249,27 @@ impl Upstream {
         !self.unwell.load(Relaxed)
     }
 
-    pub(super) fn set_well(&self, is_well: bool) {
-        if self.unwell.swap(!is_well, SeqCst) == is_well {
-            let upstream = self.name();
-            if is_well {
-                self.latency.forget();
-                tracing::info!(upstream, "is well again");
-            } else {
-                tracing::warn!(upstream, "is unwell: its health checks fail");
-            }
+    pub(super) fn set_well(&self) {
+        self.check_failure.store(None);
+        if self.unwell.swap(false, SeqCst) {
+            self.latency.forget();
+            tracing::info!(upstream = self.name(), "is well again");
         }
-        self.meters.healthy.set(f64::from(u8::from(is_well)));
+        self.meters.healthy.set(1.0);
+    }
+
+    /// Its health checks fail, the last one with this error.
+    pub(super) fn set_unwell(&self, error: &str) {
+        if !self.unwell.swap(true, SeqCst) {
+            tracing::warn!(upstream = self.name(), error, "is unwell: its health checks fail");
+        }
+        self.meters.healthy.set(0.0);
+    }
+
+    /// Reason why its last health check failed, without addresses, in parentheses after a blank; empty
+    /// if it did not.
+    pub(crate) fn why_unlisted(&self) -> String {
+        self.check_failure.load().as_ref().map(|told| format!(" ({told})")).unwrap_or_default()
     }
 
     /// Logs what is wrong with its answers to a kind of check; once, since checks are many.

@@ -113,10 +113,20 @@ fn without_redis_from_the_start_it_starts_and_keeps_in_memory() {
     for expected in ["miss", "hit"] {
         assert_eq!(from(&chat(&server, &certain("a"))), expected);
     }
+    let lines = |text: &str| server.log().matches(text).count();
+    assert!(server.log().contains("\"error\":\"Connection refused"), "{}", server.log());
+    assert_eq!(lines("Redis cannot be used"), 1, "{}", server.log());
     redis.restart();
     wait("it is used as soon as it is there", || {
         let number = ended(&server, "answered").to_string();
         chat(&server, &certain(&number));
         ended(&server, "answered") > 0 && redis.ask(&["DBSIZE"]) != "0"
+    });
+    let begun = lines("Redis cannot be used");
+    wait("its end is logged", || lines("Redis can be used again") == begun);
+    redis.kill();
+    wait("the next outage is logged", || {
+        chat(&server, &certain("b"));
+        lines("Redis cannot be used") > begun
     });
 }

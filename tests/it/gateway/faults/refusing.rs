@@ -6,7 +6,7 @@ use serde_json::json;
 
 use crate::{
     gateway::support::{End, Load, Mock, ask, gateway, of_upstream, outcomes, whole},
-    support::wait,
+    support::{Server, get, wait},
 };
 
 /// Once open, the breaker stays so.
@@ -133,4 +133,25 @@ fn where_nobody_listens_at_all_it_is_a_502() {
     let reply = ask(&server, &whole());
     assert_eq!((reply.status, reply.error()["code"].as_str()), (502, Some("connect")));
     assert_eq!(outcomes(&server, "a", "connect"), 3);
+}
+
+#[test]
+fn upstream_that_is_not_there_is_reported_with_its_cause() {
+    let toml = "[upstreams.a]\nurl = \"http://127.0.0.1:1\"\nhealth = { interval = \"10ms\" }\n";
+    let server = Server::configured("127.0.0.1:0", toml, &[]);
+    wait("it is unwell", || server.log().contains("is unwell"));
+    let reply = ask(&server, &whole());
+    let message = reply.error()["message"].as_str().expect("text").to_owned();
+    assert_eq!(reply.status, 503, "{message}");
+    assert!(
+        message.ends_with("has not listed its models (the upstream cannot be reached)"),
+        "{message}"
+    );
+    let ready = get(&server.api("/health/ready"));
+    assert!(ready.text.contains("(the upstream cannot be reached)"), "{}", ready.text);
+    let log = server.log();
+    let line = log.lines().find(|line| line.contains("is unwell")).expect("a line");
+    assert!(line.contains("\"error\":\"cannot connect: "), "{line}");
+    assert!(line.contains("Connection refused"), "{line}");
+    assert_eq!(log.matches("is unwell").count(), 1, "{log}");
 }
