@@ -10,6 +10,7 @@ pub mod diagnose;
 pub mod diff;
 pub mod doctor;
 mod files;
+mod findings;
 pub mod flamegraph;
 pub mod handlers;
 pub mod keys;

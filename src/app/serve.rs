@@ -16,17 +16,13 @@ use tokio::{net::TcpListener, runtime, time};
 use super::{
     addresses,
     config::{Api, Config, Flag, Listen, Loaded, Mode, Source},
-    files,
+    files, findings,
     reload::Reload,
     server::{self, Tls, TlsFiles, TlsListener},
     shutdown, task, telemetry,
 };
 use crate::{
-    diagnostics::{
-        Door, ServeError, Thermograph,
-        doctor::{Finding, State},
-        label,
-    },
+    diagnostics::{Door, ServeError, Thermograph, label},
     service::{Service, badge},
 };
 
@@ -110,10 +106,13 @@ pub fn run(file: Option<&Path>, args: &Args) -> anyhow::Result<()> {
     // The service starts after the diagnostics.
     let started = Arc::new(OnceLock::<Service>::new());
     let examined = Arc::clone(&started);
+    let open = config.open_address();
     let thermograph = Thermograph::builder()
         .config(config.diagnostics.clone())
         .metrics(move || rendered.render())
-        .examine(move || examined.get().map(findings).unwrap_or_default())
+        .examine(move || {
+            examined.get().map(|service| findings::of(service, open)).unwrap_or_default()
+        })
         .build()?;
     telemetry::init(&config.log, &thermograph)?;
     files::make_room(files_of(config));
@@ -158,24 +157,6 @@ fn with_section(error: ServeError) -> anyhow::Error {
     }
 }
 
-/// Findings of the doctor about the service.
-fn findings(service: &Service) -> Vec<Finding> {
-    let proxies = service.proxies().into_iter();
-    let text = |(upstream, proxy)| format!("upstream `{upstream}` is reached by {proxy}");
-    let says: Vec<_> = proxies.map(text).collect();
-    let finding = Finding {
-        what: "upstream_proxies".to_owned(),
-        state: State::Good,
-        says: if says.is_empty() {
-            "upstreams are reached without proxies".to_owned()
-        } else {
-            says.join("; ")
-        },
-        mend: None,
-    };
-    vec![finding]
-}
-
 /// As many files as may be open at a time: connections, and those that everything else needs.
 fn files_of(config: &Config) -> usize {
     let upstreams = config.upstreams.values().map(|upstream| upstream.max_connections);
@@ -201,6 +182,7 @@ async fn serve(
     reload.start()?;
     task::spawn("metrics upkeep", keep_up(metrics));
     announce(&addresses, &config)?;
+    findings::warn_if_open(config.open_address());
     if let Some(file) = &args.addresses_file {
         addresses::write(&addresses, file)?;
     }

@@ -34,6 +34,23 @@ fn finding(thermograph: &Thermograph, what: &str) -> Finding {
 }
 
 #[test]
+fn api_that_is_open_to_all_is_a_warning_at_the_start_and_of_the_doctor() {
+    let server = Server::at("0.0.0.0:0", &[]);
+    let said = "anybody who reaches 0.0.0.0:0 can use its models";
+    wait("it is logged", || server.log().contains(said));
+    let log = server.log();
+    let line = log.lines().find(|line| line.contains(said)).expect("a line");
+    assert!(line.contains("\"level\":\"WARN\"") && line.contains("require_keys = true"), "{line}");
+    let examined = get(&server.diagnostics("/debug/doctor")).json();
+    let mut findings = examined["findings"].as_array().expect("a list").iter();
+    let finding = findings.find(|finding| finding["what"] == "api_access").expect("a finding");
+    assert_eq!(finding["state"], "warning", "{finding}");
+    assert!(finding["says"].as_str().expect("text").contains(said), "{finding}");
+    drop(server);
+    assert!(!Server::start().log().contains("anybody who reaches"));
+}
+
+#[test]
 fn the_service_has_what_it_takes_and_says_so_at_its_start() {
     let server = Server::start();
     let door = server.addresses.diagnostics.to_string();
@@ -56,6 +73,7 @@ fn the_service_has_what_it_takes_and_says_so_at_its_start() {
         "allocator",
         "door",
         "console",
+        "api_access",
     ] {
         let line = printed.lines().find(|line| line.split_whitespace().nth(1) == Some(what));
         let line = line.unwrap_or_else(|| panic!("{what} is not in\n{printed}"));

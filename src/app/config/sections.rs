@@ -145,6 +145,13 @@ impl Config {
         }
     }
 
+    /// Address of the API if whoever reaches it can use its models: it is not on loopback, and callers
+    /// need neither a key nor a certificate.
+    pub(crate) fn open_address(&self) -> Option<SocketAddr> {
+        let has_keys = self.store.require_keys || !self.api.tls_client_ca.as_os_str().is_empty();
+        self.api.listen.tcp().filter(|address| !has_keys && !address.ip().is_loopback())
+    }
+
     /// Files of the API's TLS and of that of the diagnostics. An error is the path of a value and what
     /// is allowed.
     pub(crate) fn tls(&self) -> Result<[Option<TlsFiles>; 2], (String, String)> {
@@ -214,6 +221,20 @@ impl Default for Log {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn address_off_loopback_is_open_without_keys_and_certificates() {
+        let open: SocketAddr = ([0, 0, 0, 0], 8080).into();
+        let mut config = Config::default();
+        assert_eq!(config.open_address(), None);
+        config.api.listen = open.into();
+        assert_eq!(config.open_address(), Some(open));
+        config.api.tls_client_ca = "clients.pem".into();
+        assert_eq!(config.open_address(), None);
+        config.api.tls_client_ca = PathBuf::new();
+        config.store.require_keys = true;
+        assert_eq!(config.open_address(), None);
+    }
 
     #[test]
     fn default_stop_suits_balancers_and_fits_into_the_period_of_kubernetes() {

@@ -138,7 +138,8 @@ fn where_nobody_listens_at_all_it_is_a_502() {
 #[test]
 fn upstream_that_is_not_there_is_reported_with_its_cause() {
     let toml = "[upstreams.a]\nurl = \"http://127.0.0.1:1\"\nhealth = { interval = \"10ms\" }\n";
-    let server = Server::configured("127.0.0.1:0", toml, &[]);
+    // With a model, the server would be ready.
+    let server = Server::configured("127.0.0.1:0", toml, &[("MODEL_DIR", "/no/such/folder")]);
     wait("it is unwell", || server.log().contains("is unwell"));
     let reply = ask(&server, &whole());
     let message = reply.error()["message"].as_str().expect("text").to_owned();
