@@ -61,7 +61,7 @@ fn a_bad_value_stops_the_start_with_field_value_and_what_is_allowed() {
             ["named_per_second = -1", "a whole number, 0 or more"],
         ),
         ("[apo]\n", &[], ["apo", "expected one of `api`"]),
-        ("", &[("THERMOGRAPH_PORT", "1")], ["THERMOGRAPH_PORT", "THERMOGRAPH_API_LISTEN"]),
+        ("", &[("THERMOGRAPH_PORT", "1")], ["THERMOGRAPH_PORT", "THERMOGRAPH_API_…"]),
         ("[models.m]\n", &[], ["models.m", "missing field `dir`"]),
         ("[upstream.a]\n", &[], ["thermograph.toml", "`upstreams`"]),
         ("[upstreams.a]\nmax_connections = 2\n", &[], ["upstreams.a = ", "missing field `url`"]),

@@ -1,7 +1,7 @@
 //! One table out of defaults, file, environment and flags, which remembers who set what.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     ffi::OsString,
     fmt::Write as _,
     path::{Path, PathBuf},
@@ -73,12 +73,15 @@ pub enum ConfigError {
         expected: String,
     },
     /// A variable that no value has.
-    #[error("unknown variable {name}: allowed are {}", allowed.join(", "))]
+    #[error(
+        "unknown variable {name}: allowed are {allowed}; `thermograph config` prints all keys where \
+         it is not set"
+    )]
     UnknownVariable {
         /// The variable.
         name: String,
-        /// Those that there are.
-        allowed: Vec<String>,
+        /// Those of its section, or the beginnings of all.
+        allowed: String,
     },
     /// A variable of ours that is not text.
     #[error("variable {name} is not allowed: UTF-8 is")]
@@ -205,17 +208,17 @@ impl Layers {
                 self.set(&path, value, Origin::Variable(name));
             }
         }
-        let allowed: Vec<_> = known.iter().map(|path| variable(path)).collect();
-        self.known = known;
         let unknown = environment.keys().find(|name| {
             name.starts_with(PREFIX)
-                && !allowed.contains(name)
+                && !known.iter().any(|path| variable(path) == **name)
                 && !NOT_VALUES.contains(&name.as_str())
                 && !kubernetes::is_of_a_service(name, &environment[*name])
         });
         if let Some(name) = unknown {
+            let allowed = near(name, &known);
             return Err(ConfigError::UnknownVariable { name: name.clone(), allowed });
         }
+        self.known = known;
         self.environment = environment;
         Ok(())
     }
@@ -333,6 +336,18 @@ fn paths(table: &Table) -> Vec<String> {
 
 fn variable(path: &str) -> String {
     format!("{PREFIX}{}", path.replace('.', "_").to_uppercase())
+}
+
+/// Variables of the section that an unknown one seems to be of, or else the beginnings of all.
+fn near(unknown: &str, known: &[String]) -> String {
+    let beginning = |path: &str| format!("{}_", variable(section_of(path)));
+    let is_near = |path: &&String| unknown.starts_with(&beginning(path));
+    let of_section: Vec<_> = known.iter().filter(is_near).map(|path| variable(path)).collect();
+    if !of_section.is_empty() {
+        return of_section.join(", ");
+    }
+    let beginnings: BTreeSet<_> = known.iter().map(|path| beginning(path) + "…").collect();
+    beginnings.into_iter().collect::<Vec<_>>().join(", ")
 }
 
 /// The text of a variable as the type that the value has by default.
@@ -487,6 +502,17 @@ mod tests {
         let open = [("THERMOGRAPH_DIAGNOSTICS_LISTEN", "0.0.0.0:6060")];
         let text = with(&open).expect_err("open without a token").to_string();
         assert!(text.contains("loopback") && text.contains("`token`"), "{text}");
+    }
+
+    #[test]
+    fn unknown_variable_is_answered_with_its_section() {
+        let said = |name: &str| with(&[(name, "1")]).expect_err(name).to_string();
+        let text = said("THERMOGRAPH_STORE_URI");
+        assert!(text.contains("THERMOGRAPH_STORE_URL, "), "{text}");
+        assert!(!text.contains("_API_") && text.contains("`thermograph config`"), "{text}");
+        let text = said("THERMOGRAPH_PORT");
+        assert!(text.contains("THERMOGRAPH_API_…, THERMOGRAPH_CACHE_…, "), "{text}");
+        assert!(text.len() < 400 && said("THERMOGRAPH_DIAGNOSTICS_A").len() < 800, "{text}");
     }
 
     #[test]
