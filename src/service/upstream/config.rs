@@ -202,7 +202,7 @@ impl UpstreamConfig {
         if self.key.is_some() && self.key_env.is_some() {
             return Err(Invalid::new(field("key_env"), "", "`key` or `key_env`, not both"));
         }
-        if self.key.as_ref().is_some_and(|key| !key.can_be_sent()) {
+        if self.key.as_ref().is_some_and(|key| !key.can_be_sent() || !key.is_ascii()) {
             return Err(Invalid::new(field("key"), "(set)", Key::ALLOWED));
         }
         self.validate_headers(name)?;

@@ -16,9 +16,12 @@ fn address_in_use_is_named_with_its_key_and_one_cause() {
     let taken = TcpListener::bind("127.0.0.1:0").expect("bound");
     let address = taken.local_addr().expect("an address");
     for (flag, key) in LISTENERS {
-        let given = LISTENERS.map(|(other, _)| match other == flag {
-            true => format!("{other}={address}"),
-            false => format!("{other}=127.0.0.1:0"),
+        let given = LISTENERS.map(|(other, _)| {
+            if other == flag {
+                format!("{other}={address}")
+            } else {
+                format!("{other}=127.0.0.1:0")
+            }
         });
         let args: Vec<_> =
             std::iter::once("serve").chain(given.iter().map(String::as_str)).collect();

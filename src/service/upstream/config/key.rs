@@ -15,11 +15,16 @@ impl Key {
     const SHOWN: &str = "(set)";
     /// Texts that are keys.
     pub(crate) const ALLOWED: &str =
-        "the key itself, of visible characters; `(set)` stands for a key that is not shown";
+        "the key itself, of visible ASCII characters; `(set)` stands for a key that is not shown";
 
     /// Returns whether it is a key that a header can hold.
     pub fn can_be_sent(&self) -> bool {
         self.0 != Self::SHOWN && self.header().is_some()
+    }
+
+    /// Returns whether it is ASCII, as keys are; values of other headers may have other characters.
+    pub(super) fn is_ascii(&self) -> bool {
+        self.0.is_ascii()
     }
 
     /// `authorization` with this key, marked as secret; none where it cannot be sent.
