@@ -58,7 +58,7 @@ enum State {
 pub enum Unavailable<'a> {
     /// No model has this name.
     Unknown,
-    /// It is configured, but its files are not there.
+    /// The model is configured, but its files are not there.
     Missing(&'a Missing),
 }
 

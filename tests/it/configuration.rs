@@ -169,7 +169,11 @@ const TABLES: [Table; 8] = [
         keys: &[
             ("url", "\"127.0.0.1:9001\"", "http:// or https://, a host"),
             ("url", "\"http://a:65536\"", "a port of 1 to 65535"),
-            ("url", "\"http://a/v1/chat/completions\"", "is appended: http://a/v1"),
+            (
+                "url",
+                "\"http://a/v1/chat/completions\"",
+                "expected the base of its API: http://a/v1",
+            ),
             ("url", "\"http://127.0.0.1:8080\"", "(`api.listen` is 127.0.0.1:8080)"),
             ("url", "\"http://localhost:6060/v1\"", "(`diagnostics.listen` is 127.0.0.1:6060)"),
             ("url", "\"ftp://a\"", "http:// or https://, a host"),

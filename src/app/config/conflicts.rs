@@ -54,7 +54,7 @@ fn is_shared(one: SocketAddr, other: SocketAddr) -> bool {
 
 /// Returns whether requests to an upstream would arrive at a listener of this process.
 fn is_at(upstream: &UpstreamConfig, listener: SocketAddr) -> bool {
-    // What a proxy calls loopback is the proxy's machine.
+    // Loopback of a proxy is the proxy's machine.
     let is_direct = upstream.proxy.as_deref().is_none_or(|proxy| proxy == "none");
     let Ok(uri) = upstream.url.parse::<Uri>() else { return false };
     let default = if uri.scheme_str() == Some("https") { 443 } else { 80 };

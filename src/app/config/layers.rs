@@ -74,13 +74,13 @@ pub enum ConfigError {
     },
     /// A variable that no value has.
     #[error(
-        "unknown variable {name}: allowed are {allowed}; `thermograph config` prints all keys where \
-         it is not set"
+        "unknown variable {name}: allowed are {allowed}; `thermograph config` without it prints all \
+         keys"
     )]
     UnknownVariable {
         /// The variable.
         name: String,
-        /// Those of its section, or the beginnings of all.
+        /// Variables of its section, or the beginnings of all.
         allowed: String,
     },
     /// A variable of ours that is not text.

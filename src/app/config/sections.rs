@@ -145,8 +145,8 @@ impl Config {
         }
     }
 
-    /// Address of the API if whoever reaches it can use its models: it is not on loopback, and callers
-    /// need neither a key nor a certificate.
+    /// Address of the API if all callers that reach it can use its models: it is not on loopback, and
+    /// they need neither a key nor a certificate.
     pub(crate) fn open_address(&self) -> Option<SocketAddr> {
         let has_keys = self.store.require_keys || !self.api.tls_client_ca.as_os_str().is_empty();
         self.api.listen.tcp().filter(|address| !has_keys && !address.ip().is_loopback())

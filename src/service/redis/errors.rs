@@ -23,7 +23,7 @@ pub(super) const LATE: &str = "no answer in time";
 pub(super) fn told(error: &RedisError) -> String {
     match error.code() {
         Some(code) => code.to_owned(),
-        // Of the system, such as a connection that is refused.
+        // An error of the system, such as a connection that is refused.
         None if error.is_io_error() => error.to_string(),
         None => format!("{:?}", error.kind()),
     }

@@ -196,7 +196,9 @@ impl UpstreamConfig {
             return Err(Invalid::new(field("url"), format!("…?{name}=…"), allowed));
         }
         if let Some((endpoint, base)) = base.without_endpoint() {
-            let allowed = format!("the base of its API, to which `{endpoint}` is appended: {base}");
+            let allowed = format!(
+                "it ends in `{endpoint}`, which is appended; expected the base of its API: {base}"
+            );
             return Err(Invalid::new(field("url"), &self.url, allowed));
         }
         if self.key.is_some() && self.key_env.is_some() {
