@@ -211,6 +211,8 @@ mod tests {
             ("strict-transport-security", "max-age=1"),
             ("x-thermograph-upstream", "forged"),
             ("x-cache", "hit"),
+            ("x-request-id", "theirs"),
+            ("keep-alive", "timeout=5"),
             ("content-type", "text/plain"),
             ("retry-after", "1"),
             ("x-should-retry", "false"),
