@@ -6,9 +6,11 @@ use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use http_body::Body as _;
 use http_body_util::BodyExt as _;
-use tokio::time::Instant;
+use tokio::{task, time::Instant};
 
-use super::{attempt::Clock, connections::Received, failure::Cause, headers, media::Media};
+use super::{
+    attempt::Clock, connections::Received, failure::Cause, headers, media::Media, relay::AT_ONCE,
+};
 use crate::service::events;
 
 /// An answer as it was received.
@@ -59,6 +61,7 @@ pub(super) async fn receive(
     headers::clean(&mut headers);
     let mut so_far = Gathering::default();
     let held = is_events.then(|| Instant::now() + HELD);
+    let mut at_once = 0;
     let gathered = loop {
         if body.is_end_stream() {
             break ended(so_far.bytes(), body, is_events);
@@ -81,7 +84,8 @@ pub(super) async fn receive(
         let Some(frame) = frame else { break ended(so_far.bytes(), body, is_events) };
         let frame = frame.map_err(|error| Cause::Broken(error.to_string()))?;
         if let Ok(data) = frame.into_data() {
-            so_far.add(data);
+            at_once += data.len();
+            so_far.add(data, body.size_hint().lower());
         }
         is_events |= may_be_events && events::is_stream(so_far.so_far());
         if so_far.len() > WHOLE || (is_events && events::first(so_far.so_far(), false).is_some()) {
@@ -89,6 +93,10 @@ pub(super) async fn receive(
         }
         if !body.is_end_stream() {
             clock.set(silence);
+            if at_once >= AT_ONCE {
+                at_once = 0;
+                task::yield_now().await;
+            }
         }
     };
     if is_events && !is_declared {
@@ -106,12 +114,15 @@ fn ended(bytes: Bytes, rest: Received, is_events: bool) -> Gathered {
 }
 
 impl Gathering {
-    fn add(&mut self, data: Bytes) {
+    /// Adds bytes, after which at least `left` are to come, as far as that is known.
+    fn add(&mut self, data: Bytes, left: u64) {
         if self.len() == 0 {
             self.first = data;
             return;
         }
         if self.all.is_empty() {
+            let left = usize::try_from(left).unwrap_or(usize::MAX).min(WHOLE);
+            self.all.reserve(self.first.len() + data.len() + left);
             self.all.extend_from_slice(&self.first);
         }
         self.all.extend_from_slice(&data);

@@ -128,8 +128,8 @@ impl Exchanged {
     }
 }
 
-/// Bytes that are passed on before others have their turn.
-const AT_ONCE: usize = 128 << 10;
+/// Bytes that are taken of an upstream before others have their turn.
+pub(super) const AT_ONCE: usize = 128 << 10;
 
 /// What is passed on, and what is noted of it. Where the client reads slowly, it is not asked for
 /// more, and so the upstream is not either.
