@@ -110,7 +110,7 @@ impl Breaker {
         Duration::from_millis(self.open_until.load(Relaxed).saturating_sub(clock::now()))
     }
 
-    /// As a rule it is closed, and the clock need not be read.
+    /// Returns whether the breaker is closed, which saves a reading of the clock.
     fn is_closed(&self) -> bool {
         self.open_until.load(Acquire) == 0
     }

@@ -221,7 +221,7 @@ fn without_a_model_the_server_starts_and_says_what_to_do() {
         let message = error["message"].as_str().expect("text");
         let said = "`model.int8.onnx` or `model.onnx` not found in `nowhere/all-MiniLM-L6-v2`";
         assert!(message.contains(said), "{message}");
-        // It gets the default model, into another folder.
+        // That command gets the default model, into another folder.
         assert!(!message.contains("thermograph model pull"), "{message}");
         assert!(server.log().contains(message), "{}", server.log());
     }

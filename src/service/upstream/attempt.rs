@@ -126,7 +126,7 @@ pub(super) async fn attempt(
     Ok(Answer { status, headers, content, upstream, tally, hides_usage, upstream_time })
 }
 
-/// Boxed, since it is moved with each step on its way.
+/// Builds the request; boxed, because several calls pass it on by value.
 fn request(task: &Task<'_>, upstream: &Upstream, content: Content) -> Box<Request<Content>> {
     let mut request = Box::new(Request::new(content));
     *request.method_mut() = Method::POST;

@@ -171,7 +171,7 @@ impl Connections {
     /// Waits until there may be a connection for a request.
     pub(super) async fn place(&self) -> Place {
         let places = &self.inner.places;
-        // If a place is free, nobody waits for one.
+        // Tokio hands released permits to waiters first: a free permit means that there are none.
         let permit = match Arc::clone(places).try_acquire_owned() {
             Ok(permit) => Some(permit),
             // Never closed.
@@ -250,7 +250,7 @@ impl Inner {
                 return Ok(Way::Shared(shared));
             }
             while let Some(line) = self.kept.take() {
-                // If the other side has closed it, it says so before it takes the request.
+                // A connection that the upstream has closed gives the request back unsent.
                 if line.is_kept(self.idle_timeout) {
                     return Ok(Way::Line(line));
                 }

@@ -36,8 +36,9 @@ pub(super) fn cut(events: &[u8], place: Range<usize>, facts: &Facts) -> Option<R
 /// Bytes without some parts; as long as there are none, nothing is copied.
 pub(super) struct Remainder<'a> {
     bytes: &'a Bytes,
-    /// Those before `done` that are kept.
+    /// Bytes before `done` without the parts that were left out.
     kept: BytesMut,
+    /// Number of bytes that were looked at.
     done: usize,
 }
 

@@ -81,7 +81,7 @@ pub(crate) struct Upstream {
 pub(crate) struct Busy {
     upstream: Arc<Upstream>,
     pass: Pass,
-    /// Since when the upstream has it.
+    /// Time at which the upstream was chosen.
     since: Instant,
     /// True until the answer has begun.
     is_waiting: bool,
@@ -340,7 +340,7 @@ impl Busy {
         &self.upstream
     }
 
-    /// When it was given to the upstream.
+    /// Time at which the upstream was chosen.
     pub(super) fn since(&self) -> Instant {
         self.since
     }
