@@ -1,7 +1,8 @@
 //! Time in the spans that the program chose, by `tracing-flame`.
 //!
-//! `tracing-flame` writes a line for every enter and exit, under a global lock: so it stands
-//! behind a [`Gate`] that is open during a capture only. It charges the time since the thread's
+//! `tracing-flame` writes a line for every enter and exit, under a lock of its layer. So it stands
+//! behind a [`Gate`] that is open during a capture only, and there is a layer for each worker: one
+//! that is preempted while it writes a line would have all others wait. It charges the time since the thread's
 //! last event to the span entered next, or to that span's parents, whatever the thread did
 //! meanwhile: so a line is dropped when it is written at the first enter of a thread that was in
 //! no span. What is shown is time in which a span was entered; awaiting is not.
@@ -15,7 +16,7 @@ use std::{
     io::{self, Write},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
     },
     thread,
     time::{Duration, SystemTime},
@@ -37,14 +38,22 @@ use crate::diagnostics::{
 pub(crate) struct Spans {
     turns: Turns,
     gate: Gate,
-    recording: Arc<Mutex<Option<Recording>>>,
+    shards: Arc<[Shard; SHARDS]>,
     has_layer: AtomicBool,
 }
+
+/// Threads that record side by side. Past so many, two of them may wait for each other.
+const SHARDS: usize = 64;
+
+/// What the threads of a shard record; none outside of captures.
+type Shard = Mutex<Option<Recording>>;
 
 /// Nanoseconds by stack and by where it was.
 #[derive(Debug, Default)]
 struct Recording {
     stacks: HashMap<Place, u64>,
+    /// Number of different stacks in all shards.
+    kept: Arc<AtomicUsize>,
     /// Lines that were not kept: past the bound on stacks, or not understood.
     dropped: u64,
 }
@@ -58,7 +67,12 @@ struct Place {
     handler: Option<ByPlace>,
 }
 
+/// Shard of the next thread.
+static NEXT: AtomicUsize = AtomicUsize::new(0);
+
 thread_local! {
+    /// Where the thread records.
+    static SHARD: usize = NEXT.fetch_add(1, Relaxed) % SHARDS;
     /// The thread's name: the root of its stacks in a picture.
     static THREAD: Arc<str> = kernel_s(thread::current().name().unwrap_or("(unnamed)")).into();
     /// Spans entered on this thread, of those that the gate let through.
@@ -76,13 +90,16 @@ impl Spans {
         S: Subscriber + for<'span> LookupSpan<'span> + Send + Sync,
     {
         self.has_layer.store(true, Relaxed);
-        let lines = Lines { recording: Arc::clone(&self.recording), line: Vec::new() };
-        let flame = FlameLayer::new(lines)
-            .with_empty_samples(false)
-            .with_threads_collapsed(true)
-            .with_module_path(false)
-            .with_file_and_line(false);
-        Honest { flame }.with_filter(self.gate.clone())
+        let flame = |shard| {
+            let lines = Lines { shards: Arc::clone(&self.shards), shard, line: Vec::new() };
+            FlameLayer::new(lines)
+                .with_empty_samples(false)
+                .with_threads_collapsed(true)
+                .with_module_path(false)
+                .with_file_and_line(false)
+        };
+        let flames = (0..SHARDS).map(flame).collect();
+        Honest { flames }.with_filter(self.gate.clone())
     }
 
     /// Whether the app put the layer on.
@@ -96,12 +113,18 @@ impl Spans {
         }
         let turn = self.turns.take(window).await?;
         let start = SystemTime::now();
-        let stop = Stop { recording: &self.recording };
-        *lock(&self.recording) = Some(Recording::default());
+        let stop = Stop { shards: &*self.shards };
+        let kept = Arc::default();
+        for shard in &*self.shards {
+            let kept = Arc::clone(&kept);
+            *lock(shard) = Some(Recording { kept, ..Recording::default() });
+        }
         let open = self.gate.hold();
         turn.wait().await?;
         drop(open);
-        let recording = lock(&self.recording).take().unwrap_or_default();
+        let recorded = self.shards.iter().filter_map(|shard| lock(shard).take());
+        let mut recording = Recording::default();
+        recorded.for_each(|other| recording.merge(other));
         drop(stop);
         Ok(recording.profile(start, window.duration))
     }
@@ -112,7 +135,7 @@ impl Default for Spans {
         Self {
             turns: Turns::default(),
             gate: Gate::new(is_of_the_program, LevelFilter::DEBUG),
-            recording: Arc::default(),
+            shards: Arc::new([const { Mutex::new(None) }; SHARDS]),
             has_layer: AtomicBool::new(false),
         }
     }
@@ -120,12 +143,14 @@ impl Default for Spans {
 
 /// Ends a recording however its capture ends.
 struct Stop<'a> {
-    recording: &'a Mutex<Option<Recording>>,
+    shards: &'a [Shard],
 }
 
 impl Drop for Stop<'_> {
     fn drop(&mut self) {
-        *lock(self.recording) = None;
+        for shard in self.shards {
+            *lock(shard) = None;
+        }
     }
 }
 
@@ -146,10 +171,18 @@ impl Recording {
         let place = Place { stack, thread, handler: Slot::current().handler().map(ByPlace) };
         if let Some(sum) = self.stacks.get_mut(&place) {
             *sum += nanoseconds;
-        } else if self.stacks.len() < Spans::MAX_STACKS {
+        } else if self.kept.fetch_add(1, Relaxed) < Spans::MAX_STACKS {
             self.stacks.insert(place, nanoseconds);
         } else {
             self.dropped += 1;
+        }
+    }
+
+    /// Adds what other threads have recorded.
+    fn merge(&mut self, other: Self) {
+        self.dropped += other.dropped;
+        for (place, nanoseconds) in other.stacks {
+            *self.stacks.entry(place).or_default() += nanoseconds;
         }
     }
 
@@ -183,7 +216,8 @@ impl Place {
 
 /// `tracing-flame` without the lines that tell of a thread's time outside of all spans.
 struct Honest<S> {
-    flame: FlameLayer<S, Lines>,
+    /// By shard.
+    flames: Box<[FlameLayer<S, Lines>]>,
 }
 
 impl<S> Layer<S> for Honest<S>
@@ -193,20 +227,21 @@ where
     fn on_enter(&self, id: &span::Id, context: Context<'_, S>) {
         let depth = DEPTH.get();
         OUTSIDE.set(depth == 0);
-        self.flame.on_enter(id, context);
+        self.flames[SHARD.with(|shard| *shard)].on_enter(id, context);
         OUTSIDE.set(false);
         DEPTH.set(depth + 1);
     }
 
     fn on_exit(&self, id: &span::Id, context: Context<'_, S>) {
         DEPTH.set(DEPTH.get().saturating_sub(1));
-        self.flame.on_exit(id, context);
+        self.flames[SHARD.with(|shard| *shard)].on_exit(id, context);
     }
 }
 
 /// Takes the lines that `tracing-flame` writes; it writes each in pieces, under its own lock.
 struct Lines {
-    recording: Arc<Mutex<Option<Recording>>>,
+    shards: Arc<[Shard; SHARDS]>,
+    shard: usize,
     line: Vec<u8>,
 }
 
@@ -217,7 +252,7 @@ impl Write for Lines {
         }
         self.line.extend_from_slice(piece);
         if self.line.last() == Some(&b'\n') {
-            if let Some(recording) = &mut *lock(&self.recording) {
+            if let Some(recording) = &mut *lock(&self.shards[self.shard]) {
                 recording.add(self.line.trim_ascii_end());
             }
             self.line.clear();
@@ -294,7 +329,7 @@ mod tests {
 
         // Off again: nothing is recorded, and nothing is left behind.
         tracing::info_span!("after").in_scope(|| ());
-        assert!(lock(&spans.recording).is_none());
+        assert!(spans.shards.iter().all(|shard| lock(shard).is_none()));
         assert!(!spans.gate.is_open());
     }
 
@@ -305,6 +340,36 @@ mod tests {
         assert!(error.to_string().contains("tracing_layer()"), "{error}");
     }
 
+    /// Others may be preempted while they write a line, for as long as the machine likes.
+    #[test]
+    fn threads_record_without_waiting_for_others() {
+        let spans = Spans::default();
+        for shard in &*spans.shards {
+            *lock(shard) = Some(Recording::default());
+        }
+        let _open = spans.gate.hold();
+        let dispatch = tracing::Dispatch::new(tracing_subscriber::registry().with(spans.layer()));
+        let (shard_of, its_shard) = std::sync::mpsc::channel();
+        let (go, gone) = std::sync::mpsc::channel::<()>();
+        let (done, is_done) = std::sync::mpsc::channel();
+        thread::spawn(move || {
+            shard_of.send(SHARD.with(|shard| *shard)).expect("sent");
+            gone.recv().expect("received");
+            tracing::dispatcher::with_default(&dispatch, || {
+                tracing::info_span!("request").in_scope(|| ());
+            });
+            done.send(()).expect("sent");
+        });
+        let its_shard = its_shard.recv().expect("received");
+        let others = spans.shards.iter().enumerate().filter(|(shard, _)| *shard != its_shard);
+        let held: Vec<_> = others.map(|(_, shard)| lock(shard)).collect();
+        go.send(()).expect("sent");
+        is_done.recv_timeout(Duration::from_mins(1)).expect("it waits for nobody");
+        drop(held);
+        let recording = lock(&spans.shards[its_shard]).take().expect("a recording");
+        assert_eq!((recording.stacks.len(), recording.dropped), (1, 0));
+    }
+
     #[test]
     fn stacks_past_the_bound_are_counted() {
         let mut recording = Recording::default();
@@ -313,6 +378,10 @@ mod tests {
         }
         recording.add(b"all-threads; s0 1");
         assert_eq!((recording.stacks.len(), recording.dropped), (Spans::MAX_STACKS, 3));
+        // The bound is that of all threads together.
+        let mut other = Recording { kept: Arc::clone(&recording.kept), ..Recording::default() };
+        other.add(b"all-threads; s0 1");
+        assert_eq!((other.stacks.len(), other.dropped), (0, 1));
         let profile = recording.profile(SystemTime::now(), Duration::ZERO);
         let heavy: Vec<_> = profile.samples.iter().filter(|sample| sample.weight() == 2).collect();
         assert!(matches!(&heavy[..], [s0] if s0.frames().all(|frame| frame.name == "s0")));
