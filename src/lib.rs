@@ -9,6 +9,8 @@
 
 #[cfg(feature = "server")]
 pub mod app;
+#[cfg(feature = "service")]
+mod cooperative;
 #[cfg(any(feature = "diagnostics", feature = "service"))]
 mod cross_site;
 #[cfg(feature = "diagnostics")]

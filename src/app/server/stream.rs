@@ -19,11 +19,12 @@ use super::{
     lingering::Lingering,
     patience::Patience,
 };
+use crate::cooperative::Cooperative;
 
 /// A connection that fails where its client takes nothing for too long, and that reads on for a
 /// while once it is shut down.
 pub(super) struct Stream<S> {
-    inner: S,
+    inner: Cooperative<S>,
     patience: Patience,
     half_close: Arc<HalfClose>,
     /// Time since which there is nothing to read.
@@ -40,7 +41,7 @@ impl<S> Stream<S> {
     /// `longest` is how long the client may take nothing.
     pub(super) fn new(inner: S, longest: Duration, half_close: Arc<HalfClose>) -> Self {
         Self {
-            inner,
+            inner: Cooperative::new(inner),
             patience: Patience::new(longest),
             half_close,
             read_dry: None,

@@ -50,9 +50,10 @@ use super::{
     meters::PoolMeters,
     proxy::{Dialer, Proxy},
 };
+use crate::cooperative::Cooperative;
 
 type BoxError = Box<dyn StdError + Send + Sync>;
-type Stream = MaybeHttpsStream<TokioIo<TcpStream>>;
+type Stream = MaybeHttpsStream<TokioIo<Cooperative<TcpStream>>>;
 
 /// How connections to an upstream are made and kept.
 pub(super) struct Rules {

@@ -19,6 +19,7 @@ use tokio::net::TcpStream;
 use tower_service::Service;
 
 use super::UpstreamConfig;
+use crate::cooperative::Cooperative;
 
 /// A proxy of HTTP, with the words for who it is.
 #[derive(Clone, Debug)]
@@ -105,7 +106,7 @@ impl Dialer {
 }
 
 impl Service<Uri> for Dialer {
-    type Response = TokioIo<TcpStream>;
+    type Response = TokioIo<Cooperative<TcpStream>>;
     type Error = BoxError;
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, BoxError>> + Send>>;
 
@@ -120,20 +121,21 @@ impl Service<Uri> for Dialer {
 
     fn call(&mut self, upstream: Uri) -> Self::Future {
         match self {
-            Self::Direct(tcp) => {
-                let connecting = tcp.call(upstream);
-                Box::pin(async { Ok(connecting.await?) })
-            }
-            Self::Forward(tcp, proxy) => {
-                let connecting = tcp.call(proxy.clone());
-                Box::pin(async { Ok(connecting.await?) })
-            }
-            Self::Tunnel(tunnel) => {
-                let connecting = tunnel.call(with_port(upstream));
-                Box::pin(async { Ok(connecting.await?) })
-            }
+            Self::Direct(tcp) => cooperative(tcp.call(upstream)),
+            Self::Forward(tcp, proxy) => cooperative(tcp.call(proxy.clone())),
+            Self::Tunnel(tunnel) => cooperative(tunnel.call(with_port(upstream))),
         }
     }
+}
+
+/// Has a connection yield to other tasks, once it is there.
+fn cooperative<E: Into<BoxError>>(
+    connecting: impl Future<Output = Result<TokioIo<TcpStream>, E>> + Send + 'static,
+) -> <Dialer as Service<Uri>>::Future {
+    Box::pin(async {
+        let stream = connecting.await.map_err(Into::into)?;
+        Ok(TokioIo::new(Cooperative::new(stream.into_inner())))
+    })
 }
 
 /// A URI with its port: a tunnel without one leads to the port of HTTPS.
