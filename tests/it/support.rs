@@ -159,8 +159,10 @@ impl Server {
         of_name.filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok()).sum()
     }
 
-    /// Bytes of memory that are in use.
+    /// Bytes of memory that are in use, once the server has examined itself, two seconds after its start:
+    /// reading the names of its functions takes more than a hundred megabytes for a moment.
     pub(crate) fn memory(&self) -> u64 {
+        wait("the doctor has examined it", || self.log().contains("\"doctor: "));
         let status = format!("/proc/{}/status", self.child.id());
         let status = std::fs::read_to_string(status).expect("a status");
         let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
