@@ -2,9 +2,9 @@
 //!
 //! `tracing-flame` writes a line for every enter and exit, under a lock of its layer. So it stands
 //! behind a [`Gate`] that is open during a capture only, and there is a layer for each worker: one
-//! that is preempted while it writes a line would have all others wait. It charges the time since the thread's
-//! last event to the span entered next, or to that span's parents, whatever the thread did
-//! meanwhile: so a line is dropped when it is written at the first enter of a thread that was in
+//! that is preempted while it writes a line would have all others wait. It charges the time since
+//! the thread's last event to the span entered next, or to that span's parents, whatever the thread
+//! did meanwhile: so a line is dropped when it is written at the first enter of a thread that was in
 //! no span. What is shown is time in which a span was entered; awaiting is not.
 //!
 //! A line is written on the thread that it tells of: so that thread's name, and the handler that
