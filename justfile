@@ -272,8 +272,11 @@ _python:
     python3 -m pip --version >/dev/null 2>&1 || pip3 --version >/dev/null 2>&1 || missing='python3-pip'; \
     {{ install }} $missing
 
+# Built in half the time, for a program that draws a screen a few times a second
 _tokio-console:
-    @[ -x {{ tools }}/bin/tokio-console ] || cargo install --quiet --locked --root {{ tools }} tokio-console@{{ console_version }}
+    @[ -x {{ tools }}/bin/tokio-console ] || CARGO_PROFILE_RELEASE_OPT_LEVEL=1 CARGO_PROFILE_RELEASE_LTO=off \
+        CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 \
+        cargo install --quiet --locked --root {{ tools }} tokio-console@{{ console_version }}
 
 # Out of Debian's package, which would start a Prometheus of its own if it were installed
 _promtool:
