@@ -30,7 +30,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 use thermograph::{
     app::{config::Listen, serve::Addresses},
-    diagnostics::Stall,
+    diagnostics::{Class, Stall},
 };
 
 pub(crate) use self::client::{PATIENCE, agent, get_bytes, tool, wait};
@@ -104,12 +104,11 @@ impl Server {
     }
 
     /// No handler and no task of the service may keep a worker to itself: the diagnostics say so
-    /// themselves. A stall whose class is not known may be the machine's fault, which has fewer
-    /// processors than there are programs here.
+    /// themselves.
     fn assert_no_stall(&self) {
         let own = || {
             let mut stalls = self.stalls();
-            stalls.retain(|stall| stall.class.is_the_handler_s());
+            stalls.retain(|stall| stall.class != Class::Preempted);
             stalls
         };
         let mut stalls = own();
