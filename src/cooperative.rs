@@ -33,33 +33,25 @@ impl<S> Cooperative<S> {
 }
 
 impl Turn {
-    /// Ready as long as it lasts; pending once, at its end.
-    fn poll(&mut self, context: &Context<'_>) -> Poll<()> {
-        if self.0 < AT_ONCE {
-            return Poll::Ready(());
+    /// Reads or writes, which `transfer` does and counts. At the end of the turn, it is pending once
+    /// instead, and wakes the task.
+    fn poll(
+        &mut self,
+        context: &mut Context<'_>,
+        transfer: impl FnOnce(&mut Context<'_>) -> Poll<io::Result<usize>>,
+    ) -> Poll<io::Result<usize>> {
+        if self.0 >= AT_ONCE {
+            self.0 = 0;
+            context.waker().wake_by_ref();
+            return Poll::Pending;
         }
-        self.end();
-        context.waker().wake_by_ref();
-        Poll::Pending
-    }
-
-    /// Notes bytes that were read or written.
-    fn add(&mut self, bytes: usize) {
-        self.0 += bytes;
-    }
-
-    /// The task waits, and so yields.
-    fn end(&mut self) {
-        self.0 = 0;
-    }
-
-    /// Notes what a write came to.
-    fn wrote(&mut self, written: &Poll<io::Result<usize>>) {
-        match written {
-            Poll::Ready(Ok(bytes)) => self.add(*bytes),
+        let transferred = transfer(context);
+        match &transferred {
+            Poll::Ready(Ok(bytes)) => self.0 += bytes,
             Poll::Ready(Err(_)) => {}
-            Poll::Pending => self.end(),
+            Poll::Pending => self.0 = 0,
         }
+        transferred
     }
 }
 
@@ -69,16 +61,13 @@ impl<S: AsyncRead + Unpin> AsyncRead for Cooperative<S> {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let this = self.get_mut();
-        ready!(this.read.poll(context));
+        let Self { inner, read, .. } = self.get_mut();
         let before = buffer.filled().len();
-        let read = Pin::new(&mut this.inner).poll_read(context, buffer);
-        if read.is_pending() {
-            this.read.end();
-        } else {
-            this.read.add(buffer.filled().len() - before);
-        }
-        read
+        let transfer = |context: &mut Context<'_>| {
+            ready!(Pin::new(inner).poll_read(context, buffer))?;
+            Poll::Ready(Ok(buffer.filled().len() - before))
+        };
+        read.poll(context, transfer).map_ok(|_| ())
     }
 }
 
@@ -88,11 +77,8 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Cooperative<S> {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let this = self.get_mut();
-        ready!(this.written.poll(context));
-        let written = Pin::new(&mut this.inner).poll_write(context, bytes);
-        this.written.wrote(&written);
-        written
+        let Self { inner, written, .. } = self.get_mut();
+        written.poll(context, |context| Pin::new(inner).poll_write(context, bytes))
     }
 
     fn poll_write_vectored(
@@ -100,11 +86,8 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Cooperative<S> {
         context: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let this = self.get_mut();
-        ready!(this.written.poll(context));
-        let written = Pin::new(&mut this.inner).poll_write_vectored(context, slices);
-        this.written.wrote(&written);
-        written
+        let Self { inner, written, .. } = self.get_mut();
+        written.poll(context, |context| Pin::new(inner).poll_write_vectored(context, slices))
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -174,7 +157,7 @@ mod tests {
         let mut near = Cooperative::new(near);
         let body = vec![b'x'; AT_ONCE];
         let mut writing = Box::pin(async { near.write_all(&body).await });
-        // It is full, but for the last byte.
+        // The pipe takes all but the last byte.
         assert!((&mut writing).now_or_never().is_none());
         let mut read = vec![0; AT_ONCE - 1];
         far.read_exact(&mut read).await.expect("all but one");

@@ -38,15 +38,15 @@ use crate::diagnostics::{
 pub(crate) struct Spans {
     turns: Turns,
     gate: Gate,
-    shards: Arc<[Shard; SHARDS]>,
+    shards: Box<[Shard]>,
     has_layer: AtomicBool,
 }
 
 /// Threads that record side by side. Past so many, two of them may wait for each other.
 const SHARDS: usize = 64;
 
-/// What the threads of a shard record; none outside of captures.
-type Shard = Mutex<Option<Recording>>;
+/// The recording of a shard's threads; none outside of captures.
+type Shard = Arc<Mutex<Option<Recording>>>;
 
 /// Nanoseconds by stack and by where it was.
 #[derive(Debug, Default)]
@@ -71,8 +71,8 @@ struct Place {
 static NEXT: AtomicUsize = AtomicUsize::new(0);
 
 thread_local! {
-    /// Where the thread records.
-    static SHARD: usize = NEXT.fetch_add(1, Relaxed) % SHARDS;
+    /// The thread's shard.
+    static SHARD: Cell<usize> = Cell::new(NEXT.fetch_add(1, Relaxed) % SHARDS);
     /// The thread's name: the root of its stacks in a picture.
     static THREAD: Arc<str> = kernel_s(thread::current().name().unwrap_or("(unnamed)")).into();
     /// Spans entered on this thread, of those that the gate let through.
@@ -90,15 +90,15 @@ impl Spans {
         S: Subscriber + for<'span> LookupSpan<'span> + Send + Sync,
     {
         self.has_layer.store(true, Relaxed);
-        let flame = |shard| {
-            let lines = Lines { shards: Arc::clone(&self.shards), shard, line: Vec::new() };
+        let flame = |shard: &Shard| {
+            let lines = Lines { recording: Arc::clone(shard), line: Vec::new() };
             FlameLayer::new(lines)
                 .with_empty_samples(false)
                 .with_threads_collapsed(true)
                 .with_module_path(false)
                 .with_file_and_line(false)
         };
-        let flames = (0..SHARDS).map(flame).collect();
+        let flames = self.shards.iter().map(flame).collect();
         Honest { flames }.with_filter(self.gate.clone())
     }
 
@@ -113,9 +113,9 @@ impl Spans {
         }
         let turn = self.turns.take(window).await?;
         let start = SystemTime::now();
-        let stop = Stop { shards: &*self.shards };
+        let stop = Stop { shards: &self.shards };
         let kept = Arc::default();
-        for shard in &*self.shards {
+        for shard in &self.shards {
             let kept = Arc::clone(&kept);
             *lock(shard) = Some(Recording { kept, ..Recording::default() });
         }
@@ -123,8 +123,7 @@ impl Spans {
         turn.wait().await?;
         drop(open);
         let recorded = self.shards.iter().filter_map(|shard| lock(shard).take());
-        let mut recording = Recording::default();
-        recorded.for_each(|other| recording.merge(other));
+        let recording = recorded.fold(Recording::default(), Recording::merge);
         drop(stop);
         Ok(recording.profile(start, window.duration))
     }
@@ -135,7 +134,7 @@ impl Default for Spans {
         Self {
             turns: Turns::default(),
             gate: Gate::new(is_of_the_program, LevelFilter::DEBUG),
-            shards: Arc::new([const { Mutex::new(None) }; SHARDS]),
+            shards: std::iter::repeat_with(Shard::default).take(SHARDS).collect(),
             has_layer: AtomicBool::new(false),
         }
     }
@@ -179,11 +178,12 @@ impl Recording {
     }
 
     /// Adds what other threads have recorded.
-    fn merge(&mut self, other: Self) {
+    fn merge(mut self, other: Self) -> Self {
         self.dropped += other.dropped;
         for (place, nanoseconds) in other.stacks {
             *self.stacks.entry(place).or_default() += nanoseconds;
         }
+        self
     }
 
     fn profile(self, start: SystemTime, duration: Duration) -> Profile {
@@ -227,21 +227,20 @@ where
     fn on_enter(&self, id: &span::Id, context: Context<'_, S>) {
         let depth = DEPTH.get();
         OUTSIDE.set(depth == 0);
-        self.flames[SHARD.with(|shard| *shard)].on_enter(id, context);
+        self.flames[SHARD.get()].on_enter(id, context);
         OUTSIDE.set(false);
         DEPTH.set(depth + 1);
     }
 
     fn on_exit(&self, id: &span::Id, context: Context<'_, S>) {
         DEPTH.set(DEPTH.get().saturating_sub(1));
-        self.flames[SHARD.with(|shard| *shard)].on_exit(id, context);
+        self.flames[SHARD.get()].on_exit(id, context);
     }
 }
 
 /// Takes the lines that `tracing-flame` writes; it writes each in pieces, under its own lock.
 struct Lines {
-    shards: Arc<[Shard; SHARDS]>,
-    shard: usize,
+    recording: Shard,
     line: Vec<u8>,
 }
 
@@ -252,7 +251,7 @@ impl Write for Lines {
         }
         self.line.extend_from_slice(piece);
         if self.line.last() == Some(&b'\n') {
-            if let Some(recording) = &mut *lock(&self.shards[self.shard]) {
+            if let Some(recording) = &mut *lock(&self.recording) {
                 recording.add(self.line.trim_ascii_end());
             }
             self.line.clear();
@@ -284,6 +283,8 @@ pub(crate) fn is_of_the_program(meta: &Metadata<'_>) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::mpsc;
+
     use http::Method;
     use tracing_subscriber::layer::SubscriberExt as _;
 
@@ -340,20 +341,20 @@ mod tests {
         assert!(error.to_string().contains("tracing_layer()"), "{error}");
     }
 
-    /// Others may be preempted while they write a line, for as long as the machine likes.
+    /// A thread may be preempted while it writes a line, for any time.
     #[test]
     fn threads_record_without_waiting_for_others() {
         let spans = Spans::default();
-        for shard in &*spans.shards {
+        for shard in &spans.shards {
             *lock(shard) = Some(Recording::default());
         }
         let _open = spans.gate.hold();
         let dispatch = tracing::Dispatch::new(tracing_subscriber::registry().with(spans.layer()));
-        let (shard_of, its_shard) = std::sync::mpsc::channel();
-        let (go, gone) = std::sync::mpsc::channel::<()>();
-        let (done, is_done) = std::sync::mpsc::channel();
+        let (shard_of, its_shard) = mpsc::channel();
+        let (go, gone) = mpsc::channel::<()>();
+        let (done, is_done) = mpsc::channel();
         thread::spawn(move || {
-            shard_of.send(SHARD.with(|shard| *shard)).expect("sent");
+            shard_of.send(SHARD.get()).expect("sent");
             gone.recv().expect("received");
             tracing::dispatcher::with_default(&dispatch, || {
                 tracing::info_span!("request").in_scope(|| ());
@@ -364,7 +365,7 @@ mod tests {
         let others = spans.shards.iter().enumerate().filter(|(shard, _)| *shard != its_shard);
         let held: Vec<_> = others.map(|(_, shard)| lock(shard)).collect();
         go.send(()).expect("sent");
-        is_done.recv_timeout(Duration::from_mins(1)).expect("it waits for nobody");
+        is_done.recv_timeout(Duration::from_mins(1)).expect("recorded without any other shard");
         drop(held);
         let recording = lock(&spans.shards[its_shard]).take().expect("a recording");
         assert_eq!((recording.stacks.len(), recording.dropped), (1, 0));
