@@ -272,7 +272,7 @@ _python:
     python3 -m pip --version >/dev/null 2>&1 || pip3 --version >/dev/null 2>&1 || missing='python3-pip'; \
     {{ install }} $missing
 
-# Built in half the time, for a program that draws a screen a few times a second
+# Built with few optimizations, in three quarters of the time
 _tokio-console:
     @[ -x {{ tools }}/bin/tokio-console ] || CARGO_PROFILE_RELEASE_OPT_LEVEL=1 CARGO_PROFILE_RELEASE_LTO=off \
         CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 \
