@@ -8,7 +8,7 @@
 use std::hint::black_box;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use thermograph::service::codec::{Codec, Embeddings, Form, frames};
+use thermograph_server::service::codec::{Codec, Embeddings, Form, frames};
 
 const DIMENSIONS: usize = 384;
 

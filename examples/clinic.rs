@@ -9,11 +9,6 @@
 //! An ill handler keeps a worker of the runtime for itself: its longest poll is as long as its
 //! illness. A healthy one may take longer to answer, but its polls are short.
 
-// Memory can be captured, as in the program itself.
-#[cfg(target_os = "linux")]
-#[path = "../src/allocator.rs"]
-mod allocator;
-
 use std::{
     error::Error,
     fs,
@@ -29,9 +24,12 @@ use clap::Parser;
 use serde::Serialize;
 use serde_json::json;
 use tempfile::NamedTempFile;
-use thermograph::diagnostics::{Door, Thermograph};
+use thermograph::{Door, Thermograph};
 use tokio::{net::TcpListener, runtime, time};
 use tracing_subscriber::{layer::SubscriberExt as _, util::SubscriberInitExt as _};
+
+// Memory can be captured, as in the program itself.
+thermograph::jemalloc!();
 
 /// The flags of `thermograph serve` that `thermograph flamegraph --program` gives.
 #[derive(Debug, Parser)]

@@ -1,26 +1,18 @@
-//! **thermograph** shows from the inside which handlers of an Axum app run hot and which block
+//! An OpenAI-compatible API server that shows from the inside which handlers run hot and which block
 //! the executor.
 //!
-//! Two halves that do not know each other, and a composition root:
-//!
-//! - `diagnostics` (feature `diagnostics`): knows Tokio, Tower and Axum; mounts in anyone's app.
-//! - `service` (feature `service`): an OpenAI-compatible API with a local embedding engine.
-//! - `app` (feature `server`, the default): the binary; the only place that names both.
+//! - `service`: the API, with a local embedding engine and a gateway to other servers.
+//! - `app`: the binary; the only place that names both the service and the diagnostics
+//!   ([`thermograph`]).
 
-#[cfg(feature = "server")]
+#![forbid(unsafe_code)]
+
 pub mod app;
-#[cfg(feature = "service")]
 mod cooperative;
-#[cfg(any(feature = "diagnostics", feature = "service"))]
-mod cross_site;
-#[cfg(feature = "diagnostics")]
-pub mod diagnostics;
-#[cfg(feature = "service")]
 pub mod service;
-#[cfg(feature = "service")]
 mod task;
 
 /// Compiles the README's examples.
-#[cfg(all(doctest, feature = "diagnostics"))]
+#[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;

@@ -1,12 +1,11 @@
 //! The binary: allocator, parse, run.
 
-#[cfg(target_os = "linux")]
-mod allocator;
-
 use std::process::ExitCode;
 
 use clap::Parser as _;
-use thermograph::app::{self, Cli};
+use thermograph_server::app::{self, Cli};
+
+thermograph::jemalloc!();
 
 fn main() -> ExitCode {
     app::run(Cli::parse())

@@ -14,7 +14,7 @@ where
 }
 
 /// Spawns work that blocks, with a name, where Tokio takes names.
-#[cfg(all(feature = "server", tokio_unstable))]
+#[cfg(tokio_unstable)]
 #[track_caller]
 #[expect(clippy::expect_used, reason = "as Tokio's own, it panics where there is no thread")]
 pub(crate) fn spawn_blocking<F, R>(name: &str, work: F) -> JoinHandle<R>
@@ -26,7 +26,7 @@ where
 }
 
 /// Spawns work that blocks; without `tokio_unstable` Tokio takes no names.
-#[cfg(all(feature = "server", not(tokio_unstable)))]
+#[cfg(not(tokio_unstable))]
 #[track_caller]
 pub(crate) fn spawn_blocking<F, R>(_name: &str, work: F) -> JoinHandle<R>
 where

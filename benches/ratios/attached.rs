@@ -1,10 +1,6 @@
 //! A tokio-console that is attached to a server, without the terminal: it costs the server what the
 //! real one does.
 
-#[expect(dead_code, reason = "the tests look closer at what it is told")]
-#[path = "../../tests/common/console.rs"]
-mod console;
-
 use std::{
     net::SocketAddr,
     sync::mpsc,
@@ -13,6 +9,7 @@ use std::{
 };
 
 use anyhow::{Context as _, ensure};
+use thermograph_test_util::console;
 
 /// Longest time that it may take to attach.
 const PATIENCE: Duration = Duration::from_mins(1);

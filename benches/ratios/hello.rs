@@ -19,7 +19,7 @@ use bytes::Bytes;
 use clap::ValueEnum;
 use http::header;
 use rustix::process::{Signal, set_parent_process_death_signal};
-use thermograph::diagnostics::{ConsoleMode, Ledger, Thermograph, WatchLayer};
+use thermograph::{ConsoleMode, Ledger, Thermograph, WatchLayer};
 use tokio::{net::TcpListener, runtime, task::JoinSet};
 use tower::layer::util::Identity;
 use tracing_subscriber::{

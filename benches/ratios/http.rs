@@ -12,7 +12,7 @@ use std::{
 };
 
 use anyhow::{Context as _, anyhow};
-use thermograph::service::{
+use thermograph_server::service::{
     Config, Service as Engine,
     engine::{Input, TooLong},
 };

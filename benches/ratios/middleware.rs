@@ -10,10 +10,11 @@ use anyhow::{Context as _, ensure};
 use axum::{Router, body::Body, extract::Request, routing::post};
 use http::header;
 use http_body_util::BodyExt as _;
-use thermograph::{
-    diagnostics::{Ledger, WatchLayer},
+use thermograph::{Ledger, WatchLayer};
+use thermograph_server::{
+    service,
     service::{
-        self, Service,
+        Service,
         middleware::{Algorithm, Config},
     },
 };

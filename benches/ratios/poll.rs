@@ -18,7 +18,7 @@ use axum::{
 };
 use http::Request;
 use rustix::time::{ClockId, clock_gettime};
-use thermograph::diagnostics::{ConsoleMode, Thermograph};
+use thermograph::{ConsoleMode, Thermograph};
 use tower::{Service as _, layer::util::Identity};
 
 use crate::{

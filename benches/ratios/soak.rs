@@ -6,12 +6,10 @@
 use std::{sync::Arc, thread, time::Duration};
 
 use anyhow::{Context as _, anyhow};
-use thermograph::{
-    app::{
-        client::Client,
-        load::{Counts, Errors, Limit, Mix, Pace, Plan, Report, Traffic, drive},
-    },
-    diagnostics::watch::{HandlerRow, LedgerReport},
+use thermograph::watch::{HandlerRow, LedgerReport};
+use thermograph_server::app::{
+    client::Client,
+    load::{Counts, Errors, Limit, Mix, Pace, Plan, Report, Traffic, drive},
 };
 use tokio::runtime;
 use tokio_util::sync::CancellationToken;

@@ -11,7 +11,7 @@ use std::{
 
 use anyhow::ensure;
 use axum::{Router, routing::get};
-use thermograph::diagnostics::{ConsoleMode, Stall, Thermograph};
+use thermograph::{ConsoleMode, Stall, Thermograph};
 use tokio::{
     net::TcpListener,
     runtime::{self, Runtime},

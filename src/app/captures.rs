@@ -5,8 +5,7 @@ mod table;
 use std::path::{Path, PathBuf};
 
 use serde_json::json;
-
-use crate::diagnostics::captures::Folder;
+use thermograph_profile::captures::Folder;
 
 /// List what was captured and kept.
 #[derive(Clone, Debug, clap::Args)]

@@ -10,7 +10,8 @@ use ureq::{
 };
 
 use super::config::read_secret;
-use crate::{diagnostics::Token, service::pem};
+use crate::service::pem;
+use thermograph::Token;
 
 /// How long connecting may take, and an answer beyond the time that was asked for.
 const PATIENCE: Duration = Duration::from_secs(30);

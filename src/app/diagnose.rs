@@ -9,7 +9,7 @@ use super::{
     capture::show,
     client::{self, Client},
 };
-use crate::diagnostics::diagnosis::{Diagnosis, Finding};
+use thermograph::diagnosis::{Diagnosis, Finding};
 
 /// Say which handler of a running service is ill, why, and what to try.
 #[derive(Clone, Debug, clap::Args)]

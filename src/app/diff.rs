@@ -7,8 +7,9 @@ use std::{
     time::SystemTime,
 };
 
+use thermograph_profile::captures::{Folder, Form, Kind, Name, Side, draw_difference, write};
+
 use super::{capture::Kept, captures::Place};
-use crate::diagnostics::captures::{Folder, Form, Kind, Name, Side, draw_difference, write};
 
 /// Draw what changed between two captures.
 #[derive(Clone, Debug, clap::Args)]

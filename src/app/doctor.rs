@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use owo_colors::OwoColorize as _;
 
 use super::client::{self, Client};
-use crate::diagnostics::doctor::{Examination, State};
+use thermograph::doctor::{Examination, State};
 
 /// Say what a running service can show and what it cannot, with the line that mends it.
 ///

@@ -2,10 +2,8 @@
 
 use std::net::SocketAddr;
 
-use crate::{
-    diagnostics::doctor::{Finding, State},
-    service::Service,
-};
+use crate::service::Service;
+use thermograph::doctor::{Finding, State};
 
 /// Ways to keep strangers out.
 const MEND: &str = "[store] url = \"sqlite:thermograph.db\" and require_keys = true, [api] \

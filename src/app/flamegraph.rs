@@ -19,12 +19,13 @@ pub(crate) use self::{
     subject::Subject,
     take::{Scope, Taken, blocking},
 };
+use thermograph_profile::captures::slug;
+
 use super::{
     client,
     load::{Address, TrafficArgs},
     shutdown,
 };
-use crate::diagnostics::captures::slug;
 
 /// Start a service, drive it, and draw flame graphs of what it did.
 #[derive(Clone, Debug, clap::Args)]

@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 
 use super::client::{self, Client};
-use crate::diagnostics::watch::LedgerReport;
+use thermograph::watch::LedgerReport;
 
 /// Print what each handler of a running service has cost.
 #[derive(Clone, Debug, clap::Args)]

@@ -67,7 +67,7 @@ pub use self::{
     names::Names,
 };
 use super::{addresses, config::Api, files, server, shutdown};
-use crate::diagnostics::TimedListener;
+use thermograph::TimedListener;
 
 /// Play an AI API for tests and benches: paced, failing or silent, as it is told.
 #[derive(Clone, Debug, clap::Args)]

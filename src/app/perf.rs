@@ -10,17 +10,17 @@ mod stacks;
 use std::{path::Path, time::SystemTime};
 
 use anyhow::Context as _;
+use thermograph::diagnosis::Verdict;
+use thermograph_profile::{
+    Profile,
+    captures::{Forms, Kind, Name},
+    flamegraph::Caption,
+};
 
 use self::record::Record;
 use super::{
     captures, diagnose,
     flamegraph::{self, Scope},
-};
-use crate::diagnostics::{
-    Profile,
-    captures::{Forms, Kind, Name},
-    diagnosis::Verdict,
-    flamegraph::Caption,
 };
 
 /// Record a service with perf while it is driven, and compare that with our own capture.

@@ -21,10 +21,8 @@ use super::{
     server::{self, Tls, TlsFiles, TlsListener},
     shutdown, task, telemetry,
 };
-use crate::{
-    diagnostics::{Door, ServeError, Thermograph, label},
-    service::{Service, badge},
-};
+use crate::service::{Service, badge};
+use thermograph::{Door, ServeError, Thermograph, label};
 
 /// Longest time of a TLS handshake with the diagnostics.
 const HANDSHAKE: Duration = Duration::from_secs(10);

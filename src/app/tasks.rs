@@ -8,7 +8,7 @@ use super::{
     capture,
     client::{self, Client, escaped},
 };
-use crate::diagnostics::TaskReport;
+use thermograph::TaskReport;
 
 /// Print what every task of a running service is, and what it waits for.
 #[derive(Clone, Debug, clap::Args)]

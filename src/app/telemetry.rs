@@ -8,7 +8,7 @@ use tracing_subscriber::{
 };
 
 use super::config::{Log, LogFormat};
-use crate::diagnostics::Thermograph;
+use thermograph::Thermograph;
 
 /// Upper bounds of the buckets of histograms in seconds: 100 µs to 30 s.
 const SECONDS: [f64; 17] = [

@@ -6,12 +6,13 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use thermograph_profile::captures::{Form, Kind, Name, write};
+
 use super::{
     capture::show,
     captures,
     client::{self, Client},
 };
-use crate::diagnostics::captures::{Form, Kind, Name, write};
 
 /// Record a timeline of a running service: polls, requests, stalls and spans, for Perfetto.
 #[derive(Clone, Debug, clap::Args)]

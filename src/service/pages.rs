@@ -11,7 +11,6 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, header};
 use tower_http::cors::{AllowHeaders, AllowOrigin, CorsLayer};
 
 use super::{Invalid, error::ApiError};
-use crate::cross_site;
 
 /// The pages that may use the API.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -76,12 +75,13 @@ impl PagesConfig {
     pub(super) fn check(&self, headers: &HeaderMap, uri: &Uri) -> Result<(), ApiError> {
         let Some(hosts) = &self.hosts else { return Ok(()) };
         // Browsers always say which host they ask for.
-        let authority = cross_site::authority(headers, uri);
+        let authority = thermograph_cross_site::authority(headers, uri);
         if let Some(authority) = authority.filter(|name| !is_loopback(name)) {
-            let host = cross_site::host(headers, uri).filter(|host| is_allowed(host, hosts));
+            let host =
+                thermograph_cross_site::host(headers, uri).filter(|host| is_allowed(host, hosts));
             host.ok_or_else(|| ApiError::foreign_host(authority))?;
         }
-        match cross_site::foreign_origin(headers, uri) {
+        match thermograph_cross_site::foreign_origin(headers, uri) {
             Some(origin) if !self.allows(origin) => Err(ApiError::foreign_origin(origin)),
             _ => Ok(()),
         }
@@ -126,7 +126,7 @@ fn is_loopback(authority: &str) -> bool {
 fn is_allowed(host: &str, configured: &[String]) -> bool {
     let is_unqualified = !host.is_empty() && !host.contains('.');
     let mut names = configured.iter();
-    cross_site::is_local(host)
+    thermograph_cross_site::is_local(host)
         || is_unqualified
         || names.any(|name| name == ALL || name.eq_ignore_ascii_case(host))
 }

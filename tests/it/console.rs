@@ -8,7 +8,7 @@ use std::{
 
 use axum::{Router, routing::get};
 use serde_json::json;
-use thermograph::diagnostics::{ConsoleMode, Thermograph};
+use thermograph::{ConsoleMode, Thermograph};
 use tokio::{net::TcpListener, runtime};
 use tracing_subscriber::layer::SubscriberExt as _;
 

@@ -9,7 +9,7 @@ use std::{
 
 use axum::{Router, body::Body, http::Request, routing::get};
 use serde_json::Value;
-use thermograph::diagnostics::{ConsoleMode, Thermograph};
+use thermograph::{ConsoleMode, Thermograph};
 use tokio::runtime;
 use tower::ServiceExt as _;
 

@@ -7,7 +7,7 @@ use std::{
 
 use axum::{Router, body::Body, http::Request, response::Response, routing::get as on_get};
 use serde_json::Value;
-use thermograph::diagnostics::{
+use thermograph::{
     ConsoleMode, HeapMode, Stacks, Thermograph,
     doctor::{Finding, State},
 };

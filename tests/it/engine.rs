@@ -9,7 +9,7 @@ use std::{
 };
 
 use serde::Deserialize;
-use thermograph::service::{
+use thermograph_server::service::{
     Config, Service,
     engine::{Input, ModelConfig, TooLong},
 };

@@ -3,7 +3,7 @@
 use std::{net::Ipv4Addr, sync::mpsc, time::Duration};
 
 use axum::{Router, routing::get};
-use thermograph::diagnostics::{Config, ConsoleMode, Thermograph, Token};
+use thermograph::{Config, ConsoleMode, Thermograph, Token};
 use tokio::{net::TcpListener, runtime};
 
 use crate::support::{agent, answer, get as http_get, wait};

@@ -64,7 +64,7 @@ fn assert_refused(refused: &Answer, path: &str, name: &str, value: &str) {
 
 /// Paths of the door, as they stand on its page.
 fn routes() -> impl Iterator<Item = &'static str> {
-    let page = include_str!("../../src/diagnostics/http.rs");
+    let page = include_str!("../../crates/thermograph/src/http.rs");
     let routes = page.split(".route(\"").skip(1).filter_map(|rest| rest.split('"').next());
     routes.inspect(|path| assert!(path.starts_with('/'), "{path}"))
 }

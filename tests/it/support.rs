@@ -1,10 +1,6 @@
 //! A server of our own, on ports of its own.
 
 pub(crate) mod certificates;
-#[path = "../common/client.rs"]
-mod client;
-#[path = "../common/console.rs"]
-pub(crate) mod console;
 pub(crate) mod database;
 pub(crate) mod mock;
 pub(crate) mod node;
@@ -28,12 +24,13 @@ use std::{
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
-use thermograph::{
-    app::{config::Listen, serve::Addresses},
-    diagnostics::{Class, Stall},
-};
+use thermograph::{Class, Stall};
+use thermograph_server::app::{config::Listen, serve::Addresses};
 
-pub(crate) use self::client::{PATIENCE, agent, get_bytes, tool, wait};
+pub(crate) use thermograph_test_util::{
+    client::{PATIENCE, agent, get_bytes, tool, wait},
+    console,
+};
 
 /// The name of the model that is there by default.
 pub(crate) const MODEL: &str = "all-MiniLM-L6-v2";

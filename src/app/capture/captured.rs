@@ -2,11 +2,12 @@
 
 use std::time::SystemTime;
 
-use super::What;
-use crate::diagnostics::{
+use thermograph_profile::{
     Profile,
     captures::{Folder, Forms, Name},
 };
+
+use super::What;
 
 /// A capture of a running service.
 #[derive(Clone, Debug)]

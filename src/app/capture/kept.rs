@@ -8,8 +8,7 @@ use std::{
 };
 
 use anyhow::{Context as _, bail, ensure};
-
-use crate::diagnostics::{Frame, Location, Profile, Sample, captures};
+use thermograph_profile::{Frame, Location, Profile, Sample, captures};
 
 /// A capture with something in it.
 #[derive(Clone, Debug)]
@@ -67,8 +66,9 @@ fn unfold_line(line: &str) -> Option<Sample> {
 
 #[cfg(test)]
 mod tests {
+    use thermograph_profile::{folded, pprof};
+
     use super::*;
-    use crate::diagnostics::{folded, pprof};
 
     const FOLDED: &str = "worker;main;cold 1\nworker;main;hot path 42\n";
 

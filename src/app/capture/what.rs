@@ -2,15 +2,15 @@
 
 use std::time::Duration;
 
-use super::Captured;
-use crate::{
-    app::client::{Client, escaped},
-    diagnostics::{
-        captures::{Forms, Kind, decode},
-        flamegraph::{self, Caption},
-        folded,
-    },
+use thermograph_profile::{
+    captures::{Forms, Kind, decode},
+    flamegraph,
+    flamegraph::Caption,
+    folded,
 };
+
+use super::Captured;
+use crate::app::client::{Client, escaped};
 
 /// What to capture.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, clap::ValueEnum)]

@@ -1,8 +1,7 @@
 //! Captures as a table for a terminal.
 
 use bytesize::ByteSize;
-
-use crate::diagnostics::captures::Entry;
+use thermograph_profile::captures::Entry;
 
 const HEAD: [&str; 6] = ["name", "kind", "handler", "time", "size", "files"];
 /// Column of sizes, which are numbers.

@@ -5,7 +5,8 @@ use std::net::{IpAddr, SocketAddr};
 use http::Uri;
 
 use super::Config;
-use crate::{diagnostics::ConsoleMode, service::upstream::UpstreamConfig};
+use crate::service::upstream::UpstreamConfig;
+use thermograph::ConsoleMode;
 
 /// Path of a key and its address.
 type Listener = (&'static str, SocketAddr);

@@ -14,13 +14,13 @@ use serde::{Deserialize, Serialize};
 use super::{Listen, Mode, Models, conflicts};
 use crate::{
     app::server::TlsFiles,
-    diagnostics,
     service::{
         self, PagesConfig, cache, engine, middleware, redis,
         store::StoreConfig,
         upstream::{GatewayConfig, UpstreamConfig},
     },
 };
+use thermograph;
 
 /// The whole configuration.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
@@ -31,7 +31,7 @@ pub struct Config {
     /// What is logged, and how.
     pub log: Log,
     /// The diagnostics.
-    pub diagnostics: diagnostics::Config,
+    pub diagnostics: thermograph::Config,
     /// What is kept of answers.
     pub cache: cache::Config,
     /// The local engine.
@@ -157,7 +157,7 @@ impl Config {
     pub(crate) fn tls(&self) -> Result<[Option<TlsFiles>; 2], (String, String)> {
         let Api { tls_cert, tls_key, tls_client_ca, .. } = &self.api;
         let api = TlsFiles::new("api", tls_cert, tls_key, tls_client_ca)?;
-        let diagnostics::Config { tls_cert, tls_key, tls_client_ca, .. } = &self.diagnostics;
+        let thermograph::Config { tls_cert, tls_key, tls_client_ca, .. } = &self.diagnostics;
         Ok([api, TlsFiles::new("diagnostics", tls_cert, tls_key, tls_client_ca)?])
     }
 

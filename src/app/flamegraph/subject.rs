@@ -12,10 +12,8 @@ use serde_json::Value;
 use tokio::time;
 
 use super::{Args, child::Child, take::blocking};
-use crate::{
-    app::{client::Client, load::Address},
-    diagnostics::Token,
-};
+use crate::app::{client::Client, load::Address};
+use thermograph::Token;
 
 /// How long a service that listens may take to be ready.
 const READY: Duration = Duration::from_secs(5);

@@ -9,16 +9,14 @@ use anyhow::{Context as _, bail};
 use tokio_util::sync::CancellationToken;
 
 use super::{Args, Subject};
-use crate::{
-    app::{
-        capture::{Captured, What, Window},
-        captures, diagnose, handlers,
-        load::{self, Limit, Pace, Plan, Report},
-    },
-    diagnostics::{
-        diagnosis::{Diagnosis, Exhibits},
-        watch::LedgerReport,
-    },
+use crate::app::{
+    capture::{Captured, What, Window},
+    captures, diagnose, handlers,
+    load::{self, Limit, Pace, Plan, Report},
+};
+use thermograph::{
+    diagnosis::{Diagnosis, Exhibits},
+    watch::LedgerReport,
 };
 
 /// Before the window: connections are made, and caches of the service and the machine filled.

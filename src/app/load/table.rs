@@ -3,7 +3,6 @@
 use std::fmt;
 
 use super::{Report, Row};
-use crate::diagnostics::watch::table;
 
 const HEAD: [&str; 10] =
     ["kind", "requests", "errors", "req/s", "inputs/s", "p50", "p90", "p99", "p99.9", "max"];
@@ -49,7 +48,7 @@ impl Report {
 fn cells(row: &Row) -> [String; 10] {
     let latency = &row.latency_ms;
     let answered = row.requests > row.failed;
-    let millis = |value| if answered { table::millis(value) } else { "-".to_owned() };
+    let millis = |value| if answered { three_digits(value) } else { "-".to_owned() };
     [
         row.name.clone(),
         row.requests.to_string(),
@@ -62,4 +61,14 @@ fn cells(row: &Row) -> [String; 10] {
         millis(latency.p999),
         millis(latency.max),
     ]
+}
+
+/// Three digits that matter: 0.012, 1.23, 45.6, 789.
+fn three_digits(value: f64) -> String {
+    match value {
+        v if v < 1.0 => format!("{v:.3}"),
+        v if v < 10.0 => format!("{v:.2}"),
+        v if v < 100.0 => format!("{v:.1}"),
+        v => format!("{v:.0}"),
+    }
 }

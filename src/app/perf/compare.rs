@@ -2,8 +2,9 @@
 
 use std::{collections::HashMap, fmt::Write as _};
 
+use thermograph_profile::{Location, Profile, folded};
+
 use super::stacks::KERNEL;
-use crate::diagnostics::{Location, Profile, folded};
 
 /// Functions that are shown.
 const SHOWN: usize = 12;
@@ -67,8 +68,9 @@ mod tests {
         time::{Duration, SystemTime},
     };
 
+    use thermograph_profile::{Frame, Sample, ValueType};
+
     use super::*;
-    use crate::diagnostics::{Frame, Sample, ValueType};
 
     /// Stacks by their names, the leaf first; names that are inlined into the next end with `>`.
     fn profile(stacks: &[(&[&str], i64)]) -> Profile {

@@ -10,10 +10,11 @@ use std::{
 
 use anyhow::{Context as _, bail, ensure};
 use tempfile::TempDir;
+use thermograph_profile::Profile;
 use tokio::time;
 
 use super::stacks;
-use crate::{app::flamegraph::stop, diagnostics::Profile};
+use crate::app::flamegraph::stop;
 
 /// How often it is looked whether perf has ended.
 const TICK: Duration = Duration::from_millis(20);

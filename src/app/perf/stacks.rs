@@ -11,12 +11,10 @@ use inferno::collapse::{
     Collapse as _,
     perf::{Folder, Options},
 };
+use thermograph_profile::{Frame, Location, Profile, Sample, ValueType};
 
 use super::record::Record;
-use crate::{
-    app::capture::unfold,
-    diagnostics::{Frame, Location, Profile, Sample, ValueType},
-};
+use crate::app::capture::unfold;
 
 /// Ends the names of functions of the kernel.
 pub(super) const KERNEL: &str = "_[k]";
@@ -75,8 +73,9 @@ fn readable(location: &Arc<Location>) -> Arc<Location> {
 
 #[cfg(test)]
 mod tests {
+    use thermograph_profile::folded;
+
     use super::*;
-    use crate::diagnostics::folded;
 
     /// As `perf script --no-inline --no-demangle` prints these fields.
     const SCRIPT: &str = "\

@@ -15,7 +15,7 @@ use tokio::{
 
 pub(crate) use self::file::SocketFile;
 use super::{last, tls::Tls};
-use crate::diagnostics::{TimedListener, TimedStream};
+use thermograph::{TimedListener, TimedStream};
 
 /// Accepts connections.
 pub(crate) struct Listener {

@@ -8,7 +8,7 @@ use std::{
 };
 
 use axum::{Router, body::Body, extract::Request, routing::get};
-use thermograph::diagnostics::{ConsoleMode, Thermograph};
+use thermograph::{ConsoleMode, Thermograph};
 use tokio::runtime;
 use tower::ServiceExt as _;
 

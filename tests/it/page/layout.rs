@@ -11,7 +11,7 @@ use std::{
 use axum::{Router, body::Body, extract::Request, routing::get};
 use serde_json::json;
 use tempfile::TempDir;
-use thermograph::diagnostics::{Class, ConsoleMode, Door, Stall, Thermograph};
+use thermograph::{Class, ConsoleMode, Door, Stall, Thermograph};
 use tokio::runtime::{self, Runtime};
 use tower::ServiceExt as _;
 

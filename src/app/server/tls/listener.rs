@@ -10,7 +10,8 @@ use tokio::{
 use tokio_rustls::server::TlsStream;
 
 use super::{Socket, Tls};
-use crate::{diagnostics::TimedListener, task};
+use crate::task;
+use thermograph::TimedListener;
 
 /// Most handshakes at a time; further clients wait in the kernel's queue.
 const HANDSHAKES: usize = 64;

@@ -1,0 +1,55 @@
+//! For tests of an app: no handler may stall.
+
+use std::thread;
+
+use super::Stall;
+use crate::Thermograph;
+
+/// Fails when dropped, if a handler stalled since it was made; see
+/// [`Thermograph::assert_no_stall`].
+#[derive(Debug)]
+#[must_use = "it looks for stalls when it is dropped"]
+pub struct NoStall {
+    thermograph: Thermograph,
+    /// Stalls up to this number were there before.
+    since: u64,
+}
+
+impl NoStall {
+    pub(crate) fn new(thermograph: &Thermograph) -> Self {
+        let since = newest(thermograph).first().map_or(0, |stall| stall.id);
+        Self { thermograph: thermograph.clone(), since }
+    }
+
+    /// The stalls since, the newest first: those that handlers are at fault for, whether they have
+    /// ended or last.
+    pub fn stalls(&self) -> Vec<Stall> {
+        self.thermograph.inner.stalls.settle();
+        let mut stalls = newest(&self.thermograph);
+        stalls.retain(|stall| stall.id > self.since && stall.class.is_blamed() && !stall.in_place);
+        stalls
+    }
+
+    /// The stalls that would go unseen now, as a sentence; `None` if all are seen.
+    ///
+    /// A guard that passes has seen every poll of instrumented handlers. Spawned tasks are seen without
+    /// gaps if the runtime has the hooks.
+    pub fn gap(&self) -> Option<String> {
+        self.thermograph.inner.coverage().gap()
+    }
+}
+
+fn newest(thermograph: &Thermograph) -> Vec<Stall> {
+    thermograph.stalls()
+}
+
+impl Drop for NoStall {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            return;
+        }
+        let stalls = self.stalls();
+        let told: Vec<_> = stalls.iter().take(5).map(ToString::to_string).collect();
+        assert!(stalls.is_empty(), "{} stalls:\n{}", stalls.len(), told.join("\n"));
+    }
+}
