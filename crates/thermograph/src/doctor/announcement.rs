@@ -77,7 +77,7 @@ mod tests {
     use crate::ConsoleMode;
 
     /// The name of the test that is run in a process of its own.
-    const OWN: &str = "diagnostics::doctor::announcement::tests::in_a_process_of_its_own";
+    const OWN: &str = "doctor::announcement::tests::in_a_process_of_its_own";
 
     #[test]
     fn serve_logs_one_warning_that_names_what_is_missing() {

@@ -261,7 +261,7 @@ fn other_tasks_go_by_where_they_were_spawned() {
     assert_eq!(stalls.len(), 1, "{stalls:?}");
     let Stall { method, route, task, .. } = &stalls[0];
     assert_eq!((method.as_str(), *task), ("TASK", Some(number(id))));
-    assert!(route.starts_with("src/diagnostics/hooks/tests.rs:"), "{route}");
+    assert!(route.starts_with("crates/thermograph/src/hooks/tests.rs:"), "{route}");
     // It has its stall, and no request.
     let [row] = &*thermograph.ledger().report().handlers else { panic!("not one row") };
     assert_eq!((&*row.method, row.requests, row.polls, row.stalls.all()), ("TASK", 0, 1, 1));
