@@ -6,7 +6,7 @@
 use std::{sync::Arc, thread, time::Duration};
 
 use anyhow::{Context as _, anyhow};
-use thermograph::watch::{HandlerRow, LedgerReport};
+use thermograph::handlers::{HandlerRow, LedgerReport};
 use thermograph_server::app::{
     client::Client,
     load::{Counts, Errors, Limit, Mix, Pace, Plan, Report, Traffic, drive},

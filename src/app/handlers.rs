@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 
 use super::client::{self, Client};
-use thermograph::watch::LedgerReport;
+use thermograph::handlers::LedgerReport;
 
 /// Print what each handler of a running service has cost.
 #[derive(Clone, Debug, clap::Args)]

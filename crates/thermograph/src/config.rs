@@ -3,6 +3,7 @@
 use std::{
     fmt,
     net::{Ipv4Addr, SocketAddr},
+    ops::RangeInclusive,
     path::PathBuf,
     time::Duration,
 };
@@ -12,10 +13,11 @@ use serde::{Deserialize, Serialize};
 use subtle::ConstantTimeEq as _;
 use thiserror::Error;
 
-use super::{
-    stall,
-    watch::{Budget, Ledger},
-};
+use crate::handlers::{Budget, Ledger};
+
+/// What a threshold may be: below, the watchdog would look a thousand times a second; above, it would
+/// see nothing.
+const THRESHOLD: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_secs(10);
 
 /// Where the diagnostics listen, who may ask, and when the console is on.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
@@ -202,7 +204,7 @@ impl Config {
                 allowed: "1 to 10000",
             });
         }
-        if !stall::THRESHOLD.contains(&self.threshold) {
+        if !THRESHOLD.contains(&self.threshold) {
             return Err(Invalid {
                 field: "threshold",
                 value: format!("{:?}", self.threshold),

@@ -31,14 +31,8 @@ use tracing::Subscriber;
 use tracing_subscriber::{Layer, registry::LookupSpan};
 
 use self::valve::Valve;
-use super::{
-    build_info::BuildInfo,
-    config::ConsoleMode,
-    gate::Hold,
-    log,
-    reach::Probe,
-    watch::{Attached, Budget, Ledger},
-};
+use super::{build_info::BuildInfo, config::ConsoleMode, gate::Hold, log, reach::Probe};
+use crate::handlers::{Attached, Budget, Ledger};
 
 /// How long what has ended is kept: as long as tokio-console shows it.
 ///

@@ -45,9 +45,9 @@ pub use self::{
 };
 use thermograph_profile::Profile;
 
-use super::{
-    Class,
-    watch::{HandlerRow, Holding, LedgerReport, StallCounts, Wait, table::millis},
+use crate::{
+    class::Class,
+    handlers::{HandlerRow, Holding, LedgerReport, StallCounts, Wait, table::millis},
 };
 
 /// Verdicts over one window, the worst first.

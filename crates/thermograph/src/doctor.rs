@@ -11,12 +11,13 @@ mod machine;
 mod names;
 mod setup;
 
-use std::fmt::{self, Write as _};
+use std::fmt::Write as _;
 
 use serde::{Deserialize, Serialize};
 
 pub(crate) use self::announcement::announce;
-use super::Thermograph;
+pub use crate::checks::{Finding, State};
+use crate::instance::Instance;
 
 /// Everything that was looked at.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
@@ -25,57 +26,17 @@ pub struct Examination {
     pub findings: Vec<Finding>,
 }
 
-/// One thing that was looked at.
-#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
-pub struct Finding {
-    /// What was looked at, such as `frame_pointers`.
-    pub what: String,
-    /// How it is.
-    pub state: State,
-    /// What that means for what can be shown.
-    pub says: String,
-    /// The line that mends it, where there is something to mend.
-    pub mend: Option<String>,
-}
-
-/// How something is.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum State {
-    /// What is shown because of it is missing or wrong.
-    Bad,
-    /// Something can be shown less well because of it.
-    Warning,
-    /// As it should be.
-    Good,
-}
-
-/// Makes findings of the app.
-pub(super) struct Examine(Box<dyn Fn() -> Vec<Finding> + Send + Sync>);
-
-impl Examine {
-    pub(super) fn new(examine: impl Fn() -> Vec<Finding> + Send + Sync + 'static) -> Self {
-        Self(Box::new(examine))
-    }
-}
-
-impl fmt::Debug for Examine {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Examine")
-    }
-}
-
 impl Examination {
     /// Looks at everything. It reads debug information, which takes a tenth of a second: not for a
     /// worker.
-    pub(super) fn of(thermograph: &Thermograph) -> Self {
-        let examinations = &thermograph.inner.examinations;
+    pub(crate) fn of(instance: &Instance) -> Self {
+        let examinations = &instance.examinations;
         let findings = [
             build::findings(),
             names::findings(),
-            machine::findings(thermograph.inner.config.stacks),
-            setup::findings(thermograph),
-            examinations.iter().flat_map(|examine| (examine.0)()).collect(),
+            machine::findings(instance.config.stacks),
+            setup::findings(instance),
+            examinations.iter().flat_map(|examine| examine.findings()).collect(),
         ];
         Self { findings: findings.concat() }
     }
@@ -117,30 +78,6 @@ impl Examination {
         }
         let _ = writeln!(text, "\n{}", self.summary());
         text
-    }
-}
-
-impl Finding {
-    fn good(what: &str, says: impl Into<String>) -> Self {
-        Self { what: what.to_owned(), state: State::Good, says: says.into(), mend: None }
-    }
-
-    fn warning(what: &str, says: impl Into<String>, mend: impl Into<String>) -> Self {
-        Self { state: State::Warning, mend: Some(mend.into()), ..Self::good(what, says) }
-    }
-
-    fn bad(what: &str, says: impl Into<String>, mend: impl Into<String>) -> Self {
-        Self { state: State::Bad, ..Self::warning(what, says, mend) }
-    }
-}
-
-impl State {
-    fn word(self) -> &'static str {
-        match self {
-            Self::Bad => "bad",
-            Self::Warning => "warning",
-            Self::Good => "good",
-        }
     }
 }
 

@@ -13,7 +13,8 @@ use thiserror::Error;
 use tokio::runtime;
 use tokio_util::sync::CancellationToken;
 
-use super::{Thermograph, doctor, log};
+use super::{doctor, log};
+use crate::instance::Instance;
 
 /// Serves the diagnostics until dropped.
 #[derive(Debug)]
@@ -72,17 +73,17 @@ impl Drop for Door {
 
 /// Opens the door; `listen` makes, of the listener that is bound, the one whose connections are served.
 pub(crate) fn open<L: Listener<Addr: fmt::Debug>>(
-    thermograph: &Thermograph,
+    instance: &Instance,
     listen: impl FnOnce(tokio::net::TcpListener) -> L + Send + 'static,
 ) -> Result<Door, ServeError> {
-    let config = &thermograph.inner.config;
+    let config = &instance.config;
     let stop = CancellationToken::new();
     let (listener, address) = bind("listen", config.listen)?;
 
     let mut threads = Vec::new();
     let mut console = None;
     // Bound before the server is taken, so that one whose port is in use can be tried again.
-    let mut half = thermograph.console();
+    let mut half = instance.console();
     if half.has_server() {
         let (listener, address) = bind("console_listen", config.console_listen)?;
         if let Some(server) = half.take_server() {
@@ -91,9 +92,9 @@ pub(crate) fn open<L: Listener<Addr: fmt::Debug>>(
         }
     }
     drop(half);
-    let app = super::http::router(thermograph);
+    let app = super::http::router(instance);
     threads.push(spawn(listener, listen, app, stop.clone()).map_err(ServeError::Thread)?);
-    doctor::announce(thermograph, address, stop.clone()).map_err(ServeError::Thread)?;
+    doctor::announce(instance, address, stop.clone()).map_err(ServeError::Thread)?;
     Ok(Door { address, console, stop, threads })
 }
 

@@ -15,10 +15,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{
-    stall::{Store, Sums},
-    watch::{Ledger, Snapshot},
-};
+use super::stall::{Store, Sums};
+use crate::handlers::{Ledger, Snapshot};
 
 /// The past of one process, until dropped.
 #[derive(Debug)]
@@ -153,7 +151,7 @@ impl Notes {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::watch::Overruns;
+    use crate::handlers::Overruns;
 
     /// Notes of so many ticks, the newest taken now.
     fn notes(ticks: u32) -> (Notes, Instant) {

@@ -61,14 +61,14 @@ pub(crate) use self::calls::Called;
 use thermograph_sampler::{Moment, Slot};
 
 use self::{calls::Calls, origins::Origins};
-use super::{
-    gate::Gate,
-    tasks::{places::PLACES, table::TASKS},
-    watch::Ledger,
-};
-use crate::watch::Handler;
+use super::gate::Gate;
+use crate::handlers::Handler;
 #[cfg(schedule_latency)]
-use crate::watch::nanoseconds;
+use crate::handlers::nanoseconds;
+use crate::{
+    handlers::Ledger,
+    task_table::{TASKS, places::PLACES},
+};
 
 /// Hooks for a Tokio runtime; made by [`Thermograph::hooks`].
 ///

@@ -25,9 +25,9 @@ use axum::{
 };
 use http::Uri;
 
-pub(crate) use self::index::escape;
 use self::{access::Access, error::HttpError};
-use super::{Thermograph, live::Live};
+use super::live::Live;
+use crate::instance::Instance;
 
 /// | path | what it gives |
 /// |---|---|
@@ -55,11 +55,11 @@ use super::{Thermograph, live::Live};
 /// | `/debug/memory` | where the memory of the process is |
 /// | `/debug/handlers` | the ledger |
 /// | `/metrics` | the same for Prometheus |
-pub(crate) fn router(thermograph: &Thermograph) -> Router {
-    let access = Access::new(thermograph.inner.config.token.clone());
+pub(crate) fn router(instance: &Instance) -> Router {
+    let access = Access::new(instance.config.token.clone());
     // Not even a link of another site may start a capture, or take one of the streams that there are.
     let captures = Router::new()
-        .route("/debug/live", get(live::live).with_state(Live::new(thermograph)))
+        .route("/debug/live", get(live::live).with_state(Live::new(instance)))
         .route("/debug/pprof/profile", get(profiles::cpu))
         .route("/debug/pprof/heap", get(profiles::heap))
         .route("/debug/pprof/allocs", get(profiles::allocs))
@@ -90,7 +90,7 @@ pub(crate) fn router(thermograph: &Thermograph) -> Router {
         .route("/debug/handlers", get(ledger::handlers))
         .route("/metrics", get(ledger::metrics))
         .fallback(unknown)
-        .with_state(thermograph.clone())
+        .with_state(instance.clone())
         // Nothing that shows the inside of a process belongs in a cache.
         .layer(from_fn(access::no_store))
         // Outermost: who may not ask learns nothing, not even which paths exist.

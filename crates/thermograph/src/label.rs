@@ -38,10 +38,9 @@ use std::{
 use pin_project_lite::pin_project;
 use thermograph_sampler::{Moment, Slot, WorkId};
 
-use super::{
-    tasks::Stage,
-    watch::{self, Handler, Mark},
-};
+use crate::handlers;
+use crate::watch::{self, Mark};
+use crate::{handlers::Handler, task_table::Stage};
 
 pin_project! {
     /// A future that is polled in the name of a handler; made by [`future`].
@@ -98,7 +97,7 @@ pub fn future<F: Future>(future: F) -> Labelled<F> {
 /// let app: Router = Router::new().route("/rpc", post(rpc));
 /// ```
 pub fn name_request(name: &str) -> bool {
-    watch::name(name)
+    handlers::name(name)
 }
 
 /// Names a closure after the handler that is at work: CPU samples of the thread that runs it have
@@ -147,7 +146,7 @@ impl<F: Future> Future for Labelled<F> {
         let start = Moment::now();
         let began = *this.began.get_or_insert(start);
         // Written down when dropped, after a panic too.
-        let poll = watch::Poll::begin(handler, start);
+        let poll = handlers::Poll::begin(handler, start);
         this.mark.labelled(poll.slot());
         let polled = watch::traced(cx, |cx| this.inner.poll(cx));
         drop(poll);
@@ -185,7 +184,7 @@ mod tests {
     use http::Method;
 
     use super::*;
-    use crate::watch::Ledger;
+    use crate::handlers::Ledger;
 
     /// A handler of a ledger whose polls are stalls from 5 ms on.
     fn handler() -> (&'static Ledger, &'static Handler) {
@@ -195,7 +194,7 @@ mod tests {
 
     /// What is made while the handler is at work.
     fn in_handler<T>(handler: &'static Handler, work: impl FnOnce() -> T) -> T {
-        let poll = watch::Poll::begin(handler, Moment::now());
+        let poll = handlers::Poll::begin(handler, Moment::now());
         let made = work();
         poll.leave();
         made

@@ -27,7 +27,8 @@ use tokio::{
 use tokio_stream::wrappers::BroadcastStream;
 
 use self::{figures::Figures, lanes::Lanes};
-use super::{Thermograph, log, stall::Record};
+use super::{log, stall::Record};
+use crate::instance::Instance;
 
 /// What is told live, by one runtime.
 #[derive(Clone, Debug)]
@@ -37,7 +38,7 @@ pub(crate) struct Live {
 
 #[derive(Debug)]
 struct Shared {
-    thermograph: Thermograph,
+    instance: Instance,
     news: broadcast::Sender<News>,
     seats: Arc<Semaphore>,
     /// The task that makes the news, while somebody looks.
@@ -81,9 +82,9 @@ impl Live {
     /// Most viewers at a time.
     pub(crate) const SEATS: usize = 16;
 
-    pub(crate) fn new(thermograph: &Thermograph) -> Self {
+    pub(crate) fn new(instance: &Instance) -> Self {
         let shared = Shared {
-            thermograph: thermograph.clone(),
+            instance: instance.clone(),
             news: broadcast::Sender::new(WAITING),
             seats: Arc::new(Semaphore::new(Self::SEATS)),
             producer: Mutex::default(),
@@ -123,8 +124,8 @@ impl Shared {
 }
 
 async fn produce(shared: Arc<Shared>) {
-    let mut stalls = shared.thermograph.inner.stalls.store().subscribe();
-    let mut look = Look::new(&shared.thermograph);
+    let mut stalls = shared.instance.stalls.store().subscribe();
+    let mut look = Look::new(&shared.instance);
     let mut ticks = interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -163,12 +164,8 @@ async fn produce(shared: Arc<Shared>) {
 }
 
 impl Look {
-    fn new(thermograph: &Thermograph) -> Self {
-        Self {
-            lanes: Lanes::new(thermograph.inner.ledger),
-            figures: Figures::new(thermograph),
-            rounds: 0,
-        }
+    fn new(instance: &Instance) -> Self {
+        Self { lanes: Lanes::new(instance.ledger), figures: Figures::new(instance), rounds: 0 }
     }
 
     fn round(&mut self) -> Vec<News> {
@@ -201,11 +198,12 @@ mod tests {
     use tokio_stream::StreamExt as _;
 
     use super::*;
-    use crate::ConsoleMode;
+    use crate::Thermograph;
+    use crate::config::ConsoleMode;
 
     fn live() -> Live {
         let thermograph = Thermograph::builder().console(ConsoleMode::Off).build();
-        Live::new(&thermograph.expect("valid"))
+        Live::new(&thermograph.expect("valid").instance)
     }
 
     fn block_on<T>(future: impl Future<Output = T>) -> T {

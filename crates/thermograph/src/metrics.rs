@@ -3,34 +3,23 @@
 use std::{
     collections::BTreeMap,
     fmt::{self, Write as _},
-    sync::Arc,
 };
 
 use thermograph_sampler::Slot;
 
 use super::{
-    Class, Memory, Thermograph, log,
+    log,
     pool::{Figures, Standing},
-    stall::{LockHolder, NoStack, StallLock, Totals, lock::place},
-    watch::{DelayRow, HandlerRow},
+    stall::{LockHolder, StallLock, Totals, lock::place},
 };
-use crate::watch::Handler;
-
-/// Metrics of the app, rendered by a function of its own.
-#[derive(Clone)]
-pub(crate) struct Exposition(Arc<dyn Fn() -> String + Send + Sync>);
-
-impl Exposition {
-    pub(crate) fn new(render: impl Fn() -> String + Send + Sync + 'static) -> Self {
-        Self(Arc::new(render))
-    }
-}
-
-impl fmt::Debug for Exposition {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Exposition")
-    }
-}
+use crate::exposition::Exposition;
+use crate::handlers::Handler;
+use crate::instance::Instance;
+use crate::memory::Memory;
+use crate::{
+    class::{Class, NoStack},
+    handlers::{DelayRow, HandlerRow},
+};
 
 /// A metric of each handler.
 struct Family {
@@ -92,13 +81,13 @@ const FAMILIES: [Family; 8] = [
 ];
 
 /// Everything that `/metrics` shows.
-pub(crate) fn render(thermograph: &Thermograph) -> String {
-    let report = thermograph.ledger().report();
+pub(crate) fn render(instance: &Instance) -> String {
+    let report = instance.ledger().report();
     let mut text = handlers(&report.handlers);
     let name = "thermograph_ledger_overflowed_requests_total";
     head(&mut text, name, "counter", "Requests of handlers past the ledger's bound.");
     line(&mut text, format_args!("{name} {}", report.overflowed));
-    let store = thermograph.inner.stalls.store();
+    let store = instance.stalls.store();
     store.name_holders();
     stalls(&mut text, &store.totals());
     harm(&mut text, &report.handlers);
@@ -107,7 +96,7 @@ pub(crate) fn render(thermograph: &Thermograph) -> String {
     let name = "thermograph_unlisted_delay_seconds_total";
     head(&mut text, name, "counter", "Delays by stalls between pairs of handlers past the bound.");
     line(&mut text, format_args!("{name} {}", report.unlisted_delay_ms / 1e3));
-    let waits = thermograph.ledger().waits();
+    let waits = instance.ledger().waits();
     let name = "thermograph_harm_dropped_waits_total";
     head(
         &mut text,
@@ -118,10 +107,10 @@ pub(crate) fn render(thermograph: &Thermograph) -> String {
     line(&mut text, format_args!("{name} {}", waits.dropped()));
     let name = "thermograph_console_unnamed_requests_total";
     head(&mut text, name, "counter", "Requests without a row in the console that was attached.");
-    line(&mut text, format_args!("{name} {}", thermograph.ledger().budget().refused()));
+    line(&mut text, format_args!("{name} {}", instance.ledger().budget().refused()));
     let name = "thermograph_console_refused_total";
     head(&mut text, name, "counter", "What the console that was attached was not shown: too much.");
-    for (kind, refused) in thermograph.console().refused() {
+    for (kind, refused) in instance.console().refused() {
         line(&mut text, format_args!("{name}{{kind=\"{kind}\"}} {refused}"));
     }
     let name = "thermograph_unwatched_threads";
@@ -131,9 +120,9 @@ pub(crate) fn render(thermograph: &Thermograph) -> String {
     {
         let name = "thermograph_unlisted_tasks_total";
         head(&mut text, name, "counter", "Tasks past the bound, not listed nor named by handler.");
-        line(&mut text, format_args!("{name} {}", super::tasks::table::TASKS.unlisted()));
+        line(&mut text, format_args!("{name} {}", crate::task_table::TASKS.unlisted()));
     }
-    pools(&mut text, &thermograph.inner.pools.reports().now());
+    pools(&mut text, &instance.pools.reports().now());
     for (name, help, bytes) in Memory::now().figures() {
         head(&mut text, name, "gauge", help);
         line(&mut text, format_args!("{name} {bytes}"));
@@ -150,8 +139,8 @@ pub(crate) fn render(thermograph: &Thermograph) -> String {
 }
 
 /// What the app's own functions render. They run the app's code, and may block.
-pub(crate) fn render_of_app(thermograph: &Thermograph) -> String {
-    thermograph.inner.exposition.iter().map(|Exposition(render)| render()).collect()
+pub(crate) fn render_of_app(instance: &Instance) -> String {
+    instance.exposition.iter().map(Exposition::render).collect()
 }
 
 fn handlers(rows: &[HandlerRow]) -> String {

@@ -28,7 +28,7 @@ mod threads;
 mod watched;
 
 use std::{
-    io, mem,
+    io,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering::Relaxed},
@@ -36,8 +36,6 @@ use std::{
     thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
-
-use tokio::runtime::{self, Handle, RuntimeFlavor};
 
 #[cfg(sampler)]
 use self::books::Seen;
@@ -48,10 +46,9 @@ pub(crate) use self::{
     books::{Figures, Place, Standing, Window},
     frames::{Role, handed, keeper},
 };
-use super::{
-    log,
-    watch::{Ledger, Overruns},
-};
+use crate::handlers::{Ledger, Overruns};
+use crate::log;
+use crate::runtimes::{Noted, RUNTIMES};
 
 /// The blocking pools of one app, watched until dropped.
 #[derive(Debug)]
@@ -68,17 +65,6 @@ pub(crate) struct Reports(Arc<Shared>);
 struct Shared {
     stop: AtomicBool,
     books: Mutex<Books>,
-}
-
-/// Runtimes of the app that are known.
-#[derive(Debug, Default)]
-pub(crate) struct Runtimes(Mutex<Vec<Noted>>);
-
-/// A runtime, and the name of its threads if a worker noted it.
-#[derive(Debug)]
-struct Noted {
-    runtime: Handle,
-    name: Option<String>,
 }
 
 /// How the figures of a pool are known.
@@ -105,48 +91,6 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 /// Time between two looks at threads whose stacks tell whether they are idle.
 #[cfg(not(tokio_unstable))]
 const LOOK_AT_THREADS: Duration = Duration::from_millis(250);
-/// Runtimes that are looked at; further ones are left out.
-const RUNTIMES: usize = 16;
-
-/// Notes the runtime of the calling thread, unless it is one of the diagnostics; not on a hot path.
-pub(crate) fn note(overruns: &Overruns) {
-    let Some(runtime) = runtime_of_app() else { return };
-    // The one worker of a `current_thread` runtime is no thread of its pool.
-    let is_of_pool =
-        runtime.runtime_flavor() == RuntimeFlavor::MultiThread && runtime::worker_index().is_some();
-    let name = if is_of_pool { thread_name() } else { None };
-    overruns.runtimes().add(Noted { runtime, name });
-}
-
-/// Name of the calling thread as the kernel has it: its first 15 bytes.
-fn thread_name() -> Option<String> {
-    let thread = thread::current();
-    let name = thread.name()?;
-    Some(name[..name.floor_char_boundary(15)].to_owned())
-}
-
-/// The runtime that the calling thread is in, unless it is one of the diagnostics.
-pub(crate) fn runtime_of_app() -> Option<Handle> {
-    let is_ours = thread::current().name().is_some_and(|name| name.starts_with("thermo"));
-    Handle::try_current().ok().filter(|_| !is_ours)
-}
-
-impl Runtimes {
-    fn add(&self, noted: Noted) {
-        let mut waiting = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let has_room = waiting.len() < RUNTIMES;
-        match waiting.iter_mut().find(|known| known.runtime.id() == noted.runtime.id()) {
-            Some(known) => known.name = known.name.take().or(noted.name),
-            None if has_room => waiting.push(noted),
-            None => {}
-        }
-    }
-
-    fn take(&self) -> Vec<Noted> {
-        mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-}
-
 impl Source {
     /// How they are known in this build; `stacks` is true if stacks are taken.
     pub(crate) fn of_build(stacks: bool) -> Self {

@@ -10,8 +10,6 @@
 //! `tokio::task::block_in_place` is a stall too, and is marked: its worker was handed to another
 //! thread, as long as the pool of blocking threads had one left.
 
-mod bounds;
-mod guard;
 mod harm;
 mod histogram;
 mod in_place;
@@ -26,7 +24,6 @@ mod watchdog;
 #[cfg(test)]
 pub(crate) use self::record::Facts;
 pub(crate) use self::{
-    bounds::THRESHOLD,
     histogram::Durations,
     in_place::is_in_place,
     namer::name,
@@ -35,7 +32,7 @@ pub(crate) use self::{
     watchdog::Watch,
 };
 pub use self::{
-    guard::NoStall,
     lock::{LockHolder, StallLock},
-    record::{Class, NoStack, Stall, StallFrame},
+    record::{Stall, StallFrame},
 };
+pub use crate::class::{Class, NoStack};

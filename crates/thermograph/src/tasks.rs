@@ -14,13 +14,9 @@
 
 #[cfg(all(sampler, tokio_unstable))]
 mod ask;
-#[cfg(tokio_unstable)]
-pub(crate) mod places;
 mod profile;
 #[cfg(tokio_unstable)]
 mod seen;
-#[cfg(tokio_unstable)]
-pub(crate) mod table;
 mod text;
 #[cfg(tokio_unstable)]
 mod waits;
@@ -31,10 +27,10 @@ use serde::{Deserialize, Serialize};
 use thermograph_profile::Location;
 
 use super::{
-    Thermograph,
     capture::{CaptureError, Window},
     stall::StallFrame,
 };
+use crate::instance::Instance;
 
 /// Tasks at a moment: those that are polled first, then those that wait, the longest first.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -126,17 +122,6 @@ pub struct TaskRequest {
     pub age_ms: Option<f64>,
 }
 
-/// What a watched future waits in.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Stage {
-    /// The response head.
-    Handler,
-    /// The rest of the response body.
-    Body,
-    /// What a label was put on.
-    Labelled,
-}
-
 /// The names of what a task awaits whose work is done on a thread of the blocking pool, or may be.
 const JOIN: &str = "another task, or blocking work";
 const FILE: &str = "a file";
@@ -159,12 +144,12 @@ impl Tasks {
     /// The tasks of this app's runtimes; those of one route only.
     ///
     /// To put names to stacks takes time: not for a worker, nor for the door's thread.
-    pub(crate) fn of(thermograph: &Thermograph, route: Option<&str>) -> Self {
+    pub(crate) fn of(instance: &Instance, route: Option<&str>) -> Self {
         #[cfg(tokio_unstable)]
-        return seen::look(thermograph, route, &seen::Alive::now(thermograph), None);
+        return seen::look(instance, route, &seen::Alive::now(instance), None);
         #[cfg(not(tokio_unstable))]
         {
-            let _ = (thermograph, route);
+            let _ = (instance, route);
             let note = "no tasks are known: this program was built without --cfg tokio_unstable";
             let report =
                 TaskReport { tasks: Vec::new(), unlisted: 0, notes: vec![note.to_owned()] };
@@ -174,19 +159,19 @@ impl Tasks {
 
     /// The same, after those that wait were asked where.
     pub(crate) async fn asked(
-        thermograph: &Thermograph,
+        instance: &Instance,
         route: Option<String>,
         window: Window,
     ) -> Result<Self, CaptureError> {
         #[cfg(all(sampler, tokio_unstable))]
         {
-            let turn = thermograph.inner.asking.take(window).await?;
-            let thermograph = thermograph.clone();
-            turn.run(move |turn| ask::ask(&thermograph, route.as_deref(), turn)).await
+            let turn = instance.asking.take(window).await?;
+            let instance = instance.clone();
+            turn.run(move |turn| ask::ask(&instance, route.as_deref(), turn)).await
         }
         #[cfg(not(all(sampler, tokio_unstable)))]
         {
-            let _ = (thermograph, route, window);
+            let _ = (instance, route, window);
             let needs = "await stacks need Linux on x86-64 or ARM64, and --cfg tokio_unstable";
             Err(CaptureError::NoStacks(needs.to_owned()))
         }

@@ -27,32 +27,15 @@ use std::{
 };
 
 use thermograph_sampler::{
-    Activity, Moment, Slot, TaskPlace, Thread, Times, TimesFiles, places_of, storage, task_at,
+    Activity, Moment, Slot, TaskPlace, Thread, Times, TimesFiles, places_of, task_at,
 };
 use tokio::{
     runtime::{self, Handle, RuntimeFlavor, RuntimeMetrics},
     task,
 };
 
-use super::{pool, watch::Overruns};
-
-/// A thread of a runtime, noted by itself; or a runtime alone.
-#[derive(Debug)]
-pub(crate) struct Found {
-    handle: Handle,
-    /// `None` if the thread is no worker of it.
-    seat: Option<(usize, Seat)>,
-    /// Where the number of the noting task stands; `None` if no task noted it.
-    places: Option<Vec<TaskPlace>>,
-}
-
-/// The thread of a worker.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-struct Seat {
-    thread: i32,
-    /// Its thread-local storage.
-    storage: u64,
-}
+use crate::handlers::Overruns;
+use crate::runtimes::{Found, RUNTIMES, Seat};
 
 /// The workers of the runtimes that are known.
 #[derive(Debug, Default)]
@@ -125,8 +108,6 @@ pub(super) struct Kept {
     pub(super) task: u64,
 }
 
-/// Runtimes that are looked at; further ones are left out.
-const RUNTIMES: usize = 16;
 /// Workers of a runtime that are looked at.
 const WORKERS: usize = 256;
 /// A runtime's hooks make a census needless: so long it is waited for a sign of them.
@@ -148,19 +129,6 @@ const CHECK_MOVING: Duration = Duration::from_millis(5);
 /// Polls after such a look, and after a move, that note their threads.
 const WANTED: u32 = 64;
 
-/// Notes the runtime of the calling thread, for the watchdog of these polls; not on a hot path.
-pub(crate) fn note(overruns: &Overruns) {
-    if let Some(handle) = pool::runtime_of_app() {
-        overruns.found(Found { handle, seat: own_seat(), places: None });
-    }
-}
-
-/// The worker that the calling thread is.
-fn own_seat() -> Option<(usize, Seat)> {
-    let thread = rustix::thread::gettid().as_raw_nonzero().get();
-    Some((runtime::worker_index()?, Seat { thread, storage: storage() }))
-}
-
 /// What a task of a census does: long enough for other workers to take one as well.
 fn count(overruns: &'static Overruns) {
     const LENGTH: Duration = Duration::from_micros(100);
@@ -171,7 +139,7 @@ fn count(overruns: &'static Overruns) {
     let number = task::try_id().and_then(|id| id.to_string().parse().ok());
     let places = number.map(places_of);
     if let Ok(handle) = Handle::try_current() {
-        overruns.found(Found { handle, seat: own_seat(), places });
+        overruns.found(Found { handle, seat: Seat::own(), places });
     }
 }
 
@@ -491,11 +459,12 @@ mod tests {
     use http::Method;
 
     use super::*;
-    use crate::watch::Ledger;
+    use crate::handlers::Ledger;
 
     #[test]
     fn next_piece_of_work_is_noted_at_the_look_that_sees_the_last_one_over() {
-        let seat = Seat { thread: Thread::current().number(), storage: storage() };
+        let seat =
+            Seat { thread: Thread::current().number(), storage: thermograph_sampler::storage() };
         let mut worker = Worker { seat: Some(seat), ..Worker::default() };
         let mut noted_at = |parks| {
             let is_soon = worker.look((parks, Duration::ZERO), None, Duration::from_secs(1));
@@ -512,7 +481,10 @@ mod tests {
         let ledger = Ledger::leak(4);
         let handler = ledger.handler(ledger.hint(), &Method::GET, Some("/in-place"));
         thread::spawn(move || {
-            let seat = Seat { thread: Thread::current().number(), storage: storage() };
+            let seat = Seat {
+                thread: Thread::current().number(),
+                storage: thermograph_sampler::storage(),
+            };
             let mut worker = Worker { seat: Some(seat), ..Worker::default() };
             let mut goes_on = |at, parks| worker.goes_on(at, (parks, Duration::ZERO));
             let slot = Slot::current();

@@ -16,7 +16,7 @@ use crate::app::{
 };
 use thermograph::{
     diagnosis::{Diagnosis, Exhibits},
-    watch::LedgerReport,
+    handlers::LedgerReport,
 };
 
 /// Before the window: connections are made, and caches of the service and the machine filled.

@@ -24,11 +24,9 @@ use super::{
     session::{Readers, Sampler, Shared, nanos, portion},
     tally::Seen,
 };
+use crate::handlers::{ByPlace, Handler};
 #[cfg(sampler)]
-use crate::{
-    log,
-    watch::{ByPlace, Handler},
-};
+use crate::log;
 
 /// `frequency` samples for each second of CPU time, for as long as `duration`.
 pub(crate) async fn capture(frequency: u32, duration: Duration) -> Result<Profile, CaptureError> {

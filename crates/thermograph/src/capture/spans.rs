@@ -29,8 +29,9 @@ use tracing_flame::FlameLayer;
 use tracing_subscriber::{Layer, layer::Context, registry::LookupSpan};
 
 use super::{CaptureError, Turns, Window};
-use crate::watch::Handler;
-use crate::{gate::Gate, watch::ByPlace};
+use crate::gate::Gate;
+use crate::handlers::ByPlace;
+use crate::handlers::Handler;
 
 /// The spans of the process.
 #[derive(Debug)]
@@ -290,7 +291,7 @@ mod tests {
     use tracing_subscriber::layer::SubscriberExt as _;
 
     use super::*;
-    use crate::watch::Ledger;
+    use crate::handlers::Ledger;
 
     fn stacks(profile: &Profile) -> Vec<String> {
         let names = |sample: &Sample| {

@@ -8,7 +8,7 @@ use std::{
 use thermograph_profile::{Profile, Sample, ValueType};
 use thermograph_sampler::{Module, Names, Stack, Thread};
 
-use crate::watch::ByPlace;
+use crate::handlers::ByPlace;
 
 /// How often each stack was seen, with where.
 #[derive(Debug)]

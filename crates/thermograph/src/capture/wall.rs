@@ -17,8 +17,8 @@ use super::{
     session::{Readers, Sampler, Shared, nanos, portion},
     tally::Seen,
 };
-use crate::watch::Polling;
-use crate::watch::{ByPlace, Handler};
+use crate::handlers::Polling;
+use crate::handlers::{ByPlace, Handler};
 
 const ON_CPU: &str = "on-cpu";
 const OFF_CPU: &str = "off-cpu";

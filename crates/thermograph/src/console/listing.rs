@@ -28,14 +28,13 @@ use tracing::{Span, dispatcher, span::EnteredSpan};
 
 use super::valve::Valve;
 use crate::{
-    log,
-    reach::Probe,
-    tasks::{
+    handlers::Overruns,
+    task_table::{
+        TASKS, Task,
         places::{PLACES, short},
-        table::{TASKS, Task},
     },
-    watch::Overruns,
 };
+use crate::{log, reach::Probe};
 
 /// Starts the thread that lists tasks, one at a time.
 #[derive(Clone, Debug)]

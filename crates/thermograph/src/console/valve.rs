@@ -9,10 +9,8 @@ use std::sync::Arc;
 use tracing::{Metadata, Subscriber, level_filters::LevelFilter, subscriber::Interest};
 use tracing_subscriber::layer::{Context, Filter};
 
-use crate::{
-    gate::Gate,
-    watch::{Budget, Row},
-};
+use crate::handlers::Budget;
+use crate::{gate::Gate, watch::Row};
 
 /// A gate that lets through so many a second.
 #[derive(Clone, Debug)]

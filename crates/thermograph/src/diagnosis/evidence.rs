@@ -10,7 +10,7 @@ use super::{
     causes::{self, Rule},
     locks,
 };
-use crate::{Class, NoStack};
+use crate::class::{Class, NoStack};
 
 /// A function in a stack.
 #[derive(Clone, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]

@@ -1,7 +1,7 @@
 //! A diagnosis as a page that needs nothing else.
 
 use super::{Cause, Diagnosis, Verdict, pool, victims};
-use crate::http::escape;
+use crate::html_escape::escape;
 
 const HEAD: &str = "<!doctype html><html lang=en><meta charset=utf-8>\
 <meta name=viewport content='width=device-width'><title>thermograph: diagnosis</title><style>\

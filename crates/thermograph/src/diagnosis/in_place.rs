@@ -1,7 +1,7 @@
 //! Stalls inside of `tokio::task::block_in_place`, which are no fault of the handler's.
 
 use super::{Class, Profile, Verdict, evidence::Evidence};
-use crate::watch::HandlerRow;
+use crate::handlers::HandlerRow;
 
 /// The rows with such stalls counted apart, also those that are not in the counters yet: a stack is
 /// known to be one only once it has names, and a diagnosis names them all.

@@ -7,10 +7,10 @@ use serde::{Deserialize, Serialize};
 use thermograph_profile::{Frame, Location, Sample, folded};
 
 use super::{Finding, Profile, evidence::StackFrame, text::place};
+use crate::pool::{Place, Role, Window, handed, keeper};
 use crate::{
-    http::escape,
-    pool::{Place, Role, Window, handed, keeper},
-    watch::{millis as in_millis, table::lasted},
+    handlers::{millis as in_millis, table::lasted},
+    html_escape::escape,
 };
 
 /// A blocking pool that was exhausted: at its limit, no thread idle, and work queued.

@@ -6,7 +6,7 @@ use std::{
 use thermograph_profile::{Frame, Location, Sample};
 
 use super::{causes::RULES, evidence::Evidence, *};
-use crate::watch::{Arrival, DelayRow, LatencyParts, Quantiles};
+use crate::handlers::{Arrival, DelayRow, LatencyParts, Quantiles};
 
 const OWN: &str = "/home/me/app/src/main.rs";
 const LIBRARY: &str = "/home/me/.cargo/registry/src/x/library-1.0.0/src/lib.rs";

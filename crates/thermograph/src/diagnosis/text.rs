@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::{Cause, Diagnosis, Finding, Judge, Leaf, Numbers, StackFrame, Verdict, pool, victims};
-use crate::watch::{
+use crate::handlers::{
     HandlerRow,
     table::{lasted, measured, millis},
 };

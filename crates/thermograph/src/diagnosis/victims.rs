@@ -7,11 +7,11 @@ use serde::{Deserialize, Serialize};
 
 use super::Verdict;
 use crate::{
-    http::escape,
-    watch::{
+    handlers::{
         Arrival, DelayRow, HandlerRow, LatencyParts, LedgerReport, Quantiles,
         table::{measured, millis},
     },
+    html_escape::escape,
 };
 
 /// A handler that stalls delayed.
@@ -195,7 +195,7 @@ pub(super) fn note(ledger: &LedgerReport, verdicts: &[Verdict]) -> Option<String
         format!(
             "latency of {unknown} handlers does not count from a measured arrival: what requests wait \
              until a worker reads them is about right at best, and missing elsewhere; serve \
-             `thermograph.listener(listener)`"
+             `instance.listener(listener)`"
         )
     })
 }

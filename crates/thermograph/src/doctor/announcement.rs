@@ -16,8 +16,9 @@ use std::{
 
 use tokio_util::sync::CancellationToken;
 
-use super::State;
-use crate::Thermograph;
+use super::Examination;
+use crate::checks::State;
+use crate::instance::Instance;
 
 /// Time after the diagnostics listen in which an app puts on what else it has, such as the hooks.
 const START: Duration = Duration::from_secs(2);
@@ -30,14 +31,14 @@ static IS_TAKEN: AtomicBool = AtomicBool::new(false);
 /// Logs the doctor's summary a while from now, unless the diagnostics stop before or it was logged
 /// already: as a warning if anything is missing, and else as information.
 pub(crate) fn announce(
-    thermograph: &Thermograph,
+    instance: &Instance,
     address: SocketAddr,
     stop: CancellationToken,
 ) -> io::Result<()> {
     if IS_TAKEN.swap(true, AcqRel) {
         return Ok(());
     }
-    let thermograph = thermograph.clone();
+    let instance = instance.clone();
     let announce = move || {
         let start = Instant::now();
         while start.elapsed() < START {
@@ -47,9 +48,9 @@ pub(crate) fn announce(
             }
             thread::sleep(LOOK);
         }
-        let examination = thermograph.doctor();
+        let examination = Examination::of(&instance);
         let summary = examination.summary();
-        let has_tls = !thermograph.inner.config.tls_cert.as_os_str().is_empty();
+        let has_tls = !instance.config.tls_cert.as_os_str().is_empty();
         let scheme = if has_tls { "https" } else { "http" };
         let more = format!("see /debug/doctor?format=text at {scheme}://{address}");
         if examination.worst() == State::Good {
@@ -74,7 +75,8 @@ mod tests {
     };
 
     use super::*;
-    use crate::ConsoleMode;
+    use crate::Thermograph;
+    use crate::config::ConsoleMode;
 
     /// The name of the test that is run in a process of its own.
     const OWN: &str = "doctor::announcement::tests::in_a_process_of_its_own";

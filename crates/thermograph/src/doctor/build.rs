@@ -1,7 +1,7 @@
 //! How the program was built.
 
-use super::Finding;
-use crate::BuildInfo;
+use crate::build_info::BuildInfo;
+use crate::checks::Finding;
 
 pub(super) fn findings() -> Vec<Finding> {
     of(BuildInfo::CURRENT, cfg!(optimised) && !cfg!(debug_assertions))
@@ -48,7 +48,8 @@ fn optimised(is_optimised: bool) -> Finding {
 
 #[cfg(test)]
 mod tests {
-    use super::{super::State, *};
+    use super::*;
+    use crate::checks::State;
 
     #[test]
     fn each_flag_that_is_missing_is_found_by_itself() {

@@ -3,8 +3,8 @@
 #[cfg(target_os = "linux")]
 use std::time::Duration;
 
-use super::Finding;
-use crate::Stacks;
+use crate::checks::Finding;
+use crate::config::Stacks;
 
 pub(super) fn findings(configured: Stacks) -> Vec<Finding> {
     #[cfg_attr(not(target_os = "linux"), expect(unused_mut, reason = "there is no more to see"))]
@@ -201,7 +201,8 @@ fn read(path: &str) -> Option<String> {
 
 #[cfg(all(test, target_os = "linux"))]
 mod tests {
-    use super::{super::State, *};
+    use super::*;
+    use crate::checks::State;
 
     #[test]
     fn a_slow_tick_is_told_with_its_frequency() {

@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::Finding;
+use crate::checks::Finding;
 
 /// How a function came out.
 #[cfg_attr(not(any(sampler, test)), expect(dead_code, reason = "names are the pprof crate's"))]
@@ -135,7 +135,8 @@ fn address_of_poll<F: Future>(_: &F) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use super::{super::State, *};
+    use super::*;
+    use crate::checks::State;
 
     fn named(name: &str, file: &str) -> Finding {
         handler_names(Some(&Found { name: name.to_owned(), file: file.to_owned() }))

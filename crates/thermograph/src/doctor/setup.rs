@@ -2,13 +2,19 @@
 
 use tracing::level_filters::LevelFilter;
 
-use super::Finding;
+use crate::checks::Finding;
+use crate::handlers::UNMATCHED;
+use crate::instance::Instance;
 use crate::{
-    BuildInfo, Config, ConsoleMode, HeapMode, NoHeap, Stacks, Thermograph, allocator,
+    allocator,
     coverage::Coverage,
     pool::{Figures, Source, Standing},
     reach::Reach,
-    watch::UNMATCHED,
+};
+use crate::{
+    allocator::NoHeap,
+    build_info::BuildInfo,
+    config::{Config, ConsoleMode, HeapMode, Stacks},
 };
 
 /// Until then it is no wonder that nobody has asked.
@@ -16,8 +22,8 @@ const EARLY: f64 = 60.0;
 /// Bytes of a token from which it cannot be guessed.
 const LONG: usize = 16;
 
-pub(super) fn findings(thermograph: &Thermograph) -> Vec<Finding> {
-    let inner = &thermograph.inner;
+pub(super) fn findings(instance: &Instance) -> Vec<Finding> {
+    let inner = &instance;
     let report = inner.ledger.report();
     let requests = report.handlers.iter().map(|row| row.requests + row.in_flight).sum();
     let unmatched = report.handlers.iter().filter(|row| row.route.ends_with(UNMATCHED));
@@ -25,7 +31,7 @@ pub(super) fn findings(thermograph: &Thermograph) -> Vec<Finding> {
     vec![
         layer(requests, unmatched, report.seconds),
         tracing_layer(&inner.probe.reach(), wants_runtime(inner.config.console)),
-        hooks(&Hooked::of(thermograph)),
+        hooks(&Hooked::of(instance)),
         workers(inner.coverage()),
         blocking_pool(
             Source::of_build(inner.config.stacks != Stacks::Off),
@@ -143,8 +149,8 @@ struct Hooked {
 }
 
 impl Hooked {
-    fn of(thermograph: &Thermograph) -> Self {
-        let inner = &thermograph.inner;
+    fn of(instance: &Instance) -> Self {
+        let inner = &instance;
         let tokio_unstable = BuildInfo::CURRENT.tokio_unstable;
         let are_waits_told = inner.ledger.waits().is_told();
         let hooked = Self { tokio_unstable, are_waits_told, ..Self::default() };
@@ -379,8 +385,11 @@ fn console(mode: ConsoleMode) -> Finding {
 
 #[cfg(test)]
 mod tests {
-    use super::{super::State, *};
-    use crate::{Token, reach::Passed};
+    use super::*;
+    use crate::Thermograph;
+    use crate::checks::State;
+    use crate::config::Token;
+    use crate::reach::Passed;
 
     fn says(finding: &Finding, state: State, part: &str) {
         assert_eq!(finding.state, state, "{finding:?}");
@@ -471,7 +480,7 @@ mod tests {
         let layer = thermograph.tracing_layer();
         let filtered = tracing_subscriber::registry().with(layer).with(LevelFilter::INFO);
         let subscriber = tracing::Dispatch::new(filtered);
-        let found = &findings(&thermograph)[1];
+        let found = &findings(&thermograph.instance)[1];
         drop(subscriber);
         says(found, State::Warning, "a filter of the whole subscriber");
         says(found, State::Warning, "spans below INFO");
@@ -503,13 +512,13 @@ mod tests {
     fn hooks_are_installed_by_install_alone() {
         let thermograph = Thermograph::builder().build().expect("valid");
         // A timed listener and an estimate report waits, too.
-        thermograph.inner.ledger.waits().are_told();
-        let hooked = Hooked::of(&thermograph);
-        assert!(!hooked.is_installed && !thermograph.inner.is_hooked(), "{hooked:?}");
+        thermograph.instance.ledger.waits().are_told();
+        let hooked = Hooked::of(&thermograph.instance);
+        assert!(!hooked.is_installed && !thermograph.instance.is_hooked(), "{hooked:?}");
         says(&hooks(&hooked), State::Warning, "known of requests only");
         let mut runtime = tokio::runtime::Builder::new_current_thread();
         let _callbacks = thermograph.hooks().install(&mut runtime);
-        assert!(Hooked::of(&thermograph).is_installed);
+        assert!(Hooked::of(&thermograph.instance).is_installed);
     }
 
     #[test]

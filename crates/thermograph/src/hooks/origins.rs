@@ -5,8 +5,11 @@ use std::{panic::Location, sync::OnceLock};
 use http::Method;
 
 use crate::{
-    tasks::places::{self, PLACES, short},
-    watch::{Handler, Ledger, TASK},
+    handlers::{Handler, Ledger, TASK},
+    task_table::{
+        places,
+        places::{PLACES, short},
+    },
 };
 
 /// Finds the row of a place in the code without a hash of its name.

@@ -7,11 +7,8 @@ use thermograph_sampler::{Moment, Outer, Slot};
 
 use super::calls::Calls;
 use crate::{
-    tasks::table::{Line, TASKS},
-    watch::{
-        Handler, Waits, clear_ready, nanoseconds, set_ready,
-        track::{self, Part},
-    },
+    handlers::{Handler, Waits, clear_ready, nanoseconds, set_ready, track, track::Part},
+    task_table::{Line, TASKS},
 };
 
 thread_local! {

@@ -10,7 +10,9 @@ use tokio::{runtime::Runtime, time};
 use tower_service::Service as _;
 
 use super::*;
-use crate::{Class, ConsoleMode, Stall, Thermograph, doctor, watch::Quantiles};
+use crate::{Thermograph, doctor};
+use crate::{class::Class, handlers::Quantiles};
+use crate::{config::ConsoleMode, stall::Stall};
 
 const THRESHOLD: Duration = Duration::from_millis(5);
 const TOO_LONG: Duration = Duration::from_millis(30);
@@ -29,7 +31,7 @@ fn runtime(hooks: Hooks) -> Runtime {
 
 /// Stalls that are no fault of a busy machine, as handler and task.
 fn stalls(thermograph: &Thermograph) -> Vec<Stall> {
-    thermograph.inner.stalls.settle();
+    thermograph.instance.stalls.settle();
     let mut stalls = thermograph.stalls();
     stalls.retain(|stall| stall.class != Class::Preempted);
     stalls
@@ -256,7 +258,7 @@ fn other_tasks_go_by_where_they_were_spawned() {
         id
     });
     // Whatever its class: on a crowded machine the watchdog may see it too late to know that.
-    thermograph.inner.stalls.settle();
+    thermograph.instance.stalls.settle();
     let stalls = thermograph.stalls();
     assert_eq!(stalls.len(), 1, "{stalls:?}");
     let Stall { method, route, task, .. } = &stalls[0];
@@ -351,7 +353,7 @@ fn figures_of_a_row_do_not_contradict_each_other() {
     for path in ["/spawns", "/blocks", "/spawns", "/waits"] {
         runtime.block_on(async { tokio::spawn(ask(&app, path)).await.expect("no panic") });
     }
-    thermograph.inner.stalls.settle();
+    thermograph.instance.stalls.settle();
     let now = thermograph.ledger().snapshot();
     for report in [now.since(&before).report(), now.report()] {
         let shares: f64 = report.handlers.iter().map(|row| row.busy_share).sum();

@@ -22,8 +22,8 @@ use super::{
     params::Params,
     profiles::{MAX_ROUTE, stalls_of},
 };
+use crate::instance::Instance;
 use crate::{
-    Thermograph,
     capture::{self, Memory, Window},
     log,
 };
@@ -67,7 +67,7 @@ impl Source {
     /// Captures over a window; `frequency` is for what is sampled.
     async fn capture(
         self,
-        thermograph: &Thermograph,
+        instance: &Instance,
         frequency: u32,
         window: Window,
     ) -> Result<Unnamed, HttpError> {
@@ -77,9 +77,9 @@ impl Source {
             Self::Heap => capture::Kind::Memory(Memory::Live),
             Self::Allocs => capture::Kind::Memory(Memory::Allocated),
             Self::Spans => capture::Kind::Spans,
-            Self::Stalls => return Ok(Box::new(stalls_of(thermograph, Some(window)).await)),
+            Self::Stalls => return Ok(Box::new(stalls_of(instance, Some(window)).await)),
         };
-        let profile = thermograph.inner.captures.capture(kind, window).await?;
+        let profile = instance.captures.capture(kind, window).await?;
         Ok(Box::new(|| profile))
     }
 }
@@ -127,7 +127,7 @@ struct Listed {
 /// are kept in memory, and the answer says why (`not_saved`). `kind` cpu, wall, stalls, heap, allocs or spans,
 /// `seconds` 1 to 300 (10), `frequency` in hertz 1 to 1000 (99) for cpu and wall, `route`, `force`.
 pub(crate) async fn take(
-    State(thermograph): State<Thermograph>,
+    State(instance): State<Instance>,
     Query(given): Query<HashMap<String, String>>,
 ) -> Result<Response, HttpError> {
     let params = Params::new(given, &["kind", "seconds", "frequency", "route", "force"])?;
@@ -138,11 +138,11 @@ pub(crate) async fn take(
     }
     let (window, frequency) = (params.window(10)?, params.number("frequency", 99, 1..=1000)?);
     let route = params.text("route", MAX_ROUTE)?;
-    let folder = Arc::clone(&thermograph.inner.folder);
+    let folder = Arc::clone(&instance.folder);
     // Before anything is captured: the client need not wait for what is refused.
     blocking(move || Ok(folder.check_bound()?)).await?;
-    let profile = asked.source.capture(&thermograph, frequency, window).await?;
-    let folder = Arc::clone(&thermograph.inner.folder);
+    let profile = asked.source.capture(&instance, frequency, window).await?;
+    let folder = Arc::clone(&instance.folder);
     let taken = blocking(move || {
         let kept = keep(&folder, asked, route.as_deref(), profile());
         #[cfg(sampler)]
@@ -197,12 +197,12 @@ fn keep(
 
 /// `GET /debug/captures`: what is kept, the newest first; with `not_saved`, in memory only.
 pub(crate) async fn list(
-    State(thermograph): State<Thermograph>,
+    State(instance): State<Instance>,
     Query(given): Query<HashMap<String, String>>,
 ) -> Result<Response, HttpError> {
     Params::new(given, &[])?;
-    let folder = Arc::clone(&thermograph.inner.folder);
-    let max_captures = thermograph.inner.config.max_captures;
+    let folder = Arc::clone(&instance.folder);
+    let max_captures = instance.config.max_captures;
     let listing = blocking(move || {
         let unsaved = folder.unsaved();
         let (saved, unreadable) = match folder.list() {
@@ -229,7 +229,7 @@ pub(crate) async fn list(
 
 /// `GET /debug/captures/NAME.svg`, `.pb.gz`, `.folded` or `.json.gz`: the file.
 pub(crate) async fn file(
-    State(thermograph): State<Thermograph>,
+    State(instance): State<Instance>,
     Path(file): Path<String>,
 ) -> Result<Response, HttpError> {
     // What is no name of a file may be one of a capture: then its ending is missing.
@@ -240,7 +240,7 @@ pub(crate) async fn file(
             format!("`{file}` is not allowed: .svg, .pb.gz, .folded or .json.gz is wanted");
         return Err(HttpError::bad_request(message));
     };
-    let folder = Arc::clone(&thermograph.inner.folder);
+    let folder = Arc::clone(&instance.folder);
     let bytes = blocking(move || Ok(folder.read(&name, form)?)).await?;
     let (content_type, disposition) = match form {
         Form::Svg => ("image/svg+xml", "inline"),
@@ -257,23 +257,23 @@ pub(crate) async fn file(
 
 /// `DELETE /debug/captures/NAME`: removes it in all its forms.
 pub(crate) async fn delete(
-    State(thermograph): State<Thermograph>,
+    State(instance): State<Instance>,
     Path(name): Path<String>,
 ) -> Result<StatusCode, HttpError> {
     let name: Name = name.parse()?;
-    let folder = Arc::clone(&thermograph.inner.folder);
+    let folder = Arc::clone(&instance.folder);
     blocking(move || Ok(folder.delete(&name)?)).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
 /// `GET /debug/diff`: what changed from the capture `before` to the capture `after`, as a picture.
 pub(crate) async fn diff(
-    State(thermograph): State<Thermograph>,
+    State(instance): State<Instance>,
     Query(given): Query<HashMap<String, String>>,
 ) -> Result<Response, HttpError> {
     let params = Params::new(given, &["before", "after"])?;
     let (before, after) = (name(&params, "before")?, name(&params, "after")?);
-    let folder = Arc::clone(&thermograph.inner.folder);
+    let folder = Arc::clone(&instance.folder);
     let drawn = blocking(move || {
         let profiles = [folder.profile(&before)?, folder.profile(&after)?];
         let names = [before.to_string(), after.to_string()];

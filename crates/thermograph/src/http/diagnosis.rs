@@ -13,8 +13,8 @@ use axum::{
 use http::HeaderMap;
 
 use super::{HttpError, params::Params};
+use crate::instance::Instance;
 use crate::{
-    Thermograph,
     capture::{Kind, Window},
     diagnosis::{Diagnosis, Exhibits, PoolWaiter, Waiters},
     history::{Back, Then},
@@ -36,7 +36,7 @@ const FREQUENCY: u32 = 99;
 /// for). A capture of CPU time that runs meanwhile shares its samples, so that `force` has nothing to
 /// do.
 pub(crate) async fn diagnosis(
-    State(thermograph): State<Thermograph>,
+    State(instance): State<Instance>,
     Query(given): Query<HashMap<String, String>>,
     headers: HeaderMap,
 ) -> Result<Response, HttpError> {
@@ -49,9 +49,9 @@ pub(crate) async fn diagnosis(
     let format = params.format(&headers, &formats)?;
     let window = params.window(10)?;
     let diagnosis = if params.has("seconds") {
-        over(&thermograph, window).await?
+        over(&instance, window).await?
     } else {
-        of_the_past(&thermograph).await?
+        of_the_past(&instance).await?
     };
     Ok(match format {
         Format::Json => Json(diagnosis).into_response(),
@@ -61,18 +61,18 @@ pub(crate) async fn diagnosis(
 }
 
 /// Over the next seconds, with CPU time.
-async fn over(thermograph: &Thermograph, window: Window) -> Result<Diagnosis, HttpError> {
+async fn over(instance: &Instance, window: Window) -> Result<Diagnosis, HttpError> {
     let kind = Kind::Cpu { frequency: FREQUENCY };
-    let (began, before) = (Instant::now(), thermograph.inner.history.now());
+    let (began, before) = (Instant::now(), instance.history.now());
     // Where CPU time cannot be captured, the rest is known all the same.
     let (cpu, (), waiters) = tokio::join!(
-        thermograph.inner.captures.capture(kind, window),
+        instance.captures.capture(kind, window),
         tokio::time::sleep(window.duration),
-        waiters(thermograph, window.duration),
+        waiters(instance, window.duration),
     );
-    let after = thermograph.inner.history.now();
-    let pools = thermograph.inner.pools.reports().exhausted_within(began.elapsed());
-    let gap = thermograph.inner.coverage().gap();
+    let after = instance.history.now();
+    let pools = instance.pools.reports().exhausted_within(began.elapsed());
+    let gap = instance.coverage().gap();
     let judge = move || {
         let ledger = after.ledger.since(&before.ledger).report();
         let stalls = after.stalls.since(&before.stalls);
@@ -90,12 +90,12 @@ async fn over(thermograph: &Thermograph, window: Window) -> Result<Diagnosis, Ht
 }
 
 /// Over the last five minutes, or since the start.
-async fn of_the_past(thermograph: &Thermograph) -> Result<Diagnosis, HttpError> {
-    let history = &thermograph.inner.history;
+async fn of_the_past(instance: &Instance) -> Result<Diagnosis, HttpError> {
+    let history = &instance.history;
     let (now, before) = (history.now(), history.before(Back::FiveMinutes));
-    let nothing = thermograph.inner.stalls.store().nothing();
-    let pools = thermograph.inner.pools.reports().clone();
-    let gap = thermograph.inner.coverage().gap();
+    let nothing = instance.stalls.store().nothing();
+    let pools = instance.pools.reports().clone();
+    let gap = instance.coverage().gap();
     let judge = move || {
         let (ledger, before) = match before.as_deref() {
             Some(Then { ledger, stalls }) => (now.ledger.since(ledger).report(), stalls),
@@ -115,7 +115,7 @@ async fn of_the_past(thermograph: &Thermograph) -> Result<Diagnosis, HttpError> 
 }
 
 /// Asks the tasks that wait, once, as soon as a blocking pool has been exhausted for a while.
-async fn waiters(thermograph: &Thermograph, window: Duration) -> Waiters {
+async fn waiters(instance: &Instance, window: Duration) -> Waiters {
     /// Time between two looks at the pools, and for which one is exhausted before tasks are asked.
     const LOOK: Duration = Duration::from_millis(100);
     /// Longest time that tasks are asked for.
@@ -129,11 +129,11 @@ async fn waiters(thermograph: &Thermograph, window: Duration) -> Waiters {
             return OVER;
         }
         tokio::time::sleep(LOOK).await;
-        let is_exhausted = thermograph.inner.pools.reports().is_exhausted();
+        let is_exhausted = instance.pools.reports().is_exhausted();
         if is_exhausted && was_exhausted {
             let window = Window { duration: left.min(ASK), force: false };
-            return match Tasks::asked(thermograph, None, window).await {
-                Ok(tasks) => waiters_of(thermograph, &tasks.report),
+            return match Tasks::asked(instance, None, window).await {
+                Ok(tasks) => waiters_of(instance, &tasks.report),
                 Err(_) if !cfg!(tokio_unstable) => {
                     Waiters::Unknown("tasks are known with --cfg tokio_unstable and the hooks only")
                 }
@@ -145,7 +145,7 @@ async fn waiters(thermograph: &Thermograph, window: Duration) -> Waiters {
 }
 
 /// The tasks that await blocking work, or a task of which Tokio does not tell whether it is that.
-fn waiters_of(thermograph: &Thermograph, report: &TaskReport) -> Waiters {
+fn waiters_of(instance: &Instance, report: &TaskReport) -> Waiters {
     let mut groups = BTreeMap::<(&str, &str, &str), usize>::new();
     for task in &report.tasks {
         let waits_for = task.waits_for.as_deref().unwrap_or_default();
@@ -154,7 +154,7 @@ fn waiters_of(thermograph: &Thermograph, report: &TaskReport) -> Waiters {
         }
     }
     if groups.is_empty() {
-        return Waiters::Unknown(if thermograph.inner.is_hooked() {
+        return Waiters::Unknown(if instance.is_hooked() {
             "no task that was asked awaits blocking work"
         } else {
             "the runtime's hooks list its tasks: thermograph.hooks().install(&mut builder)"

@@ -13,17 +13,17 @@ use super::{
     HttpError,
     params::{JSON_OR_TEXT, Params},
 };
-use crate::Thermograph;
+use crate::{doctor::Examination, instance::Instance};
 
 /// `/debug/doctor`: `format` json or text (json, or what `accept` asks for).
 pub(crate) async fn doctor(
-    State(thermograph): State<Thermograph>,
+    State(instance): State<Instance>,
     Query(given): Query<HashMap<String, String>>,
     headers: HeaderMap,
 ) -> Result<Response, HttpError> {
     let params = Params::new(given, &["format"])?;
     let wants_text = params.format(&headers, &JSON_OR_TEXT)?;
-    let examined = tokio::task::spawn_blocking(move || thermograph.doctor()).await;
+    let examined = tokio::task::spawn_blocking(move || Examination::of(&instance)).await;
     let examination =
         examined.map_err(|error| HttpError::internal(format!("the doctor failed: {error}")))?;
     if wants_text {

@@ -3,6 +3,8 @@
 use axum::response::{Html, IntoResponse, Redirect};
 use http::header;
 
+use crate::html_escape::escape;
+
 /// A line of the index: where it leads, and what is there.
 type Link = (&'static str, &'static str);
 
@@ -100,10 +102,6 @@ fn section(title: &str, links: &[Link]) -> String {
     };
     let rows: String = links.iter().map(row).collect();
     format!("<h2>{title}</h2><table>{rows}</table>")
-}
-
-pub(crate) fn escape(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
 
 const HEAD: &str = "<!doctype html><html lang=en><meta charset=utf-8>\

@@ -14,7 +14,9 @@ use super::{
     params::{JSON_OR_TEXT, Params},
     profiles::MAX_ROUTE,
 };
-use crate::{Thermograph, history::Back, metrics, watch::LedgerReport};
+use crate::handlers::LedgerReport;
+use crate::instance::Instance;
+use crate::{history::Back, metrics};
 
 /// How far back to look; the first is the default.
 const WINDOWS: [(&str, Back); 4] =
@@ -24,7 +26,7 @@ const WINDOWS: [(&str, Back); 4] =
 /// next `seconds` (1 to 300); `format` json or text, which `accept: text/plain` asks for as well;
 /// `route`.
 pub(crate) async fn handlers(
-    State(thermograph): State<Thermograph>,
+    State(instance): State<Instance>,
     Query(given): Query<HashMap<String, String>>,
     headers: HeaderMap,
 ) -> Result<Response, HttpError> {
@@ -36,7 +38,7 @@ pub(crate) async fn handlers(
         let message = "window (the past) cannot be combined with seconds (the future)";
         return Err(HttpError::bad_request(message.to_owned()));
     }
-    let history = &thermograph.inner.history;
+    let history = &instance.history;
     let before = if params.has("seconds") {
         let before = history.now();
         tokio::time::sleep(params.window(1)?.duration).await;
@@ -45,8 +47,8 @@ pub(crate) async fn handlers(
         history.before(back)
     };
     let mut report = match before {
-        Some(before) => thermograph.ledger().snapshot().since(&before.ledger).report(),
-        None => thermograph.ledger().report(),
+        Some(before) => instance.ledger().snapshot().since(&before.ledger).report(),
+        None => instance.ledger().report(),
     };
     if let Some(route) = route {
         report.handlers.retain(|row| row.route == route);
@@ -65,25 +67,25 @@ const RENDERING: Duration = Duration::from_secs(1);
 /// The app's own metrics are rendered on another thread: one that waits for a lock of the app's must
 /// not keep the rest from being told. While they take longer than a second, they are left out.
 pub(crate) async fn metrics(
-    State(thermograph): State<Thermograph>,
+    State(instance): State<Instance>,
 ) -> Result<impl IntoResponse, HttpError> {
     let content_type = [(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")];
-    let ours = thermograph.clone();
+    let ours = instance.clone();
     // Where a lock is waited for, names are looked up.
     let rendered = tokio::task::spawn_blocking(move || metrics::render(&ours)).await;
     let failed = |error| HttpError::internal(format!("rendering metrics failed: {error}"));
     let mut text = rendered.map_err(failed)?;
-    text.push_str(&of_app(thermograph).await);
+    text.push_str(&of_app(instance).await);
     Ok((content_type, text))
 }
 
 /// The app's own metrics, or a comment that says why they are missing.
-async fn of_app(thermograph: Thermograph) -> String {
-    let Ok(permit) = Arc::clone(&thermograph.inner.rendering).try_acquire_owned() else {
+async fn of_app(instance: Instance) -> String {
+    let Ok(permit) = Arc::clone(&instance.rendering).try_acquire_owned() else {
         return "# the app's own metrics are missing: they are still being rendered\n".to_owned();
     };
     let rendered = tokio::task::spawn_blocking(move || {
-        let text = metrics::render_of_app(&thermograph);
+        let text = metrics::render_of_app(&instance);
         drop(permit);
         text
     });

@@ -14,8 +14,10 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use http::{HeaderName, header};
 use sha2::{Digest as _, Sha256};
 
-use super::index::{escape, links};
-use crate::{BuildInfo, Thermograph};
+use super::index::links;
+use crate::build_info::BuildInfo;
+use crate::html_escape::escape;
+use crate::instance::Instance;
 
 const HTML: &str = include_str!("page/page.html");
 const STYLE: &str = include_str!("page/page.css");
@@ -58,9 +60,9 @@ static POLICY: LazyLock<String> = LazyLock::new(|| {
 });
 
 /// `/debug/`
-pub(crate) async fn page(State(thermograph): State<Thermograph>) -> impl IntoResponse {
+pub(crate) async fn page(State(instance): State<Instance>) -> impl IntoResponse {
     const REFERRER_POLICY: HeaderName = HeaderName::from_static("referrer-policy");
-    let ledger = escape(&thermograph.ledger().report().to_string());
+    let ledger = escape(&instance.ledger().report().to_string());
     let headers =
         [(header::CONTENT_SECURITY_POLICY, POLICY.as_str()), (REFERRER_POLICY, "no-referrer")];
     (headers, Html(PAGE.replace("{{ledger}}", &ledger)))

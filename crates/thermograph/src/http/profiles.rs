@@ -14,10 +14,8 @@ use super::{
     HttpError,
     params::{Clipped, MAX_SECONDS, Params},
 };
-use crate::{
-    Thermograph,
-    capture::{Kind, Memory, Window},
-};
+use crate::capture::{Kind, Memory, Window};
+use crate::instance::Instance;
 
 /// Samples that were taken but could not be kept.
 const DROPPED: HeaderName = HeaderName::from_static("x-thermograph-dropped");
@@ -58,27 +56,27 @@ pub(super) const FORMATS: [(&str, Format); 3] =
 
 /// `/debug/pprof/profile`: as [`sampled`].
 pub(crate) async fn cpu(
-    State(thermograph): State<Thermograph>,
+    State(instance): State<Instance>,
     Query(given): Query<HashMap<String, String>>,
 ) -> Result<Response, HttpError> {
     let kind = |frequency| Kind::Cpu { frequency };
-    sampled(&thermograph, given, "profile", kind, Caption::cpu()).await
+    sampled(&instance, given, "profile", kind, Caption::cpu()).await
 }
 
 /// `/debug/fgprof`: as [`sampled`].
 pub(crate) async fn wall(
-    State(thermograph): State<Thermograph>,
+    State(instance): State<Instance>,
     Query(given): Query<HashMap<String, String>>,
 ) -> Result<Response, HttpError> {
     let kind = |frequency| Kind::Wall { frequency };
-    sampled(&thermograph, given, "fgprof", kind, Caption::wall()).await
+    sampled(&instance, given, "fgprof", kind, Caption::wall()).await
 }
 
 /// `seconds` 1 to 300 (30), more are clipped; `frequency` in hertz 1 to 1000 (99), `format` pprof,
 /// svg or folded (pprof), `route`; Go's `debug` and `gc` have no effect, as in Go. Captures that
 /// overlap share the samples, so that `force` has nothing to do.
 async fn sampled(
-    thermograph: &Thermograph,
+    instance: &Instance,
     given: HashMap<String, String>,
     name: &'static str,
     kind: fn(u32) -> Kind,
@@ -88,54 +86,54 @@ async fn sampled(
     let (window, clipped) = params.clipped_window(30, MAX_SECONDS)?;
     let frequency = params.number("frequency", 99, 1..=1000)?;
     let sent = Sent { clipped, ..Sent::of(&params, name, caption, &FORMATS)? };
-    capture(thermograph, kind(frequency), window, sent).await
+    capture(instance, kind(frequency), window, sent).await
 }
 
 /// `/debug/spans`: `seconds` 1 to 300 (10), `format` folded, svg or pprof (folded), `route`,
 /// `force`.
 pub(crate) async fn spans(
-    State(thermograph): State<Thermograph>,
+    State(instance): State<Instance>,
     Query(given): Query<HashMap<String, String>>,
 ) -> Result<Response, HttpError> {
     let params = Params::new(given, &["seconds", "format", "route", "force"])?;
     let window = params.window(10)?;
     let formats = [("folded", Format::Folded), ("svg", Format::Svg), ("pprof", Format::Pprof)];
     let sent = Sent::of(&params, "spans", Caption::spans(), &formats)?;
-    capture(&thermograph, Kind::Spans, window, sent).await
+    capture(&instance, Kind::Spans, window, sent).await
 }
 
 /// `/debug/pprof/block`: stalls, weighted by their time, since the start or over the next `seconds`
 /// (1 to 300, more are clipped); `format` pprof, svg or folded (pprof), `route`, `debug` for text.
 pub(crate) async fn block(
-    State(thermograph): State<Thermograph>,
+    State(instance): State<Instance>,
     Query(given): Query<HashMap<String, String>>,
 ) -> Result<Response, HttpError> {
-    stalls(&thermograph, given, "block", |_| ()).await
+    stalls(&instance, given, "block", |_| ()).await
 }
 
 /// `/debug/pprof/mutex`: of `/debug/pprof/block`, the time that was spent waiting for locks.
 pub(crate) async fn mutex(
-    State(thermograph): State<Thermograph>,
+    State(instance): State<Instance>,
     Query(given): Query<HashMap<String, String>>,
 ) -> Result<Response, HttpError> {
     // Locks, condition variables and channels of the standard library wait by this system call.
-    stalls(&thermograph, given, "mutex", |profile| profile.keep("syscall", "futex")).await
+    stalls(&instance, given, "mutex", |profile| profile.keep("syscall", "futex")).await
 }
 
 /// `/debug/pprof/heap`: memory that was allocated and still lives; as [`memory`].
 pub(crate) async fn heap(
-    State(thermograph): State<Thermograph>,
+    State(instance): State<Instance>,
     Query(given): Query<HashMap<String, String>>,
 ) -> Result<Response, HttpError> {
-    memory(&thermograph, given, "heap", Memory::Live).await
+    memory(&instance, given, "heap", Memory::Live).await
 }
 
 /// `/debug/pprof/allocs`: memory that was allocated, freed or not; as [`memory`].
 pub(crate) async fn allocs(
-    State(thermograph): State<Thermograph>,
+    State(instance): State<Instance>,
     Query(given): Query<HashMap<String, String>>,
 ) -> Result<Response, HttpError> {
-    memory(&thermograph, given, "allocs", Memory::Allocated).await
+    memory(&instance, given, "allocs", Memory::Allocated).await
 }
 
 /// Without `seconds`, all since sampling began, at once: on demand it begins with the first such
@@ -143,7 +141,7 @@ pub(crate) async fn allocs(
 /// `format` pprof, svg or folded (pprof), `route`, `debug` for text; Go's `gc` does nothing, nor
 /// does `force`, since captures that overlap share the samples.
 async fn memory(
-    thermograph: &Thermograph,
+    instance: &Instance,
     given: HashMap<String, String>,
     name: &'static str,
     memory: Memory,
@@ -168,14 +166,14 @@ async fn memory(
         sent.format = Format::Text;
     }
     if is_window {
-        return capture(thermograph, Kind::Memory(memory), window, sent).await;
+        return capture(instance, Kind::Memory(memory), window, sent).await;
     }
-    let profile = thermograph.inner.captures.heap().so_far(memory).await?;
+    let profile = instance.captures.heap().so_far(memory).await?;
     sent.respond(|| profile).await
 }
 
 async fn stalls(
-    thermograph: &Thermograph,
+    instance: &Instance,
     given: HashMap<String, String>,
     name: &'static str,
     keep: impl FnOnce(&mut Profile) + Send + 'static,
@@ -193,7 +191,7 @@ async fn stalls(
     if is_text {
         sent.format = Format::Text;
     }
-    let stalls = stalls_of(thermograph, window).await;
+    let stalls = stalls_of(instance, window).await;
     sent.respond(move || {
         let mut profile = stalls();
         keep(&mut profile);
@@ -205,10 +203,10 @@ async fn stalls(
 /// Stalls over a window, or since the start; their stacks are named by the function, which takes
 /// its time.
 pub(super) async fn stalls_of(
-    thermograph: &Thermograph,
+    instance: &Instance,
     window: Option<Window>,
 ) -> impl FnOnce() -> Profile + Send + use<> {
-    let store = thermograph.inner.stalls.store();
+    let store = instance.stalls.store();
     let before = match window {
         None => store.nothing(),
         Some(window) => {
@@ -222,12 +220,12 @@ pub(super) async fn stalls_of(
 }
 
 async fn capture(
-    thermograph: &Thermograph,
+    instance: &Instance,
     kind: Kind,
     window: Window,
     sent: Sent,
 ) -> Result<Response, HttpError> {
-    let profile = thermograph.inner.captures.capture(kind, window).await?;
+    let profile = instance.captures.capture(kind, window).await?;
     sent.respond(|| profile).await
 }
 

@@ -18,10 +18,8 @@ use tokio_stream::{
 };
 
 use super::{HttpError, params::Params, profiles::MAX_ROUTE};
-use crate::{
-    Thermograph,
-    stall::{self, Record},
-};
+use crate::instance::Instance;
+use crate::stall::{self, Record};
 
 #[derive(Clone, Copy, Debug)]
 enum Format {
@@ -36,7 +34,7 @@ enum Format {
 /// of the same `id` when it has ended, and an event `missed` with a number where a client was too
 /// slow for all of them.
 pub(crate) async fn stalls(
-    State(thermograph): State<Thermograph>,
+    State(instance): State<Instance>,
     Query(given): Query<HashMap<String, String>>,
     headers: HeaderMap,
 ) -> Result<Response, HttpError> {
@@ -50,7 +48,7 @@ pub(crate) async fn stalls(
     let route = params.text("route", MAX_ROUTE)?;
     let is_wanted =
         move |record: &Record| route.as_ref().is_none_or(|route| *record.handler.route == **route);
-    let store = thermograph.inner.stalls.store();
+    let store = instance.stalls.store();
     if let Format::Events = format {
         let events = events(BroadcastStream::new(store.subscribe()), is_wanted);
         return Ok(Sse::new(events).keep_alive(KeepAlive::default()).into_response());

@@ -15,7 +15,8 @@ use super::{
     params::{JSON_OR_TEXT, MAX_SECONDS, Params},
     profiles::{FORMATS, Format, MAX_ROUTE, Sent},
 };
-use crate::{Thermograph, capture::Window, tasks::Tasks};
+use crate::instance::Instance;
+use crate::{capture::Window, tasks::Tasks};
 
 /// Most seconds in which tasks are asked.
 const MAX_FULL: u64 = 10;
@@ -24,14 +25,14 @@ const MAX_FULL: u64 = 10;
 /// `full` to ask tasks where they wait, for `seconds` at most (1 to 10, 2), and `force` to end
 /// somebody else's asking.
 pub(crate) async fn tasks(
-    State(thermograph): State<Thermograph>,
+    State(instance): State<Instance>,
     Query(given): Query<HashMap<String, String>>,
     headers: HeaderMap,
 ) -> Result<Response, HttpError> {
     let params = Params::new(given, &["format", "route", "full", "seconds", "force"])?;
     let wants_text = params.format(&headers, &JSON_OR_TEXT)?;
     let seconds = params.number("seconds", 2, 1..=MAX_FULL)?;
-    let tasks = look(&thermograph, &params, Duration::from_secs(seconds)).await?;
+    let tasks = look(&instance, &params, Duration::from_secs(seconds)).await?;
     if wants_text {
         return Ok(tasks.report.to_string().into_response());
     }
@@ -42,7 +43,7 @@ pub(crate) async fn tasks(
 /// stacks as text and 2 for all that is known of each task; with `seconds` (1 to 300, more are
 /// clipped) and without `full`, what changes in them, as in Go; the rest as `/debug/tasks`.
 pub(crate) async fn goroutine(
-    State(thermograph): State<Thermograph>,
+    State(instance): State<Instance>,
     Query(given): Query<HashMap<String, String>>,
 ) -> Result<Response, HttpError> {
     let known = ["format", "debug", "route", "full", "seconds", "force"];
@@ -55,11 +56,11 @@ pub(crate) async fn goroutine(
     let is_full = params.choice("full", &[("false", false), ("true", true)])?;
     let mut sent = Sent::of(&params, "goroutine", Caption::tasks(), &FORMATS)?;
     if !is_full && params.has("seconds") {
-        return changes(&thermograph, &params, sent).await;
+        return changes(&instance, &params, sent).await;
     }
     let (window, clipped) = params.clipped_window(2, MAX_FULL)?;
     sent.clipped = clipped;
-    let tasks = look(&thermograph, &params, window.duration).await?;
+    let tasks = look(&instance, &params, window.duration).await?;
     if debug > 1 {
         let told: Vec<_> = tasks.report.tasks.iter().map(|task| format!("{task}\n")).collect();
         return Ok(told.concat().into_response());
@@ -72,7 +73,7 @@ pub(crate) async fn goroutine(
 
 /// The tasks that came and went within the next seconds.
 async fn changes(
-    thermograph: &Thermograph,
+    instance: &Instance,
     params: &Params,
     mut sent: Sent,
 ) -> Result<Response, HttpError> {
@@ -82,14 +83,14 @@ async fn changes(
     }
     let (window, clipped) = params.clipped_window(30, MAX_SECONDS)?;
     sent.clipped = clipped;
-    let before = now(thermograph, None).await?.profile();
+    let before = now(instance, None).await?.profile();
     tokio::time::sleep(window.duration).await;
-    let after = now(thermograph, None).await?;
+    let after = now(instance, None).await?;
     sent.respond(move || after.profile().since(&before)).await
 }
 
 async fn look(
-    thermograph: &Thermograph,
+    instance: &Instance,
     params: &Params,
     duration: Duration,
 ) -> Result<Tasks, HttpError> {
@@ -103,14 +104,13 @@ async fn look(
     }
     if is_full {
         let window = Window { duration, force };
-        return Ok(Tasks::asked(thermograph, route, window).await?);
+        return Ok(Tasks::asked(instance, route, window).await?);
     }
-    now(thermograph, route).await
+    now(instance, route).await
 }
 
-async fn now(thermograph: &Thermograph, route: Option<String>) -> Result<Tasks, HttpError> {
-    let thermograph = thermograph.clone();
-    let looked =
-        tokio::task::spawn_blocking(move || Tasks::of(&thermograph, route.as_deref())).await;
+async fn now(instance: &Instance, route: Option<String>) -> Result<Tasks, HttpError> {
+    let instance = instance.clone();
+    let looked = tokio::task::spawn_blocking(move || Tasks::of(&instance, route.as_deref())).await;
     looked.map_err(|error| HttpError::internal(format!("naming failed: {error}")))
 }

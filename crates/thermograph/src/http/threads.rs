@@ -8,14 +8,14 @@ use axum::{
 };
 
 use super::HttpError;
-use crate::Thermograph;
+use crate::instance::Instance;
 
 /// `/debug/pprof/threadcreate`: the threads of the process by name, now, or those that came within
 /// the next `seconds` (1 to 300, more are clipped); `format` pprof, svg or folded (pprof), `debug`
 /// for text. The code that created a thread is not known.
 #[cfg(sampler)]
 pub(crate) async fn threadcreate(
-    State(_): State<Thermograph>,
+    State(_): State<Instance>,
     Query(given): Query<HashMap<String, String>>,
 ) -> Result<Response, HttpError> {
     use thermograph_profile::flamegraph::Caption;
@@ -91,7 +91,7 @@ fn profile() -> thermograph_profile::Profile {
 /// As above, where threads have no names.
 #[cfg(not(sampler))]
 pub(crate) async fn threadcreate(
-    State(_): State<Thermograph>,
+    State(_): State<Instance>,
     Query(_): Query<HashMap<String, String>>,
 ) -> Result<Response, HttpError> {
     let message = "Unknown profile: threads are read on Linux, on x86-64 or ARM64, only";

@@ -10,13 +10,14 @@ use http::{HeaderMap, header};
 use jiff::Timestamp;
 
 use super::{HttpError, params::Params, profiles::CLIPPED};
-use crate::{Thermograph, timeline::Timeline};
+use crate::instance::Instance;
+use crate::timeline;
 
 /// `/debug/pprof/trace`: `seconds` up to 60 (5), fractions too, more are clipped; `format` json, or
 /// gzip for a file; `force`; Go's `debug` and `gc` have no effect, as in Go. JSON is compressed on
 /// its way where the client takes that. It is for Perfetto: `go tool trace` reads Go's own only.
 pub(crate) async fn trace(
-    State(thermograph): State<Thermograph>,
+    State(instance): State<Instance>,
     Query(given): Query<HashMap<String, String>>,
     headers: HeaderMap,
 ) -> Result<Response, HttpError> {
@@ -25,7 +26,7 @@ pub(crate) async fn trace(
     let is_file = params.choice("format", &[("json", false), ("gzip", true)])?;
     let is_compressed = is_file || takes_gzip(&headers);
     let began = Timestamp::now().strftime("%Y%m%dT%H%M%SZ").to_string();
-    let trace = Timeline::record(&thermograph, window).await?;
+    let trace = timeline::record(&instance, window).await?;
     let written = tokio::task::spawn_blocking(move || {
         let written = if is_compressed { trace.gzip() } else { trace.json() };
         drop(trace);

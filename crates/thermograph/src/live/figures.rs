@@ -2,16 +2,14 @@
 
 use serde::Serialize;
 
-use crate::{
-    Thermograph,
-    history::Back,
-    watch::{Arrival, HandlerRow, Holding, LedgerReport, Snapshot, millis},
-};
+use crate::handlers::{Arrival, HandlerRow, Holding, LedgerReport, Snapshot, millis};
+use crate::history::Back;
+use crate::instance::Instance;
 
 /// The ledger from look to look.
 #[derive(Debug)]
 pub(super) struct Figures {
-    thermograph: Thermograph,
+    instance: Instance,
     /// As of the last look.
     before: Option<Snapshot>,
 }
@@ -63,14 +61,14 @@ struct Cost {
 }
 
 impl Figures {
-    pub(super) fn new(thermograph: &Thermograph) -> Self {
-        Self { thermograph: thermograph.clone(), before: None }
+    pub(super) fn new(instance: &Instance) -> Self {
+        Self { instance: instance.clone(), before: None }
     }
 
     pub(super) fn look(&mut self) -> Sheet {
-        let snapshot = self.thermograph.ledger().snapshot();
+        let snapshot = self.instance.ledger().snapshot();
         let now = self.before.as_ref().map(|before| snapshot.since(before).report());
-        let minute = match self.thermograph.inner.history.before(Back::Minute) {
+        let minute = match self.instance.history.before(Back::Minute) {
             Some(before) => snapshot.since(&before.ledger).report(),
             None => snapshot.report(),
         };
@@ -84,7 +82,7 @@ impl Figures {
             now: now.as_ref().and_then(|now| cost_in(now, row)),
             window: Cost::of(row, minute.seconds),
         };
-        let threshold = self.thermograph.ledger().overruns().threshold();
+        let threshold = self.instance.ledger().overruns().threshold();
         Sheet {
             seconds: now.as_ref().map(|now| now.seconds),
             window_seconds: minute.seconds,
@@ -119,7 +117,9 @@ mod tests {
     use thermograph_sampler::Slot;
 
     use super::*;
-    use crate::{ConsoleMode, watch::Parts};
+    use crate::Thermograph;
+    use crate::config::ConsoleMode;
+    use crate::handlers::Parts;
 
     #[test]
     fn the_first_look_tells_the_window_and_the_next_one_what_came_since() {
@@ -134,7 +134,7 @@ mod tests {
             shard.end(7_000_000);
         };
         request();
-        let mut figures = Figures::new(&thermograph);
+        let mut figures = Figures::new(&thermograph.instance);
         let first = figures.look();
         assert!(first.seconds.is_none() && first.handlers[0].now.is_none(), "{first:?}");
         assert!((first.handlers[0].window.longest_ms - 7.0).abs() < 1e-9, "{first:?}");

@@ -11,8 +11,8 @@ use std::{
 use serde::Serialize;
 use thermograph_sampler::{Moment, Slot, thread_name};
 
-use crate::watch::Polling;
-use crate::watch::{ByPlace, Handler, Ledger, millis, nanoseconds};
+use crate::handlers::Polling;
+use crate::handlers::{ByPlace, Handler, Ledger, millis, nanoseconds};
 
 /// Every worker, from look to look.
 #[derive(Debug)]

@@ -9,7 +9,7 @@ use std::{
 use thermograph_sampler::Stack;
 
 #[cfg(sampler)]
-use crate::watch::Handler;
+use crate::handlers::Handler;
 
 /// The counts of a pool at one moment.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]

@@ -7,7 +7,7 @@ use std::{
 
 use tokio::runtime::Handle;
 
-use super::thread_name;
+use crate::runtimes::thread_name;
 
 /// A piece of work that was queued and does nothing but tell when it started.
 ///

@@ -104,7 +104,7 @@ fn runtimes_of_the_diagnostics_are_not_noted() {
     let note = || {
         let runtime = Builder::new_current_thread().build().expect("a runtime");
         let _entered = runtime.enter();
-        runtime_of_app().is_some()
+        crate::runtimes::of_app().is_some()
     };
     assert!(note());
     let ours = thread::Builder::new().name("thermograph".to_owned()).spawn(note);

@@ -12,7 +12,7 @@ use thermograph_sampler::{Thread, Unwinder, WaitingStack};
 #[cfg(not(tokio_unstable))]
 use super::Figures;
 use super::{Place, Seen};
-use crate::watch::Handler;
+use crate::handlers::Handler;
 
 /// What is known of threads from look to look.
 #[derive(Debug, Default)]

@@ -7,7 +7,7 @@ use std::{collections::VecDeque, time::Duration};
 
 use thermograph_sampler::Moment;
 
-use crate::watch::{Handler, Learnt, Ledger, Waited, nanoseconds};
+use crate::handlers::{Handler, Learnt, Ledger, Waited, nanoseconds};
 
 /// Finds out whose fault waits are.
 #[derive(Debug)]

@@ -7,9 +7,9 @@ use thermograph_profile::{Location, folded, plumbing};
 use thermograph_sampler::{LockWait, Sign};
 
 use super::{StallFrame, record::RawStack};
-use crate::watch::ByPlace;
+use crate::handlers::ByPlace;
 #[cfg(sampler)]
-use crate::watch::Handler;
+use crate::handlers::Handler;
 
 /// A lock that a stalled thread waits for.
 #[derive(Clone, Debug, Deserialize, Serialize)]

@@ -15,43 +15,8 @@ use super::{
     lock::{RawLock, StallLock},
     store::Place,
 };
-use crate::watch::Polling;
-use crate::watch::{Handler, PollId, Trouble, millis};
-
-/// Whose fault a stall is.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Class {
-    /// The handler computes.
-    Cpu,
-    /// The handler waits in a system call.
-    Blocked,
-    /// The kernel did not run the thread: the machine has too much to do, or the container too
-    /// little of it. The handler is not at fault.
-    Preempted,
-    /// The system does not say.
-    Unknown,
-}
-
-/// Why a stall has no stack.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum NoStack {
-    /// Stacks are off, or the system has none.
-    Off,
-    /// The poll ended before its stack was taken.
-    Ended,
-    /// The thread was asked, and its stack did not come.
-    Unanswered,
-    /// The app has installed its own handler for the sampler's signal.
-    SignalReplaced,
-    /// The thread blocks the sampler's signal.
-    SignalBlocked,
-    /// The process has as many timers as it may.
-    NoTimer,
-    /// There were more different stacks than are kept.
-    NoRoom,
-}
+use crate::class::{Class, NoStack};
+use crate::handlers::{Handler, LastingStall, PollId, Polling, Progress, Trouble, millis};
 
 /// A poll that took too long.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -133,14 +98,6 @@ pub(crate) struct Record {
     /// The place that it was counted under when it ended.
     counted: OnceLock<Place>,
     trouble: OnceLock<&'static Trouble>,
-}
-
-/// The length of a stall at one moment.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) struct Progress {
-    pub(crate) elapsed: Duration,
-    /// True if its poll holds the worker now: it has not ended, and no nested poll hides it.
-    pub(crate) holds: bool,
 }
 
 /// What changes while it lasts.
@@ -243,27 +200,6 @@ impl Record {
         self.facts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The length of the poll so far, which never becomes less between two calls.
-    pub(crate) fn progress(&self) -> Progress {
-        let mut facts = self.facts();
-        if facts.ended {
-            return Progress { elapsed: facts.elapsed, holds: false };
-        }
-        let polling = Polling::on(self.poll.slot());
-        let polling = polling.filter(|polling| polling.start == self.poll.start());
-        if let Some(polling) = polling {
-            facts.elapsed = facts.elapsed.max(polling.age(Moment::now()));
-        }
-        Progress { elapsed: facts.elapsed, holds: polling.is_some() }
-    }
-
-    /// Its class, and whether its worker was handed over, which is no matter where the machine did not
-    /// run the thread.
-    pub(crate) fn class_and_place(&self) -> (Class, bool) {
-        let facts = self.facts();
-        (facts.class, facts.in_place && facts.class != Class::Preempted)
-    }
-
     /// What was found out about its handler when it was found. The row of a handler may change hands
     /// afterwards.
     pub(super) fn trouble(&self) -> &'static Trouble {
@@ -338,86 +274,26 @@ impl StallFrame {
     }
 }
 
-impl NoStack {
-    /// Every reason.
-    pub const ALL: [Self; 7] = [
-        Self::Off,
-        Self::Ended,
-        Self::Unanswered,
-        Self::SignalReplaced,
-        Self::SignalBlocked,
-        Self::NoTimer,
-        Self::NoRoom,
-    ];
+impl LastingStall for Record {
+    fn id(&self) -> u64 {
+        self.id
+    }
 
-    /// Its name, as labels have it.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Off => "off",
-            Self::Ended => "ended",
-            Self::Unanswered => "unanswered",
-            Self::SignalReplaced => "signal_replaced",
-            Self::SignalBlocked => "signal_blocked",
-            Self::NoTimer => "no_timer",
-            Self::NoRoom => "no_room",
+    fn progress(&self) -> Progress {
+        let mut facts = self.facts();
+        if facts.ended {
+            return Progress { elapsed: facts.elapsed, holds: false };
         }
-    }
-
-    /// The reason of this name.
-    pub(crate) fn named(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|reason| reason.name() == name)
-    }
-
-    /// What happened, in a few words.
-    pub fn says(self) -> &'static str {
-        match self {
-            Self::Off => "stacks are off, or this system has none",
-            Self::Ended => "it ended before its stack was taken",
-            Self::Unanswered => {
-                "its thread was not run again in time, or no memory was free for it"
-            }
-            Self::SignalReplaced => "the app replaced the signal's handler",
-            Self::SignalBlocked => "the thread blocks the signal",
-            Self::NoTimer => "the process has as many timers as it may (`ulimit -i`)",
-            Self::NoRoom => "there were more different stacks than are kept",
+        let polling = Polling::on(self.poll.slot());
+        let polling = polling.filter(|polling| polling.start == self.poll.start());
+        if let Some(polling) = polling {
+            facts.elapsed = facts.elapsed.max(polling.age(Moment::now()));
         }
+        Progress { elapsed: facts.elapsed, holds: polling.is_some() }
     }
-}
-
-impl Class {
-    /// Every class.
-    pub const ALL: [Self; 4] = [Self::Cpu, Self::Blocked, Self::Preempted, Self::Unknown];
-
-    /// Its name, as labels have it.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Cpu => "cpu",
-            Self::Blocked => "blocked",
-            Self::Preempted => "preempted",
-            Self::Unknown => "unknown",
-        }
-    }
-
-    /// The class of this name.
-    pub(crate) fn named(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|class| class.name() == name)
-    }
-
-    /// Returns whether the handler is blamed for it: a class that is not known may be the machine's
-    /// fault, except on systems that tell no classes at all.
-    pub(crate) fn is_blamed(self) -> bool {
-        self.is_the_handler_s() || (cfg!(not(sampler)) && self == Self::Unknown)
-    }
-
-    /// Whether the handler is at fault.
-    pub fn is_the_handler_s(self) -> bool {
-        matches!(self, Self::Cpu | Self::Blocked)
-    }
-}
-
-impl fmt::Display for Class {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
+    fn class_and_place(&self) -> (Class, bool) {
+        let facts = self.facts();
+        (facts.class, facts.in_place && facts.class != Class::Preempted)
     }
 }
 

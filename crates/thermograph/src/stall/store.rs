@@ -18,11 +18,12 @@ use thermograph_profile::{Frame, Location, Profile, Sample, ValueType};
 use tokio::sync::broadcast;
 
 use super::{
-    Class, Durations, NoStack, is_in_place,
+    Durations, is_in_place,
     lock::{LockPlace, StallLock},
     record::{Facts, RawStack, Record, syscall_at},
 };
-use crate::watch::{ByPlace, Handler, Overruns, PollId};
+use crate::class::{Class, NoStack};
+use crate::handlers::{ByPlace, Handler, LastingStall as _, Overruns, PollId};
 
 /// Where stalls are kept.
 #[derive(Debug)]
@@ -136,7 +137,7 @@ impl Store {
 
     /// A stall that was found.
     pub(crate) fn open(&self, record: &Arc<Record>) {
-        record.trouble().open(record);
+        record.trouble().open(Arc::<Record>::clone(record));
         let mut books = self.books();
         let Books { newest, lasting, .. } = &mut *books;
         if newest.len() >= self.kept {
@@ -151,7 +152,7 @@ impl Store {
     /// A stall that has ended: it is counted. Only the watchdog says so.
     pub(crate) fn close(&self, record: &Record) {
         let Facts { class, elapsed, stack, no_stack, .. } = record.facts().clone();
-        record.trouble().close(record, class, elapsed);
+        record.trouble().close(record.id, class, elapsed);
         let handler = ByPlace(record.handler);
         let mut books = self.books();
         let lasting = books.lasting.remove(&record.id);

@@ -19,7 +19,7 @@ use std::{ops::Add, time::Duration};
 
 use thermograph_sampler::Times;
 
-use super::Class;
+use crate::class::Class;
 
 /// How the time of a poll was spent, as far as it is known.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]

@@ -8,7 +8,8 @@ use std::{
 
 use thermograph_profile::plumbing;
 
-use super::record::{Class, Record, Stall, StallFrame};
+use super::record::{Record, Stall, StallFrame};
+use crate::class::Class;
 use crate::log;
 
 /// Says which stalls are worth a line.

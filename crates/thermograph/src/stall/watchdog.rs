@@ -37,17 +37,17 @@ use thermograph_sampler::{Activity, Moment, Slot, Times};
 use self::outside::Outside;
 use self::{habits::Habits, kernel::Kernel, watched::Watched};
 use super::{
-    Class, Store,
+    Store,
     harm::{Harm, Held, Time},
     namer::Namer,
     record::Record,
     verdict::Spent,
 };
-use crate::watch::Polling;
-use crate::{
-    Stacks, log,
-    watch::{Ended, Ledger, Overruns, PollId},
-};
+use crate::class::Class;
+use crate::config::Stacks;
+use crate::handlers::Polling;
+use crate::handlers::{Ended, Ledger, Overruns, PollId};
+use crate::log;
 
 /// The watchdog of a ledger's handlers, until dropped.
 #[derive(Debug)]

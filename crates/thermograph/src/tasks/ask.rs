@@ -16,13 +16,11 @@ use thermograph_sampler::{Answer, Asking, Names, SessionError, Stack, Unwinder, 
 use super::{
     Tasks,
     seen::{self, Alive, Answers, Silence},
-    table::{TASKS, Waits},
     waits,
 };
-use crate::{
-    Thermograph,
-    capture::{CaptureError, Pace, Turn},
-};
+use crate::capture::{CaptureError, Pace, Turn};
+use crate::instance::Instance;
+use crate::task_table::{TASKS, Waits};
 
 /// Tasks that are woken in a millisecond: a worker polls as many in some microseconds.
 const PACE: usize = 6;
@@ -34,7 +32,7 @@ const MOST: u32 = 3;
 
 /// Asks until every task has answered, or the time is over.
 pub(super) fn ask(
-    thermograph: &Thermograph,
+    instance: &Instance,
     route: Option<&str>,
     turn: &Turn,
 ) -> Result<Tasks, CaptureError> {
@@ -48,7 +46,7 @@ pub(super) fn ask(
     let began = Instant::now();
     let pace = Pace::of(turn);
     loop {
-        let waiting: Vec<_> = seen::own(thermograph)
+        let waiting: Vec<_> = seen::own(instance)
             .into_iter()
             .filter(|task| task.thread.is_none())
             .filter_map(|task| task.waits)
@@ -58,9 +56,9 @@ pub(super) fn ask(
         }
     }
     // Before names are looked up, which takes longer than many a request lasts.
-    let alive = Alive::now(thermograph);
+    let alive = Alive::now(instance);
     let answers = round.end(began);
-    Ok(seen::look(thermograph, route, &alive, Some(&answers)))
+    Ok(seen::look(instance, route, &alive, Some(&answers)))
 }
 
 /// What is known so far.

@@ -7,17 +7,14 @@ use thermograph_profile::Location;
 use thermograph_sampler::Why;
 use thermograph_sampler::{Moment, Slot, thread_name_or_number};
 
-use super::{
-    SpawnPlace, Stage, TaskKind, TaskReport, TaskRequest, TaskRow, TaskState, Tasks,
+use super::{SpawnPlace, TaskKind, TaskReport, TaskRequest, TaskRow, TaskState, Tasks, waits};
+use crate::instance::Instance;
+use crate::stall::{self, Record, StallFrame};
+use crate::task_table::{
+    Stage, TASKS, Task,
     places::{PLACES, short},
-    table::{TASKS, Task},
-    waits,
 };
-use crate::{
-    Class, Thermograph,
-    stall::{self, Record, StallFrame},
-    watch::millis,
-};
+use crate::{class::Class, handlers::millis};
 
 /// What tasks answered that were asked where they wait.
 #[cfg_attr(not(sampler), expect(dead_code, reason = "tasks are asked where stacks can be read"))]
@@ -56,19 +53,19 @@ pub(super) struct Alive {
 }
 
 impl Alive {
-    pub(super) fn now(thermograph: &Thermograph) -> Self {
-        Self { now: Moment::now(), tasks: own(thermograph) }
+    pub(super) fn now(instance: &Instance) -> Self {
+        Self { now: Moment::now(), tasks: own(instance) }
     }
 }
 
 /// What is told of them; of those of one route only.
 pub(super) fn look(
-    thermograph: &Thermograph,
+    instance: &Instance,
     route: Option<&str>,
     alive: &Alive,
     answers: Option<&Answers>,
 ) -> Tasks {
-    let stalls = lasting(thermograph);
+    let stalls = lasting(instance);
     let look = Look { now: alive.now, stalls: &stalls, answers };
     let mut seen: Vec<_> = alive.tasks.iter().map(|task| look.row(task)).collect();
     if let Some(route) = route {
@@ -77,29 +74,29 @@ pub(super) fn look(
     let waits_less = |row: &TaskRow| (row.state, std::cmp::Reverse(row.since_ms as u64), row.id);
     seen.sort_by_key(|(row, _)| waits_less(row));
     let (tasks, stacks): (Vec<_>, Vec<_>) = seen.into_iter().unzip();
-    let notes = notes(thermograph, answers);
+    let notes = notes(instance, answers);
     Tasks { report: TaskReport { tasks, unlisted: TASKS.unlisted(), notes }, stacks }
 }
 
 /// Tasks of runtimes that have this app's hooks.
-pub(super) fn own(thermograph: &Thermograph) -> Vec<Task> {
-    let overruns = thermograph.ledger().overruns();
+pub(super) fn own(instance: &Instance) -> Vec<Task> {
+    let overruns = instance.ledger().overruns();
     let mut tasks = TASKS.all();
     tasks.retain(|task| task.row.is_of(overruns));
     tasks
 }
 
 /// Stalls that last, by their task, with names.
-fn lasting(thermograph: &Thermograph) -> HashMap<u64, Arc<Record>> {
-    let mut stalls = thermograph.inner.stalls.store().newest();
+fn lasting(instance: &Instance) -> HashMap<u64, Arc<Record>> {
+    let mut stalls = instance.stalls.store().newest();
     stalls.retain(|record| record.task != 0 && !record.facts().ended);
     stall::name(&stalls);
     stalls.into_iter().map(|record| (record.task, record)).collect()
 }
 
-fn notes(thermograph: &Thermograph, answers: Option<&Answers>) -> Vec<String> {
+fn notes(instance: &Instance, answers: Option<&Answers>) -> Vec<String> {
     let mut notes = Vec::new();
-    if !thermograph.inner.is_hooked() {
+    if !instance.is_hooked() {
         let note = "no tasks are known: put Thermograph::hooks() on the app's runtime";
         notes.push(note.to_owned());
     }

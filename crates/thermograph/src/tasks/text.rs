@@ -5,7 +5,7 @@ use std::{collections::HashMap, fmt};
 use thermograph_profile::plumbing;
 
 use super::{SpawnPlace, TaskKind, TaskReport, TaskRow, TaskState};
-use crate::watch::table::millis;
+use crate::handlers::table::millis;
 
 /// Tasks that are shown one by one; the others are in JSON.
 const SHOWN: usize = 50;

@@ -52,7 +52,8 @@ pub(super) fn told(stack: &[Arc<Location>]) -> String {
 /// The stack without the way from what is awaited to the waker that it cloned.
 pub(super) fn without_waker(stack: &mut Vec<Arc<Location>>) {
     let is_waker = |frame: &Arc<Frame>| {
-        frame.name.contains("thermograph_sampler::awaits::") || frame.name.contains("core::task::wake::")
+        frame.name.contains("thermograph_sampler::awaits::")
+            || frame.name.contains("core::task::wake::")
     };
     let to_waker = |location: &Arc<Location>| location.frames.iter().any(is_waker);
     // Of a frame that ours is inlined into, what is outside of ours stays.

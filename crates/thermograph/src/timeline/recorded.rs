@@ -4,8 +4,8 @@ use std::{collections::HashMap, time::SystemTime};
 
 use thermograph_sampler::{Moment, Slot, thread_name_or_number};
 
-use crate::watch::Polling;
-use crate::watch::track::{Asked, Dropped, Part, Polled, Recorder, Track};
+use crate::handlers::Polling;
+use crate::handlers::track::{Asked, Dropped, Part, Polled, Recorder, Track};
 
 /// A recording that runs.
 #[derive(Debug)]
@@ -88,7 +88,7 @@ fn of_slots() -> Vec<Polled> {
 /// Polls of tasks, which requests' polls hide on the slots, and requests that wait.
 #[cfg(tokio_unstable)]
 fn of_tasks(now: Moment) -> (Vec<Polled>, Vec<Asked>) {
-    use crate::tasks::{Stage, table::TASKS};
+    use crate::task_table::{Stage, TASKS};
 
     let (mut lasting, mut waiting) = (Vec::new(), Vec::new());
     for task in TASKS.all() {

@@ -18,14 +18,12 @@ use super::{
     event::{self, Args, Async, Complete, Event, NameArgs, Named},
     recorded::Recorded,
 };
-use crate::{
-    Thermograph,
-    stall::{self, Record},
-    watch::{
-        Handler, Overruns, nanoseconds,
-        track::{Asked, Dropped, Polled, Spanned},
-    },
+use crate::handlers::{
+    Handler, Overruns, nanoseconds,
+    track::{Asked, Dropped, Polled, Spanned},
 };
+use crate::instance::Instance;
+use crate::stall::{self, Record};
 
 /// What is sent.
 #[derive(Clone, Debug, Serialize)]
@@ -67,12 +65,12 @@ const STALLS: u32 = 2;
 const FRAMES: usize = 6;
 
 impl Trace {
-    pub(super) fn of(thermograph: &Thermograph, recorded: &Recorded, has_layer: bool) -> Self {
-        let overruns = thermograph.ledger().overruns();
+    pub(super) fn of(instance: &Instance, recorded: &Recorded, has_layer: bool) -> Self {
+        let overruns = instance.ledger().overruns();
         let of = Of { overruns, recorded, ids: ids(recorded) };
         let mut complete = of.polls();
         complete.extend(of.spans());
-        complete.extend(of.stalls(thermograph));
+        complete.extend(of.stalls(instance));
         event::sort(&mut complete);
         let requests = of.requests();
         let mut events: Vec<_> = of.names(&complete).map(Event::Named).collect();
@@ -192,8 +190,8 @@ impl Of<'_> {
         })
     }
 
-    fn stalls(&self, thermograph: &Thermograph) -> Vec<Complete> {
-        let mut stalls = thermograph.inner.stalls.store().newest();
+    fn stalls(&self, instance: &Instance) -> Vec<Complete> {
+        let mut stalls = instance.stalls.store().newest();
         let since_epoch = |at: SystemTime| at.duration_since(UNIX_EPOCH).unwrap_or_default();
         let begun = since_epoch(self.recorded.begun_at);
         let length = Duration::from_nanos(self.recorded.end.since(self.recorded.begun));

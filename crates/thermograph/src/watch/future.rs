@@ -17,9 +17,9 @@ use pin_project_lite::pin_project;
 use super::{
     body::{Begun, WatchBody},
     request::{Known, WatchedRequest},
-    shard::Shard,
     traced,
 };
+use crate::handlers::Shard;
 
 pin_project! {
     /// Takes the time of every poll of a handler's future.

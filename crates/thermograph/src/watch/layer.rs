@@ -16,9 +16,9 @@ use tower_service::Service;
 
 use super::{
     WatchFuture,
-    ledger::{Hint, Ledger},
     request::{Known, WatchedRequest},
 };
+use crate::handlers::{Hint, Ledger};
 
 /// Writes down what each handler costs; made by [`Thermograph::layer`].
 ///
@@ -110,7 +110,7 @@ mod tests {
     use tower_layer::layer_fn;
 
     use super::*;
-    use crate::watch::HandlerRow;
+    use crate::handlers::HandlerRow;
 
     /// A stream of so many frames.
     struct Frames(usize);

@@ -6,11 +6,8 @@ use std::task::Waker;
 use http::HeaderValue;
 use thermograph_sampler::{Moment, Slot};
 
-use super::handler::Handler;
-use crate::tasks::{
-    Stage,
-    table::{TASKS, Waits},
-};
+use crate::handlers::Handler;
+use crate::task_table::{Stage, TASKS, Waits};
 
 /// A watched future's mark on its task; taken back when dropped.
 #[derive(Debug, Default)]

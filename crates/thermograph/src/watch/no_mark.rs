@@ -5,8 +5,8 @@ use std::task::Waker;
 use http::HeaderValue;
 use thermograph_sampler::{Moment, Slot};
 
-use super::handler::Handler;
-use crate::tasks::Stage;
+use crate::handlers::Handler;
+use crate::task_table::Stage;
 
 /// A watched future's mark on its task.
 #[derive(Debug, Default)]

@@ -10,21 +10,14 @@ use std::{
 use http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode};
 use thermograph_sampler::{Moment, Slot};
 
-use super::{
-    handler::Handler,
-    ledger::{Hint, Ledger},
-    mark::Mark,
-    overrun::PollId,
-    poll::{End, Poll},
-    route::{self, Candidate},
-    row::Row,
-    shard::{Parts, Shard},
-    track::{self, Part},
-    waits,
+use super::{mark::Mark, row::Row};
+use crate::handlers::{
+    End, Handler, Hint, Ledger, Parts, Poll, PollId, Shard, route, route::Candidate, track,
+    track::Part, waits,
 };
 use crate::{
     arrival::{self, Arrived},
-    tasks,
+    task_table,
 };
 
 /// What client or server call a request.
@@ -203,8 +196,8 @@ impl WatchedRequest {
     #[inline]
     pub(crate) fn waits(&mut self, waker: &Waker) {
         let stage = match self.stage {
-            Stage::Handler => tasks::Stage::Handler,
-            Stage::Body | Stage::Ended => tasks::Stage::Body,
+            Stage::Handler => task_table::Stage::Handler,
+            Stage::Body | Stage::Ended => task_table::Stage::Body,
         };
         if let Some(start) = self.start {
             self.mark.waits(stage, self.known.id.as_ref(), start, waker);

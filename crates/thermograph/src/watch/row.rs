@@ -24,7 +24,7 @@ use http::HeaderValue;
 use tokio::task;
 use tracing::{Metadata, Span, span};
 
-use super::{budget::Budget, handler::Handler};
+use crate::handlers::{Budget, Handler};
 
 /// A request's row.
 #[derive(Debug)]

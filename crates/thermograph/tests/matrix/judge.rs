@@ -7,7 +7,7 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
-use thermograph::{Class, Stall, stall::StallFrame, watch::Ledger};
+use thermograph::{Class, Ledger, Stall, stall::StallFrame};
 
 use crate::{cell::Cell, places::Spent, specimen::Specimen};
 

@@ -12,7 +12,7 @@ use axum::{Router, http::HeaderMap, routing::get};
 use rustix::time::{ClockId, clock_gettime};
 use thermograph::{
     ConsoleMode, Diagnosis, Door, Thermograph,
-    watch::{Arrival, HandlerRow, LatencyParts, LedgerReport},
+    handlers::{Arrival, HandlerRow, LatencyParts, LedgerReport},
 };
 use tokio::{
     net::TcpListener,

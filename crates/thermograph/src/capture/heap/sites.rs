@@ -11,7 +11,7 @@ use thermograph_sampler;
 use thermograph_sampler::{HeapEvent, Stack, Thread};
 
 use super::Memory;
-use crate::watch::{ByPlace, Handler};
+use crate::handlers::{ByPlace, Handler};
 
 /// Sums over samples, each of which stands for all that was like it.
 #[derive(Clone, Debug)]

@@ -5,7 +5,7 @@ use std::{collections::HashMap, time::Duration};
 use thermograph_sampler::{Moment, Slot, Times};
 
 use super::{super::verdict::Earlier, kernel::Kernel};
-use crate::watch::Polling;
+use crate::handlers::Polling;
 
 /// What was noted of threads.
 #[derive(Debug)]

@@ -15,10 +15,11 @@ use super::{
     stacks::{Run, Wait},
     watched::Watched,
 };
+use crate::config::Stacks;
+use crate::log;
 use crate::{
-    Stacks, log,
-    stall::{Class, NoStack},
-    watch::{Ended, PollId},
+    class::{Class, NoStack},
+    handlers::{Ended, PollId},
 };
 
 /// What can be asked of the kernel.

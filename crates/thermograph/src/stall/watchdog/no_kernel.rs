@@ -5,10 +5,10 @@ use std::{collections::HashMap, time::Duration};
 use thermograph_sampler::{Activity, Times};
 
 use super::watched::Watched;
+use crate::config::Stacks;
 use crate::{
-    Stacks,
-    stall::NoStack,
-    watch::{Ended, PollId},
+    class::NoStack,
+    handlers::{Ended, PollId},
 };
 
 /// What can be asked of the kernel.

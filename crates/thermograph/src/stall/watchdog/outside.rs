@@ -11,17 +11,13 @@ use http::Method;
 use thermograph_sampler::{Moment, Slot};
 
 use super::{
-    super::{
-        Class,
-        harm::{Held, Time},
-    },
+    super::harm::{Held, Time},
     Shared, Watchdog,
 };
-use crate::watch::Polling;
-use crate::{
-    watch::{Handler, Ledger, PollId, TASK},
-    workers::{Kept, Workers},
-};
+use crate::class::Class;
+use crate::handlers::Polling;
+use crate::handlers::{Handler, Ledger, PollId, TASK};
+use crate::workers::{Kept, Workers};
 
 /// What is known of workers outside of polls.
 #[derive(Debug)]

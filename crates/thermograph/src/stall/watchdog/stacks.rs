@@ -6,7 +6,8 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::super::{Class, lock::RawLock, record::RawStack};
+use super::super::{lock::RawLock, record::RawStack};
+use crate::class::Class;
 
 /// What was taken of a poll so far.
 #[derive(Debug, Default)]

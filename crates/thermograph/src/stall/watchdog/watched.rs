@@ -9,7 +9,7 @@ use thermograph_sampler::{Activity, Moment, Times, thread_name};
 
 use super::{
     super::{
-        Class, NoStack, Store,
+        Store,
         lock::RawLock,
         namer::LONG,
         record::{Facts, RawStack, Record},
@@ -18,8 +18,9 @@ use super::{
     kernel::Kernel,
     stacks::Stacks,
 };
-use crate::watch::PollId;
-use crate::watch::Polling;
+use crate::class::{Class, NoStack};
+use crate::handlers::PollId;
+use crate::handlers::Polling;
 
 /// A poll that has lasted long enough to be looked at.
 #[derive(Debug)]

@@ -28,7 +28,8 @@ use tracing_subscriber::{
     Layer, layer::Context as LayerContext, layer::SubscriberExt as _, registry::LookupSpan,
 };
 
-use super::super::{Attached, Ledger, WatchLayer};
+use super::super::WatchLayer;
+use crate::handlers::{Attached, Ledger};
 
 /// What was told.
 #[derive(Default)]

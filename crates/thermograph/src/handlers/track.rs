@@ -283,7 +283,7 @@ mod tests {
     use http::Method;
 
     use super::*;
-    use crate::watch::Ledger;
+    use crate::handlers::Ledger;
 
     #[test]
     fn past_the_bound_polls_are_counted_and_long_ones_still_find_room() {

@@ -150,7 +150,7 @@ impl Ledger {
     }
 
     /// The handler of this name, if it is known or may become so, with a row of its own or without.
-    pub(super) fn known(
+    pub(crate) fn known(
         &'static self,
         method: &Method,
         route: &str,
@@ -164,7 +164,7 @@ impl Ledger {
     }
 
     /// Where paths are noted that match no route there.
-    pub(super) fn place(&self, Hint(place): Hint) -> Option<&Place> {
+    pub(crate) fn place(&self, Hint(place): Hint) -> Option<&Place> {
         self.places.get(place)
     }
 
@@ -211,7 +211,7 @@ impl Ledger {
     }
 
     /// A handler, if it has a row or gets one; or else the one of all others.
-    pub(super) fn admitted(&'static self, handler: &'static Handler) -> &'static Handler {
+    pub(crate) fn admitted(&'static self, handler: &'static Handler) -> &'static Handler {
         if handler.has_row() || self.registry.admit(handler) { handler } else { self.overflow() }
     }
 
@@ -237,7 +237,7 @@ mod tests {
     use thermograph_sampler::Slot;
 
     use super::*;
-    use crate::watch::registry::Pace;
+    use crate::handlers::registry::Pace;
 
     #[test]
     fn a_handler_keeps_its_row() {

@@ -14,9 +14,9 @@ use thermograph_sampler::{Moment, Slot, Times};
 
 use super::polling::Polling;
 use super::{estimate::Estimate, handler::Handler, trouble::nanoseconds, waits::Waits};
-use crate::pool::Runtimes;
 #[cfg(sampler)]
-use crate::workers::Found;
+use crate::runtimes::Found;
+use crate::runtimes::{Noted, Runtimes};
 
 /// Where threads put them, and the watchdog takes them from.
 ///
@@ -107,6 +107,24 @@ impl Overruns {
     #[inline]
     pub(crate) fn is_untold(&self) -> bool {
         self.is_untold.load(Relaxed)
+    }
+
+    /// Notes the runtime that the calling thread is in, and which of its workers the thread is; not
+    /// on a hot path.
+    pub(crate) fn note_runtime(&self) {
+        if let Some(noted) = Noted::here() {
+            self.runtimes.add(noted);
+        }
+        #[cfg(sampler)]
+        self.note_worker();
+    }
+
+    /// Notes which worker of its runtime the calling thread is; not on a hot path.
+    #[cfg(sampler)]
+    pub(crate) fn note_worker(&self) {
+        if let Some(found) = Found::here() {
+            self.found(found);
+        }
     }
 
     /// A thread of a runtime was found.

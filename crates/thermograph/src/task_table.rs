@@ -3,6 +3,8 @@
 //! It is a static, so that a late reader reads what is not freed; what nobody uses of it takes no
 //! memory.
 
+pub(crate) mod places;
+
 use std::{
     sync::{
         Mutex, MutexGuard, TryLockError,
@@ -17,8 +19,7 @@ use std::{
 use http::HeaderValue;
 use thermograph_sampler::{Moment, Slot, StaticRef};
 
-use super::Stage;
-use crate::watch::Handler;
+use crate::handlers::Handler;
 
 /// The process' tasks.
 pub(crate) static TASKS: Tasks = Tasks::new();
@@ -72,6 +73,17 @@ pub(crate) struct Work {
     /// Requests that it has worked on.
     requests: AtomicU64,
     waits: Mutex<Option<Waits>>,
+}
+
+/// What a watched future waits in.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Stage {
+    /// The response head.
+    Handler,
+    /// The rest of the response body.
+    Body,
+    /// What a label was put on.
+    Labelled,
 }
 
 /// A watched future that waits.
@@ -416,7 +428,7 @@ mod tests {
     use http::Method;
 
     use super::*;
-    use crate::watch::Ledger;
+    use crate::handlers::Ledger;
 
     fn handler() -> &'static Handler {
         let ledger = Ledger::leak(1);

@@ -2,30 +2,30 @@
 
 use std::thread;
 
-use super::Stall;
-use crate::Thermograph;
+use crate::instance::Instance;
+use crate::stall::Stall;
 
 /// Fails when dropped, if a handler stalled since it was made; see
 /// [`Thermograph::assert_no_stall`].
 #[derive(Debug)]
 #[must_use = "it looks for stalls when it is dropped"]
 pub struct NoStall {
-    thermograph: Thermograph,
+    instance: Instance,
     /// Stalls up to this number were there before.
     since: u64,
 }
 
 impl NoStall {
-    pub(crate) fn new(thermograph: &Thermograph) -> Self {
-        let since = newest(thermograph).first().map_or(0, |stall| stall.id);
-        Self { thermograph: thermograph.clone(), since }
+    pub(crate) fn new(instance: &Instance) -> Self {
+        let since = newest(instance).first().map_or(0, |stall| stall.id);
+        Self { instance: instance.clone(), since }
     }
 
     /// The stalls since, the newest first: those that handlers are at fault for, whether they have
     /// ended or last.
     pub fn stalls(&self) -> Vec<Stall> {
-        self.thermograph.inner.stalls.settle();
-        let mut stalls = newest(&self.thermograph);
+        self.instance.stalls.settle();
+        let mut stalls = newest(&self.instance);
         stalls.retain(|stall| stall.id > self.since && stall.class.is_blamed() && !stall.in_place);
         stalls
     }
@@ -35,12 +35,12 @@ impl NoStall {
     /// A guard that passes has seen every poll of instrumented handlers. Spawned tasks are seen without
     /// gaps if the runtime has the hooks.
     pub fn gap(&self) -> Option<String> {
-        self.thermograph.inner.coverage().gap()
+        self.instance.coverage().gap()
     }
 }
 
-fn newest(thermograph: &Thermograph) -> Vec<Stall> {
-    thermograph.stalls()
+fn newest(instance: &Instance) -> Vec<Stall> {
+    instance.stalls()
 }
 
 impl Drop for NoStall {

@@ -5,6 +5,7 @@
 
 use std::{
     collections::BTreeMap,
+    fmt,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering::Relaxed},
@@ -19,7 +20,7 @@ use super::{
     in_place::{HandedOver, InPlace},
     timings::bucket_of,
 };
-use crate::stall::{Class, Record};
+use crate::class::Class;
 
 /// Counters of one handler.
 #[derive(Debug, Default)]
@@ -34,12 +35,33 @@ pub(crate) struct Trouble {
     busy_ns: AtomicU64,
 }
 
+/// A stall, as far as the statistics of its handler need to know it.
+pub(crate) trait LastingStall: fmt::Debug + Send + Sync {
+    /// Its number.
+    fn id(&self) -> u64;
+
+    /// The length of the poll so far, which never becomes less between two calls.
+    fn progress(&self) -> Progress;
+
+    /// Its class, and whether its worker was handed over, which is no matter where the machine did
+    /// not run the thread.
+    fn class_and_place(&self) -> (Class, bool);
+}
+
+/// The length of a stall at one moment.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct Progress {
+    pub(crate) elapsed: Duration,
+    /// True if its poll holds the worker now: it has not ended, and no nested poll hides it.
+    pub(crate) holds: bool,
+}
+
 /// Stalls, each in one of the two: a reader counts none twice.
 #[derive(Debug, Default)]
 struct Stalls {
     ended: [Tally; CLASSES],
     lengths: Lengths,
-    lasting: Vec<Arc<Record>>,
+    lasting: Vec<Arc<dyn LastingStall>>,
 }
 
 /// Stalls of one class.
@@ -82,7 +104,7 @@ pub(crate) struct Troubles {
 /// A stall that lasts at that moment.
 #[derive(Clone, Debug)]
 struct Lasting {
-    record: Arc<Record>,
+    record: Arc<dyn LastingStall>,
     class: Class,
     /// Since its poll began.
     age: Duration,
@@ -132,14 +154,14 @@ const CLASSES: usize = Class::ALL.len();
 
 impl Trouble {
     /// A stall was found that lasts.
-    pub(crate) fn open(&self, record: &Arc<Record>) {
-        self.stalls().lasting.push(Arc::clone(record));
+    pub(crate) fn open(&self, stall: Arc<dyn LastingStall>) {
+        self.stalls().lasting.push(stall);
     }
 
-    /// A stall has ended.
-    pub(crate) fn close(&self, record: &Record, class: Class, length: Duration) {
+    /// The stall of this number has ended.
+    pub(crate) fn close(&self, id: u64, class: Class, length: Duration) {
         let mut stalls = self.stalls();
-        stalls.lasting.retain(|lasting| lasting.id != record.id);
+        stalls.lasting.retain(|lasting| lasting.id() != id);
         stalls.end(class, length);
     }
 
@@ -216,7 +238,7 @@ impl Troubles {
         new.lengths = self.lengths.since(&old.lengths);
         new.in_place = self.in_place.since(&old.in_place);
         for before in &old.lasting {
-            let same = |lasting: &&mut Lasting| lasting.record.id == before.record.id;
+            let same = |lasting: &&mut Lasting| lasting.record.id() == before.record.id();
             let less = |length: &mut Duration| *length = length.saturating_sub(before.age);
             if let Some(lasts) = new.lasting.iter_mut().find(same) {
                 less(&mut lasts.length);
@@ -322,7 +344,7 @@ impl Troubles {
 }
 
 impl Lasting {
-    fn of(record: &Arc<Record>) -> Self {
+    fn of(record: &Arc<dyn LastingStall>) -> Self {
         let progress = record.progress();
         let (class, is_in_place) = record.class_and_place();
         Self {

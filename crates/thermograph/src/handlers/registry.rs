@@ -55,15 +55,15 @@ pub(crate) struct Registry {
 
 /// How soon a row is taken from a handler that does nothing.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Pace {
+pub(crate) struct Pace {
     /// Time without a request or a poll.
-    pub(super) idle: Duration,
+    pub(crate) idle: Duration,
     /// The same for a handler that had [`Pace::FEW`] requests at most, as those that scanners find.
-    pub(super) idle_of_few: Duration,
+    pub(crate) idle_of_few: Duration,
     /// Time until the row goes to another handler.
-    pub(super) pause: Duration,
+    pub(crate) pause: Duration,
     /// Time between two sweeps.
-    pub(super) between: Duration,
+    pub(crate) between: Duration,
 }
 
 #[derive(Default)]
@@ -87,11 +87,11 @@ struct Owner {
 }
 
 /// What is to be known of the rows to report them.
-pub(super) struct Hands {
+pub(crate) struct Hands {
     /// Handlers whose row had others before, how many, and what those counted.
-    pub(super) inherited: Vec<(&'static Handler, u64, Past)>,
+    pub(crate) inherited: Vec<(&'static Handler, u64, Past)>,
     /// What handlers counted that have no row any more.
-    pub(super) past: Past,
+    pub(crate) past: Past,
     changes: u64,
 }
 
@@ -107,19 +107,19 @@ impl Pace {
 
 impl Registry {
     /// No row: a handler without one counts in [`Self::OTHER`].
-    pub(super) const NONE: usize = u32::MAX as usize;
+    pub(crate) const NONE: usize = u32::MAX as usize;
     /// The row of handlers without one of their own.
-    pub(super) const OTHER: usize = u32::MAX as usize - 1;
+    pub(crate) const OTHER: usize = u32::MAX as usize - 1;
     /// The row of requests that matched nothing.
-    pub(super) const UNMATCHED: usize = u32::MAX as usize - 2;
+    pub(crate) const UNMATCHED: usize = u32::MAX as usize - 2;
     /// Least handlers that are known at most: one without a row takes some 200 bytes.
     const LEAST_KNOWN: usize = 4096;
 
-    pub(super) fn leak(max: usize) -> &'static Self {
+    pub(crate) fn leak(max: usize) -> &'static Self {
         Self::leak_with(max, Pace::DEFAULT)
     }
 
-    pub(super) fn leak_with(max: usize, pace: Pace) -> &'static Self {
+    pub(crate) fn leak_with(max: usize, pace: Pace) -> &'static Self {
         let most = (4 * max).max(Self::LEAST_KNOWN);
         // Twice the bound keeps the chains of the open addressing short.
         let slots = (2 * most).next_power_of_two();
@@ -140,14 +140,14 @@ impl Registry {
     }
 
     /// The handler of this name; `None` if it is unknown.
-    pub(super) fn find(&'static self, method: &Method, route: &str) -> Option<&'static Handler> {
+    pub(crate) fn find(&'static self, method: &Method, route: &str) -> Option<&'static Handler> {
         let slots = self.slots(method, route);
         let known = slots.map_while(|slot| slot.get().copied());
         known.into_iter().find(|handler| handler.is(method, route))
     }
 
     /// The handler of this name; `None` if too many are known.
-    pub(super) fn intern(
+    pub(crate) fn intern(
         &'static self,
         method: &Method,
         route: &str,
@@ -170,14 +170,14 @@ impl Registry {
     }
 
     /// Every handler that has a row of its own.
-    pub(super) fn with_rows(&self) -> impl Iterator<Item = &'static Handler> {
+    pub(crate) fn with_rows(&self) -> impl Iterator<Item = &'static Handler> {
         let known = self.handlers.iter().filter_map(|slot| slot.get().copied());
         known.filter(|handler| handler.has_row())
     }
 
     /// The counters of a row.
     #[inline]
-    pub(super) fn counters(&self, row: usize) -> &Counters {
+    pub(crate) fn counters(&self, row: usize) -> &Counters {
         let place = match row {
             Self::NONE | Self::OTHER => self.max + 1,
             Self::UNMATCHED => self.max,
@@ -188,7 +188,7 @@ impl Registry {
 
     /// Gives a handler a row, where it has none and there is one; returns whether it has one now.
     #[cold]
-    pub(super) fn admit(&'static self, handler: &'static Handler) -> bool {
+    pub(crate) fn admit(&'static self, handler: &'static Handler) -> bool {
         if self.used.load(Acquire) < self.max && self.give_new(handler) {
             return true;
         }
@@ -211,7 +211,7 @@ impl Registry {
     }
 
     /// Notes which handlers do nothing: the longer it is known, the sooner a row can be taken.
-    pub(super) fn look(&self) {
+    pub(crate) fn look(&self) {
         if let Ok(mut owners) = self.owners.try_lock() {
             let now = self.now();
             self.note(&mut owners, now);
@@ -219,7 +219,7 @@ impl Registry {
     }
 
     /// What is to be known to report the rows.
-    pub(super) fn hands(&self) -> Hands {
+    pub(crate) fn hands(&self) -> Hands {
         let owners = self.owners();
         let mut hands =
             Hands { inherited: Vec::new(), past: Past::default(), changes: self.changes() };
@@ -237,11 +237,11 @@ impl Registry {
     }
 
     /// Whether no row has changed hands since.
-    pub(super) fn is_unchanged(&self, hands: &Hands) -> bool {
+    pub(crate) fn is_unchanged(&self, hands: &Hands) -> bool {
         self.changes() == hands.changes
     }
 
-    pub(super) fn used(&self) -> usize {
+    pub(crate) fn used(&self) -> usize {
         self.used.load(Relaxed)
     }
 

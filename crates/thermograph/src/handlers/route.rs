@@ -39,7 +39,7 @@ const ANSWERS: [&[u8]; 4] =
     [b"application/grpc", b"application/connect+", b"application/proto", b"application/json"];
 
 /// A method of a service that a client called, and that may be made up.
-pub(super) struct Candidate {
+pub(crate) struct Candidate {
     ledger: &'static Ledger,
     service: &'static Handler,
     method: Method,
@@ -48,7 +48,7 @@ pub(super) struct Candidate {
 
 /// The handler of a request; an RPC that has none of its own yet is counted as its service's.
 #[inline]
-pub(super) fn handler<B>(
+pub(crate) fn handler<B>(
     ledger: &'static Ledger,
     hint: Hint,
     request: &Request<B>,
@@ -95,7 +95,7 @@ fn uncertain<B>(
 
 /// The response head came: the RPC method that was called is there, or is not.
 #[inline]
-pub(super) fn answered(handler: &Handler, status: StatusCode, headers: &HeaderMap) {
+pub(crate) fn answered(handler: &Handler, status: StatusCode, headers: &HeaderMap) {
     if handler.part_of().is_some() && !handler.is_proven() && is_there(status, headers) {
         handler.prove();
     }
@@ -103,7 +103,7 @@ pub(super) fn answered(handler: &Handler, status: StatusCode, headers: &HeaderMa
 
 impl Candidate {
     /// Gives the method a handler if the response head shows that it is there.
-    pub(super) fn answered(self, status: StatusCode, headers: &HeaderMap) {
+    pub(crate) fn answered(self, status: StatusCode, headers: &HeaderMap) {
         let Self { ledger, service, method, path } = self;
         if is_there(status, headers)
             && let Some(rpc) = ledger.known(&method, &path, || true)
@@ -221,7 +221,7 @@ fn unmatched<B>(
 ///
 /// It can only become less: at most [`Place::STEPS`] times.
 #[derive(Debug, Default)]
-pub(super) struct Place {
+pub(crate) struct Place {
     /// Routes that were shown, each with what it begins with.
     steps: [OnceLock<Step>; Self::STEPS],
     /// How many of them are set.

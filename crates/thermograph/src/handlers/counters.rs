@@ -28,13 +28,13 @@ struct OfSlot {
 }
 
 impl Counters {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { trouble: Trouble::default(), shards: [const { OnceLock::new() }; SLOTS] }
     }
 
     /// Where a thread with this slot counts; `is_new` is called if it has not counted before.
     #[inline]
-    pub(super) fn shard(&self, slot: Slot, is_new: impl FnOnce()) -> &Shard {
+    pub(crate) fn shard(&self, slot: Slot, is_new: impl FnOnce()) -> &Shard {
         let new = || {
             is_new();
             OfSlot { shard: Shard::new(slot), polled_before: AtomicU64::new(0) }
@@ -43,13 +43,13 @@ impl Counters {
     }
 
     /// What every thread has counted.
-    pub(super) fn shards(&self) -> impl Iterator<Item = &Shard> {
+    pub(crate) fn shards(&self) -> impl Iterator<Item = &Shard> {
         self.shards.iter().filter_map(|of| of.get().map(|of| &of.shard))
     }
 
     /// Nanoseconds that the thread with this slot has polled the row's handler; `None` if it never
     /// has.
-    pub(super) fn polled_by(&self, slot: Slot) -> Option<u64> {
+    pub(crate) fn polled_by(&self, slot: Slot) -> Option<u64> {
         let of = self.shards[slot.index()].get()?;
         let before = of.polled_before.load(Relaxed);
         let polled = of.shard.polls.sum_ns().saturating_sub(before);
@@ -57,7 +57,7 @@ impl Counters {
     }
 
     /// The row is given to another handler.
-    pub(super) fn change_hands(&self) {
+    pub(crate) fn change_hands(&self) {
         for of in self.shards.iter().filter_map(OnceLock::get) {
             of.polled_before.store(of.shard.polls.sum_ns(), Relaxed);
         }
@@ -65,7 +65,7 @@ impl Counters {
 
     /// Requests that began and nanoseconds of polls: equal at two looks where nothing happened in
     /// between.
-    pub(super) fn activity(&self) -> Activity {
+    pub(crate) fn activity(&self) -> Activity {
         let mut activity = Activity::default();
         for shard in self.shards() {
             activity.started = activity.started.wrapping_add(shard.counts().started);
@@ -81,8 +81,8 @@ impl Counters {
 
 /// What changes when a row is used.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub(super) struct Activity {
-    pub(super) started: u64,
+pub(crate) struct Activity {
+    pub(crate) started: u64,
     polled_ns: u64,
     stalls: u64,
     stalled_ns: u64,

@@ -1,7 +1,7 @@
 //! What handlers counted in a row that another handler has now: it is reported in `(other)`.
 
 use super::{Distribution, Row, Snapshot};
-use crate::watch::{
+use crate::handlers::{
     counters::Counters,
     handler::{ANY_METHOD, OTHER},
     registry::Hands,
@@ -9,11 +9,11 @@ use crate::watch::{
 
 /// What a row, or several, had counted at a moment.
 #[derive(Clone, Debug, Default)]
-pub(in crate::watch) struct Past(Option<Box<Row>>);
+pub(crate) struct Past(Option<Box<Row>>);
 
 /// How often a handler's row had changed hands, where it had.
 #[derive(Clone, Debug)]
-pub(super) struct Turn {
+pub(crate) struct Turn {
     method: String,
     route: String,
     number: u64,
@@ -21,18 +21,18 @@ pub(super) struct Turn {
 
 impl Past {
     /// All that was counted in a row.
-    pub(in crate::watch) fn of(counters: &Counters) -> Self {
+    pub(crate) fn of(counters: &Counters) -> Self {
         Self(Some(Box::new(Row::of(ANY_METHOD.to_owned(), OTHER.to_owned(), counters, |_| {
             Vec::new()
         }))))
     }
 
     /// Whether no request of it is on its way.
-    pub(in crate::watch) fn is_at_rest(&self) -> bool {
+    pub(crate) fn is_at_rest(&self) -> bool {
         self.0.as_ref().is_none_or(|row| row.in_flight == 0)
     }
 
-    pub(in crate::watch) fn add(&mut self, other: &Self) {
+    pub(crate) fn add(&mut self, other: &Self) {
         match (&mut self.0, &other.0) {
             (Some(sum), Some(other)) => sum.add(other),
             (sum @ None, other) => sum.clone_from(other),
@@ -44,7 +44,7 @@ impl Past {
 impl Snapshot {
     /// Takes off each row what the handlers before had counted in it, and adds what handlers
     /// counted that lost theirs to `(other)`.
-    pub(in crate::watch) fn settle(&mut self, hands: &Hands) {
+    pub(crate) fn settle(&mut self, hands: &Hands) {
         for (handler, number, past) in &hands.inherited {
             let (method, route) = (handler.method.to_string(), handler.route.to_string());
             let is_its = |row: &&mut Row| row.method == method && row.route == route;
@@ -62,7 +62,7 @@ impl Snapshot {
 
     /// The rows, each less what it was in an earlier snapshot. What handlers have counted since then
     /// that lost their row meanwhile is in `(other)`.
-    pub(super) fn rows_since(&self, earlier: &Self) -> Vec<Row> {
+    pub(crate) fn rows_since(&self, earlier: &Self) -> Vec<Row> {
         let lost = earlier.rows.iter().filter(|old| self.same(earlier, old).is_none());
         let lost: Vec<_> = lost.collect();
         let since = |row: &Row| {

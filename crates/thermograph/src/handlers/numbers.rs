@@ -21,13 +21,13 @@ static HANDLERS: [OnceLock<Chunk>; CHUNKS] = [const { OnceLock::new() }; CHUNKS]
 static NEXT: AtomicU32 = AtomicU32::new(1);
 
 /// A number that no handler has; `None` where there are too many.
-pub(super) fn next() -> Option<WorkId> {
+pub(crate) fn next() -> Option<WorkId> {
     let more = |next: u32| ((next as usize) < CHUNK * CHUNKS).then_some(next + 1);
     NEXT.fetch_update(Relaxed, Relaxed, more).ok().and_then(WorkId::new)
 }
 
 /// Says which handler has a number.
-pub(super) fn set(number: WorkId, handler: &'static Handler) {
+pub(crate) fn set(number: WorkId, handler: &'static Handler) {
     if let Some(chunk) = HANDLERS.get(number.get() as usize / CHUNK) {
         let chunk = chunk.get_or_init(|| (0..CHUNK).map(|_| OnceLock::new()).collect());
         let _ = chunk[number.get() as usize % CHUNK].set(handler);
@@ -36,7 +36,7 @@ pub(super) fn set(number: WorkId, handler: &'static Handler) {
 
 /// The handler of this number; without a lock.
 #[inline]
-pub(super) fn get(number: WorkId) -> Option<&'static Handler> {
+pub(crate) fn get(number: WorkId) -> Option<&'static Handler> {
     let number = number.get() as usize;
     HANDLERS.get(number / CHUNK)?.get()?.get(number % CHUNK)?.get().copied()
 }

@@ -104,7 +104,7 @@ impl Totals {
 /// The bucket of a value, as [`Histogram`] has it: one for each value at first, then 16 for each
 /// power of two.
 #[inline]
-pub(super) fn bucket_of(value: u64) -> usize {
+pub(crate) fn bucket_of(value: u64) -> usize {
     const EACH: u64 = 1 << GROUPING_POWER;
     let value = value.min((1 << MAX_VALUE_POWER) - 1);
     if value < 2 * EACH {

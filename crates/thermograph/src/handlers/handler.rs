@@ -54,7 +54,7 @@ pub(crate) struct Handler {
 
 impl Handler {
     /// A handler without a row of its own.
-    pub(super) fn new_in(
+    pub(crate) fn new_in(
         registry: &'static Registry,
         method: Method,
         route: &str,
@@ -64,7 +64,7 @@ impl Handler {
     }
 
     /// A handler that counts in one of the rows that several share.
-    pub(super) fn in_row(
+    pub(crate) fn in_row(
         registry: &'static Registry,
         method: Method,
         route: &str,
@@ -122,43 +122,43 @@ impl Handler {
 
     /// Whether it counts in a row of its own.
     #[inline]
-    pub(super) fn has_row(&self) -> bool {
+    pub(crate) fn has_row(&self) -> bool {
         self.row.load(Relaxed) as usize != Registry::NONE
     }
 
-    pub(super) fn set_row(&self, row: usize) {
+    pub(crate) fn set_row(&self, row: usize) {
         self.row.store(row as u32, Release);
     }
 
     /// Notes that it wants a row; returns whether it did not before this sweep.
-    pub(super) fn wants_row(&self, sweep: u64) -> bool {
+    pub(crate) fn wants_row(&self, sweep: u64) -> bool {
         self.wanted.swap(sweep + 1, Relaxed) != sweep + 1
     }
 
     /// Takes one of at most so many names; returns whether there was one.
-    pub(super) fn take_name(&self, most: usize) -> bool {
+    pub(crate) fn take_name(&self, most: usize) -> bool {
         let more = |names: usize| (names < most).then_some(names + 1);
         self.names.fetch_update(Relaxed, Relaxed, more).is_ok()
     }
 
     /// The handler that it is one of.
     #[inline]
-    pub(super) fn part_of(&self) -> Option<&'static Handler> {
+    pub(crate) fn part_of(&self) -> Option<&'static Handler> {
         self.part_of.get().copied()
     }
 
     /// Says which handler it is one of; the first one stays.
-    pub(super) fn set_part_of(&self, whole: &'static Handler) {
+    pub(crate) fn set_part_of(&self, whole: &'static Handler) {
         let _ = self.part_of.set(whole);
     }
 
     /// Whether the app gave the name.
-    pub(super) fn is_named(&self) -> bool {
+    pub(crate) fn is_named(&self) -> bool {
         self.is_named.load(Relaxed)
     }
 
     /// Notes that the app gave the name: it counts against the bound for good.
-    pub(super) fn set_named(&self) {
+    pub(crate) fn set_named(&self) {
         self.is_named.store(true, Relaxed);
         self.is_proven.store(true, Relaxed);
     }
@@ -166,7 +166,7 @@ impl Handler {
     /// Notes that it is there, so that its name no longer counts against the bound of names that a
     /// client may have made up.
     #[cold]
-    pub(super) fn prove(&self) {
+    pub(crate) fn prove(&self) {
         if !self.is_proven.swap(true, Relaxed)
             && let Some(whole) = self.part_of()
         {
@@ -177,23 +177,23 @@ impl Handler {
 
     /// Notes the same of one whose name was never counted against the bound.
     #[cold]
-    pub(super) fn prove_without_name(&self) {
+    pub(crate) fn prove_without_name(&self) {
         self.is_proven.store(true, Relaxed);
     }
 
     /// Whether it was ever answered as something that is there.
     #[inline]
-    pub(super) fn is_proven(&self) -> bool {
+    pub(crate) fn is_proven(&self) -> bool {
         self.is_proven.load(Relaxed)
     }
 
-    pub(super) fn registry(&self) -> &'static Registry {
+    pub(crate) fn registry(&self) -> &'static Registry {
         self.registry
     }
 
     /// The row that it counts in.
     #[inline]
-    pub(super) fn counters(&self) -> &'static Counters {
+    pub(crate) fn counters(&self) -> &'static Counters {
         self.registry.counters(self.row.load(Acquire) as usize)
     }
 
@@ -207,7 +207,7 @@ impl Handler {
     }
 
     /// The same, for reports.
-    pub(super) fn known_trouble(&self) -> &Trouble {
+    pub(crate) fn known_trouble(&self) -> &Trouble {
         &self.counters().trouble
     }
 
@@ -248,16 +248,14 @@ impl Handler {
     fn thread_is_wanted(&self, slot: Slot) {
         if !slot.is_polling() {
             self.overruns.one_less_wanted();
-            crate::workers::note(self.overruns);
+            self.overruns.note_worker();
         }
     }
 
     /// A thread polls it for the first time.
     #[cold]
     fn thread_is_new(&self) {
-        crate::pool::note(self.overruns);
-        #[cfg(sampler)]
-        crate::workers::note(self.overruns);
+        self.overruns.note_runtime();
     }
 
     /// Nanoseconds that the thread with this slot has polled it; `None` if it never has.

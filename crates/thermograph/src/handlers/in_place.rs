@@ -10,7 +10,7 @@ use std::{
 };
 
 use super::trouble::nanoseconds;
-use crate::stall::Class;
+use crate::class::Class;
 
 const CLASSES: usize = Class::ALL.len();
 
@@ -24,8 +24,8 @@ pub(crate) struct InPlace {
 /// The counters at one moment, or what was added in a window.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct HandedOver {
-    pub(super) stalls: [u64; CLASSES],
-    pub(super) stalled: [Duration; CLASSES],
+    pub(crate) stalls: [u64; CLASSES],
+    pub(crate) stalled: [Duration; CLASSES],
 }
 
 impl InPlace {
@@ -35,7 +35,7 @@ impl InPlace {
         self.stalled_ns[class as usize].fetch_add(nanoseconds(length), Relaxed);
     }
 
-    pub(super) fn now(&self) -> HandedOver {
+    pub(crate) fn now(&self) -> HandedOver {
         HandedOver {
             stalls: std::array::from_fn(|class| self.stalls[class].load(Relaxed)),
             stalled: std::array::from_fn(|class| {
@@ -53,7 +53,7 @@ impl std::ops::AddAssign for HandedOver {
 }
 
 impl HandedOver {
-    pub(super) fn since(&self, old: &Self) -> Self {
+    pub(crate) fn since(&self, old: &Self) -> Self {
         Self {
             stalls: std::array::from_fn(|class| {
                 self.stalls[class].saturating_sub(old.stalls[class])
@@ -65,7 +65,7 @@ impl HandedOver {
     }
 
     /// Stalls of all classes.
-    pub(super) fn count(&self) -> u64 {
+    pub(crate) fn count(&self) -> u64 {
         self.stalls.iter().sum()
     }
 }

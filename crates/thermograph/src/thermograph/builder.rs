@@ -10,14 +10,19 @@ use std::{
 use thermograph_profile::captures::Folder;
 use thiserror::Error;
 
-use super::{
-    Config, ConsoleMode, HeapMode, Inner, Invalid, Ledger, Stacks, Thermograph, Token,
+use super::Thermograph;
+use crate::{
     capture::Captures,
+    checks::{Examine, Finding},
+    config::{Config, ConsoleMode, HeapMode, Invalid, Stacks, Token},
     console::Console,
-    doctor::{Examine, Finding},
+    exposition::Exposition,
+    handlers::Ledger,
     history::History,
-    metrics::Exposition,
+    instance::{Instance, Parts},
     pool::Pools,
+    reach::Probe,
+    recorder::Recorder,
     stall,
 };
 
@@ -133,7 +138,7 @@ impl Builder {
         self
     }
 
-    /// Adds findings of the app to the [doctor](super::doctor): a function that makes them. It runs on a
+    /// Adds findings of the app to the [doctor](crate::doctor): a function that makes them. It runs on a
     /// blocking thread of the diagnostics each time that the doctor is asked.
     pub fn examine(mut self, examine: impl Fn() -> Vec<Finding> + Send + Sync + 'static) -> Self {
         self.examinations.push(Examine::new(examine));
@@ -149,8 +154,8 @@ impl Builder {
         let stalls = stall::Watch::start(ledger, config.max_stalls, config.stacks)?;
         let history = History::start(ledger, Arc::clone(stalls.store()))?;
         let pools = Pools::start(ledger, config.stacks != Stacks::Off)?;
-        let probe = super::reach::Probe::default();
-        let inner = Inner {
+        let probe = Probe::default();
+        let parts = Parts {
             ledger,
             history,
             stalls,
@@ -161,14 +166,14 @@ impl Builder {
             exposition,
             examinations,
             rendering: Arc::new(tokio::sync::Semaphore::new(RENDERINGS)),
-            timeline: super::timeline::Timeline::default(),
+            recorder: Recorder::default(),
             probe,
             #[cfg(all(sampler, tokio_unstable))]
-            asking: super::capture::Turns::default(),
+            asking: crate::capture::Turns::default(),
             #[cfg(tokio_unstable)]
             hooks: std::sync::OnceLock::new(),
             config,
         };
-        Ok(Thermograph { inner: Arc::new(inner) })
+        Ok(Thermograph { instance: Instance(Arc::new(parts)) })
     }
 }

@@ -88,7 +88,7 @@ impl Served {
 impl Estimate {
     /// A stall has ended on this thread.
     #[cold]
-    pub(super) fn stalled(&self, slot: Slot, from: Moment, to: Moment) {
+    pub(crate) fn stalled(&self, slot: Slot, from: Moment, to: Moment) {
         let others = Slot::used().filter(|other| *other != slot).filter_map(Slot::began);
         let polled = others.filter(|began| to.since(*began) > 0).map(Moment::raw).max();
         self.expect(Moment::from_raw(from.raw().max(polled.unwrap_or(0))), to);
@@ -111,7 +111,7 @@ impl Estimate {
     /// Nanoseconds that a request waited that is first polled now, as an estimate; `ready` is how
     /// long its task is known to have been ready, in nanoseconds.
     #[inline]
-    pub(super) fn waited(&self, now: Moment, ready: u64) -> Option<u64> {
+    pub(crate) fn waited(&self, now: Moment, ready: u64) -> Option<u64> {
         let latest = self.latest.load(Relaxed);
         if latest == 0 || now.since(Moment::from_raw(latest)) > CLOSE {
             return None;

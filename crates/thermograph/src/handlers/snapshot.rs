@@ -7,7 +7,7 @@ use std::{ptr, time::Duration};
 use histogram::{Histogram, Quantile, SparseHistogram};
 use serde::{Deserialize, Serialize};
 
-pub(super) use self::past::Past;
+pub(crate) use self::past::Past;
 use thermograph_sampler::{Moment, Slot};
 
 use self::past::Turn;
@@ -21,7 +21,7 @@ use super::{
     timings::{Timings, Totals},
     trouble::{Holding, StallCounts, Troubles, Wait, nanoseconds},
 };
-use crate::stall::Class;
+use crate::class::Class;
 
 /// The ledger's counters at one moment.
 #[derive(Clone, Debug)]
@@ -545,7 +545,7 @@ mod tests {
     use thermograph_sampler::{Activity, Slot};
 
     use super::*;
-    use crate::watch::trouble::Trouble;
+    use crate::handlers::trouble::Trouble;
 
     fn handler() -> Handler {
         let overruns = Box::leak(Box::new(Overruns::new(Duration::from_secs(1))));

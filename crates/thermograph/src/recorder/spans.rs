@@ -6,7 +6,7 @@ use thermograph_sampler::Moment;
 use tracing::{Subscriber, span};
 use tracing_subscriber::{Layer, layer::Context, registry::LookupSpan};
 
-use crate::watch::track;
+use crate::handlers::track;
 
 /// Writes spans to the thread's track.
 #[derive(Debug)]

@@ -4,10 +4,9 @@ use http::Method;
 use thermograph_sampler::{Moment, Slot};
 
 use super::*;
-use crate::{
-    stall::Facts,
-    watch::{Handler, Overruns, PollId},
-};
+use crate::handlers::{Handler, Overruns, PollId};
+use crate::stall::Facts;
+use crate::stall::Record;
 
 const MS: Duration = Duration::from_millis(1);
 
@@ -45,7 +44,7 @@ fn ends(trouble: &Trouble, record: &Record, class: Class, length: Duration) {
         let mut facts = record.facts();
         (facts.class, facts.elapsed, facts.ended) = (class, length, true);
     }
-    trouble.close(record, class, length);
+    trouble.close(record.id, class, length);
 }
 
 #[test]
@@ -53,7 +52,7 @@ fn preempted_stalls_are_counted_and_are_nobody_s_time() {
     let (trouble, handler) = (Trouble::default(), handler());
     let stall = |id, class, length| {
         let record = record(handler, id, class, length);
-        trouble.open(&record);
+        trouble.open(Arc::<Record>::clone(&record));
         ends(&trouble, &record, class, length);
     };
     stall(1, Class::Cpu, 20 * MS);
@@ -73,7 +72,7 @@ fn preempted_stalls_are_counted_and_are_nobody_s_time() {
 fn lasting_stall_is_in_each_window_with_its_part() {
     let (trouble, record) = (Trouble::default(), record(handler(), 1, Class::Blocked, 500 * MS));
     let start = trouble.now();
-    trouble.open(&record);
+    trouble.open(Arc::<Record>::clone(&record));
     let first = trouble.now();
     let window = first.since(&start);
     assert_eq!((window.counts().blocked, window.stalled()), (1, 500 * MS));
@@ -94,7 +93,7 @@ fn longest_stall_of_a_window_is_none_from_before_it() {
     let (trouble, handler) = (Trouble::default(), handler());
     let stall = |id, length| {
         let record = record(handler, id, Class::Blocked, length);
-        trouble.open(&record);
+        trouble.open(Arc::<Record>::clone(&record));
         ends(&trouble, &record, Class::Blocked, length);
     };
     assert_eq!(trouble.now().longest_ended(), Duration::ZERO);
@@ -117,7 +116,7 @@ fn longest_stall_of_a_window_is_none_from_before_it() {
 fn lasting_stall_that_changes_its_class_keeps_its_time() {
     let (trouble, handler) = (Trouble::default(), handler());
     let record = record(handler, 1, Class::Cpu, 20 * MS);
-    trouble.open(&record);
+    trouble.open(Arc::<Record>::clone(&record));
     let first = trouble.now();
     {
         let mut facts = record.facts();
@@ -151,7 +150,7 @@ fn stalls_in_place_are_counted_apart_even_when_that_is_known_later() {
 #[test]
 fn lasting_stall_in_place_holds_no_worker() {
     let (trouble, record) = (Trouble::default(), record(handler(), 1, Class::Blocked, 50 * MS));
-    trouble.open(&record);
+    trouble.open(Arc::<Record>::clone(&record));
     record.facts().in_place = true;
     let counts = trouble.now().counts();
     assert_eq!((counts.own(), counts.in_place), (0, 1));

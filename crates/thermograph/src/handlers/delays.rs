@@ -91,7 +91,7 @@ mod tests {
     use http::Method;
 
     use super::*;
-    use crate::watch::Ledger;
+    use crate::handlers::Ledger;
 
     const MS: Duration = Duration::from_millis(1);
 
