@@ -28,6 +28,7 @@ pub mod engine;
 mod entrance;
 mod error;
 mod events;
+mod invalid;
 mod limits;
 pub mod middleware;
 mod nice;
@@ -51,7 +52,8 @@ use thiserror::Error;
 use tokio::time::{self, Instant};
 use tower::layer::util::Identity;
 
-pub use config::{Config, Invalid};
+pub use config::Config;
+pub use invalid::Invalid;
 pub use pages::PagesConfig;
 
 use self::{
@@ -147,7 +149,7 @@ impl Service {
         upstreams(config)?;
         Store::check(&config.store)?;
         for (name, model) in &config.models {
-            let is_default = config::is_default_model(name, model);
+            let is_default = model.is_default_model(name);
             if let Some(missing) = Missing::of(model, is_default).filter(|_| !is_default) {
                 return Err(StartError::Model { name: name.clone(), missing });
             }

@@ -37,7 +37,7 @@ pub use self::{
     request::{Embedded, Timings},
     tokenizer::{TokenCount, TooLong},
 };
-use super::{config::is_default_model, cpu::CpuPool};
+use super::cpu::CpuPool;
 
 /// The local models, each with a queue and threads of its own.
 pub struct Engine {
@@ -73,7 +73,7 @@ impl Engine {
         let (cpu, mut threads) = CpuPool::start(config.cpu_threads(), config.nice)?;
         let mut states = BTreeMap::new();
         for (name, model) in models {
-            let is_default = is_default_model(name, model);
+            let is_default = model.is_default_model(name);
             let state = if let Some(missing) = Missing::of(model, is_default) {
                 State::Missing(missing)
             } else {

@@ -8,7 +8,7 @@ use jiff::fmt::serde::unsigned_duration::friendly::compact::{
 use serde::{Deserialize, Serialize};
 
 use super::StatusRule;
-use crate::service::{Invalid, breaker::Rule};
+use crate::service::{breaker::Rule, invalid::Invalid};
 
 /// How much is let in, and what is done about upstreams that fail.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
