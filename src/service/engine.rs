@@ -39,6 +39,9 @@ pub use self::{
 };
 use super::cpu::CpuPool;
 
+/// Most inputs of one request, as OpenAI has it.
+pub(crate) const MAX_INPUTS: usize = 2048;
+
 /// The local models, each with a queue and threads of its own.
 pub struct Engine {
     models: BTreeMap<String, State>,

@@ -15,8 +15,6 @@ use axum::{
 };
 use http::{Method, Uri};
 
-pub(crate) use embeddings::MAX_INPUTS;
-
 use super::{Service, error::ApiError, upstream::Endpoint};
 
 /// | route | answer |

@@ -5,10 +5,8 @@ use std::{path::PathBuf, time::Duration};
 use jiff::fmt::serde::unsigned_duration::friendly::compact::required as duration;
 use serde::{Deserialize, Serialize};
 
-use crate::service::{
-    invalid::{Invalid, is_name},
-    routes::MAX_INPUTS,
-};
+use super::MAX_INPUTS;
+use crate::service::invalid::{Invalid, is_name};
 
 /// How much the engine takes at a time, and with how many threads.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]

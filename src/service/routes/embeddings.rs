@@ -34,8 +34,6 @@ use crate::service::{
     usage::Usage,
 };
 
-pub(crate) use request::MAX_INPUTS;
-
 /// Answers of more numbers than this are encoded off the workers, for the same reason.
 const SMALL_ANSWER: usize = 4096;
 
