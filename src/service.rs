@@ -35,6 +35,7 @@ mod nice;
 mod pages;
 mod pattern;
 pub(crate) mod pem;
+mod quota;
 pub mod redis;
 mod routes;
 pub mod store;

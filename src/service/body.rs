@@ -10,8 +10,8 @@ use http_body_util::BodyExt as _;
 
 pub(crate) use self::encoding::{Encoding, Undecoded};
 use super::{
-    engine::admission::{Admission, Reservation},
     error::ApiError,
+    quota::{Quota, Reservation},
 };
 
 /// Reads request bodies.
@@ -19,7 +19,7 @@ pub(crate) struct Bodies {
     /// Largest body.
     limit: ByteSize,
     /// Bytes of all bodies together.
-    memory: Admission,
+    memory: Quota,
 }
 
 /// A body, and its place in the memory that bodies may take.
@@ -33,7 +33,7 @@ impl Bodies {
     const AT_A_TIME: usize = 64;
 
     pub(crate) fn new(limit: ByteSize) -> Self {
-        let memory = Admission::new(as_usize(limit).saturating_mul(Self::AT_A_TIME));
+        let memory = Quota::new(as_usize(limit).saturating_mul(Self::AT_A_TIME));
         Self { limit, memory }
     }
 

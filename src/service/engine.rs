@@ -7,7 +7,6 @@
 //! embed ── admission ── tokenize (cpu-N) ── queue, batch (infer) ── graph (rten-N) ── pool ── vectors
 //! ```
 
-pub(crate) mod admission;
 mod batcher;
 mod config;
 mod encoder;

@@ -21,8 +21,8 @@ use tower_service::Service;
 use super::{Codec, Vectors, frames::Frames};
 use crate::service::{
     cpu::CpuPool,
-    engine::admission::{Admission, Reservation},
     error::ApiError,
+    quota::{Quota, Reservation},
 };
 
 /// What is translated on a worker; more than this many bytes would take too long there.
@@ -37,7 +37,7 @@ pub(super) const SMALL: usize = 32 << 10;
 pub struct Codecs {
     cpu: CpuPool,
     /// Bytes of all answers that are held to be translated.
-    memory: Admission,
+    memory: Quota,
 }
 
 /// What [`Codecs`] puts around a service.
@@ -85,7 +85,7 @@ impl Codecs {
     const AT_A_TIME: usize = 16;
 
     pub(crate) fn new(cpu: CpuPool) -> Self {
-        Self { cpu, memory: Admission::new(Self::LARGEST * Self::AT_A_TIME) }
+        Self { cpu, memory: Quota::new(Self::LARGEST * Self::AT_A_TIME) }
     }
 
     /// The answer as the client wants it.

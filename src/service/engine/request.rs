@@ -12,10 +12,8 @@ use metrics::Gauge;
 use tokio::sync::oneshot;
 use tracing::Span;
 
-use super::{
-    EmbedError, admission::Reservation, encoder::Vector, meters::Meters, tokenizer::TokenCount,
-};
-use crate::service::badge::Badge;
+use super::{EmbedError, encoder::Vector, meters::Meters, tokenizer::TokenCount};
+use crate::service::{badge::Badge, quota::Reservation};
 
 /// The vectors of a request.
 #[derive(Debug)]
@@ -147,14 +145,14 @@ impl Request {
 
 impl Places {
     fn new(reservation: Reservation, waiting: Gauge) -> Self {
-        waiting.increment(reservation.taken() as f64);
+        waiting.increment(reservation.reserved() as f64);
         Self { reservation, waiting }
     }
 }
 
 impl Drop for Places {
     fn drop(&mut self) {
-        self.waiting.decrement(self.reservation.taken() as f64);
+        self.waiting.decrement(self.reservation.reserved() as f64);
     }
 }
 
@@ -213,12 +211,12 @@ impl Drop for Waiting {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::service::engine::admission::Admission;
+    use crate::service::quota::Quota;
 
     #[tokio::test]
     async fn whoever_has_the_answer_finds_the_places_free() {
-        let admission = Admission::new(2);
-        let places = admission.reserve(2).expect("free");
+        let quota = Quota::new(2);
+        let places = quota.reserve(2).expect("free");
         let (request, waiting) = Request::new(2, places, Meters::new("m"));
         let outcome = || Outcome {
             vector: [1.0].into(),
@@ -227,11 +225,11 @@ mod tests {
             batch: Batch { number: 1, infer: Duration::from_millis(1) },
         };
         request.complete(1, outcome());
-        assert_eq!(admission.taken(), 2);
+        assert_eq!(quota.reserved(), 2);
         request.complete(0, outcome());
         // The engine still holds the request here, as its threads do for a moment.
         let embedded = waiting.wait().await.expect("answered");
-        assert_eq!(admission.taken(), 0);
+        assert_eq!(quota.reserved(), 0);
         assert_eq!((embedded.vectors.len(), embedded.tokens), (2, 6));
         assert_eq!(embedded.input_tokens, [TokenCount { read: 3, truncated: true }; 2]);
         assert_eq!(embedded.timings.infer, Duration::from_millis(1), "one batch counts once");
@@ -239,14 +237,14 @@ mod tests {
 
     #[tokio::test]
     async fn after_an_error_the_places_stay_taken_until_the_inputs_are_gone() {
-        let admission = Admission::new(2);
-        let places = admission.reserve(2).expect("free");
+        let quota = Quota::new(2);
+        let places = quota.reserve(2).expect("free");
         let (request, waiting) = Request::new(2, places, Meters::new("m"));
         request.fail(EmbedError::Failed("on purpose"));
         assert_eq!(waiting.wait().await.err(), Some(EmbedError::Failed("on purpose")));
         assert!(request.has_left());
-        assert_eq!(admission.taken(), 2);
+        assert_eq!(quota.reserved(), 2);
         drop(request);
-        assert_eq!(admission.taken(), 0);
+        assert_eq!(quota.reserved(), 0);
     }
 }
