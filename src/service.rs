@@ -37,6 +37,7 @@ mod pattern;
 pub(crate) mod pem;
 mod quota;
 pub mod redis;
+mod request_id;
 mod routes;
 pub mod store;
 mod units;

@@ -12,7 +12,7 @@ use super::{
     Service,
     error::ApiError,
     limits::Rates,
-    middleware::RequestId,
+    request_id::RequestId,
     store::{Bill, Key, KeyInfo, Presented, Scope, Secret, StoreError},
 };
 

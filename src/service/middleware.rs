@@ -20,7 +20,6 @@ use tower::{
 };
 use tower_http::cors::CorsLayer;
 
-pub(crate) use self::request_id::{HEADER as REQUEST_ID, RequestId};
 pub use self::{
     compression::Compression,
     config::{Algorithm, Config},

@@ -28,7 +28,7 @@ use crate::service::{
     codec::{Codec, Vectors},
     cpu::{CpuError, CpuPool},
     error::ApiError,
-    middleware::RequestId,
+    request_id::RequestId,
     store::Bill,
     upstream::{Document, Endpoint, Route},
     usage::Usage,

@@ -30,7 +30,7 @@ use crate::service::{
     caller::Caller,
     dialect::Dialect,
     error::ApiError,
-    middleware::RequestId,
+    request_id::RequestId,
     upstream::{Document, Endpoint, Exchange, FormType, Route, endpoints},
 };
 

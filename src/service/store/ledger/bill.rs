@@ -18,7 +18,7 @@ use super::{Ledger, Row, row};
 use crate::service::{
     error::ApiError,
     limits::{Reserved, Standing},
-    middleware::RequestId,
+    request_id::RequestId,
     store::Key,
     units::micros,
     upstream::Upstream,

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Instant};
 
 use serde::{Serialize, Serializer};
 
-use crate::service::{middleware::RequestId, store::Key, upstream::Upstream, usage::Usage};
+use crate::service::{request_id::RequestId, store::Key, upstream::Upstream, usage::Usage};
 
 /// Longest name of a model that is kept: any name can be asked for.
 const LONGEST: usize = 128;
