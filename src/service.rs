@@ -59,7 +59,7 @@ pub use invalid::Invalid;
 pub use pages::PagesConfig;
 
 use self::{
-    body::Bodies,
+    body::{Bodies, BodyError},
     cache::Cache,
     codec::Codecs,
     engine::{Engine, LoadError, Missing},
@@ -242,12 +242,11 @@ impl Service {
     async fn received_in_time<T>(
         &self,
         started: Instant,
-        receiving: impl Future<Output = Result<T, ApiError>>,
+        receiving: impl Future<Output = Result<T, BodyError>>,
     ) -> Result<T, ApiError> {
         let limit = self.inner.config.request_timeout;
-        time::timeout_at(started + limit, receiving)
-            .await
-            .map_err(|_| ApiError::slow_body(limit))?
+        let received = time::timeout_at(started + limit, receiving).await;
+        Ok(received.map_err(|_| ApiError::slow_body(limit))??)
     }
 
     /// Upstreams that are reached by a proxy, and its address.

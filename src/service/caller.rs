@@ -86,7 +86,8 @@ impl Caller {
             }
             Err(refused) => {
                 bill.stands(refused.standing);
-                Err(refused.told(id, tokens))
+                let (after, reason) = (refused.retry_after(tokens), refused.reason(id, tokens));
+                Err(ApiError::limited(refused.kind, after, reason))
             }
         }
     }

@@ -45,14 +45,12 @@ use http::{HeaderMap, header};
 
 pub use self::{
     embeddings::{Embeddings, Form},
-    error::CodecError,
+    error::{CodecError, UnknownMediaType},
     frames::{Framed, frames, frames_of},
     layer::{Codecs, Translating, WithCodecs},
 };
 pub(crate) use vectors::Vectors;
 use {error::Problem, sink::Sink, vectors::Gather};
-
-use super::error::ApiError;
 
 /// What a body is written in.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -110,11 +108,11 @@ impl Codec {
     }
 
     /// The codec of a request's body.
-    pub(super) fn of_request(headers: &HeaderMap) -> Result<Self, ApiError> {
+    pub(super) fn of_request(headers: &HeaderMap) -> Result<Self, UnknownMediaType> {
         let Some(found) = headers.get(header::CONTENT_TYPE) else { return Ok(Self::Json) };
         let found = found.to_str().unwrap_or_default();
         let essence = found.split(';').next().unwrap_or_default().trim();
-        Self::of_media_type(essence).ok_or_else(|| ApiError::wrong_content_type(found))
+        Self::of_media_type(essence).ok_or_else(|| UnknownMediaType(found.to_owned()))
     }
 
     /// The codec that its client wants of an answer; none where it takes nothing of what there is.

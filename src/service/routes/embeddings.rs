@@ -26,7 +26,7 @@ use crate::service::{
     call::Call,
     caller::Caller,
     codec::{Codec, Vectors},
-    cpu::{CpuError, CpuPool},
+    cpu::CpuPool,
     error::ApiError,
     request_id::RequestId,
     store::Bill,
@@ -209,13 +209,4 @@ async fn encode(cpu: &CpuPool, answer: Answer) -> Result<Vec<u8>, ApiError> {
     }
     let span = tracing::Span::current();
     cpu.run(move || span.in_scope(|| response::encode(answer))).await?
-}
-
-impl From<CpuError> for ApiError {
-    fn from(error: CpuError) -> Self {
-        match error {
-            CpuError::Full => Self::overloaded(error.to_string()),
-            CpuError::Lost => Self::internal(error.to_string()),
-        }
-    }
 }

@@ -11,7 +11,7 @@ use tokio::time::{self, Instant};
 use super::object;
 use crate::service::{
     Service,
-    body::{Encoding, ReadBody, Undecoded, as_usize},
+    body::{BodyError, Encoding, ReadBody, Undecoded, as_usize},
     call::Call,
     caller::Caller,
     codec::{Codec, CodecError},
@@ -88,7 +88,7 @@ async fn late(
     service: &Service,
     caller: &Caller,
     started: Instant,
-    reading: impl Future<Output = Result<ReadBody, ApiError>>,
+    reading: impl Future<Output = Result<ReadBody, BodyError>>,
     admitted: Admitted,
 ) -> Result<(ReadBody, Admitted), ApiError> {
     let mut reading = pin!(service.received_in_time(started, reading));
@@ -120,7 +120,7 @@ async fn decompressed(
     // However few bytes there are: they may become many.
     let decoding = async { service.engine().cpu().run(decode).await? };
     let bytes = service.in_time(started, decoding).await?;
-    bodies.replace(body, bytes)
+    Ok(bodies.replace(body, bytes)?)
 }
 
 /// Translates a body to JSON.
@@ -139,7 +139,7 @@ async fn to_json(
     };
     let translating = parse(service, body.bytes.clone(), translate);
     let json = service.in_time(started, translating).await?;
-    bodies.replace(body, json)
+    Ok(bodies.replace(body, json)?)
 }
 
 /// Parses a body, a large one off the workers.
