@@ -61,12 +61,11 @@ pub use pages::PagesConfig;
 use self::{
     body::{Bodies, BodyError},
     cache::Cache,
-    codec::Codecs,
     engine::{Engine, LoadError, Missing},
     entrance::Entrance,
     error::ApiError,
     limits::Limits,
-    middleware::Whole,
+    middleware::{Codecs, Whole},
     redis::Redis,
     store::{Store, StoreError},
     upstream::{StartError as UpstreamError, Upstreams},

@@ -14,7 +14,7 @@ use serde::Serialize;
 
 use super::{
     body::{BodyError, Encoding},
-    codec::{Codec, UnknownMediaType},
+    codec::{Codec, FrameError, UnknownMediaType},
     cpu::CpuError,
     engine::{EmbedError, Unavailable},
     limits::Kind as Limited,
@@ -223,6 +223,11 @@ impl ApiError {
     pub(crate) fn retry_after(mut self, time: Duration) -> Self {
         self.retry = Retry::After(time);
         self
+    }
+
+    /// An event of a stream cannot be translated.
+    pub(crate) fn bad_stream(error: &FrameError) -> Self {
+        Self::upstream(StatusCode::BAD_GATEWAY, "bad_stream", &error.to_string())
     }
 
     /// An upstream has failed; `status` and `code` say how.

@@ -62,7 +62,7 @@ const LONGEST: usize = 64;
 
 impl CodecError {
     /// Whether it is the length of the result that is wrong, and not what was read.
-    pub(crate) fn is_too_large(&self) -> bool {
+    pub fn is_too_large(&self) -> bool {
         matches!(self.problem, Problem::TooLarge)
     }
 

@@ -1,5 +1,7 @@
 //! The layer around a service that answers as it is told.
 
+mod streams;
+
 use std::convert::Infallible;
 
 use axum::{body::Body, extract::Request};
@@ -9,8 +11,16 @@ use http_body_util::BodyExt as _;
 use tower::{ServiceExt as _, service_fn};
 use tower_layer::Layer as _;
 
-use super::*;
-use crate::service::cpu::CpuPool;
+use serde_json::{Value, json};
+
+use super::Codecs;
+use crate::service::{
+    codec::{
+        Codec,
+        tests::{BINARY, back},
+    },
+    cpu::CpuPool,
+};
 
 /// What comes out of an answer, for a client that sends this `accept`.
 async fn through(accept: &str, method: Method, answer: Response<Body>) -> Response<Bytes> {

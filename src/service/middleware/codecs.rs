@@ -1,5 +1,9 @@
 //! Answers in the codec that the client asked for.
 
+mod frames;
+#[cfg(test)]
+mod tests;
+
 use std::{
     pin::Pin,
     task::{Context, Poll, ready},
@@ -18,15 +22,16 @@ use pin_project_lite::pin_project;
 use tower_layer::Layer;
 use tower_service::Service;
 
-use super::{Codec, Vectors, frames::Frames};
+use self::frames::Frames;
 use crate::service::{
+    codec::{Codec, Vectors},
     cpu::CpuPool,
     error::ApiError,
     quota::{Quota, Reservation},
 };
 
 /// What is translated on a worker; more than this many bytes would take too long there.
-pub(super) const SMALL: usize = 32 << 10;
+const SMALL: usize = 32 << 10;
 
 /// Translates the answers of the routes inside, which are JSON and events, into what the client
 /// takes by `accept`.
