@@ -60,7 +60,7 @@ pub(super) async fn embeddings(
     let bill = caller.bill(&service, Endpoint::Embeddings.name(), &id);
     // Boxed: layers move the future of a handler.
     let answer = Box::pin(answer(&service, &caller, &bill, &headers, body)).await;
-    Ok(bill.told(answer))
+    Ok(bill.told(answer.into_response()))
 }
 
 /// Lets the request in, and answers it here or passes it on.

@@ -7,7 +7,7 @@ use axum::{
     body::Body,
     extract::State,
     middleware::map_response,
-    response::Response,
+    response::{IntoResponse as _, Response},
     routing::{MethodRouter, post},
 };
 use bytes::Bytes;
@@ -127,7 +127,7 @@ async fn relay(
         keep_alive::answer(every, bill, endpoint.dialect(), Box::pin(answering)).await
     };
     let answer = answer.await;
-    Ok(bill.told(answer))
+    Ok(bill.told(answer.into_response()))
 }
 
 /// Lets a request in, and reads it.

@@ -34,7 +34,7 @@ use crate::service::{
 
 /// One upstream. What changes of it is in atomics: requests take no lock of ours.
 pub(crate) struct Upstream {
-    name: String,
+    name: Arc<str>,
     /// Name in the header of answers.
     pub(super) name_header: Option<HeaderValue>,
     pub(super) config: UpstreamConfig,
@@ -133,7 +133,7 @@ impl Upstream {
             Connections::new(&uris[0], rules, meters).ok_or_else(bad)
         };
         Ok(Self {
-            name: name.to_owned(),
+            name: name.into(),
             name_header: HeaderValue::from_str(name).ok(),
             connections: connections(
                 config.max_connections,
@@ -183,6 +183,11 @@ impl Upstream {
 
     /// Its name in the configuration.
     pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Its name, to be kept by others.
+    pub(super) fn shared_name(&self) -> &Arc<str> {
         &self.name
     }
 
