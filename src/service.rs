@@ -122,7 +122,7 @@ impl Service {
     pub fn start(config: Config) -> Result<Self, StartError> {
         let upstreams = upstreams(&config)?;
         let store = Store::start(&config.store)?;
-        let entrance = Entrance::new(&config.gateway, store.is_some());
+        let entrance = Entrance::new(config.gateway.entrance(), store.is_some());
         let engine = Engine::start(&config.engine, &config.models)?;
         report_missing(&engine, &config);
         let bodies = Bodies::new(config.body_limit);
@@ -168,7 +168,7 @@ impl Service {
     pub fn reconfigure(&self, config: &Config) -> Result<(), StartError> {
         let Config { gateway, upstreams, routes, .. } = config;
         self.inner.upstreams.configure(gateway, upstreams, routes)?;
-        self.inner.entrance.configure(gateway);
+        self.inner.entrance.configure(gateway.entrance());
         Ok(())
     }
 
