@@ -3,10 +3,7 @@
 use std::{
     sync::{
         Arc,
-        atomic::{
-            AtomicBool, AtomicU64, AtomicUsize,
-            Ordering::{Relaxed, SeqCst},
-        },
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed},
     },
     time::Duration,
 };
@@ -61,6 +58,8 @@ pub(crate) struct Upstream {
     breaker: Breaker,
     /// Until when it asked to be left alone, in milliseconds of the clock.
     rests_until: AtomicU64,
+    /// Relaxed: no other data depends on it, and a swap returns the value of the swap before it, so that
+    /// each change is logged once.
     unwell: AtomicBool,
     /// Reason why its last health check failed, without addresses; `None` if it did not.
     pub(super) check_failure: ArcSwapOption<&'static str>,
@@ -256,7 +255,7 @@ impl Upstream {
 
     pub(super) fn set_well(&self) {
         self.check_failure.store(None);
-        if self.unwell.swap(false, SeqCst) {
+        if self.unwell.swap(false, Relaxed) {
             self.latency.forget();
             tracing::info!(upstream = self.name(), "is well again");
         }
@@ -265,7 +264,7 @@ impl Upstream {
 
     /// Its health checks fail, the last one with this error.
     pub(super) fn set_unwell(&self, error: &str) {
-        if !self.unwell.swap(true, SeqCst) {
+        if !self.unwell.swap(true, Relaxed) {
             tracing::warn!(upstream = self.name(), error, "is unwell: its health checks fail");
         }
         self.meters.healthy.set(0.0);
