@@ -4,16 +4,15 @@
 //! [`Service::router`] puts on from outside what watches it.
 //!
 //! ```no_run
-//! use thermograph::service::{Config, Service};
+//! use thermograph::service::{Config, Hooks, Service};
 //!
 //! # #[tokio::main] async fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! let service = Service::start(Config::default())?;
+//! let service = Service::start(Config::default(), Hooks::default())?;
 //! let listener = tokio::net::TcpListener::bind("127.0.0.1:8080").await?;
 //! axum::serve(listener, service.router()).await?;
 //! # Ok(()) }
 //! ```
 
-pub mod badge;
 mod body;
 mod breaker;
 pub mod cache;
@@ -28,6 +27,7 @@ pub mod engine;
 mod entrance;
 mod error;
 mod events;
+mod hooks;
 mod invalid;
 mod limits;
 pub mod middleware;
@@ -55,6 +55,7 @@ use tokio::time::{self, Instant};
 use tower::layer::util::Identity;
 
 pub use config::Config;
+pub use hooks::Hooks;
 pub use invalid::Invalid;
 pub use pages::PagesConfig;
 
@@ -118,12 +119,13 @@ struct Inner {
 }
 
 impl Service {
-    /// Loads the models and starts the engine's threads; blocks while it does.
-    pub fn start(config: Config) -> Result<Self, StartError> {
+    /// Loads the models and starts the engine's threads, whose work the hooks attribute; blocks while it
+    /// does.
+    pub fn start(config: Config, hooks: Hooks) -> Result<Self, StartError> {
         let upstreams = upstreams(&config)?;
         let store = Store::start(&config.store)?;
         let entrance = Entrance::new(config.gateway.entrance(), store.is_some());
-        let engine = Engine::start(&config.engine, &config.models)?;
+        let engine = Engine::start(&config.engine, &config.models, hooks)?;
         report_missing(&engine, &config);
         let bodies = Bodies::new(config.body_limit);
         let redis = Redis::start(&config.redis)?;

@@ -36,7 +36,7 @@ pub use self::{
     request::{Embedded, Timings},
     tokenizer::{TokenCount, TooLong},
 };
-use super::cpu::CpuPool;
+use super::{cpu::CpuPool, hooks::Hooks};
 
 /// Most inputs of one request, as OpenAI has it.
 pub(crate) const MAX_INPUTS: usize = 2048;
@@ -70,9 +70,10 @@ impl Engine {
     pub fn start(
         config: &Config,
         models: &BTreeMap<String, ModelConfig>,
+        hooks: Hooks,
     ) -> Result<Self, LoadError> {
         meters::describe();
-        let (cpu, mut threads) = CpuPool::start(config.cpu_threads(), config.nice)?;
+        let (cpu, mut threads) = CpuPool::start(config.cpu_threads(), config.nice, hooks)?;
         let mut states = BTreeMap::new();
         for (name, model) in models {
             let is_default = model.is_default_model(name);

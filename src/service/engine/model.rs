@@ -82,9 +82,10 @@ impl Model {
         let batcher = {
             let (file, upcoming, meters) = (file.clone(), Arc::clone(&upcoming), meters.clone());
             let (pending, wait) = (Pending::new(config), config.batch_wait);
+            let hooks = cpu.hooks().clone();
             move || {
                 nice::lower(level);
-                let encoder = Encoder::load(&file, pooling, &probes, threads)?;
+                let encoder = Encoder::load(&file, pooling, &probes, threads, &hooks.context())?;
                 Ok(Batcher {
                     encoder,
                     messages: received,
@@ -161,7 +162,8 @@ impl Model {
         self.check(&inputs)?;
         let places =
             self.quota.reserve(inputs.len()).ok_or_else(|| self.overloaded(inputs.len()))?;
-        let (request, waiting) = Request::new(inputs.len(), places, self.meters.clone());
+        let context = self.cpu.hooks().context();
+        let (request, waiting) = Request::new(inputs.len(), places, context, self.meters.clone());
         let mut inputs = inputs.into_iter().enumerate();
         loop {
             let chunk: Vec<_> = inputs.by_ref().take(CHUNK).collect();

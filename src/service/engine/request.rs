@@ -13,7 +13,7 @@ use tokio::sync::oneshot;
 use tracing::Span;
 
 use super::{EmbedError, encoder::Vector, meters::Meters, tokenizer::TokenCount};
-use crate::service::{badge::Badge, quota::Reservation};
+use crate::service::{hooks::WorkContext, quota::Reservation};
 
 /// The vectors of a request.
 #[derive(Debug)]
@@ -42,7 +42,7 @@ pub struct Timings {
 /// A request, shared by its inputs. Its lock is taken by the engine's threads only.
 pub(super) struct Request {
     pub(super) span: Span,
-    pub(super) badge: Badge,
+    pub(super) context: WorkContext,
     pub(super) admitted: Instant,
     /// Set once nobody waits for the vectors.
     left: Arc<AtomicBool>,
@@ -94,13 +94,18 @@ struct Progress {
 }
 
 impl Request {
-    pub(super) fn new(inputs: usize, places: Reservation, meters: Meters) -> (Arc<Self>, Waiting) {
+    pub(super) fn new(
+        inputs: usize,
+        places: Reservation,
+        context: WorkContext,
+        meters: Meters,
+    ) -> (Arc<Self>, Waiting) {
         let (sender, answer) = oneshot::channel();
         let places = Places::new(places, meters.waiting.clone());
         let left = Arc::new(AtomicBool::new(false));
         let request = Arc::new(Self {
             span: Span::current(),
-            badge: Badge::here(),
+            context,
             admitted: Instant::now(),
             left: Arc::clone(&left),
             progress: Mutex::new(Progress::new(inputs, sender, places)),
@@ -217,7 +222,7 @@ mod tests {
     async fn whoever_has_the_answer_finds_the_places_free() {
         let quota = Quota::new(2);
         let places = quota.reserve(2).expect("free");
-        let (request, waiting) = Request::new(2, places, Meters::new("m"));
+        let (request, waiting) = Request::new(2, places, WorkContext::default(), Meters::new("m"));
         let outcome = || Outcome {
             vector: [1.0].into(),
             tokens: TokenCount { read: 3, truncated: true },
@@ -239,7 +244,7 @@ mod tests {
     async fn after_an_error_the_places_stay_taken_until_the_inputs_are_gone() {
         let quota = Quota::new(2);
         let places = quota.reserve(2).expect("free");
-        let (request, waiting) = Request::new(2, places, Meters::new("m"));
+        let (request, waiting) = Request::new(2, places, WorkContext::default(), Meters::new("m"));
         request.fail(EmbedError::Failed("on purpose"));
         assert_eq!(waiting.wait().await.err(), Some(EmbedError::Failed("on purpose")));
         assert!(request.has_left());

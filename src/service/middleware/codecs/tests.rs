@@ -20,11 +20,12 @@ use crate::service::{
         tests::{BINARY, back},
     },
     cpu::CpuPool,
+    hooks::Hooks,
 };
 
 /// What comes out of an answer, for a client that sends this `accept`.
 async fn through(accept: &str, method: Method, answer: Response<Body>) -> Response<Bytes> {
-    let (cpu, threads) = CpuPool::start(1, 0).expect("started");
+    let (cpu, threads) = CpuPool::start(1, 0, Hooks::default()).expect("started");
     let mut answer = Some(answer);
     let inner = service_fn(move |_: Request| {
         std::future::ready(Ok::<_, Infallible>(answer.take().expect("one request")))

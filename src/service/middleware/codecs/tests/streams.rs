@@ -27,6 +27,7 @@ use crate::service::{
         },
     },
     cpu::CpuPool,
+    hooks::Hooks,
 };
 
 /// Pieces, and then perhaps an error; says when it is dropped.
@@ -76,7 +77,7 @@ impl Body for Polled {
 }
 
 fn framed(pieces: Pieces, codec: Codec) -> Polled {
-    let (cpu, _threads) = CpuPool::start(1, 0).expect("started");
+    let (cpu, _threads) = CpuPool::start(1, 0, Hooks::default()).expect("started");
     Polled(Box::pin(Frames::new(pieces, codec, cpu)))
 }
 
