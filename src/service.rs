@@ -39,19 +39,16 @@ mod quota;
 pub mod redis;
 mod request_id;
 mod routes;
+mod state;
 pub mod store;
 mod units;
 pub mod upstream;
 mod usage;
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering::Relaxed},
-};
+use std::sync::Arc;
 
 use axum::Router;
 use thiserror::Error;
-use tokio::time::{self, Instant};
 use tower::layer::util::Identity;
 
 pub use config::Config;
@@ -60,14 +57,15 @@ pub use invalid::Invalid;
 pub use pages::PagesConfig;
 
 use self::{
-    body::{Bodies, BodyError},
+    body::Bodies,
     cache::Cache,
+    caller::Authenticator,
     engine::{Engine, LoadError, Missing},
     entrance::Entrance,
-    error::ApiError,
     limits::Limits,
     middleware::{Codecs, Whole},
     redis::Redis,
+    state::{AppState, Readiness},
     store::{Store, StoreError},
     upstream::{StartError as UpstreamError, Upstreams},
 };
@@ -75,7 +73,8 @@ use self::{
 /// The AI API of one process: cheap to clone, all clones are one.
 #[derive(Clone)]
 pub struct Service {
-    inner: Arc<Inner>,
+    state: Arc<AppState>,
+    config: Arc<Config>,
 }
 
 /// Why the service did not start.
@@ -103,21 +102,6 @@ pub enum StartError {
     Redis(#[from] redis::ClusterRejected),
 }
 
-struct Inner {
-    config: Config,
-    engine: Engine,
-    upstreams: Upstreams,
-    /// Keys and the ledger, if there are any.
-    store: Option<Store>,
-    entrance: Entrance,
-    bodies: Bodies,
-    cache: Cache,
-    limits: Limits,
-    draining: AtomicBool,
-    /// True while no more connections are served.
-    full: AtomicBool,
-}
-
 impl Service {
     /// Loads the models and starts the engine's threads, whose work the hooks attribute; blocks while it
     /// does.
@@ -131,19 +115,19 @@ impl Service {
         let redis = Redis::start(&config.redis)?;
         let cache = Cache::new(&config.cache, redis.as_ref(), engine.cpu());
         let limits = Limits::new(redis);
-        let inner = Inner {
-            config,
+        let state = AppState {
             engine,
             upstreams,
+            authenticator: Authenticator::new(store.clone(), config.pages.clone()),
             store,
             entrance,
             bodies,
             cache,
             limits,
-            draining: AtomicBool::new(false),
-            full: AtomicBool::new(false),
+            request_timeout: config.request_timeout,
+            readiness: Readiness::default(),
         };
-        Ok(Self { inner: Arc::new(inner) })
+        Ok(Self { state: Arc::new(state), config: Arc::new(config) })
     }
 
     /// Checks what only a start looks at: files and proxies of upstreams, the folder of a database, and
@@ -162,15 +146,15 @@ impl Service {
 
     /// Checks the upstreams' health, for ever; without it, they are taken to be well.
     pub async fn supervise(self) {
-        self.inner.upstreams.clone().supervise().await;
+        self.state.upstreams.clone().supervise().await;
     }
 
     /// Takes over what can be changed while it runs: upstreams, the models that they have, how many
     /// requests are let in, and what is done about upstreams that fail. No request is lost. Blocks as [`Service::start`] does.
     pub fn reconfigure(&self, config: &Config) -> Result<(), StartError> {
         let Config { gateway, upstreams, routes, .. } = config;
-        self.inner.upstreams.configure(gateway, upstreams, routes)?;
-        self.inner.entrance.configure(gateway.entrance());
+        self.state.upstreams.configure(gateway, upstreams, routes)?;
+        self.state.entrance.configure(gateway.entrance());
         Ok(())
     }
 
@@ -181,7 +165,7 @@ impl Service {
 
     /// The routes alone.
     pub fn routes(&self) -> Router {
-        routes::router(self)
+        routes::router(Arc::clone(&self.state))
     }
 
     /// Routes of connections over the limit, which the server counts: liveness is answered, and
@@ -199,68 +183,38 @@ impl Service {
     /// in its place.
     pub fn middleware<W>(&self, watch: W) -> Whole<W> {
         let codecs = Codecs::new(self.engine().cpu().clone());
-        let Config { middleware, pages, .. } = &self.inner.config;
+        let Config { middleware, pages, .. } = &*self.config;
         middleware::stack(middleware, pages.cors(), codecs, watch)
     }
 
     /// The local engine.
     pub fn engine(&self) -> &Engine {
-        &self.inner.engine
+        &self.state.engine
     }
 
     /// Makes readiness say no, so that a load balancer sends nobody any more; requests are still
     /// answered.
     pub fn drain(&self) {
-        self.inner.draining.store(true, Relaxed);
+        self.state.readiness.drain();
     }
 
     /// Makes readiness fail while all connections that may be open are.
     pub fn set_full(&self, full: bool) {
-        self.inner.full.store(full, Relaxed);
+        self.state.readiness.set_full(full);
     }
 
     /// Ends the engine's threads and those of the store, which writes what is left of the ledger,
     /// and waits for them; blocks while it does.
     pub fn stop(&self) {
         self.engine().stop();
-        if let Some(store) = &self.inner.store {
+        if let Some(store) = &self.state.store {
             store.stop();
         }
     }
 
-    /// Bounds the time of a request that has `started`, work on it included; dropped, the engine
-    /// does no more for it either.
-    async fn in_time<T>(
-        &self,
-        started: Instant,
-        work: impl Future<Output = Result<T, ApiError>>,
-    ) -> Result<T, ApiError> {
-        let limit = self.inner.config.request_timeout;
-        time::timeout_at(started + limit, work).await.map_err(|_| ApiError::timeout(limit))?
-    }
-
-    /// Bounds the time of receiving a request that has `started`: past it, the client is at fault.
-    async fn received_in_time<T>(
-        &self,
-        started: Instant,
-        receiving: impl Future<Output = Result<T, BodyError>>,
-    ) -> Result<T, ApiError> {
-        let limit = self.inner.config.request_timeout;
-        let received = time::timeout_at(started + limit, receiving).await;
-        Ok(received.map_err(|_| ApiError::slow_body(limit))??)
-    }
-
     /// Upstreams that are reached by a proxy, and its address.
     pub fn proxies(&self) -> Vec<(String, String)> {
-        self.inner.upstreams.proxies()
-    }
-
-    fn is_draining(&self) -> bool {
-        self.inner.draining.load(Relaxed)
-    }
-
-    fn is_full(&self) -> bool {
-        self.inner.full.load(Relaxed)
+        self.state.upstreams.proxies()
     }
 }
 
