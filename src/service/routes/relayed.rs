@@ -14,7 +14,7 @@ use axum::{
 };
 use bytes::Bytes;
 use http::HeaderMap;
-use tracing::Instrument as _;
+use tracing::{Instrument as _, Span};
 use utoipa::OpenApi;
 
 use super::{
@@ -36,52 +36,65 @@ use crate::service::{
     upstream::{Document, Endpoint, Exchange, FormType, Route, endpoints},
 };
 
-macro_rules! handlers {
+macro_rules! describe {
     ($($endpoint:ident [$path:tt $($alias:tt)*] $facts:expr
         $(=> $handler:ident($request:ident, $answer:ident))?;)*) => {
-        $($(
-            #[doc = concat!("`POST ", $path, "`.")]
-            #[utoipa::path(
-                post, path = $path, tag = "models", request_body = openapi::$request,
-                responses(
-                    (status = 200, description = "the answer of an upstream", body = openapi::$answer),
-                    openapi::Refused,
-                ),
-            )]
-            pub(super) async fn $handler(
-                State(state): State<Arc<AppState>>,
-                caller: Caller,
-                id: RequestId,
-                Headers(headers): Headers,
-                body: Body,
-            ) -> Result<Response, ApiError> {
-                let span = tracing::debug_span!(concat!("POST ", $path), request_id = id.as_str());
-                let relayed = relay(&state, Endpoint::$endpoint, &caller, &id, &headers, body);
-                Box::pin(relayed.instrument(span)).await
-            }
-        )?)*
+        /// OpenAPI's descriptions of the endpoints, on functions that are never called.
+        #[expect(dead_code, reason = "utoipa describes functions")]
+        mod descriptions {
+            use super::openapi;
+
+            $($(
+                #[doc = concat!("`POST ", $path, "`.")]
+                #[utoipa::path(
+                    post, path = $path, tag = "models", request_body = openapi::$request,
+                    responses(
+                        (status = 200, description = "the answer of an upstream", body = openapi::$answer),
+                        openapi::Refused,
+                    ),
+                )]
+                pub(super) fn $handler() {}
+            )?)*
+        }
 
         /// Descriptions of them.
         #[derive(OpenApi)]
-        #[openapi(paths($($($handler,)?)*))]
+        #[openapi(paths($($(descriptions::$handler,)?)*))]
         pub(super) struct Described;
 
-        /// Adds a route for each path of each endpoint that is passed on.
-        pub(super) fn add(router: Router<Arc<AppState>>) -> Router<Arc<AppState>> {
-            $($(
-                let router = Endpoint::$endpoint
-                    .paths()
-                    .iter()
-                    .fold(router, |router, path| {
-                        router.route(path, told_in(Endpoint::$endpoint.dialect(), post($handler)))
-                    });
-            )?)*
-            router
+        /// The span of a request: its name is a constant of each endpoint.
+        fn span(endpoint: Endpoint, id: &RequestId) -> Span {
+            match endpoint {
+                $(Endpoint::$endpoint => {
+                    tracing::debug_span!(concat!("POST ", $path), request_id = id.as_str())
+                })*
+            }
         }
     };
 }
 
-endpoints!(handlers);
+endpoints!(describe);
+
+/// Adds a route for each path of each endpoint that is only passed on.
+pub(super) fn add(router: Router<Arc<AppState>>) -> Router<Arc<AppState>> {
+    let endpoints = Endpoint::ALL.iter().filter(|endpoint| **endpoint != Endpoint::Embeddings);
+    endpoints.fold(router, |router, endpoint| {
+        endpoint.paths().iter().fold(router, |router, path| router.route(path, route(*endpoint)))
+    })
+}
+
+/// The route of an endpoint.
+fn route(endpoint: Endpoint) -> MethodRouter<Arc<AppState>> {
+    let handler = async move |State(state): State<Arc<AppState>>,
+                              caller: Caller,
+                              id: RequestId,
+                              Headers(headers): Headers,
+                              body: Body| {
+        let relayed = relay(&state, endpoint, &caller, &id, &headers, body);
+        Box::pin(relayed.instrument(span(endpoint, &id))).await
+    };
+    told_in(endpoint.dialect(), post(handler))
+}
 
 /// Has errors told in the form of the endpoint's API.
 fn told_in(dialect: Dialect, handler: MethodRouter<Arc<AppState>>) -> MethodRouter<Arc<AppState>> {
@@ -105,7 +118,7 @@ async fn relay(
     id: &RequestId,
     headers: &HeaderMap,
     body: Body,
-) -> Result<Response, ApiError> {
+) -> Response {
     let bill = caller.bill(state.store.as_ref(), endpoint.name(), id);
     let answer = async {
         // The body keeps its place in memory until the upstream has answered.
@@ -129,7 +142,7 @@ async fn relay(
         keep_alive::answer(every, bill, endpoint.dialect(), Box::pin(answering)).await
     };
     let answer = answer.await;
-    Ok(bill.told(answer.into_response()))
+    bill.told(answer.into_response())
 }
 
 /// Lets a request in, and reads it.
