@@ -3,6 +3,22 @@
 //! Knows nothing of the diagnostics: it speaks through `tracing` and `metrics`, and whoever mounts
 //! [`Service::router`] puts on from outside what watches it.
 //!
+//! The modules in their order. Each imports only from those above it, or before it in its row:
+//!
+//! | modules | purpose |
+//! |---|---|
+//! | `clock`, `units`, `nice`, `pem`, `pattern`, `invalid`, `quota`, `hooks`, `request_id`, `events` | no module of the service is below these |
+//! | `breaker`, `redis`, `cpu`, [`codec`], `usage` | circuit breaker, connection to Redis, threads for computations, transcoder, tokens in answers |
+//! | [`engine`], `body`, `limits`, [`store`] | local models, request bodies, limits of keys, keys and the usage log; none knows the errors of the API |
+//! | `error` | the answer that each error of these becomes |
+//! | `pages`, `dialect` | web pages that may use the API, errors in the form of other APIs |
+//! | `caller`, `entrance`, `call` | the key of a request, admission, and what a request holds until it is over |
+//! | [`upstream`] | servers to which requests are passed on |
+//! | [`cache`] | answers and vectors that are kept |
+//! | `state`, `routes` | handlers, and what they use |
+//! | [`middleware`], `config` | layers around the routes; the configurations of all parts |
+//! | [`Service`] | everything together |
+//!
 //! ```no_run
 //! use thermograph::service::{Config, Hooks, Service};
 //!
