@@ -3,17 +3,32 @@
 //! Knows nothing of the diagnostics: it speaks through `tracing` and `metrics`, and whoever mounts
 //! [`Service::router`] puts on from outside what watches it.
 //!
+//! The modules in their order. Each imports only from those above it, or before it in its row:
+//!
+//! | modules | purpose |
+//! |---|---|
+//! | `clock`, `units`, `nice`, `pem`, `pattern`, `invalid`, `quota`, `hooks`, `request_id`, `events` | no module of the service is below these |
+//! | `breaker`, `redis`, `cpu`, [`codec`], `usage` | circuit breaker, connection to Redis, threads for computations, transcoder, tokens in answers |
+//! | [`engine`], `body`, `limits`, [`store`] | local models, request bodies, limits of keys, keys and the usage log; none knows the errors of the API |
+//! | `error` | the answer that each error of these becomes |
+//! | `pages`, `dialect` | web pages that may use the API, errors in the form of other APIs |
+//! | `caller`, `entrance`, `call` | the key of a request, admission, and what a request holds until it is over |
+//! | [`upstream`] | servers to which requests are passed on |
+//! | [`cache`] | answers and vectors that are kept |
+//! | `state`, `routes` | handlers, and what they use |
+//! | [`middleware`], `config` | layers around the routes; the configurations of all parts |
+//! | [`Service`] | everything together |
+//!
 //! ```no_run
-//! use thermograph::service::{Config, Service};
+//! use thermograph::service::{Config, Hooks, Service};
 //!
 //! # #[tokio::main] async fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! let service = Service::start(Config::default())?;
+//! let service = Service::start(Config::default(), Hooks::default())?;
 //! let listener = tokio::net::TcpListener::bind("127.0.0.1:8080").await?;
 //! axum::serve(listener, service.router()).await?;
 //! # Ok(()) }
 //! ```
 
-pub mod badge;
 mod body;
 mod breaker;
 pub mod cache;
@@ -28,42 +43,45 @@ pub mod engine;
 mod entrance;
 mod error;
 mod events;
+mod hooks;
+mod invalid;
 mod limits;
 pub mod middleware;
 mod nice;
 mod pages;
 mod pattern;
 pub(crate) mod pem;
+mod quota;
 pub mod redis;
+mod request_id;
 mod routes;
+mod state;
 pub mod store;
 mod units;
 pub mod upstream;
 mod usage;
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering::Relaxed},
-};
+use std::sync::Arc;
 
 use axum::Router;
 use thiserror::Error;
-use tokio::time::{self, Instant};
 use tower::layer::util::Identity;
 
-pub use config::{Config, Invalid};
+pub use config::Config;
+pub use hooks::Hooks;
+pub use invalid::Invalid;
 pub use pages::PagesConfig;
 
 use self::{
     body::Bodies,
     cache::Cache,
-    codec::Codecs,
+    caller::Authenticator,
     engine::{Engine, LoadError, Missing},
     entrance::Entrance,
-    error::ApiError,
     limits::Limits,
-    middleware::Whole,
+    middleware::{Codecs, Whole},
     redis::Redis,
+    state::{AppState, Readiness},
     store::{Store, StoreError},
     upstream::{StartError as UpstreamError, Upstreams},
 };
@@ -71,7 +89,8 @@ use self::{
 /// The AI API of one process: cheap to clone, all clones are one.
 #[derive(Clone)]
 pub struct Service {
-    inner: Arc<Inner>,
+    state: Arc<AppState>,
+    config: Arc<Config>,
 }
 
 /// Why the service did not start.
@@ -99,46 +118,32 @@ pub enum StartError {
     Redis(#[from] redis::ClusterRejected),
 }
 
-struct Inner {
-    config: Config,
-    engine: Engine,
-    upstreams: Upstreams,
-    /// Keys and the ledger, if there are any.
-    store: Option<Store>,
-    entrance: Entrance,
-    bodies: Bodies,
-    cache: Cache,
-    limits: Limits,
-    draining: AtomicBool,
-    /// True while no more connections are served.
-    full: AtomicBool,
-}
-
 impl Service {
-    /// Loads the models and starts the engine's threads; blocks while it does.
-    pub fn start(config: Config) -> Result<Self, StartError> {
+    /// Loads the models and starts the engine's threads, whose work the hooks attribute; blocks while it
+    /// does.
+    pub fn start(config: Config, hooks: Hooks) -> Result<Self, StartError> {
         let upstreams = upstreams(&config)?;
         let store = Store::start(&config.store)?;
-        let entrance = Entrance::new(&config.gateway, store.is_some());
-        let engine = Engine::start(&config.engine, &config.models)?;
+        let entrance = Entrance::new(config.gateway.entrance(), store.is_some());
+        let engine = Engine::start(&config.engine, &config.models, hooks)?;
         report_missing(&engine, &config);
         let bodies = Bodies::new(config.body_limit);
         let redis = Redis::start(&config.redis)?;
         let cache = Cache::new(&config.cache, redis.as_ref(), engine.cpu());
         let limits = Limits::new(redis);
-        let inner = Inner {
-            config,
+        let state = AppState {
             engine,
             upstreams,
+            authenticator: Authenticator::new(store.clone(), config.pages.clone()),
             store,
             entrance,
             bodies,
             cache,
             limits,
-            draining: AtomicBool::new(false),
-            full: AtomicBool::new(false),
+            request_timeout: config.request_timeout,
+            readiness: Readiness::default(),
         };
-        Ok(Self { inner: Arc::new(inner) })
+        Ok(Self { state: Arc::new(state), config: Arc::new(config) })
     }
 
     /// Checks what only a start looks at: files and proxies of upstreams, the folder of a database, and
@@ -147,7 +152,7 @@ impl Service {
         upstreams(config)?;
         Store::check(&config.store)?;
         for (name, model) in &config.models {
-            let is_default = config::is_default_model(name, model);
+            let is_default = model.is_default_model(name);
             if let Some(missing) = Missing::of(model, is_default).filter(|_| !is_default) {
                 return Err(StartError::Model { name: name.clone(), missing });
             }
@@ -157,15 +162,15 @@ impl Service {
 
     /// Checks the upstreams' health, for ever; without it, they are taken to be well.
     pub async fn supervise(self) {
-        self.inner.upstreams.clone().supervise().await;
+        self.state.upstreams.clone().supervise().await;
     }
 
     /// Takes over what can be changed while it runs: upstreams, the models that they have, how many
     /// requests are let in, and what is done about upstreams that fail. No request is lost. Blocks as [`Service::start`] does.
     pub fn reconfigure(&self, config: &Config) -> Result<(), StartError> {
         let Config { gateway, upstreams, routes, .. } = config;
-        self.inner.upstreams.configure(gateway, upstreams, routes)?;
-        self.inner.entrance.configure(gateway);
+        self.state.upstreams.configure(gateway, upstreams, routes)?;
+        self.state.entrance.configure(gateway.entrance());
         Ok(())
     }
 
@@ -176,7 +181,7 @@ impl Service {
 
     /// The routes alone.
     pub fn routes(&self) -> Router {
-        routes::router(self)
+        routes::router(Arc::clone(&self.state))
     }
 
     /// Routes of connections over the limit, which the server counts: liveness is answered, and
@@ -194,69 +199,38 @@ impl Service {
     /// in its place.
     pub fn middleware<W>(&self, watch: W) -> Whole<W> {
         let codecs = Codecs::new(self.engine().cpu().clone());
-        let Config { middleware, pages, .. } = &self.inner.config;
+        let Config { middleware, pages, .. } = &*self.config;
         middleware::stack(middleware, pages.cors(), codecs, watch)
     }
 
     /// The local engine.
     pub fn engine(&self) -> &Engine {
-        &self.inner.engine
+        &self.state.engine
     }
 
     /// Makes readiness say no, so that a load balancer sends nobody any more; requests are still
     /// answered.
     pub fn drain(&self) {
-        self.inner.draining.store(true, Relaxed);
+        self.state.readiness.drain();
     }
 
     /// Makes readiness fail while all connections that may be open are.
     pub fn set_full(&self, full: bool) {
-        self.inner.full.store(full, Relaxed);
+        self.state.readiness.set_full(full);
     }
 
     /// Ends the engine's threads and those of the store, which writes what is left of the ledger,
     /// and waits for them; blocks while it does.
     pub fn stop(&self) {
         self.engine().stop();
-        if let Some(store) = &self.inner.store {
+        if let Some(store) = &self.state.store {
             store.stop();
         }
     }
 
-    /// Bounds the time of a request that has `started`, work on it included; dropped, the engine
-    /// does no more for it either.
-    async fn in_time<T>(
-        &self,
-        started: Instant,
-        work: impl Future<Output = Result<T, ApiError>>,
-    ) -> Result<T, ApiError> {
-        let limit = self.inner.config.request_timeout;
-        time::timeout_at(started + limit, work).await.map_err(|_| ApiError::timeout(limit))?
-    }
-
-    /// Bounds the time of receiving a request that has `started`: past it, the client is at fault.
-    async fn received_in_time<T>(
-        &self,
-        started: Instant,
-        receiving: impl Future<Output = Result<T, ApiError>>,
-    ) -> Result<T, ApiError> {
-        let limit = self.inner.config.request_timeout;
-        time::timeout_at(started + limit, receiving)
-            .await
-            .map_err(|_| ApiError::slow_body(limit))?
-    }
-
     /// Upstreams that are reached by a proxy, and its address.
     pub fn proxies(&self) -> Vec<(String, String)> {
-        self.inner.upstreams.proxies()
-    }
-
-    fn is_draining(&self) -> bool {
-        self.inner.draining.load(Relaxed)
-    }
-
-    fn is_full(&self) -> bool {
-        self.inner.full.load(Relaxed)
+        self.state.upstreams.proxies()
     }
 }
 

@@ -13,7 +13,7 @@ use std::{
 
 use anyhow::{Context as _, anyhow};
 use thermograph_server::service::{
-    Config, Service as Engine,
+    Config, Hooks, Service as Engine,
     engine::{Input, TooLong},
 };
 use tokio::{
@@ -75,7 +75,7 @@ struct Loop {
 
 impl Loop {
     fn start() -> anyhow::Result<Self> {
-        let engine = Engine::start(Config::default())?;
+        let engine = Engine::start(Config::default(), Hooks::default())?;
         let runtime = runtime::Builder::new_multi_thread().enable_all().build()?;
         Ok(Self { runtime, engine, texts: texts().into(), next: Arc::default() })
     }

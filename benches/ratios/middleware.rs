@@ -14,7 +14,7 @@ use thermograph::{Ledger, WatchLayer};
 use thermograph_server::{
     service,
     service::{
-        Service,
+        Hooks, Service,
         middleware::{Algorithm, Config},
     },
 };
@@ -52,7 +52,7 @@ pub(crate) fn measure(rounds: Rounds) -> anyhow::Result<Vec<Figure>> {
             let app = |config: Config| -> anyhow::Result<Router> {
                 let models = std::collections::BTreeMap::new();
                 let config = service::Config { middleware: config, models, ..Default::default() };
-                let service = Service::start(config)?;
+                let service = Service::start(config, Hooks::default())?;
                 let answer =
                     async || ([(header::CONTENT_TYPE, "application/json")], hits::at_hand(ANSWER));
                 let app = Router::new().route("/", post(answer));

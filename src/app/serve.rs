@@ -21,7 +21,7 @@ use super::{
     server::{self, Tls, TlsFiles, TlsListener},
     shutdown, task, telemetry,
 };
-use crate::service::{Service, badge};
+use crate::service::{Hooks, Service};
 use thermograph::{Door, ServeError, Thermograph, label};
 
 /// Longest time of a TLS handshake with the diagnostics.
@@ -128,12 +128,12 @@ pub fn run(file: Option<&Path>, args: &Args) -> anyhow::Result<()> {
     };
     let door = door.map_err(with_section)?;
     // Threads of the engine compute for whoever asked.
-    badge::install(|| {
+    let hooks = Hooks::capturing(|| {
         let label = label::here();
         Arc::new(move || label.put_on())
     });
     // Reads and prepares the models: before there is a runtime that it could block.
-    let service = Service::start(config.service())?;
+    let service = Service::start(config.service(), hooks)?;
     let service = started.get_or_init(|| service).clone();
     let runtime = builder.build()?;
     let tls = api_tls.iter().chain(&diagnostics_tls).cloned().collect();

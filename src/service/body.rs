@@ -1,6 +1,7 @@
 //! Request bodies: read whole, within bounds of one and of all.
 
 mod encoding;
+mod error;
 
 use axum::body::Body;
 use bytes::{Bytes, BytesMut};
@@ -8,18 +9,18 @@ use bytesize::ByteSize;
 use http_body::Body as _;
 use http_body_util::BodyExt as _;
 
-pub(crate) use self::encoding::{Encoding, Undecoded};
-use super::{
-    engine::admission::{Admission, Reservation},
-    error::ApiError,
+pub(crate) use self::{
+    encoding::{Encoding, Undecoded},
+    error::BodyError,
 };
+use super::quota::{Quota, Reservation};
 
 /// Reads request bodies.
 pub(crate) struct Bodies {
     /// Largest body.
     limit: ByteSize,
     /// Bytes of all bodies together.
-    memory: Admission,
+    memory: Quota,
 }
 
 /// A body, and its place in the memory that bodies may take.
@@ -33,7 +34,7 @@ impl Bodies {
     const AT_A_TIME: usize = 64;
 
     pub(crate) fn new(limit: ByteSize) -> Self {
-        let memory = Admission::new(as_usize(limit).saturating_mul(Self::AT_A_TIME));
+        let memory = Quota::new(as_usize(limit).saturating_mul(Self::AT_A_TIME));
         Self { limit, memory }
     }
 
@@ -43,16 +44,14 @@ impl Bodies {
         &self,
         mut body: Body,
         declared: Option<u64>,
-    ) -> Result<ReadBody, ApiError> {
+    ) -> Result<ReadBody, BodyError> {
         let declared = declared.map_or(0, |length| usize::try_from(length).unwrap_or(usize::MAX));
-        let mut memory = self.memory.reserve(0).ok_or_else(no_memory)?;
+        let mut memory = self.memory.reserve(0).ok_or(BodyError::NoMemory)?;
         self.make_room(&mut memory, declared)?;
         let mut bytes = BytesMut::with_capacity(declared);
         while !body.is_end_stream() {
             let Some(frame) = body.frame().await else { break };
-            let frame = frame.map_err(|error| {
-                ApiError::bad_request(None, format!("the body could not be read: {error}"))
-            })?;
+            let frame = frame.map_err(BodyError::Broken)?;
             let Some(data) = frame.data_ref() else { continue };
             self.make_room(&mut memory, bytes.len() + data.len())?;
             bytes.extend_from_slice(data);
@@ -61,7 +60,7 @@ impl Bodies {
     }
 
     /// The same body in other bytes, which may not be more than any.
-    pub(crate) fn replace(&self, body: ReadBody, bytes: Vec<u8>) -> Result<ReadBody, ApiError> {
+    pub(crate) fn replace(&self, body: ReadBody, bytes: Vec<u8>) -> Result<ReadBody, BodyError> {
         let ReadBody { mut memory, .. } = body;
         self.make_room(&mut memory, bytes.len())?;
         Ok(ReadBody { bytes: bytes.into(), memory })
@@ -72,16 +71,12 @@ impl Bodies {
         self.limit
     }
 
-    fn make_room(&self, memory: &mut Reservation, length: usize) -> Result<(), ApiError> {
+    fn make_room(&self, memory: &mut Reservation, length: usize) -> Result<(), BodyError> {
         if length > as_usize(self.limit) {
-            return Err(ApiError::too_large(self.limit));
+            return Err(BodyError::TooLarge(self.limit));
         }
-        if memory.grow(length) { Ok(()) } else { Err(no_memory()) }
+        if memory.grow(length) { Ok(()) } else { Err(BodyError::NoMemory) }
     }
-}
-
-fn no_memory() -> ApiError {
-    ApiError::overloaded("request bodies fill the memory that they may take")
 }
 
 pub(crate) fn as_usize(size: ByteSize) -> usize {

@@ -4,21 +4,29 @@
 
 use std::sync::Arc;
 
-use axum::extract::FromRequestParts;
-use http::{HeaderMap, HeaderName, header, request::Parts};
+use axum::extract::{FromRef, FromRequestParts};
+use http::{HeaderMap, HeaderName, Uri, header, request::Parts};
 use jiff::Timestamp;
 
 use super::{
-    Service,
     error::ApiError,
-    limits::Rates,
-    middleware::RequestId,
-    store::{Bill, Key, KeyInfo, Presented, Scope, Secret, StoreError},
+    limits::{Limits, Rates},
+    pages::PagesConfig,
+    request_id::RequestId,
+    store::{Bill, Key, KeyInfo, Presented, Scope, Secret, Store, StoreError},
 };
 
 /// Who asks; cheap to clone.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Caller(Option<Arc<Key>>);
+
+/// Finds out who asks; cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Authenticator {
+    /// Keys, if there are any.
+    store: Option<Store>,
+    pages: Arc<PagesConfig>,
+}
 
 impl Caller {
     /// Whether nobody knows who it is.
@@ -69,7 +77,7 @@ impl Caller {
     /// Counts a request of so many tokens, unless that is more than its key may have in a minute.
     pub(crate) async fn reserve(
         &self,
-        service: &Service,
+        limits: &Limits,
         bill: &Bill,
         tokens: u64,
     ) -> Result<(), ApiError> {
@@ -79,35 +87,43 @@ impl Caller {
         if rates == Rates::default() {
             return Ok(());
         }
-        match service.inner.limits.reserve(id, rates, tokens).await {
+        match limits.reserve(id, rates, tokens).await {
             Ok(reserved) => {
                 bill.reserves(reserved);
                 Ok(())
             }
             Err(refused) => {
                 bill.stands(refused.standing);
-                Err(refused.told(id, tokens))
+                let (after, reason) = (refused.retry_after(tokens), refused.reason(id, tokens));
+                Err(ApiError::limited(refused.kind, after, reason))
             }
         }
     }
 
     /// A bill for what is asked for.
-    pub(crate) fn bill(&self, service: &Service, endpoint: &'static str, id: &RequestId) -> Bill {
-        let store = service.inner.store.as_ref();
+    pub(crate) fn bill(
+        &self,
+        store: Option<&Store>,
+        endpoint: &'static str,
+        id: &RequestId,
+    ) -> Bill {
         store.map(|store| store.bill(self.0.clone(), endpoint, id)).unwrap_or_default()
     }
 }
 
-impl FromRequestParts<Service> for Caller {
-    type Rejection = ApiError;
+impl Authenticator {
+    pub(crate) fn new(store: Option<Store>, pages: PagesConfig) -> Self {
+        Self { store, pages: Arc::new(pages) }
+    }
 
-    async fn from_request_parts(parts: &mut Parts, service: &Service) -> Result<Self, ApiError> {
+    /// The caller that a request with these headers is from.
+    async fn authenticate(&self, headers: &HeaderMap, uri: &Uri) -> Result<Caller, ApiError> {
         let anonymous = || {
-            service.inner.config.pages.check(&parts.headers, &parts.uri)?;
-            Ok(Self::default())
+            self.pages.check(headers, uri)?;
+            Ok(Caller::default())
         };
-        let Some(store) = &service.inner.store else { return anonymous() };
-        let presented = match presented(&parts.headers) {
+        let Some(store) = &self.store else { return anonymous() };
+        let presented = match presented(headers) {
             Some(text) => store.present(text).await.map_err(|error| away(&error))?,
             None if !store.requires_keys() => return anonymous(),
             None => {
@@ -120,7 +136,7 @@ impl FromRequestParts<Service> for Caller {
             Presented::Key(key) => {
                 let now = Timestamp::now().as_millisecond();
                 if key.info.is_good_at(now) {
-                    return Ok(Self(Some(key)));
+                    return Ok(Caller(Some(key)));
                 }
                 let id = &key.info.id;
                 Err(ApiError::no_key(format!("the key `{id}` is revoked, or has expired")))
@@ -130,6 +146,17 @@ impl FromRequestParts<Service> for Caller {
                 Err(ApiError::no_key("the key is none that is known here"))
             }
         }
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for Caller
+where
+    Authenticator: FromRef<S>,
+{
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        Authenticator::from_ref(state).authenticate(&parts.headers, &parts.uri).await
     }
 }
 

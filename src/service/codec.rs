@@ -1,8 +1,8 @@
 //! The form of bodies: JSON, MessagePack or CBOR.
 //!
 //! Inside, everything speaks JSON; the edge translates. A request's body becomes JSON before anybody
-//! looks at it, and an answer is translated on its way out, by [`Codecs`]. Nothing is built in between:
-//! a reader tells a writer what it finds. Vectors of the local engine are the exception: they are
+//! looks at it, and an answer is translated on its way out, by a layer of the middleware. Nothing is built
+//! in between: a reader tells a writer what it finds. Vectors of the local engine are the exception: they are
 //! written in the codec that is asked for, since that is the hot spot ([`Embeddings`]).
 //!
 //! | in JSON | in MessagePack | in CBOR |
@@ -33,26 +33,23 @@ mod embeddings;
 mod error;
 mod frames;
 mod json;
-mod layer;
 mod lengths;
 mod messagepack;
 mod sink;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod vectors;
 
 use http::{HeaderMap, header};
 
+pub(crate) use self::frames::frames_of_taken;
 pub use self::{
     embeddings::{Embeddings, Form},
-    error::CodecError,
-    frames::{Framed, frames, frames_of},
-    layer::{Codecs, Translating, WithCodecs},
+    error::{CodecError, UnknownMediaType},
+    frames::{FrameError, Framed, append_frame, frames, frames_of},
+    vectors::Vectors,
 };
-pub(crate) use vectors::Vectors;
 use {error::Problem, sink::Sink, vectors::Gather};
-
-use super::error::ApiError;
 
 /// What a body is written in.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -73,7 +70,7 @@ impl Codec {
     /// Every codec, the preferred first.
     pub const ALL: [Self; 3] = [Self::Json, Self::MessagePack, Self::Cbor];
     /// The media types that are offered, in words.
-    pub(super) const OFFERED: &str =
+    pub const OFFERED: &str =
         "application/json, application/msgpack (also x-msgpack and vnd.msgpack), application/cbor";
 
     /// The media type of its answers.
@@ -110,20 +107,20 @@ impl Codec {
     }
 
     /// The codec of a request's body.
-    pub(super) fn of_request(headers: &HeaderMap) -> Result<Self, ApiError> {
+    pub fn of_request(headers: &HeaderMap) -> Result<Self, UnknownMediaType> {
         let Some(found) = headers.get(header::CONTENT_TYPE) else { return Ok(Self::Json) };
         let found = found.to_str().unwrap_or_default();
         let essence = found.split(';').next().unwrap_or_default().trim();
-        Self::of_media_type(essence).ok_or_else(|| ApiError::wrong_content_type(found))
+        Self::of_media_type(essence).ok_or_else(|| UnknownMediaType(found.to_owned()))
     }
 
     /// The codec that its client wants of an answer; none where it takes nothing of what there is.
-    pub(super) fn of_answer(headers: &HeaderMap) -> Option<Self> {
+    pub fn of_answer(headers: &HeaderMap) -> Option<Self> {
         accept::choose(headers)
     }
 
-    /// Writes the same value to the end of `out`.
-    fn append(
+    /// Writes the same value to the end of `out`, with vectors in it as they are wanted.
+    pub fn append(
         self,
         bytes: &[u8],
         to: Self,

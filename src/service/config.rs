@@ -1,13 +1,13 @@
 //! The configuration of the service.
 
-use std::{collections::BTreeMap, fmt, ops::RangeInclusive, time::Duration};
+use std::{collections::BTreeMap, time::Duration};
 
 use bytesize::ByteSize;
-use thiserror::Error;
 
 use super::{
     cache,
     engine::{self, ModelConfig},
+    invalid::Invalid,
     middleware,
     pages::PagesConfig,
     redis,
@@ -46,21 +46,7 @@ pub struct Config {
     pub models: BTreeMap<String, ModelConfig>,
 }
 
-/// A value that the configuration does not allow.
-#[derive(Debug, Error, PartialEq)]
-#[error("{field}: `{value}` is not allowed: {allowed}")]
-pub struct Invalid {
-    /// Path of the field.
-    pub field: String,
-    /// The value that was given.
-    pub value: String,
-    /// Allowed values.
-    pub allowed: String,
-}
-
 impl Config {
-    /// Name of the model that is there by default.
-    pub const DEFAULT_MODEL: &str = "all-MiniLM-L6-v2";
     /// Most upstreams.
     const UPSTREAMS: usize = 1000;
     /// Bounds of [`Config::body_limit`].
@@ -117,46 +103,10 @@ impl Default for Config {
             store: StoreConfig::default(),
             upstreams: BTreeMap::new(),
             routes: BTreeMap::new(),
-            models: BTreeMap::from([(Self::DEFAULT_MODEL.to_owned(), default_model())]),
+            models: BTreeMap::from([(
+                ModelConfig::DEFAULT_NAME.to_owned(),
+                ModelConfig::default_model(),
+            )]),
         }
-    }
-}
-
-/// The local model that is there by default.
-fn default_model() -> ModelConfig {
-    let dir = ["models", Config::DEFAULT_MODEL].iter().collect();
-    ModelConfig { dir, ..ModelConfig::default() }
-}
-
-/// Returns whether a local model is the one that is there by default.
-pub(super) fn is_default_model(name: &str, model: &ModelConfig) -> bool {
-    name == Config::DEFAULT_MODEL && *model == default_model()
-}
-
-/// Whether a model may have this name.
-pub(crate) fn is_name(name: &str) -> bool {
-    (1..=128).contains(&name.len()) && !name.chars().any(char::is_control)
-}
-
-impl Invalid {
-    /// Refuses a value that is out of its bounds.
-    pub(crate) fn unless_within<T: Copy + PartialOrd + fmt::Debug>(
-        field: impl Into<String>,
-        value: T,
-        allowed: RangeInclusive<T>,
-    ) -> Result<(), Self> {
-        if allowed.contains(&value) {
-            return Ok(());
-        }
-        let (least, most) = allowed.into_inner();
-        Err(Self::new(field, format!("{value:?}"), format!("{least:?} to {most:?}")))
-    }
-
-    pub(crate) fn new(
-        field: impl Into<String>,
-        value: impl std::fmt::Display,
-        allowed: impl Into<String>,
-    ) -> Self {
-        Self { field: field.into(), value: value.to_string(), allowed: allowed.into() }
     }
 }

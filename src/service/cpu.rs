@@ -12,13 +12,14 @@ use crossbeam_channel::{Receiver, Sender, TrySendError};
 use thiserror::Error;
 use tokio::sync::oneshot;
 
-use super::{badge::Badge, nice};
+use super::{hooks::Hooks, nice};
 
 /// A pool of threads that compute; cheap to clone, all clones are one.
 #[derive(Clone, Debug)]
 pub(crate) struct CpuPool {
     jobs: Sender<Message>,
     threads: usize,
+    hooks: Hooks,
 }
 
 /// Why a job was not done.
@@ -42,7 +43,11 @@ impl CpuPool {
     const WAITING: usize = 16 * 1024;
 
     /// Starts `threads` threads; joining the handles waits for [`CpuPool::stop`].
-    pub(crate) fn start(threads: usize, nice: u8) -> std::io::Result<(Self, Vec<JoinHandle<()>>)> {
+    pub(crate) fn start(
+        threads: usize,
+        nice: u8,
+        hooks: Hooks,
+    ) -> std::io::Result<(Self, Vec<JoinHandle<()>>)> {
         let (jobs, waiting) = crossbeam_channel::bounded(Self::WAITING);
         let thread = |index| {
             let waiting = waiting.clone();
@@ -52,14 +57,14 @@ impl CpuPool {
             })
         };
         let handles = (0..threads).map(thread).collect::<Result<_, _>>()?;
-        Ok((Self { jobs, threads }, handles))
+        Ok((Self { jobs, threads, hooks }, handles))
     }
 
     /// Puts a job in the queue; a panic in it is reported, and ends the job only.
     pub(crate) fn spawn(&self, job: impl FnOnce() + Send + 'static) -> Result<(), CpuError> {
-        let badge = Badge::here();
+        let context = self.hooks.context();
         let job = move || {
-            badge.put_on();
+            context.attach();
             job();
         };
         self.jobs.try_send(Message::Job(Box::new(job))).map_err(|error| match error {
@@ -81,6 +86,11 @@ impl CpuPool {
             }
         })?;
         result.await.map_err(|_| CpuError::Lost)
+    }
+
+    /// Hooks that its jobs are attributed with.
+    pub(crate) fn hooks(&self) -> &Hooks {
+        &self.hooks
     }
 
     /// Ends the threads once what was queued before is done.
@@ -105,7 +115,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_panic_ends_the_job_and_not_the_thread() {
-        let (pool, threads) = CpuPool::start(1, 0).expect("started");
+        let (pool, threads) = CpuPool::start(1, 0, Hooks::default()).expect("started");
         assert_eq!(pool.run(|| panic!("on purpose")).await, Err::<(), _>(CpuError::Lost));
         assert_eq!(pool.run(|| 42).await, Ok(42));
         pool.stop();

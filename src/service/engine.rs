@@ -7,7 +7,6 @@
 //! embed ── admission ── tokenize (cpu-N) ── queue, batch (infer) ── graph (rten-N) ── pool ── vectors
 //! ```
 
-pub(crate) mod admission;
 mod batcher;
 mod config;
 mod encoder;
@@ -37,7 +36,10 @@ pub use self::{
     request::{Embedded, Timings},
     tokenizer::{TokenCount, TooLong},
 };
-use super::{config::is_default_model, cpu::CpuPool};
+use super::{cpu::CpuPool, hooks::Hooks};
+
+/// Most inputs of one request, as OpenAI has it.
+pub(crate) const MAX_INPUTS: usize = 2048;
 
 /// The local models, each with a queue and threads of its own.
 pub struct Engine {
@@ -68,12 +70,13 @@ impl Engine {
     pub fn start(
         config: &Config,
         models: &BTreeMap<String, ModelConfig>,
+        hooks: Hooks,
     ) -> Result<Self, LoadError> {
         meters::describe();
-        let (cpu, mut threads) = CpuPool::start(config.cpu_threads(), config.nice)?;
+        let (cpu, mut threads) = CpuPool::start(config.cpu_threads(), config.nice, hooks)?;
         let mut states = BTreeMap::new();
         for (name, model) in models {
-            let is_default = is_default_model(name, model);
+            let is_default = model.is_default_model(name);
             let state = if let Some(missing) = Missing::of(model, is_default) {
                 State::Missing(missing)
             } else {

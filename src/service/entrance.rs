@@ -19,9 +19,20 @@ use metrics::{Counter, Gauge};
 use tokio::{sync::oneshot, time};
 
 use self::queue::{Bound, Bounds, Queue};
-use super::{
-    caller::Caller, error::ApiError, limits::Kind, units::micros, upstream::GatewayConfig,
-};
+use super::{caller::Caller, error::ApiError, limits::Kind, units::micros};
+
+/// Limits of an [`Entrance`].
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct EntranceConfig {
+    /// Most requests at a time.
+    pub(crate) max_in_flight: usize,
+    /// Most requests of one key at a time, if there are keys.
+    pub(crate) max_in_flight_per_key: usize,
+    /// Most requests that wait for a place.
+    pub(crate) max_waiting: usize,
+    /// Longest time that one waits.
+    pub(crate) queue_timeout: Duration,
+}
 
 /// Time after which a caller that has all its places may try again.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
@@ -75,7 +86,7 @@ struct Meters {
 }
 
 impl Entrance {
-    pub(crate) fn new(config: &GatewayConfig, has_keys: bool) -> Self {
+    pub(crate) fn new(config: EntranceConfig, has_keys: bool) -> Self {
         let queue = Mutex::new(Queue::new(bounds(config, has_keys)));
         Self {
             shared: Arc::new(Shared { queue, has_keys, meters: Meters::new() }),
@@ -84,7 +95,7 @@ impl Entrance {
     }
 
     /// Takes new bounds over: what is in stays in, what waits goes on waiting.
-    pub(crate) fn configure(&self, config: &GatewayConfig) {
+    pub(crate) fn configure(&self, config: EntranceConfig) {
         self.longest.store(micros(config.queue_timeout), Relaxed);
         self.shared.lock().set_bounds(bounds(config, self.shared.has_keys));
         self.shared.let_in();
@@ -184,9 +195,9 @@ fn name(caller: &Caller) -> &str {
     caller.key().map_or(WITHOUT_KEY, |key| &key.info.id)
 }
 
-fn bounds(config: &GatewayConfig, has_keys: bool) -> Bounds {
+fn bounds(config: EntranceConfig, has_keys: bool) -> Bounds {
     let in_flight = config.max_in_flight;
-    let per_caller = if has_keys { config.per_key() } else { in_flight };
+    let per_caller = if has_keys { config.max_in_flight_per_key } else { in_flight };
     Bounds { in_flight, per_caller, waiting: config.max_waiting }
 }
 
@@ -235,9 +246,12 @@ mod tests {
     use super::*;
 
     fn entrance(max_in_flight: usize, max_waiting: usize, queue_timeout: Duration) -> Entrance {
-        let config = GatewayConfig::default();
-        let config = GatewayConfig { max_in_flight, max_waiting, queue_timeout, ..config };
-        Entrance::new(&config, false)
+        Entrance::new(config(max_in_flight, max_waiting, queue_timeout), false)
+    }
+
+    fn config(max_in_flight: usize, max_waiting: usize, queue_timeout: Duration) -> EntranceConfig {
+        let max_in_flight_per_key = max_in_flight;
+        EntranceConfig { max_in_flight, max_in_flight_per_key, max_waiting, queue_timeout }
     }
 
     impl Entrance {
@@ -273,8 +287,7 @@ mod tests {
     async fn bounds_are_changed_while_places_are_taken() {
         let entrance = entrance(3, 0, Duration::ZERO);
         let resize = |max_in_flight, max_waiting| {
-            let config = GatewayConfig { max_in_flight, max_waiting, ..GatewayConfig::default() };
-            entrance.configure(&config);
+            entrance.configure(config(max_in_flight, max_waiting, Duration::from_millis(500)));
         };
         let mut taken = Vec::new();
         for _ in 0..3 {

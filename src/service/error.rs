@@ -1,4 +1,7 @@
 //! Errors as OpenAI's clients understand them.
+//!
+//! The one place where errors of the parts below become answers: what is imported here must not import
+//! [`ApiError`].
 
 use std::time::Duration;
 
@@ -10,8 +13,9 @@ use http::{HeaderValue, StatusCode, header};
 use serde::Serialize;
 
 use super::{
-    body::Encoding,
-    codec::Codec,
+    body::{BodyError, Encoding},
+    codec::{Codec, FrameError, UnknownMediaType},
+    cpu::CpuError,
     engine::{EmbedError, Unavailable},
     limits::Kind as Limited,
     units::millis,
@@ -158,7 +162,7 @@ impl ApiError {
         Self::client(StatusCode::PAYLOAD_TOO_LARGE, None, Some("request_too_large"), message)
     }
 
-    pub(crate) fn wrong_content_type(found: &str) -> Self {
+    fn wrong_content_type(found: &str) -> Self {
         let (found, offered) = (shown(found), Codec::OFFERED);
         let message = format!("content-type: `{found}` is not understood: {offered}");
         Self::client(
@@ -170,7 +174,7 @@ impl ApiError {
     }
 
     /// The body is compressed in another way than can be read.
-    pub(crate) fn wrong_encoding(found: &str) -> Self {
+    fn wrong_encoding(found: &str) -> Self {
         let (found, offered) = (shown(found), Encoding::OFFERED);
         let message = format!("content-encoding: `{found}` is not understood: {offered}");
         Self::client(
@@ -219,6 +223,11 @@ impl ApiError {
     pub(crate) fn retry_after(mut self, time: Duration) -> Self {
         self.retry = Retry::After(time);
         self
+    }
+
+    /// An event of a stream cannot be translated.
+    pub(crate) fn bad_stream(error: &FrameError) -> Self {
+        Self::upstream(StatusCode::BAD_GATEWAY, "bad_stream", &error.to_string())
     }
 
     /// An upstream has failed; `status` and `code` say how.
@@ -283,6 +292,32 @@ impl ApiError {
             param: None,
             message: message.into(),
             retry: Retry::Unsaid,
+        }
+    }
+}
+
+impl From<BodyError> for ApiError {
+    fn from(error: BodyError) -> Self {
+        match error {
+            BodyError::TooLarge(limit) => Self::too_large(limit),
+            BodyError::NoMemory => Self::overloaded(error.to_string()),
+            BodyError::Broken(_) => Self::bad_request(None, error.to_string()),
+            BodyError::UnknownEncoding(name) => Self::wrong_encoding(&name),
+        }
+    }
+}
+
+impl From<UnknownMediaType> for ApiError {
+    fn from(UnknownMediaType(found): UnknownMediaType) -> Self {
+        Self::wrong_content_type(&found)
+    }
+}
+
+impl From<CpuError> for ApiError {
+    fn from(error: CpuError) -> Self {
+        match error {
+            CpuError::Full => Self::overloaded(error.to_string()),
+            CpuError::Lost => Self::internal(error.to_string()),
         }
     }
 }

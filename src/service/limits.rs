@@ -18,7 +18,7 @@ use moka::sync::Cache;
 use tokio::runtime::Handle;
 
 use self::window::{Window, ends, slot};
-use super::{error::ApiError, redis::Redis};
+use super::redis::Redis;
 use crate::task;
 
 /// What keys have used; cheap to clone, all clones are one.
@@ -209,24 +209,29 @@ impl Windows {
 }
 
 impl Refused {
-    /// What its client is told.
-    pub(crate) fn told(self, key: &str, tokens: u64) -> ApiError {
-        let Self { kind, after, standing } = self;
-        let limit = |left: Option<Left>| left.map_or(0, |left| left.limit);
-        match kind {
-            Kind::Requests => {
-                let limit = limit(standing.requests);
-                let message = format!("the key `{key}` may make {limit} requests a minute");
-                ApiError::limited(kind, Some(after), message)
-            }
+    /// The reason, in words for whoever has the key; the request is one of so many tokens.
+    pub(crate) fn reason(&self, key: &str, tokens: u64) -> String {
+        let limit = self.limit();
+        match self.kind {
+            Kind::Requests => format!("the key `{key}` may make {limit} requests a minute"),
             Kind::Tokens => {
-                let limit = limit(standing.tokens);
-                let message = format!(
-                    "the key `{key}` may use {limit} tokens a minute; this asks for {tokens}"
-                );
-                ApiError::limited(kind, (tokens <= limit).then_some(after), message)
+                format!("the key `{key}` may use {limit} tokens a minute; this asks for {tokens}")
             }
         }
+    }
+
+    /// Time after which the request, of so many tokens, may be made; none if it never may.
+    pub(crate) fn retry_after(&self, tokens: u64) -> Option<Duration> {
+        let is_possible = self.kind == Kind::Requests || tokens <= self.limit();
+        is_possible.then_some(self.after)
+    }
+
+    fn limit(&self) -> u64 {
+        let left = match self.kind {
+            Kind::Requests => self.standing.requests,
+            Kind::Tokens => self.standing.tokens,
+        };
+        left.map_or(0, |left| left.limit)
     }
 }
 

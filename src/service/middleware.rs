@@ -7,6 +7,7 @@
 //! be on their way is decided by `Entrance`, after the head of a request and before its body; limits,
 //! the cache and the ledger follow where it is known what is asked for.
 
+mod codecs;
 mod compression;
 mod config;
 mod panic;
@@ -20,15 +21,14 @@ use tower::{
 };
 use tower_http::cors::CorsLayer;
 
-pub(crate) use self::request_id::{HEADER as REQUEST_ID, RequestId};
 pub use self::{
+    codecs::Codecs,
     compression::Compression,
     config::{Algorithm, Config},
     panic::CatchPanics,
     plain::PlainBodies,
     request_id::RequestIds,
 };
-use super::codec::Codecs;
 
 /// A layer that may be off; what comes out of it is an answer of axum's.
 pub type Switch<L> = Either<Stack<L, PlainBodies>, Identity>;

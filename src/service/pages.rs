@@ -10,7 +10,7 @@ use std::time::Duration;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, header};
 use tower_http::cors::{AllowHeaders, AllowOrigin, CorsLayer};
 
-use super::{Invalid, error::ApiError};
+use super::{error::ApiError, invalid::Invalid};
 
 /// The pages that may use the API.
 #[derive(Clone, Debug, Default, PartialEq)]

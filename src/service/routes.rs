@@ -9,15 +9,15 @@ mod openapi;
 mod relayed;
 mod usage;
 
+use std::sync::Arc;
+
 use axum::{
     Router,
     routing::{get, post},
 };
 use http::{Method, Uri};
 
-pub(crate) use embeddings::MAX_INPUTS;
-
-use super::{Service, error::ApiError, upstream::Endpoint};
+use super::{error::ApiError, state::AppState, upstream::Endpoint};
 
 /// | route | answer |
 /// |---|---|
@@ -29,7 +29,7 @@ use super::{Service, error::ApiError, upstream::Endpoint};
 /// | `GET /openapi.json` | all of these in OpenAPI's words |
 /// | `GET /health/live` | 200 as long as the process answers |
 /// | `GET /health/ready` | 200 if it can serve; else 503 and why |
-pub(crate) fn router(service: &Service) -> Router {
+pub(crate) fn router(state: Arc<AppState>) -> Router {
     relayed::add(Router::new())
         .route("/v1/embeddings", post(embeddings::embeddings))
         .route("/v1/models", get(models::list))
@@ -40,7 +40,7 @@ pub(crate) fn router(service: &Service) -> Router {
         .route("/health/ready", get(health::ready))
         .fallback(unknown)
         .method_not_allowed_fallback(wrong_method)
-        .with_state(service.clone())
+        .with_state(state)
 }
 
 /// Routes of connections over the limit. Liveness is answered: a restart would not help.

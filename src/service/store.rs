@@ -43,7 +43,7 @@ pub(crate) use self::{
     ledger::{Bill, Streaming},
     usage::{Span, Sums, Used},
 };
-use super::middleware::RequestId;
+use super::request_id::RequestId;
 
 /// The store of a process; cheap to clone, all clones are one.
 #[derive(Clone)]

@@ -10,7 +10,7 @@ use std::{
 
 use serde::Deserialize;
 use thermograph_server::service::{
-    Config, Service,
+    Config, Hooks, Service,
     engine::{Input, ModelConfig, TooLong},
 };
 
@@ -39,7 +39,8 @@ fn service(file: &str) -> Service {
 /// A service with one model.
 fn serving(model: ModelConfig) -> Service {
     let models = BTreeMap::from([(MODEL.to_owned(), model)]);
-    Service::start(Config { models, ..Config::default() }).expect("a model; `./just model` gets it")
+    Service::start(Config { models, ..Config::default() }, Hooks::default())
+        .expect("a model; `./just model` gets it")
 }
 
 fn cosine(a: &[f32], b: &[f32]) -> f32 {
@@ -98,7 +99,9 @@ fn what_is_no_model_stops_the_start() {
     std::fs::write(dir.path().join("model.onnx"), "no graph").expect("written");
     let model = ModelConfig { dir: dir.path().to_owned(), ..ModelConfig::default() };
     let models = BTreeMap::from([("broken".to_owned(), model)]);
-    let error = Service::start(Config { models, ..Config::default() }).err().expect("refused");
+    let error = Service::start(Config { models, ..Config::default() }, Hooks::default())
+        .err()
+        .expect("refused");
     let text = error.to_string();
     assert!(
         text.contains("model.onnx") && text.contains("not a sentence-embedding model"),

@@ -7,7 +7,7 @@ use futures_util::FutureExt as _;
 use http::{HeaderMap, header};
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 
-use crate::service::error::ApiError;
+use super::BodyError;
 
 /// Compression of a body.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -32,7 +32,7 @@ impl Encoding {
     pub(crate) const OFFERED: &str = "gzip, deflate, br, zstd, or none";
 
     /// The encoding of a request's body; `None` if there is none.
-    pub(crate) fn of(headers: &HeaderMap) -> Result<Option<Self>, ApiError> {
+    pub(crate) fn of(headers: &HeaderMap) -> Result<Option<Self>, BodyError> {
         let Some(value) = headers.get(header::CONTENT_ENCODING) else { return Ok(None) };
         let mut values = headers.get_all(header::CONTENT_ENCODING).iter().skip(1);
         let name = value.to_str().unwrap_or_default().trim();
@@ -42,12 +42,15 @@ impl Encoding {
             "deflate" => Some(Self::Deflate),
             "br" => Some(Self::Brotli),
             "zstd" => Some(Self::Zstd),
-            _ => return Err(ApiError::wrong_encoding(name)),
+            _ => return Err(BodyError::UnknownEncoding(name.to_owned())),
         };
         // Nothing is decompressed twice.
         match values.next() {
             None => Ok(encoding),
-            Some(other) => Err(ApiError::wrong_encoding(other.to_str().unwrap_or_default())),
+            Some(other) => {
+                let name = other.to_str().unwrap_or_default();
+                Err(BodyError::UnknownEncoding(name.to_owned()))
+            }
         }
     }
 

@@ -6,7 +6,7 @@ use bytesize::ByteSize;
 use jiff::fmt::serde::unsigned_duration::friendly::compact::required as duration;
 use serde::{Deserialize, Serialize};
 
-use crate::service::{self, Invalid, engine::ModelConfig};
+use crate::service::{engine::ModelConfig, invalid::Invalid};
 
 /// What is kept, how long, and for whom.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
@@ -98,7 +98,7 @@ impl Default for Config {
             redis: true,
             longest_wait: Duration::from_secs(10),
             semantic_threshold: 0.0,
-            semantic_model: service::Config::DEFAULT_MODEL.to_owned(),
+            semantic_model: ModelConfig::DEFAULT_NAME.to_owned(),
         }
     }
 }

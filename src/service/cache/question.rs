@@ -149,10 +149,10 @@ mod tests {
     use bytes::Bytes;
 
     use super::*;
-    use crate::service::cache::Config;
+    use crate::service::{cache::Config, cpu::CpuPool, hooks::Hooks};
 
     fn cache(scope: Scope) -> Cache {
-        let engine = crate::service::cpu::CpuPool::start(1, 0).expect("threads").0;
+        let engine = CpuPool::start(1, 0, Hooks::default()).expect("threads").0;
         Cache::new(&Config { scope, ..Config::default() }, None, &engine)
     }
 

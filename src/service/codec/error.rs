@@ -4,6 +4,8 @@ use std::fmt;
 
 use thiserror::Error;
 
+use super::Codec;
+
 /// Why a body is not what it claims to be, or has no form in the other codec.
 #[derive(Debug, Error)]
 pub struct CodecError {
@@ -11,6 +13,11 @@ pub struct CodecError {
     /// The way there, innermost first.
     path: Vec<Step>,
 }
+
+/// A media type that is none of a codec.
+#[derive(Debug, Error)]
+#[error("`{0}` is not understood: {offered}", offered = Codec::OFFERED)]
+pub struct UnknownMediaType(pub String);
 
 /// What is wrong.
 #[derive(Debug, Error)]
@@ -55,7 +62,7 @@ const LONGEST: usize = 64;
 
 impl CodecError {
     /// Whether it is the length of the result that is wrong, and not what was read.
-    pub(crate) fn is_too_large(&self) -> bool {
+    pub fn is_too_large(&self) -> bool {
         matches!(self.problem, Problem::TooLarge)
     }
 

@@ -1,8 +1,7 @@
 //! Every codec carries what there is, unchanged, and refuses what it cannot.
 
-mod layer;
 mod refused;
-mod streams;
+pub(crate) mod streams;
 
 use proptest::{
     prelude::*,
@@ -12,10 +11,10 @@ use serde_json::{Value, json};
 
 use super::*;
 
-const BINARY: [Codec; 2] = [Codec::MessagePack, Codec::Cbor];
+pub(crate) const BINARY: [Codec; 2] = [Codec::MessagePack, Codec::Cbor];
 
 /// The same cases every time, and no file of those that failed.
-fn config() -> Config {
+pub(crate) fn config() -> Config {
     Config {
         cases: 512,
         failure_persistence: None,
@@ -28,7 +27,7 @@ fn there(json: &str, codec: Codec) -> Vec<u8> {
     Codec::Json.transcode(json.as_bytes(), codec, usize::MAX).expect(json)
 }
 
-fn back(bytes: &[u8], codec: Codec) -> String {
+pub(crate) fn back(bytes: &[u8], codec: Codec) -> String {
     let json = codec.transcode(bytes, Codec::Json, usize::MAX).expect("it has a form in JSON");
     String::from_utf8(json).expect("text")
 }
@@ -42,7 +41,7 @@ fn read_by_others(bytes: &[u8], codec: Codec) -> Value {
     }
 }
 
-fn json() -> impl Strategy<Value = Value> {
+pub(crate) fn json() -> impl Strategy<Value = Value> {
     let number = prop_oneof![
         any::<u64>().prop_map(Value::from),
         any::<i64>().prop_map(Value::from),

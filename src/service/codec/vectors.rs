@@ -4,7 +4,7 @@ use super::{Problem, Sink};
 
 /// How a client of a binary codec wants vectors that come as lists of numbers. Goes with an answer.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Vectors {
+pub enum Vectors {
     /// As bytes.
     Packed,
     /// As lists of 32-bit floats.

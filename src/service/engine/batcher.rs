@@ -102,12 +102,12 @@ impl Batcher {
     fn work(&mut self, batch: &[Entry]) {
         let start = Instant::now();
         let ids: Vec<_> = batch.iter().map(|entry| entry.ids.as_slice()).collect();
-        // A batch has many requests, a span one parent and a thread one name: any of theirs.
-        let Request { span, badge, .. } = &*batch[0].request;
+        // A batch has many requests, a span one parent and a thread one context: any of theirs.
+        let Request { span, context, .. } = &*batch[0].request;
         let parts = self.encoder.divide(&ids);
         let vectors = span.in_scope(|| {
             // A fault in one batch must not end the service.
-            catch_unwind(AssertUnwindSafe(|| self.encoder.encode(&parts, badge)))
+            catch_unwind(AssertUnwindSafe(|| self.encoder.encode(&parts, context)))
         });
         let infer = start.elapsed();
         self.batches += 1;

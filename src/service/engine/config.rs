@@ -5,7 +5,8 @@ use std::{path::PathBuf, time::Duration};
 use jiff::fmt::serde::unsigned_duration::friendly::compact::required as duration;
 use serde::{Deserialize, Serialize};
 
-use crate::service::{Invalid, config::is_name, routes::MAX_INPUTS};
+use super::MAX_INPUTS;
+use crate::service::invalid::{Invalid, is_name};
 
 /// How much the engine takes at a time, and with how many threads.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
@@ -123,6 +124,20 @@ impl Config {
 }
 
 impl ModelConfig {
+    /// Name of the model that is there by default.
+    pub const DEFAULT_NAME: &str = "all-MiniLM-L6-v2";
+
+    /// The model that is there by default, in `models/all-MiniLM-L6-v2`.
+    pub(crate) fn default_model() -> Self {
+        let dir = ["models", Self::DEFAULT_NAME].iter().collect();
+        Self { dir, ..Self::default() }
+    }
+
+    /// Returns whether it is the model that is there by default.
+    pub(crate) fn is_default_model(&self, name: &str) -> bool {
+        name == Self::DEFAULT_NAME && *self == Self::default_model()
+    }
+
     /// Checks what the types cannot say; whether the files are there is no matter of
     /// configuration.
     pub(crate) fn validate(&self, name: &str) -> Result<(), Invalid> {

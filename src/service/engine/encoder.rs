@@ -12,7 +12,7 @@ use rten::{
 use thiserror::Error;
 
 use super::{LoadError, Pooling, part::Part};
-use crate::service::badge::Badge;
+use crate::service::hooks::WorkContext;
 
 /// A model's graph, and the threads that it runs on.
 pub(super) struct Encoder {
@@ -60,6 +60,7 @@ impl Encoder {
         pooling: Pooling,
         probes: &Probes,
         threads: usize,
+        context: &WorkContext,
     ) -> Result<Self, LoadError> {
         if !file.is_file() {
             return Err(LoadError::Missing(file.to_owned()));
@@ -88,23 +89,22 @@ impl Encoder {
         };
         let tokens = probes.longest.len();
         let vectors = encoder
-            .encode(&[Part::of(&[&probes.longest])], &Badge::here())
+            .encode(&[Part::of(&[&probes.longest])], context)
             .map_err(|error| refused(format!("it does not run on {tokens} tokens: {error}")))?;
         encoder.dimensions = vectors.first().map_or(0, |vector| vector.len());
         encoder.separate = !encoder
-            .keeps_apart(&probes.varied)
+            .keeps_apart(&probes.varied, context)
             .map_err(|error| refused(format!("it does not run: {error}")))?;
         Ok(encoder)
     }
 
     /// Returns whether inputs that run together have the vectors that they have alone. They have
     /// others if activations are quantized by the scale of a whole batch, or without a mask.
-    fn keeps_apart(&self, inputs: &[Vec<u32>]) -> Result<bool, EncodeError> {
+    fn keeps_apart(&self, inputs: &[Vec<u32>], context: &WorkContext) -> Result<bool, EncodeError> {
         let inputs: Vec<_> = inputs.iter().map(Vec::as_slice).collect();
-        let badge = Badge::here();
-        let alone = self.encode(&Part::divide(&inputs, inputs.len()), &badge)?;
+        let alone = self.encode(&Part::divide(&inputs, inputs.len()), context)?;
         // A graph may be one for a single input.
-        let Ok(together) = self.encode(&[Part::of(&inputs)], &badge) else { return Ok(false) };
+        let Ok(together) = self.encode(&[Part::of(&inputs)], context) else { return Ok(false) };
         let same = |(a, b): (&Vector, &Vector)| {
             a.iter().zip(b).map(|(a, b)| a * b).sum::<f32>() >= Self::SAME
         };
@@ -127,9 +127,13 @@ impl Encoder {
         self.dimensions
     }
 
-    /// Vectors of the inputs of a batch, in their order; all threads work in the name of the badge.
-    pub(super) fn encode(&self, parts: &[Part], badge: &Badge) -> Result<Vec<Vector>, EncodeError> {
-        badge.put_on();
+    /// Vectors of the inputs of a batch, in their order; the context is attached to all threads.
+    pub(super) fn encode(
+        &self,
+        parts: &[Part],
+        context: &WorkContext,
+    ) -> Result<Vec<Vector>, EncodeError> {
+        context.attach();
         let inputs = parts.iter().map(|part| part.places().len()).sum();
         let tokens: usize = parts.iter().map(Part::tokens).sum();
         let span = tracing::debug_span!("infer", inputs, tokens);
@@ -137,7 +141,7 @@ impl Encoder {
         let outputs: Vec<_> = span.in_scope(|| {
             self.threads.run(|| {
                 // The pool is one of rayon's, and this is a thread of it.
-                rayon::broadcast(|_| badge.put_on());
+                rayon::broadcast(|_| context.attach());
                 // Jobs are no more than threads: one that waits may begin another on its stack.
                 let share = parts.len().div_ceil(self.parts).max(1);
                 let infer = |parts: &[Part]| -> Result<Vec<_>, _> {

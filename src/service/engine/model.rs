@@ -18,7 +18,6 @@ use crossbeam_channel::Sender;
 
 use super::{
     Config, EmbedError, Embedded, Input, LoadError, ModelConfig,
-    admission::Admission,
     batcher::{Batcher, Message},
     encoder::Encoder,
     meters::Meters,
@@ -29,6 +28,7 @@ use super::{
 use crate::service::{
     cpu::{CpuError, CpuPool},
     nice,
+    quota::Quota,
 };
 
 /// A model that is ready to embed.
@@ -40,7 +40,8 @@ pub struct Model {
     queue_inputs: usize,
     tokenizer: Arc<Tokenizer>,
     accept_token_ids: bool,
-    admission: Admission,
+    /// Inputs that wait or are worked on.
+    quota: Quota,
     cpu: CpuPool,
     batches: Sender<Message>,
     /// Inputs admitted but not tokenized yet.
@@ -81,9 +82,10 @@ impl Model {
         let batcher = {
             let (file, upcoming, meters) = (file.clone(), Arc::clone(&upcoming), meters.clone());
             let (pending, wait) = (Pending::new(config), config.batch_wait);
+            let hooks = cpu.hooks().clone();
             move || {
                 nice::lower(level);
-                let encoder = Encoder::load(&file, pooling, &probes, threads)?;
+                let encoder = Encoder::load(&file, pooling, &probes, threads, &hooks.context())?;
                 Ok(Batcher {
                     encoder,
                     messages: received,
@@ -115,7 +117,7 @@ impl Model {
             queue_inputs: config.queue_inputs,
             tokenizer: Arc::new(tokenizer),
             accept_token_ids: model.accept_token_ids,
-            admission: Admission::new(config.queue_inputs),
+            quota: Quota::new(config.queue_inputs),
             cpu,
             batches: messages,
             upcoming,
@@ -159,8 +161,9 @@ impl Model {
     ) -> Result<Embedded, EmbedError> {
         self.check(&inputs)?;
         let places =
-            self.admission.reserve(inputs.len()).ok_or_else(|| self.overloaded(inputs.len()))?;
-        let (request, waiting) = Request::new(inputs.len(), places, self.meters.clone());
+            self.quota.reserve(inputs.len()).ok_or_else(|| self.overloaded(inputs.len()))?;
+        let context = self.cpu.hooks().context();
+        let (request, waiting) = Request::new(inputs.len(), places, context, self.meters.clone());
         let mut inputs = inputs.into_iter().enumerate();
         loop {
             let chunk: Vec<_> = inputs.by_ref().take(CHUNK).collect();
@@ -180,7 +183,7 @@ impl Model {
 
     fn overloaded(&self, inputs: usize) -> EmbedError {
         self.meters.rejected.increment(inputs as u64);
-        EmbedError::Overloaded { waiting: self.admission.taken(), allowed: self.queue_inputs }
+        EmbedError::Overloaded { waiting: self.quota.reserved(), allowed: self.queue_inputs }
     }
 
     pub(super) fn stop(&self) {

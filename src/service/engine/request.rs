@@ -12,10 +12,8 @@ use metrics::Gauge;
 use tokio::sync::oneshot;
 use tracing::Span;
 
-use super::{
-    EmbedError, admission::Reservation, encoder::Vector, meters::Meters, tokenizer::TokenCount,
-};
-use crate::service::badge::Badge;
+use super::{EmbedError, encoder::Vector, meters::Meters, tokenizer::TokenCount};
+use crate::service::{hooks::WorkContext, quota::Reservation};
 
 /// The vectors of a request.
 #[derive(Debug)]
@@ -44,7 +42,7 @@ pub struct Timings {
 /// A request, shared by its inputs. Its lock is taken by the engine's threads only.
 pub(super) struct Request {
     pub(super) span: Span,
-    pub(super) badge: Badge,
+    pub(super) context: WorkContext,
     pub(super) admitted: Instant,
     /// Set once nobody waits for the vectors.
     left: Arc<AtomicBool>,
@@ -96,13 +94,18 @@ struct Progress {
 }
 
 impl Request {
-    pub(super) fn new(inputs: usize, places: Reservation, meters: Meters) -> (Arc<Self>, Waiting) {
+    pub(super) fn new(
+        inputs: usize,
+        places: Reservation,
+        context: WorkContext,
+        meters: Meters,
+    ) -> (Arc<Self>, Waiting) {
         let (sender, answer) = oneshot::channel();
         let places = Places::new(places, meters.waiting.clone());
         let left = Arc::new(AtomicBool::new(false));
         let request = Arc::new(Self {
             span: Span::current(),
-            badge: Badge::here(),
+            context,
             admitted: Instant::now(),
             left: Arc::clone(&left),
             progress: Mutex::new(Progress::new(inputs, sender, places)),
@@ -147,14 +150,14 @@ impl Request {
 
 impl Places {
     fn new(reservation: Reservation, waiting: Gauge) -> Self {
-        waiting.increment(reservation.taken() as f64);
+        waiting.increment(reservation.reserved() as f64);
         Self { reservation, waiting }
     }
 }
 
 impl Drop for Places {
     fn drop(&mut self) {
-        self.waiting.decrement(self.reservation.taken() as f64);
+        self.waiting.decrement(self.reservation.reserved() as f64);
     }
 }
 
@@ -213,13 +216,13 @@ impl Drop for Waiting {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::service::engine::admission::Admission;
+    use crate::service::quota::Quota;
 
     #[tokio::test]
     async fn whoever_has_the_answer_finds_the_places_free() {
-        let admission = Admission::new(2);
-        let places = admission.reserve(2).expect("free");
-        let (request, waiting) = Request::new(2, places, Meters::new("m"));
+        let quota = Quota::new(2);
+        let places = quota.reserve(2).expect("free");
+        let (request, waiting) = Request::new(2, places, WorkContext::default(), Meters::new("m"));
         let outcome = || Outcome {
             vector: [1.0].into(),
             tokens: TokenCount { read: 3, truncated: true },
@@ -227,11 +230,11 @@ mod tests {
             batch: Batch { number: 1, infer: Duration::from_millis(1) },
         };
         request.complete(1, outcome());
-        assert_eq!(admission.taken(), 2);
+        assert_eq!(quota.reserved(), 2);
         request.complete(0, outcome());
         // The engine still holds the request here, as its threads do for a moment.
         let embedded = waiting.wait().await.expect("answered");
-        assert_eq!(admission.taken(), 0);
+        assert_eq!(quota.reserved(), 0);
         assert_eq!((embedded.vectors.len(), embedded.tokens), (2, 6));
         assert_eq!(embedded.input_tokens, [TokenCount { read: 3, truncated: true }; 2]);
         assert_eq!(embedded.timings.infer, Duration::from_millis(1), "one batch counts once");
@@ -239,14 +242,14 @@ mod tests {
 
     #[tokio::test]
     async fn after_an_error_the_places_stay_taken_until_the_inputs_are_gone() {
-        let admission = Admission::new(2);
-        let places = admission.reserve(2).expect("free");
-        let (request, waiting) = Request::new(2, places, Meters::new("m"));
+        let quota = Quota::new(2);
+        let places = quota.reserve(2).expect("free");
+        let (request, waiting) = Request::new(2, places, WorkContext::default(), Meters::new("m"));
         request.fail(EmbedError::Failed("on purpose"));
         assert_eq!(waiting.wait().await.err(), Some(EmbedError::Failed("on purpose")));
         assert!(request.has_left());
-        assert_eq!(admission.taken(), 2);
+        assert_eq!(quota.reserved(), 2);
         drop(request);
-        assert_eq!(admission.taken(), 0);
+        assert_eq!(quota.reserved(), 0);
     }
 }

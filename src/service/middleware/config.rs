@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::service::Invalid;
+use crate::service::invalid::Invalid;
 
 /// Which layers are on, outermost first.
 #[expect(clippy::struct_excessive_bools, reason = "each is a switch")]

@@ -6,7 +6,7 @@ use jiff::fmt::serde::unsigned_duration::friendly::compact::required as duration
 use redis::{Client, IntoConnectionInfo as _};
 use serde::{Deserialize, Serialize};
 
-use crate::service::Invalid;
+use crate::service::invalid::Invalid;
 
 /// Where Redis is, and how long it may take.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]

@@ -21,20 +21,18 @@ use super::{
     models, openapi, relayed,
 };
 use crate::service::{
-    Service,
     cache::{Refusal, Wish},
     call::Call,
     caller::Caller,
     codec::{Codec, Vectors},
-    cpu::{CpuError, CpuPool},
+    cpu::CpuPool,
     error::ApiError,
-    middleware::RequestId,
+    request_id::RequestId,
+    state::AppState,
     store::Bill,
     upstream::{Document, Endpoint, Route},
     usage::Usage,
 };
-
-pub(crate) use request::MAX_INPUTS;
 
 /// Answers of more numbers than this are encoded off the workers, for the same reason.
 const SMALL_ANSWER: usize = 4096;
@@ -53,69 +51,69 @@ const SMALL_ANSWER: usize = 4096;
     fields(request_id = id.as_str())
 )]
 pub(super) async fn embeddings(
-    State(service): State<Service>,
+    State(state): State<Arc<AppState>>,
     caller: Caller,
     id: RequestId,
     Headers(headers): Headers,
     body: Body,
 ) -> Result<Response, ApiError> {
-    let bill = caller.bill(&service, Endpoint::Embeddings.name(), &id);
+    let bill = caller.bill(state.store.as_ref(), Endpoint::Embeddings.name(), &id);
     // Boxed: layers move the future of a handler.
-    let answer = Box::pin(answer(&service, &caller, &bill, &headers, body)).await;
-    Ok(bill.told(answer))
+    let answer = Box::pin(answer(&state, &caller, &bill, &headers, body)).await;
+    Ok(bill.told(answer.into_response()))
 }
 
 /// Lets the request in, and answers it here or passes it on.
 async fn answer(
-    service: &Service,
+    state: &AppState,
     caller: &Caller,
     bill: &Bill,
     headers: &HeaderMap,
     body: Body,
 ) -> Result<Response, ApiError> {
     input::check_accept(headers)?;
-    let (body, call) = input::enter_json(service, caller, headers, body).await?;
+    let (body, call) = input::enter_json(state, caller, headers, body).await?;
     let call = call.of(caller, bill);
     // The engine reads a request for itself. Its model matters before that where it may be an
     // upstream's, and where the caller has limits.
-    if !(caller.is_anonymous() && service.inner.upstreams.is_empty()) {
+    if !(caller.is_anonymous() && state.upstreams.is_empty()) {
         let read = |bytes| Document::read(Endpoint::Embeddings, bytes);
-        let document = input::parse(service, body.bytes.clone(), read).await?;
+        let document = input::parse(state, body.bytes.clone(), read).await?;
         bill.asks(document.model());
         caller.must_be_served()?;
         caller.must_see(document.model())?;
-        caller.reserve(service, bill, document.tokens()).await?;
-        let is_here = service.engine().model(document.model()).is_ok();
-        let route = service.inner.upstreams.route(document.model()).filter(|_| !is_here);
+        caller.reserve(&state.limits, bill, document.tokens()).await?;
+        let is_here = state.engine.model(document.model()).is_ok();
+        let route = state.upstreams.route(document.model()).filter(|_| !is_here);
         if let Some(route) = route {
-            return Box::pin(elsewhere(service, &route, headers, &document, call)).await;
+            return Box::pin(elsewhere(state, &route, headers, &document, call)).await;
         }
     }
-    service.in_time(call.started(), embed(service, headers, &call, body.bytes)).await
+    state.in_time(call.started(), embed(state, headers, &call, body.bytes)).await
 }
 
 /// Has an upstream embed, what is not kept.
 async fn elsewhere(
-    service: &Service,
+    state: &AppState,
     route: &Arc<Route>,
     headers: &HeaderMap,
     document: &Document,
     call: Call,
 ) -> Result<Response, ApiError> {
-    let (shelf, wish) = (service.inner.cache.vectors.as_ref(), Wish::of(headers)?);
+    let (shelf, wish) = (state.cache.vectors.as_ref(), Wish::of(headers)?);
     let request = match shelf.filter(|_| wish.keeps()) {
         None => None,
         // What we do not know is the upstream's to judge.
         Some(shelf) => {
             let body = document.bytes().clone();
-            let request = input::parse(service, body, |body| request::parse(&body)).await;
+            let request = input::parse(state, body, |body| request::parse(&body)).await;
             request.ok().map(|request| (shelf, request))
         }
     };
     let Some((shelf, request)) = request else {
-        return relay(service, headers, document, call).await;
+        return relay(state, headers, document, call).await;
     };
-    let asked = Elsewhere { service, route, headers, request: &request, document, call: &call };
+    let asked = Elsewhere { state, route, headers, request: &request, document, call: &call };
     let had = elsewhere::embed(&asked, shelf, &wish).await;
     let (answer, hits) = match had {
         Ok(had) => had,
@@ -129,7 +127,7 @@ async fn elsewhere(
     let prompt_tokens = answer.embedded.tokens as u64;
     bill.used(Usage { prompt_tokens, ..bill.usage().unwrap_or_default() });
     let headers = [(header::CONTENT_TYPE, answer.codec.media_type())];
-    let encoded = encode(service.engine().cpu(), answer).await?;
+    let encoded = encode(state.engine.cpu(), answer).await?;
     let mut response = (headers, encoded).into_response();
     kept::tell(&mut response, Some(hits), request.input.0.len());
     Ok(response)
@@ -137,15 +135,15 @@ async fn elsewhere(
 
 /// Passes the answer of an upstream on; how the client wants the vectors in it, it carries along.
 async fn relay(
-    service: &Service,
+    state: &AppState,
     headers: &HeaderMap,
     document: &Document,
     call: Call,
 ) -> Result<Response, ApiError> {
     let codec = Codec::of_answer(headers).unwrap_or_default();
-    let vectors = relayed_vectors(service, codec, document.bytes().clone()).await?;
+    let vectors = relayed_vectors(state, codec, document.bytes().clone()).await?;
     let endpoint = Endpoint::Embeddings;
-    let mut answer = relayed::answer(service, endpoint, headers, document, call).await?;
+    let mut answer = relayed::answer(state, endpoint, headers, document, call).await?;
     if let Some(vectors) = vectors {
         answer.extensions_mut().insert(vectors);
     }
@@ -154,23 +152,22 @@ async fn relay(
 
 /// Embeds on the local engine.
 async fn embed(
-    service: &Service,
+    state: &AppState,
     headers: &HeaderMap,
     call: &Call,
     body: Bytes,
 ) -> Result<Response, ApiError> {
     let codec = Codec::of_answer(headers).unwrap_or_default();
-    let request = input::parse(service, body, |body| request::parse(&body)).await?;
+    let request = input::parse(state, body, |body| request::parse(&body)).await?;
     let too_long = request.too_long();
     let EmbeddingsRequest { model: name, input, encoding_format, dimensions, .. } = request;
     call.bill().asks(&name);
     call.caller().must_see(&name)?;
-    let model =
-        service.engine().model(&name).map_err(|why| models::missing(service, &name, why))?;
+    let model = state.engine.model(&name).map_err(|why| models::missing(state, &name, why))?;
     let dimensions = request::check_dimensions(dimensions, model.dimensions())?;
 
     let (inputs, wish) = (input.0.len(), Wish::of(headers)?);
-    let cache = &service.inner.cache;
+    let cache = &state.cache;
     let tenant = cache.tenant(call.caller(), headers, false);
     let had = kept::embed(cache.vectors.as_ref(), &wish, tenant, model, input.0, too_long).await;
     let Had { mut embedded, hits } = had.map_err(Refusal::into_error)?;
@@ -181,7 +178,7 @@ async fn embed(
     }
     call.bill().used(Usage::of_prompt(embedded.tokens as u64));
     let answer = Answer { model: name, embedded, dimensions, format: encoding_format, codec };
-    let encoded = encode(service.engine().cpu(), answer).await?;
+    let encoded = encode(state.engine.cpu(), answer).await?;
     let headers = [
         (header::CONTENT_TYPE, codec.media_type().to_owned()),
         (header::HeaderName::from_static("server-timing"), response::server_timing(&timings)),
@@ -194,14 +191,14 @@ async fn embed(
 
 /// How the client wants vectors that an upstream sends as numbers.
 async fn relayed_vectors(
-    service: &Service,
+    state: &AppState,
     codec: Codec,
     body: Bytes,
 ) -> Result<Option<Vectors>, ApiError> {
     if codec == Codec::Json {
         return Ok(None);
     }
-    input::parse(service, body, |body| Ok(request::vectors(&body))).await
+    input::parse(state, body, |body| Ok(request::vectors(&body))).await
 }
 
 async fn encode(cpu: &CpuPool, answer: Answer) -> Result<Vec<u8>, ApiError> {
@@ -211,13 +208,4 @@ async fn encode(cpu: &CpuPool, answer: Answer) -> Result<Vec<u8>, ApiError> {
     }
     let span = tracing::Span::current();
     cpu.run(move || span.in_scope(|| response::encode(answer))).await?
-}
-
-impl From<CpuError> for ApiError {
-    fn from(error: CpuError) -> Self {
-        match error {
-            CpuError::Full => Self::overloaded(error.to_string()),
-            CpuError::Lost => Self::internal(error.to_string()),
-        }
-    }
 }

@@ -10,13 +10,13 @@ use tokio::time::{self, Instant};
 
 use super::object;
 use crate::service::{
-    Service,
-    body::{Encoding, ReadBody, Undecoded, as_usize},
+    body::{BodyError, Encoding, ReadBody, Undecoded, as_usize},
     call::Call,
     caller::Caller,
     codec::{Codec, CodecError},
     entrance::Admitted,
     error::ApiError,
+    state::AppState,
 };
 
 /// Bodies longer than this many bytes are parsed off the workers: above, parsing takes more than
@@ -44,15 +44,15 @@ impl<S: Sync> FromRequestParts<S> for Headers {
 
 /// Lets a request in, and reads it: in JSON, whatever the client speaks.
 pub(super) async fn enter_json(
-    service: &Service,
+    state: &AppState,
     caller: &Caller,
     headers: &HeaderMap,
     body: Body,
 ) -> Result<(ReadBody, Call), ApiError> {
     let codec = Codec::of_request(headers)?;
-    let (mut body, call) = enter(service, caller, headers, body).await?;
+    let (mut body, call) = enter(state, caller, headers, body).await?;
     if codec != Codec::Json {
-        body = Box::pin(to_json(service, call.started(), codec, body)).await?;
+        body = Box::pin(to_json(state, call.started(), codec, body)).await?;
     }
     // All endpoints read structs.
     object::check(&body.bytes)?;
@@ -61,52 +61,52 @@ pub(super) async fn enter_json(
 
 /// Lets a request in, and reads it. What is rare is boxed, so that the futures of all requests are small.
 pub(super) async fn enter(
-    service: &Service,
+    state: &AppState,
     caller: &Caller,
     headers: &HeaderMap,
     body: Body,
 ) -> Result<(ReadBody, Call), ApiError> {
     let started = Instant::now();
     let encoding = Encoding::of(headers)?;
-    let entrance = &service.inner.entrance;
+    let entrance = &state.entrance;
     let admitted = entrance.admit(caller).await?;
-    let mut reading = pin!(service.inner.bodies.read(body, declared_length(headers)));
+    let mut reading = pin!(state.bodies.read(body, declared_length(headers)));
     // As a rule it has come with the head: no timers for it then.
     let at_once = poll_fn(|context| Poll::Ready(reading.as_mut().poll(context))).await;
     let (mut body, admitted) = match at_once {
         Poll::Ready(body) => (body?, admitted),
-        Poll::Pending => Box::pin(late(service, caller, started, reading, admitted)).await?,
+        Poll::Pending => Box::pin(late(state, caller, started, reading, admitted)).await?,
     };
     if let Some(encoding) = encoding {
-        body = Box::pin(decompressed(service, started, encoding, body)).await?;
+        body = Box::pin(decompressed(state, started, encoding, body)).await?;
     }
     Ok((body, Call::new(started, admitted)))
 }
 
 /// Reads the rest of a body. A request whose client sends slowly holds no place meanwhile.
 async fn late(
-    service: &Service,
+    state: &AppState,
     caller: &Caller,
     started: Instant,
-    reading: impl Future<Output = Result<ReadBody, ApiError>>,
+    reading: impl Future<Output = Result<ReadBody, BodyError>>,
     admitted: Admitted,
 ) -> Result<(ReadBody, Admitted), ApiError> {
-    let mut reading = pin!(service.received_in_time(started, reading));
+    let mut reading = pin!(state.received_in_time(started, reading));
     if let Ok(body) = time::timeout(PROMPT, &mut reading).await {
         return Ok((body?, admitted));
     }
     drop(admitted);
-    Ok((reading.await?, service.inner.entrance.admit(caller).await?))
+    Ok((reading.await?, state.entrance.admit(caller).await?))
 }
 
 /// Decompresses a body.
 async fn decompressed(
-    service: &Service,
+    state: &AppState,
     started: Instant,
     encoding: Encoding,
     body: ReadBody,
 ) -> Result<ReadBody, ApiError> {
-    let bodies = &service.inner.bodies;
+    let bodies = &state.bodies;
     let (limit, bytes) = (bodies.limit(), body.bytes.clone());
     let decode = move || {
         encoding.decode(&bytes, as_usize(limit)).map_err(|error| match error {
@@ -118,40 +118,40 @@ async fn decompressed(
         })
     };
     // However few bytes there are: they may become many.
-    let decoding = async { service.engine().cpu().run(decode).await? };
-    let bytes = service.in_time(started, decoding).await?;
-    bodies.replace(body, bytes)
+    let decoding = async { state.engine.cpu().run(decode).await? };
+    let bytes = state.in_time(started, decoding).await?;
+    Ok(bodies.replace(body, bytes)?)
 }
 
 /// Translates a body to JSON.
 async fn to_json(
-    service: &Service,
+    state: &AppState,
     started: Instant,
     codec: Codec,
     body: ReadBody,
 ) -> Result<ReadBody, ApiError> {
-    let bodies = &service.inner.bodies;
+    let bodies = &state.bodies;
     let limit = bodies.limit();
     let translate = move |bytes: Bytes| {
         codec
             .transcode(&bytes, Codec::Json, as_usize(limit))
             .map_err(|error| refused(codec, &error, limit))
     };
-    let translating = parse(service, body.bytes.clone(), translate);
-    let json = service.in_time(started, translating).await?;
-    bodies.replace(body, json)
+    let translating = parse(state, body.bytes.clone(), translate);
+    let json = state.in_time(started, translating).await?;
+    Ok(bodies.replace(body, json)?)
 }
 
 /// Parses a body, a large one off the workers.
 pub(super) async fn parse<T: Send + 'static>(
-    service: &Service,
+    state: &AppState,
     bytes: Bytes,
     parse: impl FnOnce(Bytes) -> Result<T, ApiError> + Send + 'static,
 ) -> Result<T, ApiError> {
     if bytes.len() <= SMALL_BODY {
         return parse(bytes);
     }
-    service.engine().cpu().run(move || parse(bytes)).await?
+    state.engine.cpu().run(move || parse(bytes)).await?
 }
 
 /// Whether the client takes an answer in anything that there is.

@@ -1,6 +1,6 @@
 //! `/v1/models`: the models that can be used.
 
-use std::time::UNIX_EPOCH;
+use std::{sync::Arc, time::UNIX_EPOCH};
 
 use axum::{
     Json,
@@ -10,10 +10,10 @@ use serde::Serialize;
 
 use super::openapi;
 use crate::service::{
-    Service,
     caller::Caller,
     engine::{Model, Unavailable},
     error::ApiError,
+    state::AppState,
     store::Scope,
     upstream::Listed,
 };
@@ -31,14 +31,14 @@ pub(super) struct List {
     responses((status = 200, description = "those that can be used", body = openapi::Models)),
 )]
 pub(super) async fn list(
-    State(service): State<Service>,
+    State(state): State<Arc<AppState>>,
     caller: Caller,
 ) -> Result<Json<List>, ApiError> {
     caller.must_be_allowed(Scope::Inference)?;
-    let mut data: Vec<_> = service.engine().models().map(listed).collect();
-    let mut others = service.inner.upstreams.models();
+    let mut data: Vec<_> = state.engine.models().map(listed).collect();
+    let mut others = state.upstreams.models();
     // What is here is not asked of others.
-    others.retain(|other| service.engine().model(&other.id).is_err());
+    others.retain(|other| state.engine.model(&other.id).is_err());
     data.append(&mut others);
     data.retain(|model| caller.may_use(&model.id));
     Ok(Json(List { object: "list", data }))
@@ -54,26 +54,26 @@ pub(super) async fn list(
     ),
 )]
 pub(super) async fn one(
-    State(service): State<Service>,
+    State(state): State<Arc<AppState>>,
     caller: Caller,
     Path(id): Path<String>,
 ) -> Result<Json<Listed>, ApiError> {
     caller.must_be_allowed(Scope::Inference)?;
     caller.must_see(&id)?;
-    let why = match service.engine().model(&id) {
+    let why = match state.engine.model(&id) {
         Ok(model) => return Ok(Json(listed(model))),
         Err(why) => why,
     };
-    match service.inner.upstreams.route(&id) {
+    match state.upstreams.route(&id) {
         Some(route) => Ok(Json(route.listed(&id))),
-        None => Err(missing(&service, &id, why)),
+        None => Err(missing(&state, &id, why)),
     }
 }
 
 /// Rejects a request for a model that is not there, or not known yet.
-pub(super) fn missing(service: &Service, model: &str, why: Unavailable<'_>) -> ApiError {
+pub(super) fn missing(state: &AppState, model: &str, why: Unavailable<'_>) -> ApiError {
     if let Unavailable::Unknown = why
-        && let Some(upstream) = service.inner.upstreams.unlisted()
+        && let Some(upstream) = state.upstreams.unlisted()
     {
         let message = format!(
             "the model `{model}` is not known yet: the upstream `{}` has not listed its models{}",

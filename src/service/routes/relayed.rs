@@ -2,17 +2,19 @@
 
 mod keep_alive;
 
+use std::sync::Arc;
+
 use axum::{
     Router,
     body::Body,
     extract::State,
     middleware::map_response,
-    response::Response,
+    response::{IntoResponse as _, Response},
     routing::{MethodRouter, post},
 };
 use bytes::Bytes;
 use http::HeaderMap;
-use tracing::Instrument as _;
+use tracing::{Instrument as _, Span};
 use utoipa::OpenApi;
 
 use super::{
@@ -20,7 +22,6 @@ use super::{
     models, openapi,
 };
 use crate::service::{
-    Service,
     body::ReadBody,
     cache::{
         self, Alike, Answer, Asked, Key, Meaning, One, Question, Refusal, Semantic, Shelf, Unread,
@@ -30,59 +31,73 @@ use crate::service::{
     caller::Caller,
     dialect::Dialect,
     error::ApiError,
-    middleware::RequestId,
+    request_id::RequestId,
+    state::AppState,
     upstream::{Document, Endpoint, Exchange, FormType, Route, endpoints},
 };
 
-macro_rules! handlers {
+macro_rules! describe {
     ($($endpoint:ident [$path:tt $($alias:tt)*] $facts:expr
         $(=> $handler:ident($request:ident, $answer:ident))?;)*) => {
-        $($(
-            #[doc = concat!("`POST ", $path, "`.")]
-            #[utoipa::path(
-                post, path = $path, tag = "models", request_body = openapi::$request,
-                responses(
-                    (status = 200, description = "the answer of an upstream", body = openapi::$answer),
-                    openapi::Refused,
-                ),
-            )]
-            pub(super) async fn $handler(
-                State(service): State<Service>,
-                caller: Caller,
-                id: RequestId,
-                Headers(headers): Headers,
-                body: Body,
-            ) -> Result<Response, ApiError> {
-                let span = tracing::debug_span!(concat!("POST ", $path), request_id = id.as_str());
-                let relayed = relay(&service, Endpoint::$endpoint, &caller, &id, &headers, body);
-                Box::pin(relayed.instrument(span)).await
-            }
-        )?)*
+        /// OpenAPI's descriptions of the endpoints, on functions that are never called.
+        #[expect(dead_code, reason = "utoipa describes functions")]
+        mod descriptions {
+            use super::openapi;
+
+            $($(
+                #[doc = concat!("`POST ", $path, "`.")]
+                #[utoipa::path(
+                    post, path = $path, tag = "models", request_body = openapi::$request,
+                    responses(
+                        (status = 200, description = "the answer of an upstream", body = openapi::$answer),
+                        openapi::Refused,
+                    ),
+                )]
+                pub(super) fn $handler() {}
+            )?)*
+        }
 
         /// Descriptions of them.
         #[derive(OpenApi)]
-        #[openapi(paths($($($handler,)?)*))]
+        #[openapi(paths($($(descriptions::$handler,)?)*))]
         pub(super) struct Described;
 
-        /// Adds a route for each path of each endpoint that is passed on.
-        pub(super) fn add(router: Router<Service>) -> Router<Service> {
-            $($(
-                let router = Endpoint::$endpoint
-                    .paths()
-                    .iter()
-                    .fold(router, |router, path| {
-                        router.route(path, told_in(Endpoint::$endpoint.dialect(), post($handler)))
-                    });
-            )?)*
-            router
+        /// The span of a request: its name is a constant of each endpoint.
+        fn span(endpoint: Endpoint, id: &RequestId) -> Span {
+            match endpoint {
+                $(Endpoint::$endpoint => {
+                    tracing::debug_span!(concat!("POST ", $path), request_id = id.as_str())
+                })*
+            }
         }
     };
 }
 
-endpoints!(handlers);
+endpoints!(describe);
+
+/// Adds a route for each path of each endpoint that is only passed on.
+pub(super) fn add(router: Router<Arc<AppState>>) -> Router<Arc<AppState>> {
+    let endpoints = Endpoint::ALL.iter().filter(|endpoint| **endpoint != Endpoint::Embeddings);
+    endpoints.fold(router, |router, endpoint| {
+        endpoint.paths().iter().fold(router, |router, path| router.route(path, route(*endpoint)))
+    })
+}
+
+/// The route of an endpoint.
+fn route(endpoint: Endpoint) -> MethodRouter<Arc<AppState>> {
+    let handler = async move |State(state): State<Arc<AppState>>,
+                              caller: Caller,
+                              id: RequestId,
+                              Headers(headers): Headers,
+                              body: Body| {
+        let relayed = relay(&state, endpoint, &caller, &id, &headers, body);
+        Box::pin(relayed.instrument(span(endpoint, &id))).await
+    };
+    told_in(endpoint.dialect(), post(handler))
+}
 
 /// Has errors told in the form of the endpoint's API.
-fn told_in(dialect: Dialect, handler: MethodRouter<Service>) -> MethodRouter<Service> {
+fn told_in(dialect: Dialect, handler: MethodRouter<Arc<AppState>>) -> MethodRouter<Arc<AppState>> {
     if dialect != Dialect::Messages {
         return handler;
     }
@@ -97,42 +112,42 @@ fn told_in(dialect: Dialect, handler: MethodRouter<Service>) -> MethodRouter<Ser
 /// Lets the request in, reads it, and passes it on. Boxed by those who call it: layers move the
 /// handler's future, and this one is large.
 async fn relay(
-    service: &Service,
+    state: &Arc<AppState>,
     endpoint: Endpoint,
     caller: &Caller,
     id: &RequestId,
     headers: &HeaderMap,
     body: Body,
-) -> Result<Response, ApiError> {
-    let bill = caller.bill(service, endpoint.name(), id);
+) -> Response {
+    let bill = caller.bill(state.store.as_ref(), endpoint.name(), id);
     let answer = async {
         // The body keeps its place in memory until the upstream has answered.
-        let (body, document, call) = read(service, endpoint, caller, headers, body).await?;
+        let (body, document, call) = read(state, endpoint, caller, headers, body).await?;
         let (document, call) = (document?, call.of(caller, &bill));
         // First: a request that is refused has a row that says what it was for.
         bill.asks(document.model());
         caller.must_be_served()?;
         caller.must_see(document.model())?;
-        caller.reserve(service, &bill, document.tokens()).await?;
+        caller.reserve(&state.limits, &bill, document.tokens()).await?;
         let is_stream = endpoint.has_streams() && document.is_stream();
-        let keep_alive = is_stream.then(|| service.inner.upstreams.stream_keep_alive()).flatten();
+        let keep_alive = is_stream.then(|| state.upstreams.stream_keep_alive()).flatten();
         let Some(every) = keep_alive else {
-            return answer(service, endpoint, headers, &document, call).await;
+            return answer(state, endpoint, headers, &document, call).await;
         };
-        let (service, headers, bill) = (service.clone(), headers.clone(), call.bill().clone());
+        let (state, headers, bill) = (Arc::clone(state), headers.clone(), call.bill().clone());
         let answering = async move {
             let _body = body;
-            answer(&service, endpoint, &headers, &document, call).await
+            answer(&state, endpoint, &headers, &document, call).await
         };
         keep_alive::answer(every, bill, endpoint.dialect(), Box::pin(answering)).await
     };
     let answer = answer.await;
-    Ok(bill.told(answer))
+    bill.told(answer.into_response())
 }
 
 /// Lets a request in, and reads it.
 async fn read(
-    service: &Service,
+    state: &AppState,
     endpoint: Endpoint,
     caller: &Caller,
     headers: &HeaderMap,
@@ -140,37 +155,37 @@ async fn read(
 ) -> Result<(ReadBody, Result<Document, ApiError>, Call), ApiError> {
     if endpoint.is_form() {
         let form = FormType::of(headers)?;
-        let (body, call) = input::enter(service, caller, headers, body).await?;
+        let (body, call) = input::enter(state, caller, headers, body).await?;
         let read = move |bytes| Document::read_form(endpoint, form, bytes);
-        let document = input::parse(service, body.bytes.clone(), read).await;
+        let document = input::parse(state, body.bytes.clone(), read).await;
         return Ok((body, document, call));
     }
     if !endpoint.answers_bytes() {
         input::check_accept(headers)?;
     }
-    let (body, call) = input::enter_json(service, caller, headers, body).await?;
+    let (body, call) = input::enter_json(state, caller, headers, body).await?;
     let read = move |bytes| Document::read(endpoint, bytes);
-    let document = input::parse(service, body.bytes.clone(), read).await;
+    let document = input::parse(state, body.bytes.clone(), read).await;
     Ok((body, document, call))
 }
 
 /// The answer that is kept, or that of an upstream.
 pub(super) async fn answer(
-    service: &Service,
+    state: &AppState,
     endpoint: Endpoint,
     headers: &HeaderMap,
     document: &Document,
     call: Call,
 ) -> Result<Response, ApiError> {
-    let upstreams = &service.inner.upstreams;
+    let upstreams = &state.upstreams;
     let model = document.model();
     let Some(route) = upstreams.route(model) else {
-        return Err(match service.engine().model(model) {
+        return Err(match state.engine.model(model) {
             Ok(_) => ApiError::wrong_kind_of_model(model),
-            Err(why) => models::missing(service, model, why),
+            Err(why) => models::missing(state, model, why),
         });
     };
-    let question = match kept(service, endpoint, call.caller(), headers, document, &route).await? {
+    let question = match kept(state, endpoint, call.caller(), headers, document, &route).await? {
         None => None,
         Some(One::Missing(question)) => Some(question),
         Some(One::Had(answer, way)) => {
@@ -198,14 +213,14 @@ pub(super) async fn answer(
 
 /// What is kept of the answer to a request, if any is to be.
 async fn kept(
-    service: &Service,
+    state: &AppState,
     endpoint: Endpoint,
     caller: &Caller,
     headers: &HeaderMap,
     document: &Document,
     route: &Route,
 ) -> Result<Option<One<Answer>>, ApiError> {
-    let cache = &service.inner.cache;
+    let cache = &state.cache;
     let Some(answers) = &cache.answers else { return Ok(None) };
     let tenant = || cache.tenant_of(caller, headers, route);
     let unread = cache.unread(endpoint, headers, document, tenant)?;
@@ -214,28 +229,28 @@ async fn kept(
     if let Some(answer) = cache.at_hand(as_it_is, &unread) {
         return Ok(Some(One::Had(answer, Way::Hit)));
     }
-    let looking = look(service, answers, document.bytes().clone(), as_it_is, unread);
+    let looking = look(state, answers, document.bytes().clone(), as_it_is, unread);
     // Boxed for the same reason.
     Box::pin(looking).await
 }
 
 /// What is kept of the answer to a question that is not at hand.
 async fn look(
-    service: &Service,
+    state: &AppState,
     answers: &Shelf<Answer>,
     bytes: Bytes,
     as_it_is: Option<Key>,
     unread: Unread,
 ) -> Result<Option<One<Answer>>, ApiError> {
-    let cache = &service.inner.cache;
-    let asked = input::parse(service, bytes, |bytes| Ok(unread.read(&bytes))).await?;
+    let cache = &state.cache;
+    let asked = input::parse(state, bytes, |bytes| Ok(unread.read(&bytes))).await?;
     let Some(Asked { key, wish, meaning }) = asked else { return Ok(None) };
     cache.knows(as_it_is, key);
     match answers.one(key, &wish).await {
         Ok(One::Missing(question)) => {
             let one = match (&cache.semantic, meaning) {
                 (Some(semantic), Some(meaning)) => {
-                    alike(service, answers, semantic, meaning, &wish, question).await
+                    alike(state, answers, semantic, meaning, &wish, question).await
                 }
                 _ => One::Missing(question),
             };
@@ -251,14 +266,14 @@ async fn look(
 
 /// What is kept of a question that means the same.
 async fn alike(
-    service: &Service,
+    state: &AppState,
     answers: &Shelf<Answer>,
     semantic: &Semantic,
     meaning: Meaning,
     wish: &Wish,
     mut question: Question<Answer>,
 ) -> One<Answer> {
-    let compared = semantic.compare(service.engine(), meaning).await;
+    let compared = semantic.compare(&state.engine, meaning).await;
     let Some((compared, alike)) = compared else { return One::Missing(question) };
     if let Some(Alike { key, similarity }) = alike {
         if let Some(answer) = answers.kept(key, wish).await {

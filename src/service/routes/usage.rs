@@ -3,6 +3,8 @@
 //! Read from the database: what was used in the last moments, and what waits in the spool of an
 //! instance, is not in it yet.
 
+use std::sync::Arc;
+
 use axum::{
     Json,
     extract::{RawQuery, State},
@@ -14,9 +16,9 @@ use serde::Serialize;
 
 use super::openapi;
 use crate::service::{
-    Service,
     caller::Caller,
     error::ApiError,
+    state::AppState,
     store::{Scope, Span, Sums, Used},
 };
 
@@ -78,7 +80,7 @@ struct Line {
     ),
 )]
 pub(super) async fn usage(
-    State(service): State<Service>,
+    State(state): State<Arc<AppState>>,
     caller: Caller,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
@@ -97,11 +99,11 @@ pub(super) async fn usage(
         }
     };
     // Who has a key has a store.
-    let Some(store) = &service.inner.store else {
+    let Some(store) = &state.store else {
         return Err(ApiError::unavailable("there is no store"));
     };
     let span = Span { key: id, start: question.start, end: question.end };
-    let used = service.in_time(tokio::time::Instant::now(), async {
+    let used = state.in_time(tokio::time::Instant::now(), async {
         store.used(span, LINES + 1).await.map_err(|error| {
             tracing::warn!(%error, "the ledger cannot be read");
             ApiError::overloaded("the ledger cannot be read at the moment")

@@ -7,7 +7,7 @@ use jiff::fmt::serde::unsigned_duration::friendly::compact::required as duration
 use serde::{Deserialize, Serialize};
 
 use super::Url;
-use crate::service::Invalid;
+use crate::service::invalid::Invalid;
 
 /// Where keys and the ledger are, and what is done while that is away.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]

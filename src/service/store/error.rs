@@ -55,7 +55,7 @@ pub enum StoreError {
     Ended(String),
     /// A key is not to be made as it was asked for.
     #[error(transparent)]
-    Invalid(#[from] crate::service::Invalid),
+    Invalid(#[from] crate::service::invalid::Invalid),
     /// The system has no random bits.
     #[error("the system gives no random bits")]
     NoRandomness,

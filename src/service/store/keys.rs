@@ -8,7 +8,10 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::{Database, Hash, Home, Secret, StoreConfig, StoreError, secret};
-use crate::service::{Invalid, config::is_name, pattern};
+use crate::service::{
+    invalid::{Invalid, is_name},
+    pattern,
+};
 
 pub(super) use self::rows::find;
 

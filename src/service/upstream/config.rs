@@ -23,7 +23,7 @@ use super::{
     base::{self, Base},
     proxy::Proxy,
 };
-use crate::service::Invalid;
+use crate::service::invalid::Invalid;
 
 /// A server that has models: vLLM, llama.cpp, Ollama, OpenAI and the like.
 #[expect(clippy::struct_excessive_bools, reason = "each is a switch")]

@@ -9,7 +9,7 @@ use crate::service::{dialect::Dialect, usage::Form};
 /// | `Rerank` | variant of [`Endpoint`] |
 /// | `["/v1/rerank" "/rerank"]` | its paths; upstreams are asked at the first, less `/v1`, below their base |
 /// | `Facts::data("rerank")` | its properties |
-/// | `=> rerank(Request, Answer)` | name of its handler, and schemas of its bodies in OpenAPI's description; missing where the handler is written out |
+/// | `=> rerank(Request, Answer)` | operation and schemas of its bodies in OpenAPI's description; missing where the handler is written out |
 macro_rules! endpoints {
     ($with:ident) => {
         $with! {

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
-use crate::service::{codec::Codec, middleware::REQUEST_ID, store::Secret};
+use crate::service::{codec::Codec, request_id::REQUEST_ID, store::Secret};
 
 /// Headers of a client's request that are passed on, and that its answer does not depend on. Cookies,
 /// keys and what the connection needs are not among them; nor is `accept-encoding`, since answers are

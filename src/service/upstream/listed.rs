@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use crate::service::config::is_name;
+use crate::service::invalid::is_name;
 
 /// A model as it is listed: OpenAI's object, with the fields that an upstream has beside.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]

@@ -3,10 +3,7 @@
 use std::{
     sync::{
         Arc,
-        atomic::{
-            AtomicBool, AtomicU64, AtomicUsize,
-            Ordering::{Relaxed, SeqCst},
-        },
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed},
     },
     time::Duration,
 };
@@ -34,7 +31,7 @@ use crate::service::{
 
 /// One upstream. What changes of it is in atomics: requests take no lock of ours.
 pub(crate) struct Upstream {
-    name: String,
+    name: Arc<str>,
     /// Name in the header of answers.
     pub(super) name_header: Option<HeaderValue>,
     pub(super) config: UpstreamConfig,
@@ -61,6 +58,8 @@ pub(crate) struct Upstream {
     breaker: Breaker,
     /// Until when it asked to be left alone, in milliseconds of the clock.
     rests_until: AtomicU64,
+    /// Relaxed: no other data depends on it, and a swap returns the value of the swap before it, so that
+    /// each change is logged once.
     unwell: AtomicBool,
     /// Reason why its last health check failed, without addresses; `None` if it did not.
     pub(super) check_failure: ArcSwapOption<&'static str>,
@@ -133,7 +132,7 @@ impl Upstream {
             Connections::new(&uris[0], rules, meters).ok_or_else(bad)
         };
         Ok(Self {
-            name: name.to_owned(),
+            name: name.into(),
             name_header: HeaderValue::from_str(name).ok(),
             connections: connections(
                 config.max_connections,
@@ -183,6 +182,11 @@ impl Upstream {
 
     /// Its name in the configuration.
     pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Its name, to be kept by others.
+    pub(super) fn shared_name(&self) -> &Arc<str> {
         &self.name
     }
 
@@ -251,7 +255,7 @@ impl Upstream {
 
     pub(super) fn set_well(&self) {
         self.check_failure.store(None);
-        if self.unwell.swap(false, SeqCst) {
+        if self.unwell.swap(false, Relaxed) {
             self.latency.forget();
             tracing::info!(upstream = self.name(), "is well again");
         }
@@ -260,7 +264,7 @@ impl Upstream {
 
     /// Its health checks fail, the last one with this error.
     pub(super) fn set_unwell(&self, error: &str) {
-        if !self.unwell.swap(true, SeqCst) {
+        if !self.unwell.swap(true, Relaxed) {
             tracing::warn!(upstream = self.name(), error, "is unwell: its health checks fail");
         }
         self.meters.healthy.set(0.0);

@@ -81,7 +81,7 @@ impl Exchanged {
         let mut response = Response::new(axum::body::Body::empty());
         *response.status_mut() = status;
         *response.headers_mut() = headers;
-        bill.answered_by(&upstream);
+        bill.answered_by(upstream.shared_name());
         let took = started.elapsed();
         let meters = route.meters.of(endpoint);
         let overhead = took.saturating_sub(upstream_time);

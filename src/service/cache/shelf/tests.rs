@@ -5,11 +5,12 @@ use super::*;
 use crate::service::{
     cache::{KeyBuilder, Vector},
     engine::TokenCount,
+    hooks::Hooks,
 };
 
 #[tokio::test]
 async fn a_refused_question_does_not_refuse_those_who_wait_for_a_part() {
-    let (cpu, threads) = CpuPool::start(1, 0).expect("started");
+    let (cpu, threads) = CpuPool::start(1, 0, Hooks::default()).expect("started");
     let shelf: Shelf<Vector> = Shelf::new(1 << 20, &Config::default(), None, cpu.clone());
     let wish = Wish::of(&HeaderMap::new()).expect("allowed");
     let [good, bad] =

@@ -16,13 +16,13 @@ use super::{
     response::Answer,
 };
 use crate::service::{
-    Service,
     cache::{self, Refusal, Shelf, Vector, Way, Wish},
     call::Call,
     codec::Codec,
     engine::{Input, Timings, TokenCount},
     error::ApiError,
     routes::input,
+    state::AppState,
     upstream::{Document, Endpoint, Exchange, Route},
     usage::{Report, tokens_of},
 };
@@ -32,7 +32,7 @@ const LARGEST: usize = 256 << 20;
 
 /// A request to an upstream, of which some inputs may be asked for.
 pub(super) struct Elsewhere<'a> {
-    pub(super) service: &'a Service,
+    pub(super) state: &'a AppState,
     pub(super) route: &'a Arc<Route>,
     pub(super) headers: &'a HeaderMap,
     pub(super) request: &'a EmbeddingsRequest,
@@ -82,8 +82,8 @@ pub(super) async fn embed(
     shelf: &Shelf<Vector>,
     wish: &Wish,
 ) -> Result<(Answer, usize), Refusal> {
-    let Elsewhere { service, route, headers, request, call, .. } = elsewhere;
-    let tenant = service.inner.cache.tenant_of(call.caller(), headers, route);
+    let Elsewhere { state, route, headers, request, call, .. } = elsewhere;
+    let tenant = state.cache.tenant_of(call.caller(), headers, route);
     let EmbeddingsRequest { model, dimensions, truncate, .. } = request;
     let model = format!("upstream {dimensions:?} {truncate:?} {model}");
     let inputs = &request.input.0;
@@ -115,7 +115,7 @@ pub(super) fn refused(refusal: Refusal, call: Call) -> Result<Response, ApiError
 impl Elsewhere<'_> {
     /// The vectors of the inputs at these places.
     async fn ask(&self, places: Vec<usize>) -> Result<Vec<Vector>, Refusal> {
-        let Self { service, route, headers, request, document, call } = *self;
+        let Self { state, route, headers, request, document, call } = *self;
         let inputs = &request.input.0;
         let part;
         let document = if places.len() == inputs.len() {
@@ -126,7 +126,7 @@ impl Elsewhere<'_> {
         };
         let endpoint = Endpoint::Embeddings;
         let exchange = Exchange { route, endpoint, headers, document, call };
-        let exchanged = service.inner.upstreams.exchange(exchange).await?;
+        let exchanged = state.upstreams.exchange(exchange).await?;
         let answer = exchanged.read(route.clone(), endpoint, call, LARGEST).await?;
         let (head, body) = answer.into_parts();
         if head.status != StatusCode::OK || head.headers.contains_key(header::CONTENT_ENCODING) {
@@ -138,7 +138,7 @@ impl Elsewhere<'_> {
             )));
         }
         let lengths: Vec<_> = places.iter().map(|place| inputs[*place].length()).collect();
-        let vectors = input::parse(service, body, move |body| read(&body, &lengths)).await?;
+        let vectors = input::parse(state, body, move |body| read(&body, &lengths)).await?;
         Ok(vectors)
     }
 

@@ -9,12 +9,9 @@ use serde::{
 
 use crate::service::{
     codec::Vectors,
-    engine::{Input, TooLong},
+    engine::{Input, MAX_INPUTS, TooLong},
     error::ApiError,
 };
-
-/// Most inputs of one request, as OpenAI has it.
-pub(crate) const MAX_INPUTS: usize = 2048;
 
 /// The body of a request.
 #[derive(Debug, Deserialize)]

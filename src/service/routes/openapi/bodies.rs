@@ -8,7 +8,7 @@ use utoipa::{
     openapi::schema::{AnyOfBuilder, ArrayBuilder, ObjectBuilder, Schema, Type},
 };
 
-use crate::service::routes::MAX_INPUTS;
+use crate::service::engine::MAX_INPUTS;
 
 /// OpenAI's error object.
 #[derive(ToSchema)]

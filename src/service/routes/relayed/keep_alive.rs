@@ -7,8 +7,10 @@ use std::{
     time::Duration,
 };
 
-use axum::body::{Body, to_bytes};
-use axum::response::Response;
+use axum::{
+    body::{Body, to_bytes},
+    response::{IntoResponse as _, Response},
+};
 use bytes::Bytes;
 use http_body::Frame;
 use tokio::time::{self, Instant, Sleep};
@@ -90,7 +92,8 @@ impl http_body::Body for KeptAlive {
             match &mut this.state {
                 State::Asking(answering, timer) => match answering.as_mut().poll(context) {
                     Poll::Ready(answer) => {
-                        this.state = State::of(this.bill.told(answer), this.dialect);
+                        let answer = this.bill.told(answer.into_response());
+                        this.state = State::of(answer, this.dialect);
                     }
                     Poll::Pending => {
                         ready!(timer.as_mut().poll(context));

@@ -8,20 +8,17 @@ use std::{
     time::Instant,
 };
 
-use axum::response::{IntoResponse as _, Response};
 use bytes::Bytes;
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, Response, StatusCode};
 use jiff::Timestamp;
 use uuid::Builder;
 
 use super::{Ledger, Row, row};
 use crate::service::{
-    error::ApiError,
     limits::{Reserved, Standing},
-    middleware::RequestId,
+    request_id::RequestId,
     store::Key,
     units::micros,
-    upstream::Upstream,
     usage::{Facts, Tally, Usage},
 };
 
@@ -44,7 +41,7 @@ struct Open {
     at: Timestamp,
     began: Instant,
     model: OnceLock<Box<str>>,
-    upstream: OnceLock<Arc<Upstream>>,
+    upstream: OnceLock<Arc<str>>,
     /// 0: it is not known how it ends.
     status: AtomicU16,
     usage: Mutex<Option<Usage>>,
@@ -92,8 +89,8 @@ impl Bill {
         }
     }
 
-    /// The upstream that answers.
-    pub(crate) fn answered_by(&self, upstream: &Arc<Upstream>) {
+    /// Name of the upstream that answers.
+    pub(crate) fn answered_by(&self, upstream: &Arc<str>) {
         if let Some(open) = &self.0 {
             // One answers.
             let _ = open.upstream.set(Arc::clone(upstream));
@@ -154,8 +151,7 @@ impl Bill {
     }
 
     /// What its client is told; of a stream, at its beginning. How its key stands is said, too.
-    pub(crate) fn told(&self, answer: Result<Response, ApiError>) -> Response {
-        let mut response = answer.into_response();
+    pub(crate) fn told<B>(&self, mut response: Response<B>) -> Response<B> {
         self.ends(response.status());
         self.tell(response.headers_mut());
         response

@@ -146,15 +146,12 @@ struct Texts {
     key_id: Option<Arc<str>>,
     model: Option<Arc<str>>,
     endpoint: Option<Arc<str>>,
-    upstream: Option<Arc<str>>,
 }
 
 impl Texts {
     /// Adds the columns of a row.
     fn add(&mut self, values: &mut SqliteArguments, row: &Row) -> Result<(), BoxDynError> {
         let key_id = row.key_id.as_ref().map(|key| shared(&mut self.key_id, &key.info.id));
-        let upstream =
-            row.upstream.as_ref().map(|upstream| shared(&mut self.upstream, upstream.name()));
         let id: Arc<str> = (&*row.id.encode_lower(&mut [0; Hyphenated::LENGTH])).into();
         let request_id: Arc<str> = row.request_id.as_str().into();
         values.add(id)?;
@@ -168,7 +165,7 @@ impl Texts {
         values.add(row.cached)?;
         values.add(row.streamed)?;
         values.add(row.duration_us.cast_signed())?;
-        values.add(upstream)?;
+        values.add(row.upstream.clone())?;
         values.add(request_id)?;
         values.add(row.usage.cached_prompt_tokens.cast_signed())?;
         values.add(row.usage.is_estimated)

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Instant};
 
 use serde::{Serialize, Serializer};
 
-use crate::service::{middleware::RequestId, store::Key, upstream::Upstream, usage::Usage};
+use crate::service::{request_id::RequestId, store::Key, usage::Usage};
 
 /// Longest name of a model that is kept: any name can be asked for.
 const LONGEST: usize = 128;
@@ -27,7 +27,7 @@ pub(super) struct Row {
     pub(super) streamed: bool,
     pub(super) duration_us: u64,
     #[serde(serialize_with = "upstream")]
-    pub(super) upstream: Option<Arc<Upstream>>,
+    pub(super) upstream: Option<Arc<str>>,
     #[serde(serialize_with = "request_id")]
     pub(super) request_id: RequestId,
     #[serde(skip)]
@@ -54,11 +54,8 @@ fn key_id<S: Serializer>(key: &Option<Arc<Key>>, serializer: S) -> Result<S::Ok,
 }
 
 #[expect(clippy::ref_option, reason = "as serde wants it")]
-fn upstream<S: Serializer>(
-    upstream: &Option<Arc<Upstream>>,
-    serializer: S,
-) -> Result<S::Ok, S::Error> {
-    upstream.as_ref().map(|upstream| upstream.name()).serialize(serializer)
+fn upstream<S: Serializer>(upstream: &Option<Arc<str>>, serializer: S) -> Result<S::Ok, S::Error> {
+    upstream.as_deref().serialize(serializer)
 }
 
 fn request_id<S: Serializer>(id: &RequestId, serializer: S) -> Result<S::Ok, S::Error> {

@@ -8,7 +8,7 @@ use jiff::fmt::serde::unsigned_duration::friendly::compact::{
 use serde::{Deserialize, Serialize};
 
 use super::StatusRule;
-use crate::service::{Invalid, breaker::Rule};
+use crate::service::{breaker::Rule, entrance::EntranceConfig, invalid::Invalid};
 
 /// How much is let in, and what is done about upstreams that fail.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
@@ -121,12 +121,18 @@ impl GatewayConfig {
         Ok(())
     }
 
-    /// Most requests of one key at a time.
-    pub(crate) fn per_key(&self) -> usize {
-        match self.max_in_flight_per_key {
+    /// Limits of the entrance.
+    pub(crate) fn entrance(&self) -> EntranceConfig {
+        let max_in_flight_per_key = match self.max_in_flight_per_key {
             // What is left is for the others.
             0 => (self.max_in_flight * 3 / 4).max(1),
             most => most,
+        };
+        EntranceConfig {
+            max_in_flight: self.max_in_flight,
+            max_in_flight_per_key,
+            max_waiting: self.max_waiting,
+            queue_timeout: self.queue_timeout,
         }
     }
 

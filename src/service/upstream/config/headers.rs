@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use http::{HeaderName, HeaderValue, header};
 
 use super::{Key, UpstreamConfig};
-use crate::service::Invalid;
+use crate::service::invalid::Invalid;
 
 /// Headers that belong to the connection or the body, or are set for each request.
 const OURS: [HeaderName; 18] = [

@@ -5,7 +5,7 @@ use std::time::Duration;
 use jiff::fmt::serde::unsigned_duration::friendly::compact::required as duration;
 use serde::{Deserialize, Serialize};
 
-use crate::service::Invalid;
+use crate::service::invalid::Invalid;
 
 /// How it is found out whether an upstream is well: any answer below 500 says so.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]

@@ -6,7 +6,10 @@ use jiff::fmt::serde::unsigned_duration::friendly::compact::optional as optional
 use serde::{Deserialize, Serialize};
 
 use super::UpstreamConfig;
-use crate::service::{Invalid, config::is_name, pattern};
+use crate::service::{
+    invalid::{Invalid, is_name},
+    pattern,
+};
 
 /// A model that lives upstream.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]

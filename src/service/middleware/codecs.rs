@@ -1,5 +1,9 @@
 //! Answers in the codec that the client asked for.
 
+mod frames;
+#[cfg(test)]
+mod tests;
+
 use std::{
     pin::Pin,
     task::{Context, Poll, ready},
@@ -18,15 +22,16 @@ use pin_project_lite::pin_project;
 use tower_layer::Layer;
 use tower_service::Service;
 
-use super::{Codec, Vectors, frames::Frames};
+use self::frames::Frames;
 use crate::service::{
+    codec::{Codec, Vectors},
     cpu::CpuPool,
-    engine::admission::{Admission, Reservation},
     error::ApiError,
+    quota::{Quota, Reservation},
 };
 
 /// What is translated on a worker; more than this many bytes would take too long there.
-pub(super) const SMALL: usize = 32 << 10;
+const SMALL: usize = 32 << 10;
 
 /// Translates the answers of the routes inside, which are JSON and events, into what the client
 /// takes by `accept`.
@@ -37,7 +42,7 @@ pub(super) const SMALL: usize = 32 << 10;
 pub struct Codecs {
     cpu: CpuPool,
     /// Bytes of all answers that are held to be translated.
-    memory: Admission,
+    memory: Quota,
 }
 
 /// What [`Codecs`] puts around a service.
@@ -85,7 +90,7 @@ impl Codecs {
     const AT_A_TIME: usize = 16;
 
     pub(crate) fn new(cpu: CpuPool) -> Self {
-        Self { cpu, memory: Admission::new(Self::LARGEST * Self::AT_A_TIME) }
+        Self { cpu, memory: Quota::new(Self::LARGEST * Self::AT_A_TIME) }
     }
 
     /// The answer as the client wants it.

@@ -1,5 +1,7 @@
 //! The layer around a service that answers as it is told.
 
+mod streams;
+
 use std::convert::Infallible;
 
 use axum::{body::Body, extract::Request};
@@ -9,12 +11,21 @@ use http_body_util::BodyExt as _;
 use tower::{ServiceExt as _, service_fn};
 use tower_layer::Layer as _;
 
-use super::*;
-use crate::service::cpu::CpuPool;
+use serde_json::{Value, json};
+
+use super::Codecs;
+use crate::service::{
+    codec::{
+        Codec,
+        tests::{BINARY, back},
+    },
+    cpu::CpuPool,
+    hooks::Hooks,
+};
 
 /// What comes out of an answer, for a client that sends this `accept`.
 async fn through(accept: &str, method: Method, answer: Response<Body>) -> Response<Bytes> {
-    let (cpu, threads) = CpuPool::start(1, 0).expect("started");
+    let (cpu, threads) = CpuPool::start(1, 0, Hooks::default()).expect("started");
     let mut answer = Some(answer);
     let inner = service_fn(move |_: Request| {
         std::future::ready(Ok::<_, Infallible>(answer.take().expect("one request")))
