@@ -6,6 +6,8 @@ use std::env;
 
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");
+    // `sqlx::migrate!` embeds the files that are there; the compiler does not notice a new one.
+    println!("cargo:rerun-if-changed=migrations");
     println!("cargo:rerun-if-env-changed=CARGO_ENCODED_RUSTFLAGS");
     println!("cargo:rustc-check-cfg=cfg(optimised)");
     println!("cargo:rustc-check-cfg=cfg(frame_pointers)");
