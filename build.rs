@@ -1,6 +1,6 @@
 //! Tells the crate what `cfg!` cannot say: whether it is built with optimisation and with frame
 //! pointers, whether stacks can be sampled on this system, whether memory can, and whether Tokio
-//! tells how long a task waited.
+//! tells how long a task waited. Has the crate compiled again where a migration is added.
 
 use std::env;
 

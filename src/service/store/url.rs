@@ -32,22 +32,23 @@ impl Url {
         if self.is_empty() || self.target().is_some() {
             return Ok(());
         }
-        let is_in_memory = self.sqlite_location().is_some_and(is_in_memory);
-        // URLs of SQLite hold no password, unless one is mistaken for another database's.
-        let value = if is_in_memory && !self.0.contains('@') { &*self.0 } else { "(set)" };
-        let allowed = if is_in_memory {
-            "sqlite:FILE with a file on a disk: a database in memory, or without the name of a \
-             file, ends with the connection that made it"
-        } else {
-            "sqlite:FILE or postgres://USER@HOST/NAME; empty for no store"
+        let Some(form) = self.sqlite_location().and_then(in_memory) else {
+            let allowed = "sqlite:FILE or postgres://USER@HOST/NAME; empty for no store";
+            return Err(Invalid::new(field, "(set)", allowed));
         };
+        // URLs of SQLite hold no password, unless one is mistaken for another database's.
+        let value = if self.0.contains('@') { "(set)" } else { &*self.0 };
+        let allowed = format!(
+            "sqlite:FILE with a file on a disk; with {form} the database ends with the connection \
+             that made it"
+        );
         Err(Invalid::new(field, value, allowed))
     }
 
     /// How it is reached; none where it is no URL of a database that outlives a connection.
     pub(super) fn target(&self) -> Option<Target> {
         if let Some(location) = self.sqlite_location() {
-            if is_in_memory(location) {
+            if in_memory(location).is_some() {
                 return None;
             }
             return SqliteConnectOptions::from_str(&self.0).ok().map(Target::Sqlite);
@@ -68,30 +69,37 @@ impl Url {
     }
 }
 
-/// Whether a database of SQLite is in memory, or in a temporary file: each connection would have one
-/// of its own.
-fn is_in_memory(location: &str) -> bool {
+/// The part of a URL of SQLite that keeps the database in memory, or in a temporary file, if there is
+/// one: each connection would have a database of its own.
+fn in_memory(location: &str) -> Option<&'static str> {
     let (path, parameters) = location.split_once('?').unwrap_or((location, ""));
     let path = decoded(path);
     // SQLite takes a name that begins so for a URI, and parses it once more.
-    let is_in_memory_by_uri = path.strip_prefix("file:").is_some_and(|uri| {
-        let uri = uri.split('#').next().unwrap_or_default();
+    let by_uri = || {
+        let uri = path.strip_prefix("file:")?.split('#').next()?;
         let uri = uri.strip_prefix("//localhost").unwrap_or(uri);
         let (path, parameters) = uri.split_once('?').unwrap_or((uri, ""));
-        is_no_file(&decoded(path)) || asks_for_memory(parameters)
-    });
-    is_no_file(&path) || asks_for_memory(parameters) || is_in_memory_by_uri
+        in_memory_by_name(&decoded(path)).or_else(|| in_memory_by_parameter(parameters))
+    };
+    in_memory_by_name(&path).or_else(|| in_memory_by_parameter(parameters)).or_else(by_uri)
 }
 
 /// The names that SQLite gives to databases without a file; and `/`, which names no file either.
-fn is_no_file(path: &str) -> bool {
-    path == ":memory:" || path.trim_start_matches('/').is_empty()
+fn in_memory_by_name(path: &str) -> Option<&'static str> {
+    match path.trim_start_matches('/') {
+        "" => Some("an empty path"),
+        _ if path == ":memory:" => Some("`:memory:`"),
+        _ => None,
+    }
 }
 
-/// Whether there is a parameter by which sqlx or SQLite keeps the database in memory.
-fn asks_for_memory(parameters: &str) -> bool {
-    parameters.split('&').filter_map(|parameter| parameter.split_once('=')).any(|(name, value)| {
-        matches!((&*decoded(name), &*decoded(value)), ("mode", "memory") | ("vfs", "memdb"))
+/// The parameters by which sqlx or SQLite keeps a database in memory.
+fn in_memory_by_parameter(parameters: &str) -> Option<&'static str> {
+    let mut pairs = parameters.split('&').filter_map(|parameter| parameter.split_once('='));
+    pairs.find_map(|(name, value)| match (&*decoded(name), &*decoded(value)) {
+        ("mode", "memory") => Some("`mode=memory`"),
+        ("vfs", "memdb") => Some("`vfs=memdb`"),
+        _ => None,
     })
 }
 
@@ -227,6 +235,15 @@ mod tests {
             assert_eq!((&*refused.field, &*refused.value), ("store.url", &*url));
             assert!(refused.allowed.contains("a file on a disk"), "{refused}");
         }
+        for (url, form) in [
+            ("sqlite:a.db?mode=memory", "`mode=memory`"),
+            ("sqlite::memory:", "`:memory:`"),
+            ("sqlite:file:a?vfs=memdb", "`vfs=memdb`"),
+            ("sqlite:", "an empty path"),
+        ] {
+            let refused = Url::from(url).validate("store.url").expect_err(url);
+            assert!(refused.allowed.contains(form), "{refused}");
+        }
     }
 
     #[test]
@@ -252,7 +269,7 @@ mod tests {
             let location = format!("{folder}/{location}");
             let file = file_of(&format!("sqlite:{location}")).await;
             assert_eq!(file.is_empty(), is_in_memory, "{location}");
-            assert_eq!(super::is_in_memory(&location), is_in_memory, "{location}");
+            assert_eq!(in_memory(&location).is_some(), is_in_memory, "{location}");
         }
         for location in [
             "",
@@ -265,7 +282,7 @@ mod tests {
             "file:a.db%3Fmode=memory",
         ] {
             let file = file_of(&format!("sqlite:{location}")).await;
-            assert!(file.is_empty() && super::is_in_memory(location), "{location}: {file}");
+            assert!(file.is_empty() && in_memory(location).is_some(), "{location}: {file}");
         }
     }
 
