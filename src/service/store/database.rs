@@ -13,11 +13,11 @@ use tokio::time;
 
 use super::{StoreConfig, StoreError, error::reason, url::Target};
 
-/// How long SQLite waits for another who writes.
+/// Longest wait of SQLite for another writer.
 const BUSY: Duration = Duration::from_secs(2);
 /// From one try to the next, while the database is not there yet.
 const AGAIN: Duration = Duration::from_millis(250);
-/// What Postgres shows of who is connected.
+/// Name of the client in Postgres' list of connections.
 const NAME: &str = "thermograph";
 /// Lock of the instance that makes the tables, until the end of its transaction; the number is ours.
 const LOCK: &str = "SELECT pg_advisory_xact_lock(7306321455116542)";

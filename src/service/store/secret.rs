@@ -12,7 +12,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::StoreError;
 
-/// What every key begins with.
+/// Beginning of every key.
 const BEGINNING: &str = "tg-";
 /// Characters after that.
 const LENGTH: usize = 43;

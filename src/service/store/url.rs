@@ -14,7 +14,7 @@ use crate::service::Invalid;
 #[serde(from = "String")]
 pub struct Url(String);
 
-/// How a database is reached.
+/// Options of connections to a database.
 #[derive(Clone)]
 pub(super) enum Target {
     Sqlite(SqliteConnectOptions),
@@ -45,7 +45,7 @@ impl Url {
         Err(Invalid::new(field, value, allowed))
     }
 
-    /// How it is reached; none where it is no URL of a database that outlives a connection.
+    /// Options of connections to it; none where it is no URL of a database that outlives a connection.
     pub(super) fn target(&self) -> Option<Target> {
         if let Some(location) = self.sqlite_location() {
             if in_memory(location).is_some() {

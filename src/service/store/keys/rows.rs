@@ -153,7 +153,7 @@ impl TryFrom<Row> for KeyInfo {
         let models = row.models.as_deref().map(serde_json::from_str).transpose();
         let number = |number: Option<i64>| number.and_then(|number| u64::try_from(number).ok());
         Ok(Self {
-            // What a later version knows, this one does not allow.
+            // A scope that only a later version knows is not granted by this one.
             scopes: row.scopes.split(',').filter_map(Scope::named).collect(),
             models: models.map_err(|_| bad("the list of models"))?,
             requests_per_minute: number(row.requests_per_minute),
