@@ -19,6 +19,7 @@ mod key;
 mod keys;
 mod ledger;
 mod secret;
+mod table;
 mod url;
 mod usage;
 

@@ -102,6 +102,7 @@ fn a_bad_value_stops_the_start_with_field_value_and_what_is_allowed() {
             ["api.tls_cert = \"/no/cert\"", "certificates in PEM"],
         ),
         ("[store]\nurl = \"mysql://a:hush@b/c\"\n", &[], ["store.url = \"(set)\"", "sqlite:FILE"]),
+        ("[store]\nurl = \"sqlite::memory:\"\n", &[], ["store.url = ", "with `:memory:` the"]),
         ("[store]\nspool = \"\"\n", &[], ["store.spool", "the path of a folder"]),
         ("[store]\nrequire_keys = true\n", &[], ["store.require_keys = true", "no `store.url`"]),
         ("[gateway]\nretires = 1\n", &[], ["gateway.retires = 1", "`retries`"]),

@@ -76,3 +76,21 @@ impl fmt::Debug for Url {
         f.write_str(if self.0.is_empty() { "(none)" } else { "(set)" })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn urls_are_judged_by_their_scheme_and_host_alone() {
+        for good in ["", "redis://cluster-memory:1/0", "rediss://u:sentinel@a", "unix:///redis+"] {
+            let config = Config { url: Url::from(good.to_owned()), ..Config::default() };
+            assert_eq!(config.validate(), Ok(()), "{good}");
+        }
+        for bad in ["a:6379", "http://a/redis://b", "redis:", "redis://a/hunter2"] {
+            let config = Config { url: Url::from(bad.to_owned()), ..Config::default() };
+            let refused = config.validate().expect_err(bad).to_string();
+            assert!(refused.contains("redis.url: `(set)`"), "{refused}");
+        }
+    }
+}

@@ -66,10 +66,7 @@ impl StoreConfig {
     /// Checks what the types cannot say.
     pub(crate) fn validate(&self) -> Result<(), Invalid> {
         let field = |key: &str| format!("store.{key}");
-        if !self.url.is_good() {
-            let allowed = "sqlite:FILE or postgres://USER@HOST/NAME; empty for no store";
-            return Err(Invalid::new(field("url"), "(set)", allowed));
-        }
+        self.url.validate(&field("url"))?;
         if self.require_keys && self.url.is_empty() {
             let allowed = "false, since there is no `store.url` where keys could be";
             return Err(Invalid::new(field("require_keys"), true, allowed));

@@ -1,14 +1,11 @@
 //! The connections to the database, few and bounded, and the tables in it.
 
-use std::{
-    borrow::Cow,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use metrics::{Counter, Gauge, Histogram};
 use sqlx::{
     ConnectOptions as _, Connection as _, PgConnection, Pool, Postgres, Sqlite,
-    migrate::{Migrate, MigrateError, Migration, MigrationType, Migrator},
+    migrate::{Migrate, MigrateError, Migrator},
     pool::{PoolConnection, PoolOptions},
     sqlite::{SqliteJournalMode, SqliteSynchronous},
 };
@@ -16,11 +13,11 @@ use tokio::time;
 
 use super::{StoreConfig, StoreError, error::reason, url::Target};
 
-/// How long SQLite waits for another who writes.
+/// Longest wait of SQLite for another writer.
 const BUSY: Duration = Duration::from_secs(2);
 /// From one try to the next, while the database is not there yet.
 const AGAIN: Duration = Duration::from_millis(250);
-/// What Postgres shows of who is connected.
+/// Name of the client in Postgres' list of connections.
 const NAME: &str = "thermograph";
 /// Lock of the instance that makes the tables, until the end of its transaction; the number is ours.
 const LOCK: &str = "SELECT pg_advisory_xact_lock(7306321455116542)";
@@ -127,7 +124,7 @@ impl Target {
                 let options = options.clone().create_if_missing(true);
                 let connection = options.connect().await;
                 let mut connection = connection.map_err(|error| self.failed(&error))?;
-                let made = make_tables(&mut connection, Self::SQLITE).await;
+                let made = make_tables(&mut connection, sqlite_migrations()).await;
                 // The tables are there, whatever becomes of the connection.
                 let _ = connection.close().await;
                 made.map_err(|error| self.no_tables(&error, true))
@@ -139,15 +136,6 @@ impl Target {
             }
         }
     }
-
-    const SQLITE: [&'static str; 2] = [
-        include_str!("migrations/sqlite/0001_keys_and_ledger.sql"),
-        include_str!("migrations/sqlite/0002_usage.sql"),
-    ];
-    const POSTGRES: [&'static str; 2] = [
-        include_str!("migrations/postgres/0001_keys_and_ledger.sql"),
-        include_str!("migrations/postgres/0002_usage.sql"),
-    ];
 
     fn failed(&self, error: &sqlx::Error) -> Failed {
         let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
@@ -191,7 +179,7 @@ async fn make_tables_at_once(mut connection: PgConnection) -> Result<(), Migrate
     let mut all = connection.begin().await?;
     sqlx::raw_sql(FORGET).execute(&mut *all).await?;
     sqlx::raw_sql(LOCK).execute(&mut *all).await?;
-    make_tables(&mut *all, Target::POSTGRES).await?;
+    make_tables(&mut *all, postgres_migrations()).await?;
     sqlx::raw_sql(FORGET).execute(&mut *all).await?;
     all.commit().await?;
     // The tables are there, whatever becomes of the connection.
@@ -201,17 +189,24 @@ async fn make_tables_at_once(mut connection: PgConnection) -> Result<(), Migrate
 
 async fn make_tables<C: Migrate>(
     connection: &mut C,
-    sql: [&'static str; 2],
+    mut migrator: Migrator,
 ) -> Result<(), MigrateError> {
-    let names = ["keys and ledger", "usage"];
-    let migrations = (1..).zip(names).zip(sql).map(|((version, name), sql)| {
-        let sql = sqlx::SqlStr::from_static(sql);
-        Migration::new(version, Cow::Borrowed(name), MigrationType::Simple, sql, false)
-    });
-    let mut migrator = Migrator::with_migrations(migrations.collect());
     // SQLite has no such lock.
     migrator.set_locking(false);
     migrator.run_direct(None, connection, false).await
+}
+
+/// The files of `migrations/sqlite`, in the order of the numbers in their names. A file that a release
+/// has shipped is never edited: databases hold its checksum.
+// The macro's paths are relative to CARGO_MANIFEST_DIR, the folder of this crate's Cargo.toml;
+// `build.rs` has the crate compiled again when a file is added there.
+fn sqlite_migrations() -> Migrator {
+    sqlx::migrate!("migrations/sqlite")
+}
+
+/// The same of `migrations/postgres`.
+fn postgres_migrations() -> Migrator {
+    sqlx::migrate!("migrations/postgres")
 }
 
 impl Database {
@@ -282,5 +277,107 @@ impl PoolMeters {
         let idle = pool.num_idle();
         self.idle.set(idle as f64);
         self.used.set((pool.size() as usize).saturating_sub(idle) as f64);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::service::store::{Keys, Url};
+
+    /// Version, description and SHA-384 of each migration, as released versions have recorded them.
+    const RELEASED: [(&str, i64, &str, &str); 4] = [
+        (
+            "sqlite",
+            1,
+            "keys and ledger",
+            "e50d8ec723b67bcd6a932d06686809f21d0a8787def3ee3d5ad485d341855f0e9c6bfa0e5a0e73e3e6dc272e27b98998",
+        ),
+        (
+            "sqlite",
+            2,
+            "usage",
+            "f71fa0b8decdcc516974619787cf0898ce48d3ed57cf13a98f32be539795783139e62d406762d4ca47d22e4f766a217e",
+        ),
+        (
+            "postgres",
+            1,
+            "keys and ledger",
+            "9a23ec5ed997de94c74bd24fff61947ac5edda68fa9fca5669abab4a2289aef94d42c1f5c24f9c6d98c876648fa0e58e",
+        ),
+        (
+            "postgres",
+            2,
+            "usage",
+            "29a9f00ba5394de631654f1a6e30f8c184cc7baa90a9540d3bda8d34793a39a946c28b955e5a41fd1bfe9a21c87504fd",
+        ),
+    ];
+
+    fn migrations(of: &str) -> Migrator {
+        if of == "sqlite" { sqlite_migrations() } else { postgres_migrations() }
+    }
+
+    #[test]
+    fn released_migrations_stay_as_databases_have_recorded_them() {
+        for (of, version, description, checksum) in RELEASED {
+            let migrator = migrations(of);
+            let migration = migrator.iter().find(|migration| migration.version == version);
+            let migration = migration.expect(description);
+            assert_eq!(migration.description, description);
+            assert_eq!(hex::encode(&migration.checksum), checksum, "{of}, {description}");
+        }
+    }
+
+    #[tokio::test]
+    async fn each_file_of_the_folder_is_embedded() {
+        for of in ["sqlite", "postgres"] {
+            let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("migrations").join(of);
+            let there = Migrator::new(&*folder).await.expect("migrations");
+            let checksums = |migrator: &Migrator| {
+                migrator.iter().map(|migration| migration.checksum.to_vec()).collect::<Vec<_>>()
+            };
+            assert_eq!(checksums(&migrations(of)), checksums(&there), "{of}");
+            let count = i64::try_from(there.iter().len()).expect("a small number");
+            // Each has the number after the one before.
+            assert!(migrations(of).iter().map(|migration| migration.version).eq(1..=count), "{of}");
+        }
+    }
+
+    /// The table in which migrations are recorded, as sqlx 0.9 makes it, and what is in it where a
+    /// released version has made the database.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_database_of_a_released_version_is_opened_and_brought_up_to_date() {
+        let folder = tempfile::tempdir().expect("a folder");
+        for applied in 0..=2 {
+            let file = folder.path().join(format!("{applied}.db"));
+            let url = format!("sqlite:{}", file.display());
+            let Some(Target::Sqlite(options)) = Url::from(&*url).target() else { panic!("SQLite") };
+            let mut old = options.create_if_missing(true).connect().await.expect("opened");
+            let recorded = "CREATE TABLE _sqlx_migrations (version BIGINT PRIMARY KEY, \
+                            description TEXT NOT NULL, \
+                            installed_on TIMESTAMP NOT NULL DEFAULT CURRENT_TIMESTAMP, \
+                            success BOOLEAN NOT NULL, checksum BLOB NOT NULL, \
+                            execution_time BIGINT NOT NULL)";
+            sqlx::raw_sql(recorded).execute(&mut old).await.expect("made");
+            let released = RELEASED.iter().filter(|released| released.0 == "sqlite");
+            for (_, version, description, checksum) in released.take(applied) {
+                let migrator = sqlite_migrations();
+                let found = migrator.iter().find(|migration| migration.version == *version);
+                let sql = found.expect("a migration").sql.clone();
+                sqlx::raw_sql(sql).execute(&mut old).await.expect("made");
+                let record = "INSERT INTO _sqlx_migrations VALUES ($1, $2, \
+                              '2026-11-01 00:00:00', true, $3, 1)";
+                let checksum = hex::decode(checksum).expect("digits");
+                let record = sqlx::query(record).bind(version).bind(*description).bind(checksum);
+                record.execute(&mut old).await.expect("recorded");
+            }
+            old.close().await.expect("closed");
+
+            let config = StoreConfig { url: Url::from(url), ..StoreConfig::default() };
+            let keys = tokio::task::spawn_blocking(move || Keys::open(&config)?.list());
+            assert_eq!(keys.await.expect("no panic").expect("opened"), [], "{applied}");
+        }
     }
 }

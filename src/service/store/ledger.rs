@@ -7,6 +7,7 @@
 mod batch;
 mod bill;
 mod connection;
+mod entry;
 mod meters;
 mod row;
 mod spool;
@@ -18,7 +19,7 @@ use crossbeam_channel::Sender;
 use tokio::sync::Notify;
 
 pub(crate) use self::bill::{Bill, Streaming};
-use self::{batch::Batch, meters::Meters, row::Row, spool::Spool, writer::Writer};
+use self::{batch::Batch, entry::Entry, meters::Meters, row::Row, spool::Spool, writer::Writer};
 use super::{Home, StoreConfig, StoreError, url::Target};
 use crate::service::nice;
 

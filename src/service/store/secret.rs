@@ -12,7 +12,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::StoreError;
 
-/// What every key begins with.
+/// Beginning of every key.
 const BEGINNING: &str = "tg-";
 /// Characters after that.
 const LENGTH: usize = 43;
@@ -32,9 +32,7 @@ impl Secret {
 
     /// Random bits of the system.
     pub(super) fn new() -> Result<Self, StoreError> {
-        let mut bits = [0; 32];
-        fill(&mut bits)?;
-        Ok(Self(format!("{BEGINNING}{}", URL_SAFE_NO_PAD.encode(bits))))
+        Ok(Self(format!("{BEGINNING}{}", URL_SAFE_NO_PAD.encode(random::<32>()?))))
     }
 
     /// Returns whether a text has a key in it, or what looks like one.
@@ -77,17 +75,12 @@ impl Hash {
     /// From what [`Hash::hex`] gives.
     pub(super) fn from_hex(text: &str) -> Option<Self> {
         let mut bytes = [0; 32];
-        if text.len() != 64 || !text.is_ascii() {
-            return None;
-        }
-        for (place, byte) in bytes.iter_mut().enumerate() {
-            *byte = u8::from_str_radix(&text[2 * place..2 * place + 2], 16).ok()?;
-        }
+        hex::decode_to_slice(text, &mut bytes).ok()?;
         Some(Self(bytes))
     }
 
     pub(super) fn hex(&self) -> String {
-        hex(&self.0)
+        hex::encode(self.0)
     }
 
     /// One of `count` places that it always has.
@@ -106,20 +99,14 @@ fn is_digit(byte: u8) -> bool {
 
 /// A name for a key that is no secret.
 pub(super) fn id() -> Result<String, StoreError> {
-    let mut bits = [0; 8];
-    fill(&mut bits)?;
-    Ok(format!("key_{}", hex(&bits)))
+    Ok(format!("key_{}", hex::encode(random::<8>()?)))
 }
 
-fn fill(bytes: &mut [u8]) -> Result<(), StoreError> {
-    let random = rustls::crypto::ring::default_provider().secure_random;
-    random.fill(bytes).map_err(|_| StoreError::NoRandomness)
-}
-
-fn hex(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    let digits = bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]);
-    digits.map(|digit| char::from(DIGITS[usize::from(digit)])).collect()
+/// Random bits of the system.
+fn random<const BYTES: usize>() -> Result<[u8; BYTES], StoreError> {
+    let mut bits = [0; BYTES];
+    getrandom::fill(&mut bits).map_err(|_| StoreError::NoRandomness)?;
+    Ok(bits)
 }
 
 #[cfg(test)]

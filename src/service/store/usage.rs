@@ -1,22 +1,24 @@
 //! What was used, by day of UTC and by model, out of the ledger.
 
 use serde::Serialize;
+use sqlx::FromRow;
 
 use super::{Database, StoreError, database::on_connection};
 
 /// What was used on a day of a model.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, FromRow, PartialEq, Serialize)]
 pub(crate) struct Used {
     /// Days since 1970.
     #[serde(skip)]
     pub(crate) day: i64,
     pub(crate) model: String,
     #[serde(flatten)]
+    #[sqlx(flatten)]
     pub(crate) sums: Sums,
 }
 
 /// Sums of requests.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, FromRow, PartialEq, Serialize)]
 pub(crate) struct Sums {
     pub(crate) requests: i64,
     /// Those of a status of 400 or more.
@@ -44,17 +46,16 @@ pub(crate) struct Span {
 /// Milliseconds of a day.
 const DAY: i64 = 24 * 60 * 60 * 1000;
 
-type Row = (i64, String, i64, i64, i64, i64, i64, i64, i64);
-
 macro_rules! used {
     ($of_key:literal) => {
         concat!(
-            "SELECT at / 86400000 AS day, model, COUNT(*), \
-             CAST(SUM(CASE WHEN status >= 400 THEN 1 ELSE 0 END) AS BIGINT), \
-             CAST(SUM(CASE WHEN cached THEN 1 ELSE 0 END) AS BIGINT), \
-             CAST(SUM(prompt_tokens) AS BIGINT), CAST(SUM(cached_prompt_tokens) AS BIGINT), \
-             CAST(SUM(completion_tokens) AS BIGINT), \
-             CAST(SUM(CASE WHEN estimated THEN 1 ELSE 0 END) AS BIGINT) \
+            "SELECT at / 86400000 AS day, model, COUNT(*) AS requests, \
+             CAST(SUM(CASE WHEN status >= 400 THEN 1 ELSE 0 END) AS BIGINT) AS errors, \
+             CAST(SUM(CASE WHEN cached THEN 1 ELSE 0 END) AS BIGINT) AS cached, \
+             CAST(SUM(prompt_tokens) AS BIGINT) AS prompt_tokens, \
+             CAST(SUM(cached_prompt_tokens) AS BIGINT) AS cached_prompt_tokens, \
+             CAST(SUM(completion_tokens) AS BIGINT) AS completion_tokens, \
+             CAST(SUM(CASE WHEN estimated THEN 1 ELSE 0 END) AS BIGINT) AS estimated \
              FROM ledger WHERE at >= $1 AND at < $2",
             $of_key,
             " GROUP BY 1, 2 ORDER BY 1, 2 LIMIT $3"
@@ -74,7 +75,7 @@ pub(super) async fn of(
     most: usize,
 ) -> Result<Vec<Used>, StoreError> {
     let (start, end) = (span.start * DAY, (span.end + 1) * DAY);
-    let rows: Vec<Row> = on_connection!(database, connection => {
+    Ok(on_connection!(database, connection => {
         let query = sqlx::query_as(if span.key.is_some() { OF_KEY } else { OF_ALL });
         let query = query.persistent(database.names_statements());
         let query = query.bind(start).bind(end).bind(i64::try_from(most).unwrap_or(i64::MAX));
@@ -83,8 +84,7 @@ pub(super) async fn of(
             None => query,
         };
         query.fetch_all(&mut *connection).await?
-    });
-    Ok(rows.into_iter().map(Used::from).collect())
+    }))
 }
 
 /// The tokens of a key since then, in milliseconds since 1970; what was kept has cost none.
@@ -98,23 +98,6 @@ pub(super) async fn tokens_since(
         query.bind(key).bind(since).fetch_one(&mut *connection).await?
     });
     Ok(u64::try_from(tokens).unwrap_or_default())
-}
-
-impl From<Row> for Used {
-    fn from(row: Row) -> Self {
-        let (day, model, requests, errors, cached, ..) = row;
-        let (.., prompt_tokens, cached_prompt_tokens, completion_tokens, estimated) = row;
-        let sums = Sums {
-            requests,
-            errors,
-            cached,
-            prompt_tokens,
-            cached_prompt_tokens,
-            completion_tokens,
-            estimated,
-        };
-        Self { day, model, sums }
-    }
 }
 
 impl std::ops::AddAssign for Sums {

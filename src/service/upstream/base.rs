@@ -4,8 +4,12 @@ use http::{Uri, uri::Authority};
 
 use super::Endpoint;
 
-/// Parts of names of fields that hold secrets: URLs are shown and logged.
+/// Parts of names of fields that may hold secrets: URLs with them are not shown.
 const SECRETS: [&str; 6] = ["key", "token", "secret", "password", "sig", "auth"];
+/// Ends of words in names of fields that do hold secrets.
+const SECRET_ENDS: [&str; 4] = ["key", "token", "secret", "password"];
+/// Words in such names: `design` and `author` only contain them.
+const SECRET_WORDS: [&str; 4] = ["sig", "signature", "auth", "authorization"];
 
 /// A base URL, taken apart.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -72,14 +76,41 @@ impl Base {
     }
 }
 
-/// Name of a field of a URL's query that holds a secret, by its name.
+/// Name of a field of a URL's query that holds a secret, by the words of its name.
 pub(super) fn secret_in_query(url: &str) -> Option<&str> {
-    let (_, query) = url.split_once('?')?;
-    let mut names = query.split('&').map(|field| field.split('=').next().unwrap_or_default());
-    names.find(|name| {
+    names_in_query(url).find(|name| words(name).any(is_secret))
+}
+
+/// Returns whether a field of a URL's query may hold a secret; rather too often than too seldom.
+pub(super) fn may_have_secret_in_query(url: &str) -> bool {
+    names_in_query(url).any(|name| {
         let name = name.to_ascii_lowercase();
         SECRETS.iter().any(|secret| name.contains(secret))
     })
+}
+
+fn names_in_query(url: &str) -> impl Iterator<Item = &str> {
+    let query = url.split_once('?').map(|(_, query)| query).unwrap_or_default();
+    query.split('&').map(|field| field.split('=').next().unwrap_or_default())
+}
+
+/// The words of a name: `x-api_keyId1` has `x`, `api`, `key` and `Id`.
+fn words(name: &str) -> impl Iterator<Item = &str> {
+    let pieces = name.split(|character: char| !character.is_ascii_alphabetic());
+    pieces.flat_map(|mut rest| {
+        std::iter::from_fn(move || {
+            let is_end = |pair: &[u8]| pair[0].is_ascii_lowercase() && pair[1].is_ascii_uppercase();
+            let end = rest.as_bytes().windows(2).position(is_end);
+            let (word, later) = rest.split_at(end.map_or(rest.len(), |last| last + 1));
+            rest = later;
+            (!word.is_empty()).then_some(word)
+        })
+    })
+}
+
+fn is_secret(word: &str) -> bool {
+    let word = word.to_ascii_lowercase();
+    SECRET_WORDS.contains(&&*word) || SECRET_ENDS.iter().any(|end| word.ends_with(end))
 }
 
 /// Returns whether an authority is a host with at most a port, and no password.
@@ -159,6 +190,32 @@ mod tests {
         ] {
             assert_eq!(Base::new(url, true).expect(url).without_endpoint(), None, "{url}");
         }
+    }
+
+    #[test]
+    fn secrets_are_found_by_the_words_of_their_names() {
+        for name in [
+            "key",
+            "API_KEY",
+            "apikey",
+            "key1",
+            "subscription-key",
+            "AWSAccessKeyId",
+            "accessToken",
+            "client_secret",
+            "password",
+            "sig",
+            "X-Amz-Signature",
+            "auth",
+        ] {
+            let url = format!("http://a/v1?x=1&{name}=2");
+            assert_eq!(secret_in_query(&url), Some(name));
+            assert!(may_have_secret_in_query(&url), "{name}");
+        }
+        for name in ["design", "author", "max_tokens", "tokenizer", "keyspace", "assigned", "v"] {
+            assert_eq!(secret_in_query(&format!("http://a/v1?{name}=key")), None, "{name}");
+        }
+        assert_eq!(secret_in_query("http://key.token/secret"), None);
     }
 
     #[test]

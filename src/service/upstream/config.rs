@@ -148,7 +148,7 @@ impl UpstreamConfig {
 
     /// Returns whether a URL holds a secret: a password, or a field of its query with such a name.
     pub fn has_secret(url: &str) -> bool {
-        url.contains('@') || base::secret_in_query(url).is_some()
+        url.contains('@') || base::may_have_secret_in_query(url)
     }
 
     /// An upstream with everything else by default.

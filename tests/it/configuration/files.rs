@@ -19,7 +19,8 @@ fn check_refuses_files_and_folders_that_do_not_exist() {
         assert_eq!(refused.status.code(), Some(1), "{file}");
         assert!(said.iter().all(|said| error.contains(said)), "{said:?}: {error}");
     }
-    for file in ["[store]\nurl = \"sqlite:x.db\"\n", "[store]\nurl = \"sqlite:/tmp/x.db\"\n"] {
+    for url in ["x.db", "/tmp/x.db", "/tmp/in-memory.db"] {
+        let file = &format!("[store]\nurl = \"sqlite:{url}\"\n");
         let checked = run(&["serve", "--check"], &[], file);
         assert!(checked.status.success(), "{file}: {}", text(&checked.stderr));
     }

@@ -1,69 +1,38 @@
 //! Keys as rows of the database, in words that both databases understand.
 
 use jiff::Timestamp;
-use sqlx::Connection as _;
+use sqlx::{Connection as _, FromRow, QueryBuilder};
 
 use super::{Hash, KeyInfo, Scope};
-use crate::service::store::{Database, StoreError, database::on_connection};
+use crate::service::store::{Database, StoreError, database::on_connection, table::table_row};
 
-/// A row, by the columns of `columns!`.
-type Row = (
-    String,
-    String,
-    String,
-    String,
-    Option<String>,
-    Option<i64>,
-    Option<i64>,
-    Option<i64>,
-    i64,
-    Option<i64>,
-    Option<i64>,
-    Option<String>,
-);
-
-macro_rules! columns {
-    () => {
-        "id, prefix, name, scopes, models, requests_per_minute, tokens_per_minute, \
-         monthly_tokens, created_at, expires_at, revoked_at, rotated_from"
-    };
+table_row! {
+    /// A key as a row.
+    #[derive(FromRow)]
+    struct Row of "api_keys" {
+        id: String,
+        prefix: String,
+        name: String,
+        scopes: String,
+        models: Option<String>,
+        requests_per_minute: Option<i64>,
+        tokens_per_minute: Option<i64>,
+        monthly_tokens: Option<i64>,
+        created_at: i64,
+        expires_at: Option<i64>,
+        revoked_at: Option<i64>,
+        rotated_from: Option<String>,
+        hash: String,
+    }
 }
 
-const INSERT: &str = concat!(
-    "INSERT INTO api_keys (",
-    columns!(),
-    ", hash) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)"
-);
-const ALL: &str = concat!("SELECT ", columns!(), " FROM api_keys ORDER BY created_at, id");
-const ONE: &str = concat!("SELECT ", columns!(), " FROM api_keys WHERE id = $1");
-const FIND: &str = concat!("SELECT ", columns!(), " FROM api_keys WHERE hash = $1");
-const REVOKE: &str = concat!(
-    "UPDATE api_keys SET revoked_at = COALESCE(revoked_at, $2) WHERE id = $1 RETURNING ",
-    columns!()
-);
 /// The sooner of both ends.
 const END: &str = "UPDATE api_keys SET expires_at = CASE WHEN expires_at < $2 THEN expires_at \
                    ELSE $2 END WHERE id = $1 AND revoked_at IS NULL";
 
-/// A new row, with what is bound to it in the order of `columns!`.
-macro_rules! insert {
-    ($database:expr, $key:expr, $hash:expr) => {
-        sqlx::query(INSERT)
-            .persistent($database.names_statements())
-            .bind(&$key.id)
-            .bind(&$key.prefix)
-            .bind(&$key.name)
-            .bind(names(&$key.scopes))
-            .bind($key.models.as_ref().map(|models| list(models)))
-            .bind($key.requests_per_minute.map(u64::cast_signed))
-            .bind($key.tokens_per_minute.map(u64::cast_signed))
-            .bind($key.monthly_tokens.map(u64::cast_signed))
-            .bind($key.created_at.as_millisecond())
-            .bind($key.expires_at.map(Timestamp::as_millisecond))
-            .bind($key.revoked_at.map(Timestamp::as_millisecond))
-            .bind($key.rotated_from.as_deref())
-            .bind($hash.hex())
-    };
+/// The beginning of a statement that reads keys.
+fn select<D: sqlx::Database>() -> QueryBuilder<D> {
+    QueryBuilder::new(format!("SELECT {} FROM api_keys", Row::COLUMNS))
 }
 
 pub(super) async fn insert(
@@ -72,25 +41,31 @@ pub(super) async fn insert(
     hash: Hash,
 ) -> Result<(), StoreError> {
     on_connection!(database, connection => {
-        insert!(database, key, hash).execute(&mut *connection).await?;
+        let mut insert = Row::insert([Row::new(key, hash)]);
+        let insert = insert.build().persistent(database.names_statements());
+        insert.execute(&mut *connection).await?;
     });
     Ok(())
 }
 
 pub(super) async fn all(database: &Database) -> Result<Vec<KeyInfo>, StoreError> {
     let rows: Vec<Row> = on_connection!(database, connection => {
-        let query = sqlx::query_as(ALL).persistent(database.names_statements());
+        let mut query = select();
+        query.push(" ORDER BY created_at, id");
+        let query = query.build_query_as().persistent(database.names_statements());
         query.fetch_all(&mut *connection).await?
     });
-    rows.into_iter().map(info).collect()
+    rows.into_iter().map(KeyInfo::try_from).collect()
 }
 
 pub(super) async fn one(database: &Database, id: &str) -> Result<KeyInfo, StoreError> {
     let row: Option<Row> = on_connection!(database, connection => {
-        let query = sqlx::query_as(ONE).persistent(database.names_statements());
-        query.bind(id).fetch_optional(&mut *connection).await?
+        let mut query = select();
+        query.push(" WHERE id = ").push_bind(id);
+        let query = query.build_query_as().persistent(database.names_statements());
+        query.fetch_optional(&mut *connection).await?
     });
-    row.map_or_else(|| Err(StoreError::NoKey(id.to_owned())), info)
+    row.ok_or_else(|| StoreError::NoKey(id.to_owned()))?.try_into()
 }
 
 /// The key of this hash, if there is one; also one that is not good any more.
@@ -99,10 +74,12 @@ pub(in crate::service::store) async fn find(
     hash: Hash,
 ) -> Result<Option<KeyInfo>, StoreError> {
     let row: Option<Row> = on_connection!(database, connection => {
-        let query = sqlx::query_as(FIND).persistent(database.names_statements());
-        query.bind(hash.hex()).fetch_optional(&mut *connection).await?
+        let mut query = select();
+        query.push(" WHERE hash = ").push_bind(hash.hex());
+        let query = query.build_query_as().persistent(database.names_statements());
+        query.fetch_optional(&mut *connection).await?
     });
-    row.map(info).transpose()
+    row.map(KeyInfo::try_from).transpose()
 }
 
 pub(super) async fn revoke(
@@ -110,12 +87,14 @@ pub(super) async fn revoke(
     id: &str,
     now: Timestamp,
 ) -> Result<KeyInfo, StoreError> {
-    let now = now.as_millisecond();
     let row: Option<Row> = on_connection!(database, connection => {
-        let query = sqlx::query_as(REVOKE).persistent(database.names_statements());
-        query.bind(id).bind(now).fetch_optional(&mut *connection).await?
+        let mut query = QueryBuilder::new("UPDATE api_keys SET revoked_at = COALESCE(revoked_at, ");
+        query.push_bind(now.as_millisecond()).push(") WHERE id = ").push_bind(id);
+        query.push(format_args!(" RETURNING {}", Row::COLUMNS));
+        let query = query.build_query_as().persistent(database.names_statements());
+        query.fetch_optional(&mut *connection).await?
     });
-    row.map_or_else(|| Err(StoreError::NoKey(id.to_owned())), info)
+    row.ok_or_else(|| StoreError::NoKey(id.to_owned()))?.try_into()
 }
 
 /// Puts a key in the place of another, which ends at `until` if not sooner: both, or nothing.
@@ -133,53 +112,60 @@ pub(super) async fn replace(
         if ended.execute(&mut *both).await?.rows_affected() == 0 {
             return Err(StoreError::Ended(old.to_owned()));
         }
-        insert!(database, key, hash).execute(&mut *both).await?;
+        let mut insert = Row::insert([Row::new(key, hash)]);
+        let insert = insert.build().persistent(database.names_statements());
+        insert.execute(&mut *both).await?;
         both.commit().await?;
     });
     Ok(())
 }
 
-fn info(row: Row) -> Result<KeyInfo, StoreError> {
-    let (
-        id,
-        prefix,
-        name,
-        scopes,
-        models,
-        requests,
-        tokens,
-        monthly,
-        created,
-        expires,
-        revoked,
-        from,
-    ) = row;
-    let bad = |what: &str| StoreError::Refused(format!("{what} of the key `{id}` cannot be read"));
-    let time = |millis: i64| Timestamp::from_millisecond(millis).map_err(|_| bad("a time"));
-    // What a later version knows, this one does not allow.
-    let scopes = scopes.split(',').filter_map(Scope::named).collect();
-    let models = models.map(|models| serde_json::from_str(&models)).transpose();
-    let number = |number: Option<i64>| number.and_then(|number| u64::try_from(number).ok());
-    Ok(KeyInfo {
-        models: models.map_err(|_| bad("the list of models"))?,
-        created_at: time(created)?,
-        expires_at: expires.map(time).transpose()?,
-        revoked_at: revoked.map(time).transpose()?,
-        requests_per_minute: number(requests),
-        tokens_per_minute: number(tokens),
-        monthly_tokens: number(monthly),
-        rotated_from: from,
-        id,
-        prefix,
-        name,
-        scopes,
-    })
+impl Row {
+    fn new(key: &KeyInfo, hash: Hash) -> Self {
+        let scopes = key.scopes.iter().map(|scope| scope.name()).collect::<Vec<_>>();
+        let list = |models: &Vec<String>| serde_json::Value::from(&**models).to_string();
+        Self {
+            id: key.id.clone(),
+            prefix: key.prefix.clone(),
+            name: key.name.clone(),
+            scopes: scopes.join(","),
+            models: key.models.as_ref().map(list),
+            requests_per_minute: key.requests_per_minute.map(u64::cast_signed),
+            tokens_per_minute: key.tokens_per_minute.map(u64::cast_signed),
+            monthly_tokens: key.monthly_tokens.map(u64::cast_signed),
+            created_at: key.created_at.as_millisecond(),
+            expires_at: key.expires_at.map(Timestamp::as_millisecond),
+            revoked_at: key.revoked_at.map(Timestamp::as_millisecond),
+            rotated_from: key.rotated_from.clone(),
+            hash: hash.hex(),
+        }
+    }
 }
 
-fn names(scopes: &[Scope]) -> String {
-    scopes.iter().map(|scope| scope.name()).collect::<Vec<_>>().join(",")
-}
+impl TryFrom<Row> for KeyInfo {
+    type Error = StoreError;
 
-fn list(models: &[String]) -> String {
-    serde_json::Value::from(models).to_string()
+    fn try_from(row: Row) -> Result<Self, StoreError> {
+        let bad = |what: &str| {
+            StoreError::Refused(format!("{what} of the key `{}` cannot be read", row.id))
+        };
+        let time = |millis: i64| Timestamp::from_millisecond(millis).map_err(|_| bad("a time"));
+        let models = row.models.as_deref().map(serde_json::from_str).transpose();
+        let number = |number: Option<i64>| number.and_then(|number| u64::try_from(number).ok());
+        Ok(Self {
+            // A scope that only a later version knows is not granted by this one.
+            scopes: row.scopes.split(',').filter_map(Scope::named).collect(),
+            models: models.map_err(|_| bad("the list of models"))?,
+            requests_per_minute: number(row.requests_per_minute),
+            tokens_per_minute: number(row.tokens_per_minute),
+            monthly_tokens: number(row.monthly_tokens),
+            created_at: time(row.created_at)?,
+            expires_at: row.expires_at.map(time).transpose()?,
+            revoked_at: row.revoked_at.map(time).transpose()?,
+            rotated_from: row.rotated_from,
+            id: row.id,
+            prefix: row.prefix,
+            name: row.name,
+        })
+    }
 }

@@ -15,7 +15,7 @@ use std::{
 
 use twox_hash::XxHash3_64;
 
-use super::Meters;
+use super::{Entry, Meters};
 use crate::service::store::{StoreConfig, StoreError};
 
 /// Files end so.
@@ -220,6 +220,11 @@ impl Reading {
 }
 
 impl Record {
+    /// Its rows, as this version or an earlier one has written them.
+    pub(super) fn entries(&self) -> Result<Vec<Entry>, serde_json::Error> {
+        serde_json::from_str(&self.json)
+    }
+
     fn parse(line: &[u8]) -> Option<Self> {
         let line = std::str::from_utf8(line.strip_suffix(b"\n")?).ok()?;
         let (checksum, rest) = line.split_once(' ')?;

@@ -10,8 +10,8 @@ use tokio::{sync::Notify, time};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Batch, Meters, Row, Spool,
-    connection::{Connection, Rows, is_refusal},
+    Batch, Entry, Meters, Row, Spool,
+    connection::{Connection, is_refusal},
 };
 use crate::service::store::{StoreConfig, error::reason, url::Target};
 
@@ -109,7 +109,7 @@ impl Writer {
         while let Some(batch) = self.queue.take() {
             let is_too_late = deadline.is_some_and(|deadline| Instant::now() >= deadline);
             let outcome =
-                if is_too_late { Outcome::Away } else { self.write(Rows::Fresh(&batch)).await };
+                if is_too_late { Outcome::Away } else { self.write(&batch.entries).await };
             match outcome {
                 Outcome::Written(rows) => {
                     self.meters.rows.increment(rows);
@@ -128,9 +128,9 @@ impl Writer {
     }
 
     /// Writes a batch. A queue that fills meanwhile is emptied to the spool: the database may hang.
-    async fn write(&mut self, rows: Rows<'_>) -> Outcome {
+    async fn write(&mut self, entries: &[Entry]) -> Outcome {
         let Self { database, queue, spool, wake, lost, .. } = self;
-        let mut writing = std::pin::pin!(database.write(rows));
+        let mut writing = std::pin::pin!(database.write(entries));
         loop {
             tokio::select! {
                 biased;
@@ -156,7 +156,14 @@ impl Writer {
                     return;
                 }
             };
-            match self.write(Rows::Spooled(&record.json)).await {
+            let outcome = match record.entries() {
+                Ok(entries) => self.write(&entries).await,
+                Err(error) => {
+                    tracing::error!(%error, "a record of the spool is not one of the ledger");
+                    Outcome::Refused
+                }
+            };
+            match outcome {
                 Outcome::Written(rows) => {
                     self.meters.rows.increment(rows);
                     self.meters.late.increment(rows);
@@ -173,12 +180,12 @@ impl Writer {
 }
 
 impl Database {
-    async fn write(&mut self, rows: Rows<'_>) -> Outcome {
+    async fn write(&mut self, entries: &[Entry]) -> Outcome {
         if !self.may_be_tried() {
             return Outcome::Away;
         }
         let patience = self.patience;
-        let written = time::timeout(patience, self.try_write(rows)).await;
+        let written = time::timeout(patience, self.try_write(entries)).await;
         let why = match written {
             Ok(Ok(rows)) => {
                 if self.away.take().is_some() {
@@ -201,12 +208,12 @@ impl Database {
         Outcome::Away
     }
 
-    async fn try_write(&mut self, rows: Rows<'_>) -> Result<u64, sqlx::Error> {
+    async fn try_write(&mut self, entries: &[Entry]) -> Result<u64, sqlx::Error> {
         let connection = match &mut self.connection {
             Some(connection) => connection,
             none => none.insert(Connection::open(&self.target).await?),
         };
-        connection.write(rows).await
+        connection.write(entries).await
     }
 
     /// Whether it is there, or was away for so long that it may be back.
@@ -224,10 +231,9 @@ impl Database {
 impl Queue {
     /// As many rows as go together; none where none wait.
     fn take(&self) -> Option<Batch> {
-        let mut rows = Vec::with_capacity(self.rows.len().min(self.most));
-        rows.extend(self.rows.try_iter().take(self.most));
+        let batch = Batch::of(self.rows.try_iter().take(self.most));
         self.meters.queue.set(self.rows.len() as f64);
-        Batch::of(rows)
+        batch
     }
 
     /// Whether there are as many rows as go together.
