@@ -1,16 +1,76 @@
 //! An OpenAI-compatible API server that shows from the inside which handlers run hot and which block
 //! the executor.
 //!
-//! - `service`: the API, with a local embedding engine and a gateway to other servers.
-//! - `app`: the binary; the only place that names both the service and the diagnostics
-//!   ([`thermograph`]).
+//! The only place that names both the service ([`thermograph_service`]) and the diagnostics
+//! ([`thermograph`]).
 
 #![forbid(unsafe_code)]
 
-pub mod app;
-mod cooperative;
-pub mod service;
-mod task;
+mod addresses;
+pub mod capture;
+pub mod captures;
+mod cli;
+pub mod client;
+pub mod config;
+pub mod diagnose;
+pub mod diff;
+pub mod doctor;
+mod files;
+mod findings;
+pub mod flamegraph;
+pub mod handlers;
+pub mod keys;
+pub mod load;
+pub mod mock;
+pub mod model;
+pub mod perf;
+mod reload;
+pub mod serve;
+mod server;
+mod shutdown;
+pub mod tasks;
+mod telemetry;
+pub mod trace;
+
+use std::process::ExitCode;
+
+pub use cli::{Cli, Command};
+
+use thermograph_common::task;
+
+/// Runs a command; an error is printed with its causes, and is exit code 1.
+pub fn run(cli: Cli) -> ExitCode {
+    match dispatch(cli) {
+        Ok(code) => code,
+        Err(error) => {
+            anstream::eprintln!("thermograph: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
+    let Cli { config, command } = cli;
+    match command {
+        Command::Serve(args) => serve::run(config.as_deref(), &args),
+        Command::Config => config::print(config.as_deref()),
+        Command::Keys(args) => keys::run(config.as_deref(), &args),
+        Command::Model(args) => model::run(args),
+        Command::Load(args) => load::run(args),
+        Command::Mock(args) => mock::run(args),
+        Command::Capture(args) => capture::run(&args),
+        Command::Captures(args) => captures::run(&args),
+        Command::Diff(args) => diff::run(&args),
+        Command::Tasks(args) => tasks::run(&args),
+        Command::Trace(args) => trace::run(&args),
+        Command::Handlers(args) => handlers::run(&args),
+        Command::Perf(args) => perf::run(config.as_deref(), &args),
+        Command::Flamegraph(args) => flamegraph::run(config.as_deref(), &args),
+        Command::Diagnose(args) => return diagnose::run(&args),
+        Command::Doctor(args) => return doctor::run(&args),
+    }?;
+    Ok(ExitCode::SUCCESS)
+}
 
 /// Compiles the README's examples.
 #[cfg(doctest)]

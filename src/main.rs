@@ -3,10 +3,10 @@
 use std::process::ExitCode;
 
 use clap::Parser as _;
-use thermograph_server::app::{self, Cli};
+use thermograph_server::Cli;
 
 thermograph::jemalloc!();
 
 fn main() -> ExitCode {
-    app::run(Cli::parse())
+    thermograph_server::run(Cli::parse())
 }

@@ -15,7 +15,7 @@ use std::{
 use anyhow::{anyhow, bail, ensure};
 use flate2::read::GzDecoder;
 use pprof::protos::{self, Message as _};
-use thermograph_server::app::client::Client;
+use thermograph_server::client::Client;
 
 use crate::{
     figure::{Bound, Figure},

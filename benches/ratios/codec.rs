@@ -12,7 +12,7 @@ use anyhow::{Context as _, ensure};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use cbor4ii::core::{Value, dec::Decode as _, utils::SliceReader};
 use serde::Deserialize;
-use thermograph_server::service::codec::{Codec, Embeddings, Form};
+use thermograph_codec::{Codec, Embeddings, Form};
 
 use crate::{
     figure::{Bound, Figure},

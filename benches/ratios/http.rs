@@ -12,10 +12,8 @@ use std::{
 };
 
 use anyhow::{Context as _, anyhow};
-use thermograph_server::service::{
-    Config, Hooks, Service as Engine,
-    engine::{Input, TooLong},
-};
+use thermograph_engine::{Input, TooLong};
+use thermograph_service::{Config, Hooks, Service as Engine};
 use tokio::{
     runtime::{self, Runtime},
     task::JoinSet,

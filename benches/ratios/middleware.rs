@@ -11,12 +11,9 @@ use axum::{Router, body::Body, extract::Request, routing::post};
 use http::header;
 use http_body_util::BodyExt as _;
 use thermograph::{Ledger, WatchLayer};
-use thermograph_server::{
-    service,
-    service::{
-        Hooks, Service,
-        middleware::{Algorithm, Config},
-    },
+use thermograph_service::{
+    Hooks, Service,
+    middleware::{Algorithm, Config},
 };
 use tokio::runtime::Runtime;
 use tower::Service as _;
@@ -51,7 +48,11 @@ pub(crate) fn measure(rounds: Rounds) -> anyhow::Result<Vec<Figure>> {
         .map(|case| {
             let app = |config: Config| -> anyhow::Result<Router> {
                 let models = std::collections::BTreeMap::new();
-                let config = service::Config { middleware: config, models, ..Default::default() };
+                let config = thermograph_service::Config {
+                    middleware: config,
+                    models,
+                    ..Default::default()
+                };
                 let service = Service::start(config, Hooks::default())?;
                 let answer =
                     async || ([(header::CONTENT_TYPE, "application/json")], hits::at_hand(ANSWER));

@@ -7,7 +7,7 @@ use std::{sync::Arc, thread, time::Duration};
 
 use anyhow::{Context as _, anyhow};
 use thermograph::handlers::{HandlerRow, LedgerReport};
-use thermograph_server::app::{
+use thermograph_server::{
     client::Client,
     load::{Counts, Errors, Limit, Mix, Pace, Plan, Report, Traffic, drive},
 };

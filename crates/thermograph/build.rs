@@ -1,13 +1,11 @@
 //! Tells the crate what `cfg!` cannot say: whether it is built with optimisation and with frame
 //! pointers, whether stacks can be sampled on this system, whether memory can, and whether Tokio
-//! tells how long a task waited. Has the crate compiled again where a migration is added.
+//! tells how long a task waited.
 
 use std::env;
 
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");
-    // `sqlx::migrate!` embeds the files that are there; the compiler does not notice a new one.
-    println!("cargo:rerun-if-changed=migrations");
     println!("cargo:rerun-if-env-changed=CARGO_ENCODED_RUSTFLAGS");
     println!("cargo:rustc-check-cfg=cfg(optimised)");
     println!("cargo:rustc-check-cfg=cfg(frame_pointers)");

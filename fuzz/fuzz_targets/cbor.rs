@@ -4,7 +4,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use serde_json::value::RawValue;
-use thermograph_server::service::codec::Codec;
+use thermograph_codec::Codec;
 
 fuzz_target!(|body: &[u8]| {
     let Ok(json) = Codec::Cbor.transcode(body, Codec::Json, 1 << 20) else { return };

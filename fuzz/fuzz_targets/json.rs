@@ -4,7 +4,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use serde_json::Value;
-use thermograph_server::service::codec::Codec;
+use thermograph_codec::Codec;
 
 fuzz_target!(|json: &[u8]| {
     for codec in [Codec::MessagePack, Codec::Cbor] {

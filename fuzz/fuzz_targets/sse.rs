@@ -3,7 +3,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use thermograph_server::service::codec::{Codec, frames, frames_of};
+use thermograph_codec::{Codec, frames, frames_of};
 
 fuzz_target!(|input: (u8, &[u8])| {
     let (size, stream) = input;

@@ -8,7 +8,7 @@ use std::{
 };
 
 use tempfile::TempDir;
-use thermograph_server::app::serve::Addresses;
+use thermograph_server::serve::Addresses;
 
 use crate::support::{get, wait};
 

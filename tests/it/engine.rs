@@ -9,10 +9,8 @@ use std::{
 };
 
 use serde::Deserialize;
-use thermograph_server::service::{
-    Config, Hooks, Service,
-    engine::{Input, ModelConfig, TooLong},
-};
+use thermograph_engine::{Input, ModelConfig, TooLong};
+use thermograph_service::{Config, Hooks, Service};
 
 use crate::support::MODEL;
 

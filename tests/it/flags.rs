@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use clap::{Command, CommandFactory as _};
-use thermograph_server::app::Cli;
+use thermograph_server::Cli;
 
 use crate::support::{Server, thermograph};
 

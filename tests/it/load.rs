@@ -11,7 +11,7 @@ use std::{
 };
 
 use axum::{Router, extract::State, http::StatusCode, routing::get};
-use thermograph_server::app::load::{Counts, Limit, Pace, Plan, Report, Target, Traffic, drive};
+use thermograph_server::load::{Counts, Limit, Pace, Plan, Report, Target, Traffic, drive};
 use tokio::{
     io::Interest,
     net::{TcpListener, TcpStream},

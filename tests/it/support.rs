@@ -25,7 +25,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
 use thermograph::{Class, Stall};
-use thermograph_server::app::{config::Listen, serve::Addresses};
+use thermograph_server::{config::Listen, serve::Addresses};
 
 pub(crate) use thermograph_test_util::{
     client::{PATIENCE, agent, get_bytes, tool, wait},

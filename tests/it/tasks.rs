@@ -25,8 +25,7 @@ fn tasks_of_the_service_have_the_names_of_its_handlers() {
     let folder = tempfile::tempdir().expect("a folder");
     under_load(&server, || {
         let full = |text: &str| {
-            text.contains("request  POST /v1/embeddings")
-                && text.contains("thermograph_server::service::engine")
+            text.contains("request  POST /v1/embeddings") && text.contains("thermograph_engine")
         };
         crate::support::wait("a request waits for the engine", || {
             full(&said(&run(&server, &["tasks", "--full"], folder.path())))

@@ -2,7 +2,7 @@
 
 use std::{fs, path::Path};
 
-use thermograph_server::service::engine::{Model, ModelConfig, Precision, TooLong};
+use thermograph_engine::{Model, ModelConfig, Precision, TooLong};
 
 use super::{cosine, folder, serving};
 use crate::support::MODEL;

@@ -4,7 +4,7 @@ use std::io::ErrorKind;
 
 use rustix::process::Signal;
 use serde_json::{Value, json};
-use thermograph_server::app::mock::Counts;
+use thermograph_server::mock::Counts;
 
 use crate::support::{
     agent,

@@ -3,7 +3,7 @@
 use std::{fs, path::PathBuf};
 
 use tempfile::TempDir;
-use thermograph_server::app::model::{Token, fetch};
+use thermograph_server::model::{Token, fetch};
 
 use super::hub::{Answer, Hub};
 

@@ -11,7 +11,7 @@ use std::{
 use rustix::process::Signal;
 use serde_json::Value;
 use tempfile::TempDir;
-use thermograph_server::app::mock::{Addresses, Counts};
+use thermograph_server::mock::{Addresses, Counts};
 
 use super::{Answer, PATIENCE, agent, answer, ended, get, give_way, post, send, thermograph, wait};
 
