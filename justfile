@@ -52,10 +52,12 @@ gateway *args: build
     done; \
     {{ program }} --config examples/gateway.toml serve "$@"
 
+# With the clinic, so that whatever is built, tried and tested has the same features of its dependencies
+# and is compiled once.
 # Build the program
 [group('run')]
 build: _make
-    cargo build --profile {{ profile }}
+    cargo build --profile {{ profile }} --workspace --bin thermograph --example clinic
 
 # Get the weights of the local model, some 120 MB, checked and converted
 [group('run')]
@@ -81,7 +83,6 @@ perf *args: model
 # Drive ill handlers beside healthy ones, and see who is who
 [group('look inside')]
 clinic *args: build
-    cargo build --profile {{ profile }} --example clinic
     @exec {{ program }} flamegraph --program {{ clinic }} --connections 8 \
         --target 'GET /hello=20' --target 'GET /healthy=4' --target 'GET /spawned-blocking=1' \
         --target 'GET /blocking-sleep=1' --target 'GET /lock=1' --target 'GET /file-read=1' \
@@ -153,21 +154,24 @@ console address="http://127.0.0.1:6669": _tokio-console
     @exec {{ tools }}/bin/tokio-console "$1"
 
 # One at a time: servers say of themselves whether they stalled, and tests side by side take each
-# other's processors away. The program is built together with a test: alone it would be built with
-# other features of its dependencies, and then once more.
+# other's processors away.
 # All tests, with the real clients of everything
 [group('check')]
-test *args: _python tools
-    cargo build --profile {{ profile }} --bin thermograph --test log
-    {{ program }} model pull
-    RUST_TEST_THREADS=1 cargo test --profile {{ profile }} "$@"
+test *args: model tools
+    RUST_TEST_THREADS=1 cargo test --profile {{ profile }} --workspace "$@"
+
+# Tests that need no other program, no network and no root
+[group('check')]
+test-unit *args: _make
+    cargo test --profile {{ profile }} --workspace --lib "$@"
+    cargo test --profile {{ profile }} --test structure
 
 # Formatting, lints, documentation, dependencies
 [group('check')]
 lint: _deny _make
     cargo fmt --check
-    cargo clippy --profile {{ profile }} --all-targets -- -D warnings
-    RUSTDOCFLAGS='-D warnings --cfg tokio_unstable' cargo doc --profile {{ profile }} --no-deps --document-private-items
+    cargo clippy --profile {{ profile }} --workspace --all-targets -- -D warnings
+    RUSTDOCFLAGS='-D warnings --cfg tokio_unstable' cargo doc --profile {{ profile }} --workspace --no-deps --document-private-items
     {{ tools }}/bin/cargo-deny --locked check bans licenses sources
 
 # Known vulnerabilities in dependencies: asks the advisory database on the network
@@ -175,34 +179,29 @@ lint: _deny _make
 audit: _deny
     {{ tools }}/bin/cargo-deny --locked check advisories
 
-# Each half without the other, every feature alone, and without tokio_unstable
+# The library alone, with each of its features, and without tokio_unstable
 [group('check')]
-halves: _make
-    cargo clippy --profile {{ profile }} --no-default-features --lib -- -D warnings
-    cargo clippy --profile {{ profile }} --no-default-features --features diagnostics --lib --example mount -- -D warnings
-    cargo clippy --profile {{ profile }} --no-default-features --features jemalloc --lib -- -D warnings
-    cargo clippy --profile {{ profile }} --no-default-features --features service --lib -- -D warnings
-    cargo clippy --profile {{ profile }} --no-default-features --features diagnostics,service --lib -- -D warnings
-    RUSTFLAGS='-D warnings' cargo check --profile {{ profile }} --target-dir target/plain --no-default-features --features diagnostics --lib --example mount
-    ! grep -n 'cfg(.*tokio_unstable' examples/*.rs README.md
-    ! grep -rn 'crate::service\|crate::app' src/diagnostics src/diagnostics.rs
-    ! grep -rn 'crate::diagnostics\|crate::app' src/service src/service.rs
+features: _make
+    cargo clippy --profile {{ profile }} -p thermograph --no-default-features --lib --example mount -- -D warnings
+    cargo clippy --profile {{ profile }} -p thermograph --no-default-features --features jemalloc --lib -- -D warnings
+    RUSTFLAGS='-D warnings' cargo check --profile {{ profile }} --target-dir target/plain -p thermograph --lib --example mount
+    ! grep -n 'cfg(.*tokio_unstable' crates/thermograph/examples/*.rs README.md
 
 # What the diagnostics cost and how fast the service is, as ratios in one run; builds what is shipped
 [group('check')]
 bench *args: model
-    cargo bench "$@"
+    cargo bench --workspace "$@"
 
 # The second run takes the cells of the first one into its tables; the aims are judged over all.
 # How well stalls of ill handlers are judged, in every setting and in both builds: half an hour
 [group('check')]
 specimens *args:
     @rm -f target/specimens.json
-    cargo test --profile {{ profile }} --no-default-features --features diagnostics --test matrix -- \
-        --all --json target/specimens.json "$@" || [ -f target/specimens.json ]
+    cargo test --profile {{ profile }} -p thermograph --test matrix -- \
+        --all --json "$PWD/target/specimens.json" "$@" || [ -f target/specimens.json ]
     RUSTFLAGS='-C force-frame-pointers=yes' cargo test --profile {{ profile }} --target-dir target/plain \
-        --no-default-features --features diagnostics --test matrix -- \
-        --all --with target/specimens.json "$@"
+        -p thermograph --test matrix -- \
+        --all --with "$PWD/target/specimens.json" "$@"
 
 # Without sanitizers, which look for what safe code does not do, and need a nightly compiler. The
 # versions are those of the package.
@@ -217,13 +216,12 @@ fuzz seconds="60": _fuzz
 
 # Whether the server answers as its OpenAPI document says, with generated requests: three minutes
 [group('check')]
-contract: _python build
-    @{{ program }} model pull
-    cargo test --profile {{ profile }} --test it -- --ignored openapi::
+contract: model
+    cargo test --profile {{ profile }} --workspace --test it -- --ignored openapi::
 
 # What the gate runs
 [group('check')]
-ci: lint halves test
+ci: lint features test
 
 # Install what the tests use: Python, Node, Go, graphviz, tmux, objdump, Chromium, openssl, nginx, Redis, Postgres, PgBouncer, tokio-console, promtool
 [group('set up')]
@@ -252,8 +250,7 @@ pictures: flamegraph clinic
 # Take the README's pictures of the page anew, while the clinic is driven
 [group('set up')]
 screenshots: build tools
-    cargo build --profile {{ profile }} --example clinic
-    cargo test --profile {{ profile }} --test it page::pictures -- --ignored
+    cargo test --profile {{ profile }} --workspace --test it page::pictures -- --ignored
 
 # Remove what was built, captured and installed; the weights stay
 [group('set up')]

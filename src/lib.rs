@@ -3,6 +3,20 @@
 //!
 //! The only place that names both the service ([`thermograph_service`]) and the diagnostics
 //! ([`thermograph`]).
+//!
+//! # Modules, from the bottom up
+//!
+//! - `addresses`, `captures`, `config`, `files`, `findings`, `model`, `shutdown`: no module of the
+//!   binary is below these.
+//! - `client`, `keys`, `load`, `server`, `telemetry`: HTTP clients, keys of the API, the load
+//!   generator, connections, logs and metrics.
+//! - `capture`, `doctor`, `handlers`, `mock`, `reload`: commands, and the configuration that is
+//!   written anew.
+//! - `diagnose`, `diff`, `serve`, `tasks`, `trace`: commands; `serve` puts the service and the
+//!   diagnostics together.
+//! - `flamegraph`: the service driven, captured and drawn.
+//! - `perf`: the same, recorded by perf.
+//! - `cli`: the command line.
 
 #![forbid(unsafe_code)]
 

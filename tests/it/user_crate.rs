@@ -19,7 +19,7 @@ edition = "2024"
 
 [dependencies]
 axum = "0.8"
-thermograph = { path = "REPOSITORY", default-features = false, features = ["diagnostics"] }
+thermograph = { path = "REPOSITORY/crates/thermograph" }
 tokio = { version = "1", features = ["full"] }
 tracing = { version = "0.1", features = ["release_max_level_info"] }
 # What is switched on by default needs a crate more than the repository has.

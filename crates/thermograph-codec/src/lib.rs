@@ -26,6 +26,13 @@
 //! assert_eq!(Codec::MessagePack.transcode(&packed, Codec::Json, usize::MAX)?, json);
 //! # Ok::<(), thermograph_codec::codec::CodecError>(())
 //! ```
+//!
+//! # Modules, from the bottom up
+//!
+//! - `accept`, `error`, `events`, `json`, `lengths`, `sink`, `testing`, `vectors`: no module is
+//!   below these.
+//! - `cbor`, `frames`, `messagepack`: the binary codecs, and streams of values.
+//! - `embeddings`: vectors, packed.
 
 #![forbid(unsafe_code)]
 

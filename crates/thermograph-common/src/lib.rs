@@ -2,9 +2,9 @@
 //!
 //! # Modules, from the bottom up
 //!
-//! - `invalid`, `nice`, `units`, `pem`, `quota`, `task`, `cooperative`: values that are not allowed, priorities of
-//!   threads, units of the configuration, bounds on what is held, named tasks, connections that yield.
-//! - `hooks`: attribution of work on other threads.
+//! - `cooperative`, `hooks`, `invalid`, `nice`, `pem`, `quota`, `task`, `units`: connections that
+//!   yield, attribution of work on other threads, values that are not allowed, priorities of
+//!   threads, certificates, bounds on what is held, named tasks, units.
 //! - `cpu`: threads for computations.
 
 #![forbid(unsafe_code)]

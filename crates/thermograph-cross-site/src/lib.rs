@@ -5,6 +5,8 @@
 //! `Sec-Fetch-Site`; and `Origin`, for browsers that do not send the former (before 2023, and to
 //! plain HTTP off loopback).
 
+#![forbid(unsafe_code)]
+
 use http::{HeaderMap, HeaderName, Uri, header, uri::Authority};
 
 /// The host and port that a request is for.

@@ -6,6 +6,16 @@
 //! ```text
 //! embed ── admission ── tokenize (cpu-N) ── queue, batch (infer) ── graph (rten-N) ── pool ── vectors
 //! ```
+//!
+//! # Modules, from the bottom up
+//!
+//! - `config`, `error`, `input`, `meters`, `missing`, `part`: no module is below these.
+//! - `encoder`: the model's graph.
+//! - `tokenizer`: tokens of inputs.
+//! - `request`: inputs of one request.
+//! - `pending`: inputs that wait for a batch.
+//! - `batcher`: batches of inputs of like length.
+//! - `model`: one model with its threads.
 
 #![forbid(unsafe_code)]
 

@@ -10,11 +10,27 @@
 use std::{io, ptr};
 
 use super::{
-    session::{self, Ticket},
     shot::{Blank, Content, PIECE, PIECES, RED_ZONE, Registers, STACK},
-    signal::Info,
+    ticket::{self, Ticket},
 };
 use crate::slot::{MAX_REQUEST_ID, seen_by};
+
+/// `siginfo_t` as Linux lays it out on 64-bit machines, for signals that carry a value.
+#[repr(C)]
+pub(super) struct Info {
+    signal: i32,
+    errno: i32,
+    pub(super) code: i32,
+    pad: i32,
+    /// The number of the timer.
+    timer: i32,
+    /// How often the timer expired besides.
+    pub(super) overrun: i32,
+    pub(super) value: u64,
+    rest: [u64; 12],
+}
+
+const _: () = assert!(size_of::<Info>() == size_of::<libc::siginfo_t>());
 
 /// Takes the stack of the thread that it runs on.
 ///
@@ -38,7 +54,7 @@ fn take(info: &Info, registers: Registers) {
     if info.code != libc::SI_TIMER {
         return;
     }
-    let (process, ticket) = (session::process(), Ticket::from_raw(info.value));
+    let (process, ticket) = (ticket::process(), Ticket::from_raw(info.value));
     let extra = info.overrun.max(0);
     let (Some(reason), true) = (ticket.reason(), ticket.is_open()) else { return };
     let thread = thread();

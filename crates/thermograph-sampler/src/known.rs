@@ -11,7 +11,7 @@ use thermograph_profile::{Location, Mapping};
 use crate::{
     modules::modules,
     names::{Names, truncated},
-    unwind::Stack,
+    stack::Stack,
 };
 
 /// Most addresses that are kept; past them all are looked up again.

@@ -20,6 +20,22 @@
 //! and the request's name are read by the kernel, which says how far it came where nothing is
 //! mapped. It runs on the alternate stack where a thread has one, and needs less than 1 KiB of it. A
 //! signal that comes late or is for another thread is ignored.
+//!
+//! # Modules, from the bottom up
+//!
+//! - `arenas`, `clock`, `cpu_clock`, `problem`, `prompt`, `received`, `stack`, `static_ref`,
+//!   `sync`, `ticket`, `times`: no module of the sampler is below these.
+//! - `modules`, `procfs`, `slot`, `timer`: the code of the process, its threads, what each of them
+//!   polls, timers on their clocks.
+//! - `debug_files`, `heap`, `page_fault`, `shot`, `thread_name`: debug information, sampled memory,
+//!   page faults, memory for stacks.
+//! - `handler`, `waiting`: the signal handler, and stacks of threads that wait.
+//! - `current_task`, `frame_pointer`, `names`, `perf_event`, `signal`: the task of a thread,
+//!   unwinding by frame pointers, names, stacks without a signal, the signal.
+//! - `known`, `locks`, `session`: names that were looked up before, locks that a thread waits for,
+//!   the right to take stacks.
+//! - `awaits`: where futures wait.
+//! - `unwind`: stacks out of copies.
 
 #![expect(
     unsafe_code,
@@ -31,6 +47,8 @@ mod arenas;
 #[cfg(all(sampler, tokio_unstable))]
 mod awaits;
 mod clock;
+#[cfg(sampler)]
+mod cpu_clock;
 #[cfg(sampler)]
 mod current_task;
 #[cfg(sampler)]
@@ -68,9 +86,13 @@ mod shot;
 #[cfg(sampler)]
 mod signal;
 mod slot;
+#[cfg(sampler)]
+mod stack;
 mod static_ref;
 mod sync;
 mod thread_name;
+#[cfg(sampler)]
+mod ticket;
 #[cfg(sampler)]
 mod timer;
 mod times;
@@ -107,9 +129,11 @@ pub use self::{
     procfs::{Thread, TimesFiles},
     prompt::be_prompt,
     received::{receive, stamp},
-    session::{NotAsked, Reason, Session, SessionError},
+    session::{NotAsked, Session, SessionError},
     shot::Shot,
+    stack::Stack,
+    ticket::{Reason, Ticket},
     timer::{CpuTimer, timers_spare_system_calls},
-    unwind::{Stack, Suspect, Unwinder, WaitingStack},
+    unwind::{Suspect, Unwinder, WaitingStack},
     waiting::NotCopied,
 };

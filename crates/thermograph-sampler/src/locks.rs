@@ -10,7 +10,7 @@ use std::{fmt, fs, ops::Range};
 
 #[cfg(target_arch = "x86_64")]
 use super::frame_pointer::{saved_registers, start_of};
-use super::{modules::Module, unwind::Walked, waiting::word};
+use super::{modules::Module, stack::Walked, waiting::word};
 
 /// A lock, as the function that waits for it tells.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]

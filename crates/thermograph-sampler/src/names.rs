@@ -18,7 +18,7 @@ use super::{
     debug_files::{DebugFiles, DebugInfo},
     handler::now as monotonic,
     modules::Module,
-    unwind::Stack,
+    stack::Stack,
 };
 use crate::slot::Slot;
 

@@ -21,8 +21,8 @@ use perf_event_open_sys::{bindings as sys, ioctls, perf_event_open};
 use thiserror::Error;
 
 use super::{
-    session::{Reason, Ticket},
     shot::{Blank, Registers},
+    ticket::{Reason, Ticket},
     waiting,
 };
 use crate::slot::{Seen, seen_by};

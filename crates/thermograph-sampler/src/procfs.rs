@@ -2,7 +2,7 @@
 
 use std::{fs, os::fd::OwnedFd, time::Duration};
 
-use super::timer::cpu_time;
+use super::cpu_clock::cpu_time;
 use crate::times::{Activity, Times, open, read_from_start, read_once, voluntary_waits, waited};
 
 /// A thread of this process.

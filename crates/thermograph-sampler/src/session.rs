@@ -7,7 +7,7 @@ use std::{
     sync::{
         Mutex, MutexGuard, PoisonError,
         atomic::{
-            AtomicI32, AtomicU32,
+            AtomicU32,
             Ordering::{Relaxed, Release},
         },
     },
@@ -21,31 +21,13 @@ use super::{
     procfs::Thread,
     shot::{self, Shot},
     signal::{self, Installed},
+    ticket::{PROCESS, Reason, Ticket},
     timer::{CpuTimer, timers_spare_system_calls},
 };
 
-/// Why a stack is taken.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Reason {
-    /// The thread used a period of CPU time.
-    Cpu = 1,
-    /// A period of time has passed.
-    Wall = 2,
-    /// The thread is in a poll that is too long.
-    Stall = 3,
-}
-
-/// How many sessions are open, by reason: what the signal handler looks at.
-static OPEN: [AtomicU32; Reason::COUNT] = [const { AtomicU32::new(0) }; Reason::COUNT];
 /// The sessions that are open.
 static NUMBERS: Mutex<Vec<u32>> = Mutex::new(Vec::new());
-/// The process, as the kernel numbers it: one that was forked off must not take stacks.
-static PROCESS: AtomicI32 = AtomicI32::new(0);
 static NEXT: AtomicU32 = AtomicU32::new(1);
-
-/// What a signal carries: for which session it is, and to which thread it was sent.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Ticket(u64);
 
 /// The right to take stacks for a reason, until dropped.
 ///
@@ -99,18 +81,6 @@ impl NotAsked {
         match error.kind() {
             io::ErrorKind::WouldBlock => Self::NoTimer,
             _ => Self::Ended,
-        }
-    }
-}
-
-impl Reason {
-    pub(super) const COUNT: usize = 3;
-
-    fn open(self) -> &'static AtomicU32 {
-        match self {
-            Self::Cpu => &OPEN[0],
-            Self::Wall => &OPEN[1],
-            Self::Stall => &OPEN[2],
         }
     }
 }
@@ -181,7 +151,8 @@ impl Session {
         if timers.len() >= TIMERS {
             timers.clear();
         }
-        let timer = CpuTimer::stopped(self, thread).map_err(|error| NotAsked::of(&error))?;
+        let timer = CpuTimer::stopped(self.signal(), self.ticket(thread), thread)
+            .map_err(|error| NotAsked::of(&error))?;
         timer.expire_next().map_err(|error| NotAsked::of(&error))?;
         timers.insert(thread, timer);
         Ok(())
@@ -196,7 +167,8 @@ impl Session {
         period: Duration,
     ) -> Result<CpuTimer, NotAsked> {
         self.deliverable(thread)?;
-        CpuTimer::start(self, thread, first, period).map_err(|error| NotAsked::of(&error))
+        CpuTimer::start(self.signal(), self.ticket(thread), thread, first, period)
+            .map_err(|error| NotAsked::of(&error))
     }
 
     /// Withdraws the request for a thread's stack, unless it was answered.
@@ -256,54 +228,6 @@ impl Drop for Session {
     }
 }
 
-impl Ticket {
-    pub(super) const NONE: Self = Self(0);
-
-    pub(super) fn from_raw(raw: u64) -> Self {
-        Self(raw)
-    }
-
-    pub(super) fn raw(self) -> u64 {
-        self.0
-    }
-
-    #[inline]
-    pub(super) fn reason(self) -> Option<Reason> {
-        match self.0 >> 56 {
-            1 => Some(Reason::Cpu),
-            2 => Some(Reason::Wall),
-            3 => Some(Reason::Stall),
-            _ => None,
-        }
-    }
-
-    /// The thread that it was sent to.
-    #[inline]
-    pub fn thread(self) -> i32 {
-        (self.0 as u32).cast_signed()
-    }
-
-    #[inline]
-    fn session(self) -> u32 {
-        (self.0 >> 32) as u32 & 0xff_ffff
-    }
-
-    /// Whether its session is open. For the signal handler: by the reason's number, since a `match`
-    /// may become a jump by a table, which nobody can see the end of.
-    #[inline]
-    pub(super) fn is_open(self) -> bool {
-        let place = (self.0 >> 56) as usize;
-        let open = OPEN.get(place.wrapping_sub(1));
-        open.is_some_and(|open| open.load(Relaxed) > 0)
-    }
-}
-
 fn numbers() -> MutexGuard<'static, Vec<u32>> {
     NUMBERS.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// The process that may take stacks. For the signal handler.
-#[inline]
-pub(super) fn process() -> i32 {
-    PROCESS.load(Relaxed)
 }

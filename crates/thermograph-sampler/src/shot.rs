@@ -10,7 +10,7 @@ use std::{
     },
 };
 
-use super::session::{Reason, Ticket};
+use super::ticket::{Reason, Ticket};
 use crate::slot::{MAX_REQUEST_ID, Seen};
 
 /// Stacks that can wait to be unwound.

@@ -23,23 +23,6 @@ pub(super) struct Installed {
     signal: i32,
 }
 
-/// `siginfo_t` as Linux lays it out on 64-bit machines, for signals that carry a value.
-#[repr(C)]
-pub(super) struct Info {
-    signal: i32,
-    errno: i32,
-    pub(super) code: i32,
-    pad: i32,
-    /// The number of the timer.
-    timer: i32,
-    /// How often the timer expired besides.
-    pub(super) overrun: i32,
-    pub(super) value: u64,
-    rest: [u64; 12],
-}
-
-const _: () = assert!(mem::size_of::<Info>() == mem::size_of::<libc::siginfo_t>());
-
 impl Installed {
     pub(super) fn signal(&self) -> i32 {
         self.signal

@@ -9,7 +9,7 @@
 
 use std::{io, mem, ptr, time::Duration};
 
-use super::session::Session;
+use super::{cpu_clock::cpu_clock, ticket::Ticket};
 
 /// Sends the session's signal to a thread each time it has used so much CPU time.
 ///
@@ -22,27 +22,27 @@ pub struct CpuTimer(libc::timer_t);
 unsafe impl Send for CpuTimer {}
 
 impl CpuTimer {
-    /// A timer that first expires after `first` and then every `period`.
+    /// A timer that sends this signal with this ticket, and first expires after `first` and then every `period`.
     pub(super) fn start(
-        session: &Session,
+        signal: i32,
+        ticket: Ticket,
         thread: i32,
         first: Duration,
         period: Duration,
     ) -> io::Result<Self> {
-        let timer = Self::stopped(session, thread)?;
+        let timer = Self::stopped(signal, ticket, thread)?;
         timer.set(first, period)?;
         Ok(timer)
     }
 
     /// A timer that does not run yet.
-    pub(super) fn stopped(session: &Session, thread: i32) -> io::Result<Self> {
+    pub(super) fn stopped(signal: i32, ticket: Ticket, thread: i32) -> io::Result<Self> {
         // SAFETY: all zero is a value of this type.
         let mut event: libc::sigevent = unsafe { mem::zeroed() };
         event.sigev_notify = libc::SIGEV_THREAD_ID;
         event.sigev_notify_thread_id = thread;
-        event.sigev_signo = session.signal();
-        event.sigev_value.sival_ptr =
-            ptr::without_provenance_mut(session.ticket(thread).raw() as usize);
+        event.sigev_signo = signal;
+        event.sigev_value.sival_ptr = ptr::without_provenance_mut(ticket.raw() as usize);
         let mut timer = ptr::null_mut();
         // SAFETY: both are values of ours, and the event is initialised.
         let made = unsafe { libc::timer_create(cpu_clock(thread), &raw mut event, &raw mut timer) };
@@ -98,23 +98,6 @@ fn timers_of_kernel_spare_system_calls(release: &str) -> bool {
         // Not known: nothing is claimed.
         _ => true,
     }
-}
-
-/// CPU time that a thread of this process has used, to the nanosecond; none where it is gone.
-pub(super) fn cpu_time(thread: i32) -> Option<Duration> {
-    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: writes to a value of ours.
-    let read = unsafe { libc::clock_gettime(cpu_clock(thread), &raw mut time) };
-    let time = Duration::new(time.tv_sec.cast_unsigned(), time.tv_nsec.cast_unsigned() as u32);
-    (read == 0).then_some(time)
-}
-
-/// The clock of a thread's CPU time: Linux' own encoding (`MAKE_THREAD_CPUCLOCK`), which is what
-/// `pthread_getcpuclockid` gives.
-fn cpu_clock(thread: i32) -> libc::clockid_t {
-    const SCHEDULED: i32 = 2;
-    const PER_THREAD: i32 = 4;
-    (!thread << 3) | PER_THREAD | SCHEDULED
 }
 
 fn timespec(duration: Duration) -> libc::timespec {

@@ -14,6 +14,7 @@ use super::{
     modules::{Module, Section},
     procfs::Thread,
     shot::{Registers, STACK, Shot},
+    stack::{Stack, Walked},
     waiting::{self, Copied, NotCopied},
 };
 use crate::slot::Seen;
@@ -22,14 +23,6 @@ use crate::slot::Seen;
 const MAX_FRAMES: usize = 512;
 /// How often, at most, the list of modules is read again.
 const REFRESH: Duration = Duration::from_secs(1);
-
-/// Addresses of a stack, the leaf first: each is that of an instruction of the frame's function.
-#[derive(Clone, Debug, Eq, Hash, PartialEq)]
-pub struct Stack {
-    pub addresses: Box<[u64]>,
-    /// Whether it ends before the thread's first function.
-    pub truncated: bool,
-}
 
 /// The stack of a thread that waits, and what it waits in.
 #[derive(Debug)]
@@ -243,15 +236,6 @@ impl Unwinder {
         }
         Ok(())
     }
-}
-
-/// An unwound stack.
-pub(super) struct Walked {
-    pub(super) stack: Stack,
-    /// Where each frame begins in memory; it ends where the next one begins.
-    pub(super) stack_pointers: Vec<u64>,
-    /// Whether more of the stack was needed than was copied.
-    ran_out: bool,
 }
 
 impl Copied {

@@ -3,24 +3,6 @@
 //! Knows nothing of the diagnostics: it speaks through `tracing` and `metrics`, and whoever mounts
 //! [`Service::router`] puts on from outside what watches it.
 //!
-//! # Modules, from the bottom up
-//!
-//! - `clock`, `pattern`, `request_id`, `usage`: no module of the service is below these.
-//! - `breaker`: a circuit breaker.
-//! - `redis`: the connection to Redis.
-//! - `body`, `limits`, [`store`]: request bodies, limits of keys, keys and the usage log; none knows the
-//!   errors of the API.
-//! - `error`: the answer that each error of these becomes.
-//! - `pages`, `dialect`: web pages that may use the API, errors in the form of other APIs.
-//! - `caller`: the key of a request.
-//! - `entrance`: admission.
-//! - `call`: what a request holds until it is over.
-//! - [`upstream`]: servers to which requests are passed on.
-//! - [`cache`]: answers and vectors that are kept.
-//! - `state`: what handlers use.
-//! - `routes`: the handlers.
-//! - [`middleware`]: layers around the routes.
-//! - `config`: the configurations of all parts.
 //!
 //! ```no_run
 //! use thermograph_service::{Config, Hooks, Service};
@@ -31,6 +13,24 @@
 //! axum::serve(listener, service.router()).await?;
 //! # Ok(()) }
 //! ```
+//!
+//! # Modules, from the bottom up
+//!
+//! - `body`, `clock`, `pattern`, `request_id`, `usage`: no module of the service is below these.
+//! - `breaker`: circuit breakers.
+//! - `redis`: the connection to Redis.
+//! - `limits`: limits of keys.
+//! - `error`, `store`: the answer that each error becomes; keys and the usage log, which do not
+//!   know it.
+//! - `dialect`, `middleware`, `pages`: errors in the form of other APIs, layers around the routes,
+//!   web pages that may use the API.
+//! - `caller`: the key of a request.
+//! - `entrance`: admission.
+//! - `call`: what a request holds until it is over.
+//! - `upstream`: servers to which requests are passed on.
+//! - `cache`: answers and vectors that are kept.
+//! - `config`, `state`: the configurations of all parts, and what handlers use.
+//! - `routes`: the handlers.
 
 #![forbid(unsafe_code)]
 

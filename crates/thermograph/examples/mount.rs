@@ -1,7 +1,7 @@
 //! The diagnostics in an app that has nothing else of this crate.
 //!
 //! ```text
-//! cargo run --example mount
+//! cargo run -p thermograph --example mount
 //! curl http://127.0.0.1:3000/          # the app
 //! open http://127.0.0.1:6060/debug/    # what it costs
 //! ```

@@ -26,6 +26,26 @@
 //! })?;
 //! # drop(door); Ok(()) }
 //! ```
+//!
+//! # Modules, from the bottom up
+//!
+//! - `allocator`, `arrival`, `build_info`, `checks`, `class`, `coverage`, `exposition`, `gate`,
+//!   `html_escape`, `jemalloc`, `log`, `memory`, `reach`, `runtimes`: no module of the library is
+//!   below these.
+//! - `handlers`: what each handler has cost, and what is published of a poll while it lasts.
+//! - `config`, `pool`, `task_table`, `workers`: the configuration; blocking pools, live tasks, and
+//!   workers that are busy outside of known polls.
+//! - `capture`, `hooks`, `stall`, `watch`: profiles over a window, the runtime's hooks, the
+//!   watchdog, the Tower layer.
+//! - `console`, `diagnosis`, `history`, `label`, `recorder`: tokio-console, verdicts, the last
+//!   minutes, attribution, the recorder of timelines.
+//! - `instance`: all of these, put together.
+//! - `doctor`, `guard`, `live`, `metrics`, `tasks`, `timeline`: what is told of an instance.
+//! - `http`: the same over HTTP.
+//! - `door`: the server, on a thread of its own.
+//! - `thermograph`: what an app sees.
+
+#![forbid(unsafe_code)]
 
 mod allocator;
 pub mod arrival;
