@@ -1,4 +1,12 @@
 //! One table out of defaults, file, environment and flags, which remembers who set what.
+//!
+//! No crate for layered configuration is used. `figment` (last release 0.10.19, May 2024) takes the
+//! type of a variable from its text, so that the token `0123456` is a number, and replaces bytes
+//! that are not UTF-8. `config` 0.15.27 accepts `true` or `1.6` for a whole number, calls every
+//! variable "the environment", and drops the origin of unknown keys. Both merge tables key by key,
+//! which would keep the default model beside those of the file, and print values and lines that may
+//! be secrets. Variables' types, hidden values and error texts would still be code of this module.
+//! Jujutsu once used `config` and now has a loader of its own, `jj_lib::config`.
 
 use std::{
     collections::{BTreeMap, BTreeSet},

@@ -9,18 +9,16 @@
 mod model;
 mod place;
 
-use std::num::NonZeroU32;
-#[cfg(not(loom))]
-use std::sync::atomic::AtomicUsize;
-
-use self::place::{Place, Snapshot};
-use crate::{
-    clock::Moment,
-    sync::{
-        AtomicU64,
+use std::{
+    num::NonZeroU32,
+    sync::atomic::{
+        AtomicU64, AtomicUsize,
         Ordering::{Acquire, Relaxed, Release},
     },
 };
+
+use self::place::{Place, Snapshot};
+use crate::clock::Moment;
 
 /// Slots: one for each of the first threads, and a last one that all others share.
 pub const SLOTS: usize = OWN + 1;
@@ -31,7 +29,11 @@ pub const MAX_REQUEST_ID: usize = 64;
 /// Threads that have a slot to themselves at a time: as many as big machines have cores.
 const OWN: usize = 256;
 
+#[cfg(not(all(test, loom)))]
 static PLACES: [Place; OWN] = [const { Place::new() }; OWN];
+/// None: loom's atomics belong to one run of a model, which makes its own place.
+#[cfg(all(test, loom))]
+static PLACES: [Place; 0] = [];
 
 /// Slots past this one were never taken.
 static USED: AtomicUsize = AtomicUsize::new(0);
@@ -56,7 +58,7 @@ struct Claim(Slot);
 pub struct WorkId(NonZeroU32);
 
 /// What a thread polled before it began something else inside of it.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Outer {
     start: u64,
     inside: u64,
@@ -361,15 +363,12 @@ impl Outer {
 }
 
 impl Claim {
-    /// Acquires what the slot's last thread has written: this one goes on from there.
     fn new() -> Self {
-        let free =
-            |place: &Place| place.taken.compare_exchange(false, true, Acquire, Relaxed).is_ok();
-        let Some(index) = PLACES.iter().position(free) else {
+        let thread = current_thread();
+        let Some(index) = PLACES.iter().position(|place| place.take(thread)) else {
             CROWDED_OUT.fetch_add(1, Relaxed);
             return Self(Slot::SHARED);
         };
-        PLACES[index].thread.store(current_thread(), Release);
         USED.fetch_max(index + 1, Release);
         Self(Slot(index))
     }
@@ -378,13 +377,7 @@ impl Claim {
 impl Drop for Claim {
     fn drop(&mut self) {
         if let Some(place) = PLACES.get(self.0.index()) {
-            place.publish(Outer::NONE);
-            place.task.store(0, Release);
-            place.listed.store(0, Release);
-            place.hooked.store(false, Release);
-            place.began.store(0, Release);
-            place.thread.store(0, Release);
-            place.taken.store(false, Release);
+            place.give_back();
         } else {
             CROWDED_OUT.fetch_sub(1, Relaxed);
         }

@@ -4,7 +4,6 @@ use std::{collections::BTreeMap, time::Duration};
 
 use bytesize::ByteSize;
 use thermograph_common::Invalid;
-use thermograph_engine;
 use thermograph_engine::ModelConfig;
 
 use super::{

@@ -16,6 +16,7 @@ use std::fmt::Write as _;
 use serde::{Deserialize, Serialize};
 
 pub(crate) use self::announcement::announce;
+use crate::checks::Examine;
 pub use crate::checks::{Finding, State};
 use crate::instance::Instance;
 
@@ -36,7 +37,7 @@ impl Examination {
             names::findings(),
             machine::findings(instance.config.stacks),
             setup::findings(instance),
-            examinations.iter().flat_map(|examine| examine.findings()).collect(),
+            examinations.iter().flat_map(Examine::findings).collect(),
         ];
         Self { findings: findings.concat() }
     }

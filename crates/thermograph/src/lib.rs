@@ -41,6 +41,7 @@
 //!   minutes, attribution, the recorder of timelines.
 //! - `instance`: all of these, put together.
 //! - `doctor`, `guard`, `live`, `metrics`, `tasks`, `timeline`: what is told of an instance.
+//! - `profiles`, `verdicts`: what is captured of it over a window, and a diagnosis of that.
 //! - `http`: the same over HTTP.
 //! - `door`: the server, on a thread of its own.
 //! - `thermograph`: what an app sees.
@@ -79,6 +80,7 @@ mod log;
 mod memory;
 mod metrics;
 pub(crate) mod pool;
+mod profiles;
 mod reach;
 mod recorder;
 mod runtimes;
@@ -88,6 +90,7 @@ mod task_table;
 pub mod tasks;
 mod thermograph;
 pub(crate) mod timeline;
+mod verdicts;
 pub mod watch;
 #[cfg(sampler)]
 pub(crate) mod workers;
@@ -102,6 +105,7 @@ pub mod __private {
 pub use allocator::NoHeap;
 pub use arrival::{TimedListener, TimedStream};
 pub use build_info::BuildInfo;
+pub use capture::CaptureError;
 pub use class::{Class, NoStack};
 pub use config::{Config, ConsoleMode, HeapMode, Invalid, Stacks, Token};
 pub use diagnosis::Diagnosis;
@@ -111,6 +115,7 @@ pub use guard::NoStall;
 pub use handlers::Ledger;
 pub use hooks::{Callbacks, Hooks};
 pub use memory::Memory;
+pub use profiles::CaptureKind;
 pub use stall::Stall;
 pub use tasks::{TaskReport, TaskRow};
 pub use thermograph::{BuildError, Builder, Thermograph};

@@ -5,7 +5,10 @@ mod builder;
 #[cfg(tokio_unstable)]
 use std::sync::Arc;
 
+use std::time::Duration;
+
 use axum::Router;
+use thermograph_profile::Profile;
 use tracing::Subscriber;
 use tracing_subscriber::{Layer, registry::LookupSpan};
 
@@ -14,16 +17,24 @@ pub use self::builder::{BuildError, Builder};
 use crate::hooks;
 use crate::{
     arrival::TimedListener,
+    capture::{CaptureError, Window},
+    diagnosis::Diagnosis,
     doctor::Examination,
     door::{self, Door, ServeError},
     guard::NoStall,
-    handlers::Ledger,
+    handlers::{HandlerRow, Ledger},
     hooks::Hooks,
     http,
     instance::Instance,
+    profiles::{self, CaptureKind},
     stall::Stall,
+    tasks::{TaskReport, Tasks},
+    verdicts,
     watch::WatchLayer,
 };
+
+/// Samples a second of what is captured in code.
+const FREQUENCY: u32 = 99;
 
 /// The diagnostics of one process: cheap to clone, all clones are one.
 #[derive(Clone, Debug)]
@@ -119,6 +130,75 @@ impl Thermograph {
     ) -> Result<Door, ServeError> {
         self.instance.note_runtime();
         door::open(&self.instance, listen)
+    }
+
+    /// Captures a profile over a window that begins now and is `duration` long: pictures, pprof files
+    /// and folded stacks are made of it.
+    ///
+    /// CPU time and wall-clock time are sampled 99 times a second. Captures of one kind share their
+    /// samples, but for spans, of which there is one capture at a time.
+    ///
+    /// ```no_run
+    /// # async fn example(thermograph: thermograph::Thermograph) -> Result<(), Box<dyn std::error::Error>> {
+    /// use std::time::Duration;
+    /// use thermograph::{CaptureKind, flamegraph};
+    ///
+    /// let profile = thermograph.capture(CaptureKind::Cpu, Duration::from_secs(10)).await?;
+    /// std::fs::write("cpu.svg", flamegraph::draw(&profile, &flamegraph::Caption::cpu())?)?;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// See [`CaptureError`]: among others, the system does not let stacks be taken, or the program
+    /// lacks what memory or spans are captured with.
+    pub async fn capture(
+        &self,
+        kind: CaptureKind,
+        duration: Duration,
+    ) -> Result<Profile, CaptureError> {
+        let window = Window { duration, force: false };
+        let unnamed = profiles::capture(&self.instance, kind, FREQUENCY, window).await?;
+        let named = tokio::task::spawn_blocking(move || {
+            let profile = unnamed();
+            #[cfg(sampler)]
+            thermograph_sampler::used();
+            profile
+        });
+        Ok(named.await?)
+    }
+
+    /// Judges every handler over a window that begins now and is `duration` long, in which CPU time
+    /// is captured: blocking, hot or healthy, with what shows it.
+    ///
+    /// ```no_run
+    /// # async fn example(thermograph: thermograph::Thermograph) -> Result<(), Box<dyn std::error::Error>> {
+    /// let diagnosis = thermograph.diagnose(std::time::Duration::from_secs(10)).await?;
+    /// for verdict in &diagnosis.verdicts {
+    ///     println!("{}", verdict.summary);
+    /// }
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Stacks could not be named. Where CPU time cannot be captured, the [notes](Diagnosis::notes)
+    /// say so.
+    pub async fn diagnose(&self, duration: Duration) -> Result<Diagnosis, CaptureError> {
+        verdicts::over(&self.instance, Window { duration, force: false }).await
+    }
+
+    /// Every live task, with what it does and what it waits for; without `tokio_unstable` and the
+    /// [hooks](Self::hooks) none is known, which the report says.
+    ///
+    /// It may look up names, which takes some hundred milliseconds: not for a worker.
+    pub fn tasks(&self) -> TaskReport {
+        Tasks::of(&self.instance, None).report
+    }
+
+    /// What each handler has cost since the start.
+    pub fn handlers(&self) -> Vec<HandlerRow> {
+        self.instance.ledger.report().handlers
     }
 
     /// The newest stalls, the newest first.

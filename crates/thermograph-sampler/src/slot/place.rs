@@ -12,6 +12,7 @@ use crate::sync::{
 };
 
 /// What is known of a slot's thread.
+#[derive(Default)]
 #[repr(align(64))]
 pub(super) struct Place {
     pub(super) taken: AtomicBool,
@@ -39,7 +40,7 @@ pub(super) struct Place {
     pub(super) began: AtomicU64,
 }
 
-const _: () = assert!(cfg!(loom) || size_of::<Place>() == 64, "a cache line");
+const _: () = assert!(cfg!(all(test, loom)) || size_of::<Place>() == 64, "a cache line");
 
 /// What a place says of the poll, at one moment.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -54,7 +55,7 @@ pub(super) struct Snapshot {
 }
 
 impl Place {
-    #[cfg(not(loom))]
+    #[cfg(not(all(test, loom)))]
     pub(super) const fn new() -> Self {
         Self {
             taken: AtomicBool::new(false),
@@ -70,6 +71,27 @@ impl Place {
             task: AtomicU64::new(0),
             began: AtomicU64::new(0),
         }
+    }
+
+    /// Takes the place for the thread of this number; returns whether no other thread has it.
+    pub(super) fn take(&self, thread: i32) -> bool {
+        // Acquires what the place's last thread has written: this one goes on from there.
+        let was_free = self.taken.compare_exchange(false, true, Acquire, Relaxed).is_ok();
+        if was_free {
+            self.thread.store(thread, Release);
+        }
+        was_free
+    }
+
+    /// Leaves the place to the next thread; for the thread that the place is of.
+    pub(super) fn give_back(&self) {
+        self.publish(Outer::NONE);
+        self.task.store(0, Release);
+        self.listed.store(0, Release);
+        self.hooked.store(false, Release);
+        self.began.store(0, Release);
+        self.thread.store(0, Release);
+        self.taken.store(false, Release);
     }
 
     /// Publishes a poll; for the thread that the place is of.

@@ -182,7 +182,7 @@ impl Ledger {
         method: &Method,
         route: Option<&str>,
     ) -> &'static Handler {
-        let Some(route) = route else { return &self.unmatched };
+        let Some(route) = route else { return self.unmatched };
         let hint = self.hints.get(place);
         match hint.and_then(OnceLock::get) {
             Some(handler) if handler.is(method, route) && handler.has_row() => handler,
@@ -217,7 +217,7 @@ impl Ledger {
 
     fn overflow(&'static self) -> &'static Handler {
         self.overflowed.fetch_add(1, Relaxed);
-        &self.other
+        self.other
     }
 }
 

@@ -17,71 +17,32 @@ use thermograph_profile::{
     flamegraph::Caption,
 };
 
-use super::{
-    HttpError,
-    params::Params,
-    profiles::{MAX_ROUTE, stalls_of},
-};
+use super::{HttpError, params::Params, profiles::MAX_ROUTE};
 use crate::instance::Instance;
 use crate::{
-    capture::{self, Memory, Window},
     log,
+    profiles::{self, CaptureKind},
 };
 
 /// Longest text that is looked at as a name.
 const MAX_NAME: usize = 256;
 
-/// What can be asked for. A kind that is added has its line here, and its [`Source`].
+/// What can be asked for. A kind that is added has its line here, and is captured by [`profiles::capture`].
 const KINDS: [(&str, Asked); 6] = [
-    ("cpu", Asked { kind: Kind::Cpu, source: Source::Cpu, caption: Caption::cpu }),
-    ("wall", Asked { kind: Kind::Wall, source: Source::Wall, caption: Caption::wall }),
-    ("stalls", Asked { kind: Kind::Stalls, source: Source::Stalls, caption: Caption::stalls }),
-    ("heap", Asked { kind: Kind::Heap, source: Source::Heap, caption: Caption::heap }),
-    ("allocs", Asked { kind: Kind::Allocs, source: Source::Allocs, caption: Caption::allocs }),
-    ("spans", Asked { kind: Kind::Spans, source: Source::Spans, caption: Caption::spans }),
+    ("cpu", Asked { kind: Kind::Cpu, source: CaptureKind::Cpu, caption: Caption::cpu }),
+    ("wall", Asked { kind: Kind::Wall, source: CaptureKind::Wall, caption: Caption::wall }),
+    ("stalls", Asked { kind: Kind::Stalls, source: CaptureKind::Stalls, caption: Caption::stalls }),
+    ("heap", Asked { kind: Kind::Heap, source: CaptureKind::Heap, caption: Caption::heap }),
+    ("allocs", Asked { kind: Kind::Allocs, source: CaptureKind::Allocs, caption: Caption::allocs }),
+    ("spans", Asked { kind: Kind::Spans, source: CaptureKind::Spans, caption: Caption::spans }),
 ];
 
 /// A kind of capture, and how it comes about.
 #[derive(Clone, Copy, Debug)]
 struct Asked {
     kind: Kind,
-    source: Source,
+    source: CaptureKind,
     caption: fn() -> Caption,
-}
-
-/// Where a profile comes from.
-#[derive(Clone, Copy, Debug)]
-enum Source {
-    Cpu,
-    Wall,
-    Stalls,
-    Heap,
-    Allocs,
-    Spans,
-}
-
-/// A profile whose stacks may have to be named yet, which takes its time.
-type Unnamed = Box<dyn FnOnce() -> Profile + Send>;
-
-impl Source {
-    /// Captures over a window; `frequency` is for what is sampled.
-    async fn capture(
-        self,
-        instance: &Instance,
-        frequency: u32,
-        window: Window,
-    ) -> Result<Unnamed, HttpError> {
-        let kind = match self {
-            Self::Cpu => capture::Kind::Cpu { frequency },
-            Self::Wall => capture::Kind::Wall { frequency },
-            Self::Heap => capture::Kind::Memory(Memory::Live),
-            Self::Allocs => capture::Kind::Memory(Memory::Allocated),
-            Self::Spans => capture::Kind::Spans,
-            Self::Stalls => return Ok(Box::new(stalls_of(instance, Some(window)).await)),
-        };
-        let profile = instance.captures.capture(kind, window).await?;
-        Ok(Box::new(|| profile))
-    }
 }
 
 /// What was taken.
@@ -141,7 +102,7 @@ pub(crate) async fn take(
     let folder = Arc::clone(&instance.folder);
     // Before anything is captured: the client need not wait for what is refused.
     blocking(move || Ok(folder.check_bound()?)).await?;
-    let profile = asked.source.capture(&instance, frequency, window).await?;
+    let profile = profiles::capture(&instance, asked.source, frequency, window).await?;
     let folder = Arc::clone(&instance.folder);
     let taken = blocking(move || {
         let kept = keep(&folder, asked, route.as_deref(), profile());

@@ -15,7 +15,7 @@ use super::{
     params::{Clipped, MAX_SECONDS, Params},
 };
 use crate::capture::{Kind, Memory, Window};
-use crate::instance::Instance;
+use crate::{instance::Instance, profiles};
 
 /// Samples that were taken but could not be kept.
 const DROPPED: HeaderName = HeaderName::from_static("x-thermograph-dropped");
@@ -191,32 +191,13 @@ async fn stalls(
     if is_text {
         sent.format = Format::Text;
     }
-    let stalls = stalls_of(instance, window).await;
+    let stalls = profiles::stalls(instance, window).await;
     sent.respond(move || {
         let mut profile = stalls();
         keep(&mut profile);
         profile
     })
     .await
-}
-
-/// Stalls over a window, or since the start; their stacks are named by the function, which takes
-/// its time.
-pub(super) async fn stalls_of(
-    instance: &Instance,
-    window: Option<Window>,
-) -> impl FnOnce() -> Profile + Send + use<> {
-    let store = instance.stalls.store();
-    let before = match window {
-        None => store.nothing(),
-        Some(window) => {
-            let before = store.sums();
-            tokio::time::sleep(window.duration).await;
-            before
-        }
-    };
-    let after = store.sums();
-    move || after.since(&before)
 }
 
 async fn capture(

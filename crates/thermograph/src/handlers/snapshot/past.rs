@@ -62,7 +62,7 @@ impl Snapshot {
 
     /// The rows, each less what it was in an earlier snapshot. What handlers have counted since then
     /// that lost their row meanwhile is in `(other)`.
-    pub(crate) fn rows_since(&self, earlier: &Self) -> Vec<Row> {
+    pub(super) fn rows_since(&self, earlier: &Self) -> Vec<Row> {
         let lost = earlier.rows.iter().filter(|old| self.same(earlier, old).is_none());
         let lost: Vec<_> = lost.collect();
         let since = |row: &Row| {
