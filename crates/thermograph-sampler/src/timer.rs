@@ -112,6 +112,7 @@ mod tests {
     use std::time::Instant;
 
     use super::*;
+    use crate::cpu_clock::cpu_time;
 
     #[test]
     fn kernels_before_task_work_are_told_apart() {
