@@ -77,7 +77,7 @@ fn tokio_console_shows_handlers_by_name() {
             }
             let is_a_row = |line: &&str| {
                 let embeds = line.contains("POST /v1/embeddings") && line.contains("request");
-                embeds && line.contains("src/app/serve.rs") && line.contains("request_id=req_")
+                embeds && line.contains("src/serve.rs") && line.contains("request_id=req_")
             };
             screen.lines().filter(is_a_row).count() >= 3
         });
@@ -94,7 +94,7 @@ fn tokio_console_shows_handlers_by_name() {
             terminal
                 .screen()
                 .lines()
-                .any(|line| is_a_row(line) && line.contains("src/app/server.rs"))
+                .any(|line| is_a_row(line) && line.contains("src/server.rs"))
         });
     });
 }
@@ -126,7 +126,7 @@ fn requests_have_rows_with_their_id_and_their_times() {
     .expect("attached");
     let embedded = ended(&rows, "abc-1").expect("just seen");
     assert_eq!(embedded.name(), "POST /v1/embeddings");
-    assert!(embedded.place.contains("src/app/serve.rs"), "{embedded:?}");
+    assert!(embedded.place.contains("src/serve.rs"), "{embedded:?}");
     // It waits for the engine, which wakes it.
     assert!(embedded.polls() >= 2 && embedded.wakes() >= 1, "{embedded:?}");
     assert!(!embedded.busy().is_zero() && !embedded.scheduled().is_zero(), "{embedded:?}");

@@ -18,3 +18,23 @@ pub(crate) fn cpu_clock(thread: i32) -> libc::clockid_t {
     const PER_THREAD: i32 = 4;
     (!thread << 3) | PER_THREAD | SCHEDULED
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use super::*;
+
+    #[test]
+    fn a_thread_s_cpu_time_goes_while_it_computes() {
+        let thread = rustix::thread::gettid().as_raw_nonzero().get();
+        let start = Instant::now();
+        let before = cpu_time(thread).expect("it is there");
+        while cpu_time(thread).expect("it is there") < before + Duration::from_millis(5) {
+            std::hint::black_box(start.elapsed());
+        }
+        // Two clocks of the kernel's, which agree within a tick.
+        assert!(start.elapsed() >= Duration::from_millis(1));
+        assert_eq!(cpu_time(i32::MAX / 16), None);
+    }
+}
