@@ -179,6 +179,12 @@ lint: _deny _make
 audit: _deny
     {{ tools }}/bin/cargo-deny --locked check advisories
 
+# The protocol of the threads' slots, in every order that the memory model allows
+[group('check')]
+loom:
+    RUSTFLAGS='--cfg loom --cfg tokio_unstable' cargo test --profile {{ profile }} --target-dir target/loom \
+        -p thermograph-sampler --lib -- slot::model
+
 # The library alone, with each of its features, and without tokio_unstable
 [group('check')]
 features: _make
@@ -221,7 +227,7 @@ contract: model
 
 # What the gate runs
 [group('check')]
-ci: lint features test
+ci: lint loom features test
 
 # Install what the tests use: Python, Node, Go, graphviz, tmux, objdump, Chromium, openssl, nginx, Redis, Postgres, PgBouncer, tokio-console, promtool
 [group('set up')]

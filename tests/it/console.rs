@@ -91,10 +91,7 @@ fn tokio_console_shows_handlers_by_name() {
         terminal.press(&["i"]);
         wait("the console shows tasks by name", || {
             let is_a_row = |line: &str| line.contains("connection") && line.contains("task");
-            terminal
-                .screen()
-                .lines()
-                .any(|line| is_a_row(line) && line.contains("src/server.rs"))
+            terminal.screen().lines().any(|line| is_a_row(line) && line.contains("src/server.rs"))
         });
     });
 }

@@ -1,8 +1,9 @@
-//! Which codec a client takes answers in: `accept`, as RFC 9110 has it.
+//! The codecs of a request: of its body, and of the answers that its client takes (`accept`, as RFC 9110
+//! has it).
 
 use http::{HeaderMap, HeaderValue, header};
 
-use super::Codec;
+use crate::{codec::Codec, error::UnknownMediaType};
 
 /// A media range, and how much it is wanted.
 struct Range<'a> {
@@ -19,9 +20,24 @@ const MOST: usize = 64;
 /// How near a range is to a media type: everything, a type, or the media type itself.
 type Nearness = u8;
 
+impl Codec {
+    /// The codec of a request's body.
+    pub fn of_request(headers: &HeaderMap) -> Result<Self, UnknownMediaType> {
+        let Some(found) = headers.get(header::CONTENT_TYPE) else { return Ok(Self::Json) };
+        let found = found.to_str().unwrap_or_default();
+        let essence = found.split(';').next().unwrap_or_default().trim();
+        Self::of_media_type(essence).ok_or_else(|| UnknownMediaType(found.to_owned()))
+    }
+
+    /// The codec that its client wants of an answer; none where it takes nothing of what there is.
+    pub fn of_answer(headers: &HeaderMap) -> Option<Self> {
+        choose(headers)
+    }
+}
+
 /// The codec that is wanted most; at the same weight, the one that the client names first. None
 /// where the client takes nothing of what there is.
-pub(super) fn choose(headers: &HeaderMap) -> Option<Codec> {
+fn choose(headers: &HeaderMap) -> Option<Codec> {
     let values = headers.get_all(header::ACCEPT);
     let mut all = values.iter();
     let Some(first) = all.next() else { return Some(Codec::Json) };

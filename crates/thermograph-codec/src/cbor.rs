@@ -2,10 +2,10 @@
 
 use std::borrow::Cow;
 
-use super::{
-    CodecError, DEPTH, Problem, Sink,
+use crate::{
+    error::{CodecError, DEPTH, Problem},
     lengths::{self, Lengths},
-    sink::pack,
+    sink::{Sink, pack},
 };
 
 // Major types.

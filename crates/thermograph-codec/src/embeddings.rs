@@ -2,7 +2,13 @@
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 
-use super::{Codec, CodecError, Problem, Sink, cbor, json, messagepack, sink::pack};
+use crate::{
+    cbor,
+    codec::Codec,
+    error::{CodecError, Problem},
+    json, messagepack,
+    sink::{Sink, pack},
+};
 
 /// Vectors, and what is said of them.
 #[derive(Clone, Copy, Debug)]

@@ -4,7 +4,10 @@ use std::fmt;
 
 use thiserror::Error;
 
-use super::Codec;
+use crate::codec::Codec;
+
+/// The deepest nesting that is read.
+pub(crate) const DEPTH: usize = 128;
 
 /// Why a body is not what it claims to be, or has no form in the other codec.
 #[derive(Debug, Error)]
@@ -26,7 +29,7 @@ pub(super) enum Problem {
     Ended,
     #[error("{0} bytes follow after the value")]
     Trailing(usize),
-    #[error("it is nested deeper than {} levels", super::DEPTH)]
+    #[error("it is nested deeper than {} levels", DEPTH)]
     TooDeep,
     #[error("the result would be too large")]
     TooLarge,

@@ -7,10 +7,10 @@
 use bytes::Bytes;
 use thiserror::Error;
 
-use super::{Codec, CodecError};
 use crate::{
-    events,
-    events::{Events, Taken},
+    codec::Codec,
+    error::CodecError,
+    events::{self, Events, Taken},
 };
 
 /// Frames of events.

@@ -8,7 +8,10 @@ use serde::{
     de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor},
 };
 
-use super::{CodecError, Problem, Sink};
+use crate::{
+    error::{CodecError, Problem},
+    sink::Sink,
+};
 
 /// Tells the sink what the bytes are.
 pub(super) fn read(bytes: &[u8], limit: usize, sink: &mut impl Sink) -> Result<(), CodecError> {

@@ -2,10 +2,10 @@
 
 use rmp::{Marker, encode};
 
-use super::{
-    CodecError, DEPTH, Problem, Sink,
+use crate::{
+    error::{CodecError, DEPTH, Problem},
     lengths::{self, Lengths},
-    sink::pack,
+    sink::{Sink, pack},
 };
 
 /// Tells the sink what the bytes are.

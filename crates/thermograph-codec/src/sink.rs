@@ -1,6 +1,6 @@
 //! What a reader tells a writer.
 
-use super::Problem;
+use crate::error::Problem;
 
 /// Takes in one value, piece by piece, in the order in which they are written.
 pub(super) trait Sink {

@@ -1,7 +1,5 @@
 //! Documents and streams for tests, here and of what is built on the codecs.
 
-#![expect(clippy::missing_panics_doc, reason = "a panic is a test that fails")]
-
 use proptest::{
     prelude::*,
     test_runner::{Config, RngSeed},

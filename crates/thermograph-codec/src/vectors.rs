@@ -1,6 +1,6 @@
 //! Vectors in an answer that came as JSON: `data[].embedding`, as the client wants them.
 
-use super::{Problem, Sink};
+use crate::{error::Problem, sink::Sink};
 
 /// How a client of a binary codec wants vectors that come as lists of numbers. Goes with an answer.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

@@ -15,7 +15,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 /// Bytes that are read or written before others have their turn: some 0.2 ms.
 const AT_ONCE: usize = 512 << 10;
 
-/// A connection that yields after each [`AT_ONCE`] bytes that it has read or written without waiting.
+/// A connection that yields to other tasks after each 512 KiB that it has read or written without
+/// waiting.
 pub struct Cooperative<S> {
     inner: S,
     read: Turn,
@@ -27,6 +28,7 @@ pub struct Cooperative<S> {
 struct Turn(usize);
 
 impl<S> Cooperative<S> {
+    /// Wraps a connection, with nothing read or written yet.
     pub fn new(inner: S) -> Self {
         Self { inner, read: Turn::default(), written: Turn::default() }
     }

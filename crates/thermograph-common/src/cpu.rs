@@ -22,13 +22,13 @@ pub struct CpuPool {
     hooks: Hooks,
 }
 
-/// Why a job was not done.
+/// The reason why a job was not done.
 #[derive(Debug, Error, PartialEq)]
 pub enum CpuError {
-    /// As many jobs wait as may.
+    /// The queue is full: as many jobs wait for a thread as may.
     #[error("as many jobs wait for a thread as may")]
     Full,
-    /// The job panicked, or the pool was stopped.
+    /// The job panicked, or the pool was stopped before it ran.
     #[error("the job was not finished")]
     Lost,
 }
@@ -42,7 +42,8 @@ impl CpuPool {
     /// Most jobs that wait for a thread.
     const WAITING: usize = 16 * 1024;
 
-    /// Starts `threads` threads; joining the handles waits for [`CpuPool::stop`].
+    /// Starts `threads` threads with the nice value `nice`, 0 for that of the caller; joining the
+    /// handles waits for [`CpuPool::stop`].
     pub fn start(
         threads: usize,
         nice: u8,
@@ -88,7 +89,7 @@ impl CpuPool {
         result.await.map_err(|_| CpuError::Lost)
     }
 
-    /// Hooks that its jobs are attributed with.
+    /// Hooks that attribute the jobs of this pool to requests.
     pub fn hooks(&self) -> &Hooks {
         &self.hooks
     }

@@ -30,14 +30,14 @@ impl Hooks {
         Self { capture: Some(Arc::new(capture)) }
     }
 
-    /// The context of the caller.
+    /// Captures the context of the caller; without hooks, an empty one.
     pub fn context(&self) -> WorkContext {
         WorkContext(self.capture.as_ref().map(|capture| capture()))
     }
 }
 
 impl WorkContext {
-    /// Attaches the context to this thread.
+    /// Attaches the context to this thread; does nothing if it is empty.
     pub fn attach(&self) {
         if let Some(attach) = &self.0 {
             attach();

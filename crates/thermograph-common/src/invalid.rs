@@ -30,6 +30,7 @@ impl Invalid {
         Err(Self::new(field, format!("{value:?}"), format!("{least:?} to {most:?}")))
     }
 
+    /// Refuses a value; `allowed` describes the values that are allowed in its place.
     pub fn new(
         field: impl Into<String>,
         value: impl fmt::Display,
@@ -39,7 +40,7 @@ impl Invalid {
     }
 }
 
-/// Whether a model may have this name.
+/// Returns whether a model may have this name: 1 to 128 bytes without control characters.
 pub fn is_name(name: &str) -> bool {
     (1..=128).contains(&name.len()) && !name.chars().any(char::is_control)
 }

@@ -1,4 +1,4 @@
-//! What the parts of the server share, and no more than one of them knows.
+//! Building blocks that several parts of the server share; none of them knows the server.
 //!
 //! # Modules, from the bottom up
 //!

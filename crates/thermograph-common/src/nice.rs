@@ -1,6 +1,7 @@
 //! The nice value of a thread.
 
-/// Lowers the priority of this thread, and of those that it starts.
+/// Lowers the priority of this thread, and of those that it starts, to a nice value; 0 leaves it as
+/// it is.
 ///
 /// On Linux a thread has its own nice value; elsewhere it is the process's, and nothing is done.
 pub fn lower(nice: u8) {

@@ -28,17 +28,18 @@ struct Shared {
 }
 
 impl Quota {
+    /// Creates a quota of `limit` units, none of which is reserved.
     pub fn new(limit: usize) -> Self {
         Self { shared: Arc::new(Shared { limit, reserved: AtomicUsize::new(0) }) }
     }
 
-    /// Reserves `wanted` units, or none where that many are not left.
+    /// Reserves `wanted` units; `None` if that many are not left.
     pub fn reserve(&self, wanted: usize) -> Option<Reservation> {
         let units = self.shared.reserve(wanted).then_some(wanted)?;
         Some(Reservation { shared: Arc::clone(&self.shared), units })
     }
 
-    /// Units reserved now.
+    /// Number of units that all reservations hold now.
     pub fn reserved(&self) -> usize {
         self.shared.reserved.load(Relaxed)
     }
@@ -52,12 +53,13 @@ impl Shared {
 }
 
 impl Reservation {
-    /// Units that are reserved.
+    /// Number of units that this reservation holds.
     pub fn reserved(&self) -> usize {
         self.units
     }
 
-    /// Reserves further units where it has fewer than `wanted`; false where these are not left.
+    /// Reserves further units if this holds fewer than `wanted`; returns false, and reserves none, if
+    /// they are not left.
     pub fn grow(&mut self, wanted: usize) -> bool {
         let more = wanted.saturating_sub(self.units);
         let fits = more == 0 || self.shared.reserve(more);

@@ -3,6 +3,10 @@
 use tokio::task::JoinHandle;
 
 /// Spawns a task with a name, where Tokio takes names.
+///
+/// # Panics
+///
+/// Panics if it is called outside of a Tokio runtime.
 #[cfg(tokio_unstable)]
 #[track_caller]
 #[expect(clippy::expect_used, reason = "only threads are refused, and a task is none")]
@@ -14,6 +18,10 @@ where
 }
 
 /// Spawns work that blocks, with a name, where Tokio takes names.
+///
+/// # Panics
+///
+/// Panics if it is called outside of a Tokio runtime, or if no thread can be started.
 #[cfg(tokio_unstable)]
 #[track_caller]
 #[expect(clippy::expect_used, reason = "as Tokio's own, it panics where there is no thread")]
@@ -26,6 +34,10 @@ where
 }
 
 /// Spawns work that blocks; without `tokio_unstable` Tokio takes no names.
+///
+/// # Panics
+///
+/// Panics if it is called outside of a Tokio runtime, or if no thread can be started.
 #[cfg(not(tokio_unstable))]
 #[track_caller]
 pub fn spawn_blocking<F, R>(_name: &str, work: F) -> JoinHandle<R>
@@ -37,6 +49,10 @@ where
 }
 
 /// Spawns a task; without `tokio_unstable` Tokio takes no names.
+///
+/// # Panics
+///
+/// Panics if it is called outside of a Tokio runtime.
 #[cfg(not(tokio_unstable))]
 #[track_caller]
 pub fn spawn<F>(_name: &str, future: F) -> JoinHandle<F::Output>
@@ -46,7 +62,7 @@ where
     tokio::spawn(future)
 }
 
-/// What hyper spawns: the streams of HTTP/2 connections.
+/// Executor that hyper spawns the streams of HTTP/2 connections on, as named tasks.
 #[derive(Clone, Copy, Debug)]
 pub struct Streams;
 

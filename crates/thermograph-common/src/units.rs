@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-/// Milliseconds, or as many as there can be.
+/// A duration in whole milliseconds, at most `u64::MAX`.
 pub fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// Microseconds, or as many as there can be.
+/// A duration in whole microseconds, at most `u64::MAX`.
 pub fn micros(time: Duration) -> u64 {
     u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }

@@ -9,13 +9,25 @@
 
 use http::{HeaderMap, HeaderName, Uri, header, uri::Authority};
 
-/// The host and port that a request is for.
+/// The host and port that a request is for, as the client wrote them; `None` if it names none.
 pub fn authority<'a>(headers: &'a HeaderMap, uri: &'a Uri) -> Option<&'a str> {
     let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
     host.or_else(|| uri.authority().map(Authority::as_str))
 }
 
-/// The host that a request is for, without a port and without brackets.
+/// The host that a request is for, in lower case, without a port and without brackets; `None` if it
+/// names none or an invalid one.
+///
+/// ```
+/// use http::{HeaderMap, HeaderValue, Uri, header::HOST};
+/// use thermograph_cross_site::{host, is_local};
+///
+/// let mut headers = HeaderMap::new();
+/// headers.insert(HOST, HeaderValue::from_static("[::1]:6060"));
+/// let host = host(&headers, &Uri::from_static("/")).expect("a host");
+/// assert_eq!(host, "::1");
+/// assert!(is_local(&host));
+/// ```
 pub fn host(headers: &HeaderMap, uri: &Uri) -> Option<String> {
     let authority: Authority = authority(headers, uri)?.parse().ok()?;
     let host = authority.host().trim_start_matches('[').trim_end_matches(']');
@@ -29,8 +41,21 @@ pub fn is_local(host: &str) -> bool {
     is_localhost || host.parse::<std::net::IpAddr>().is_ok()
 }
 
-/// The origin of the page that a browser sent this request for, if it is not one of this server's:
-/// `null` if it is not known.
+/// The origin of the page of another site that a browser sent this request for, the text `null` if
+/// the browser does not tell it; `None` for pages of this server and for other clients.
+///
+/// ```
+/// use http::{HeaderMap, HeaderValue, Uri, header::{HOST, ORIGIN}};
+/// use thermograph_cross_site::foreign_origin;
+///
+/// let mut headers = HeaderMap::new();
+/// headers.insert(HOST, HeaderValue::from_static("localhost:6060"));
+/// headers.insert(ORIGIN, HeaderValue::from_static("https://evil.example"));
+/// let uri = Uri::from_static("/");
+/// assert_eq!(foreign_origin(&headers, &uri), Some("https://evil.example"));
+/// headers.insert(ORIGIN, HeaderValue::from_static("http://localhost:6060"));
+/// assert_eq!(foreign_origin(&headers, &uri), None);
+/// ```
 pub fn foreign_origin<'a>(headers: &'a HeaderMap, uri: &Uri) -> Option<&'a str> {
     const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
     let origin = headers.get(header::ORIGIN).map(|origin| origin.to_str().unwrap_or("null"));

@@ -6,7 +6,8 @@ use jiff::fmt::serde::unsigned_duration::friendly::compact::required as duration
 use serde::{Deserialize, Serialize};
 use thermograph_common::{Invalid, is_name};
 
-use super::MAX_INPUTS;
+/// Most inputs of one request, as OpenAI has it.
+pub const MAX_INPUTS: usize = 2048;
 
 /// How much the engine takes at a time, and with how many threads.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]

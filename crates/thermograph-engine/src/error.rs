@@ -97,6 +97,7 @@ const LANGCHAIN: &str = "LangChain's OpenAIEmbeddings does with `check_embedding
 
 impl EmbedError {
     /// Corrects the place of the input, for inputs that stand at `places` of a larger request.
+    #[must_use]
     pub fn at(mut self, places: &[usize]) -> Self {
         match &mut self {
             Self::TokenIds { index }

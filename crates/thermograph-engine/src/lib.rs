@@ -40,7 +40,7 @@ use std::{
 
 pub use self::encoder::normalize;
 pub use self::{
-    config::{Config, ModelConfig, Pooling, Precision},
+    config::{Config, MAX_INPUTS, ModelConfig, Pooling, Precision},
     error::{EmbedError, LoadError},
     input::Input,
     missing::Missing,
@@ -49,9 +49,6 @@ pub use self::{
     tokenizer::{TokenCount, TooLong},
 };
 use thermograph_common::{CpuPool, Hooks};
-
-/// Most inputs of one request, as OpenAI has it.
-pub const MAX_INPUTS: usize = 2048;
 
 /// The local models, each with a queue and threads of its own.
 pub struct Engine {

@@ -38,10 +38,12 @@ impl Missing {
         self.is_default
     }
 
+    /// Folder in which the model is looked for.
     pub fn dir(&self) -> &Path {
         &self.dir
     }
 
+    /// Names of the files that are not there.
     pub fn files(&self) -> &str {
         &self.files
     }

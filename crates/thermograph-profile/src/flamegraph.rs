@@ -10,11 +10,37 @@ use inferno::{
     flamegraph::{self, Options},
 };
 
-pub use self::caption::Caption;
 use super::{folded, profile::Profile};
+
+pub use self::caption::Caption;
 
 /// Draws a profile, without the machinery of library, runtime and framework. The subtitle begins
 /// with when it was captured, for how long, and how many samples there are.
+///
+/// ```
+/// use std::{sync::Arc, time::{Duration, SystemTime}};
+///
+/// use thermograph_profile::{
+///     Frame, Location, Profile, Sample, ValueType,
+///     flamegraph::{self, Caption},
+/// };
+///
+/// let profile = Profile {
+///     values: vec![ValueType { kind: "cpu", unit: "nanoseconds" }],
+///     samples: vec![Sample {
+///         stack: vec![Arc::new(Location::named(Frame::named("app::hot")))],
+///         values: vec![10_000_000],
+///         labels: Vec::new(),
+///     }],
+///     start: SystemTime::now(),
+///     duration: Duration::from_secs(1),
+///     period: None,
+///     dropped: 0,
+/// };
+/// let svg = String::from_utf8(flamegraph::draw(&profile, &Caption::cpu())?)?;
+/// assert!(svg.contains("app::hot"));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub fn draw(profile: &Profile, caption: &Caption) -> std::io::Result<Vec<u8>> {
     draw_folded(&folded::fold_without_plumbing(profile), &caption.told(&[profile]))
 }
@@ -42,7 +68,7 @@ pub fn draw_difference(
     draw_folded(&String::from_utf8_lossy(&both), &caption)
 }
 
-/// How many hundredths of `before` are in functions that are not in `after` at all. A stack that is
+/// Percentage of `before` in functions that are not in `after` at all. A stack that is
 /// gone says little: the same function has many, and few of them are sampled twice.
 fn gone(before: &str, after: &str) -> f64 {
     let names: HashSet<_> = stacks(after).flat_map(|(stack, _)| stack.split(';')).collect();

@@ -10,13 +10,38 @@ use super::{
     profile::{Location, Profile, Sample},
 };
 
-/// Folds; each stack stands once, under the names of its handler and its pool of threads.
+/// Folds a profile; each stack stands once, under the names of its handler and its pool of threads.
+///
+/// ```
+/// use std::{sync::Arc, time::{Duration, SystemTime}};
+///
+/// use thermograph_profile::{Frame, Location, Profile, Sample, ValueType, folded};
+///
+/// let frame = |name| Arc::new(Location::named(Frame::named(name)));
+/// let profile = Profile {
+///     values: vec![ValueType { kind: "cpu", unit: "nanoseconds" }],
+///     samples: vec![Sample {
+///         stack: vec![frame("app::hot"), frame("app::main")],
+///         values: vec![10_000_000],
+///         labels: vec![
+///             ("method", "GET".to_owned()),
+///             ("route", "/hot".to_owned()),
+///             ("thread", "worker-1".to_owned()),
+///         ],
+///     }],
+///     start: SystemTime::now(),
+///     duration: Duration::from_secs(1),
+///     period: None,
+///     dropped: 0,
+/// };
+/// assert_eq!(folded::fold(&profile), "GET /hot;worker;app::main;app::hot 10000000\n");
+/// ```
 pub fn fold(profile: &Profile) -> String {
     fold_names(profile, |_| ())
 }
 
-/// Folds without the machinery: for pictures.
-pub fn fold_without_plumbing(profile: &Profile) -> String {
+/// Folds a profile without the machinery of library, runtime and framework: for pictures.
+pub(crate) fn fold_without_plumbing(profile: &Profile) -> String {
     let is_memory = profile.values.last().is_some_and(|value| value.unit == "bytes");
     fold_names(profile, if is_memory { plumbing::strip_of_memory } else { plumbing::strip })
 }
@@ -47,7 +72,7 @@ fn stack(sample: &Sample, names: &[Cow<'_, str>]) -> String {
 
 /// Folds two profiles so that their stacks can be compared. Where one of them knows no handlers, as
 /// those of `perf` and folded text of earlier versions, the other's are left out, too.
-pub fn fold_pair_without_plumbing(before: &Profile, after: &Profile) -> [String; 2] {
+pub(crate) fn fold_pair_without_plumbing(before: &Profile, after: &Profile) -> [String; 2] {
     let folded = [before, after].map(fold_without_plumbing);
     let [first, second] = folded.each_ref().map(|text| text.lines().any(begins_with_handler));
     if first == second { folded } else { folded.map(|text| without_handlers(&text)) }
@@ -73,14 +98,14 @@ fn line_without_root(line: &str) -> Option<&str> {
     line.split_once(';').map(|(_root, rest)| rest)
 }
 
-/// What stands at a location, the innermost first; the file's name where nothing has one.
+/// Names of the frames at a location, the innermost first; the file's name where no frame has one.
 fn names(location: &Location) -> impl Iterator<Item = Cow<'_, str>> {
     let unnamed = location.frames.is_empty().then(|| Cow::Owned(unnamed(location)));
     let named = location.frames.iter().map(|frame| Cow::Borrowed(frame.name.as_str()));
     named.chain(unnamed)
 }
 
-/// What stands for the name of a location that has none: its file's.
+/// Name for a location that has none: that of its file in brackets, `[unknown]` if it has none.
 pub fn unnamed(location: &Location) -> String {
     let file = location.mapping.as_ref().and_then(|mapping| Path::new(&mapping.file).file_name());
     // `[vdso]` has its brackets already.
@@ -88,7 +113,13 @@ pub fn unnamed(location: &Location) -> String {
     format!("[{}]", file.as_deref().unwrap_or("unknown"))
 }
 
-/// The name of the pool that a thread belongs to: `engine-cpu` for `engine-cpu-1`.
+/// The name of the pool that a thread belongs to: the thread's without its number.
+///
+/// ```
+/// use thermograph_profile::folded::pool;
+///
+/// assert_eq!(pool("engine-cpu-1"), "engine-cpu");
+/// ```
 pub fn pool(thread: &str) -> &str {
     thread.trim_end_matches(|c: char| c.is_ascii_digit()).trim_end_matches('-')
 }

@@ -1,4 +1,4 @@
-//! Profiles: stacks with values and labels, and what is made from them.
+//! Profiles: stacks with values and labels, and the formats and pictures that are made from them.
 //!
 //! A [`Profile`] is what every capture ends in. From it, and nothing else, come [`pprof`] files for
 //! `go tool pprof` and its kin, [`folded`] stacks, and [`flamegraph`]s; [`captures`] keeps them as

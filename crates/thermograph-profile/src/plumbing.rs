@@ -2,20 +2,21 @@
 //!
 //! Between a thread's start and a handler lie some sixty frames of the standard library, the
 //! runtime and the framework. They say nothing that anybody chose, and make a tower of a picture.
-//! What is captured keeps them; what is drawn leaves them out, but for the leaf: time is spent
-//! there, whoever's it is.
+//! Captures keep them; pictures leave them out, but for the leaf: time is spent there, in whichever
+//! crate it is.
 
 mod source;
 
 use std::{borrow::Cow, path::Path, sync::Arc};
 
+use self::source::is_dependency;
 use super::profile::Frame;
-pub use source::is_dependency;
-pub use source::path_of;
+
+pub use self::source::path_of;
 
 /// Crates whose frames are machinery.
 const CRATES: [&str; 23] = [
-    // What the compiler puts before the program's allocator.
+    // Functions that the compiler puts before the program's allocator.
     "__rustc",
     "alloc",
     "axum",
@@ -48,14 +49,14 @@ const PRIMITIVES: [&str; 17] = [
 /// The packages of the diagnostics: every handler stands on their frames.
 const OURS: [&str; 4] =
     ["thermograph", "thermograph-cross-site", "thermograph-profile", "thermograph-sampler"];
-/// What jemalloc's functions begin with.
+/// Prefix of the names of jemalloc's functions.
 const JEMALLOC: &str = "_rjem_";
 /// Functions of the C library that start a thread.
 const STARTS: [&str; 5] = ["_start", "__libc_start_main", "clone", "clone3", "start_thread"];
 
 /// Leaves the machinery out of a stack's names, and those that repeat the one below them; the
 /// leaf's is the first, and stays.
-pub fn strip(names: &mut Vec<Cow<'_, str>>) {
+pub(crate) fn strip(names: &mut Vec<Cow<'_, str>>) {
     let mut is_leaf = true;
     names.retain(|name| std::mem::take(&mut is_leaf) || !is_plumbing(name));
     names.dedup();
@@ -63,7 +64,7 @@ pub fn strip(names: &mut Vec<Cow<'_, str>>) {
 
 /// Leaves the machinery out of a stack of memory: what asked for it is looked for, and the language's
 /// collections at the leaf are not that. The leaf stays where nothing else does.
-pub fn strip_of_memory(names: &mut Vec<Cow<'_, str>>) {
+pub(crate) fn strip_of_memory(names: &mut Vec<Cow<'_, str>>) {
     if names.iter().all(|name| is_plumbing(name)) {
         names.truncate(1);
     }
@@ -72,7 +73,7 @@ pub fn strip_of_memory(names: &mut Vec<Cow<'_, str>>) {
     names.dedup();
 }
 
-/// Whether a function is the allocator's, or what the language puts before it.
+/// Returns whether a function is the allocator's, or one that the language puts before it.
 pub fn allocates(name: &str) -> bool {
     const PARTS: [&str; 7] = [
         JEMALLOC,
@@ -88,7 +89,20 @@ pub fn allocates(name: &str) -> bool {
 }
 
 /// The frame that says where an app stands: the first of its own code, or else of a library that
-/// works for it, or else the leaf. `of` gives a frame's name and file.
+/// works for it, or else the leaf. `of` gives a frame's name and file; the leaf is the first of the
+/// stack. `None` if the stack is empty.
+///
+/// ```
+/// use thermograph_profile::plumbing::standpoint;
+///
+/// let stack = [
+///     ("core::ptr::read_volatile", "/rustc/1/library/core/src/ptr/mod.rs"),
+///     ("app::handlers::hot", "src/handlers.rs"),
+///     ("app::main", "src/main.rs"),
+/// ];
+/// let own = standpoint(&stack, |(name, file)| (name, file));
+/// assert_eq!(own, Some(&("app::handlers::hot", "src/handlers.rs")));
+/// ```
 pub fn standpoint<'a, T>(
     stack: &'a [T],
     of: impl Fn(&'a T) -> (&'a str, &'a str),
@@ -98,7 +112,7 @@ pub fn standpoint<'a, T>(
 
 /// The function that a thread stood in, of those at one address, the innermost of inlined ones
 /// first: the first of the app's own, or else of a library that works for it, or else the one that
-/// the others are inlined into.
+/// the others are inlined into. `None` if there is no frame.
 pub fn function_at(frames: &[Arc<Frame>]) -> Option<&Arc<Frame>> {
     own_or_chosen(frames, |frame| (&frame.name, &frame.file)).or_else(|| frames.last())
 }
@@ -116,7 +130,7 @@ fn own_or_chosen<'a, T>(
     first(is_own).or_else(|| first(is_chosen))
 }
 
-/// Whether a function is one that somebody chose: of the app, or of a library that works for it.
+/// Returns whether a function is of the app's choice: of the app, or of a library that works for it.
 ///
 /// Debug information with lines only (`debug = "line-tables-only"`) has names without the path of
 /// their crate: there the source file decides.
@@ -124,17 +138,17 @@ pub fn is_chosen(name: &str, file: &str) -> bool {
     if has_path(name) { !is_plumbing(name) } else { is_own_source(file) }
 }
 
-/// Whether a function is the app's own code, and no library's.
+/// Returns whether a function is the app's own code, and no library's.
 pub fn is_own(name: &str, file: &str) -> bool {
     is_chosen(name, file) && !is_dependency(file)
 }
 
-/// Whether a function is what polls a handler, or a task: what it calls is theirs.
+/// Returns whether a function polls a handler or a task, so that its callees belong to these.
 pub fn polls(name: &str) -> bool {
     is_ours(name) || name.contains("tokio::runtime::task::")
 }
 
-/// Whether a demangled name has the path of its crate; paths in generic arguments do not count.
+/// Returns whether a demangled name has the path of its crate; paths in generic arguments do not count.
 pub fn has_path(name: &str) -> bool {
     // `<T as a::B>::c`, and `<impl a::B for T>::c`.
     if name.starts_with('<') {
@@ -149,13 +163,13 @@ fn is_own_source(file: &str) -> bool {
     is_rust && !is_dependency(file) && !source::is_of_the_diagnostics(file)
 }
 
-/// Whether a function is machinery, by its demangled name.
-pub fn is_plumbing(name: &str) -> bool {
+/// Returns whether a function is machinery, by its demangled name.
+fn is_plumbing(name: &str) -> bool {
     // Of a file without names, as the C library is; what a stack lacks stays.
     if name.starts_with('[') && name.ends_with(']') && name.contains(".so") {
         return true;
     }
-    // What is in a crate has a path: the thread `tokio-runtime-worker` and a span `h2` have none.
+    // A function in a crate has a path: the thread `tokio-runtime-worker` and a span `h2` have none.
     let of = crate_of(name);
     let of_a_crate = has_path(name) && (CRATES.contains(&of) || PRIMITIVES.contains(&of));
     of_a_crate || STARTS.contains(&name) || name.starts_with(JEMALLOC) || is_ours(name)
@@ -210,7 +224,7 @@ mod tests {
         }
     }
 
-    /// What is left of a stack, the leaf first.
+    /// The names that are left of a stack, the leaf first.
     fn stripped<'a>(names: &[&'a str]) -> Vec<Cow<'a, str>> {
         let mut names = names.iter().map(|name| Cow::Borrowed(*name)).collect();
         strip(&mut names);

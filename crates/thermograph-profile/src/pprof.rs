@@ -12,15 +12,40 @@ use pprof::protos::{self, Message as _};
 
 use super::profile::{Frame, Location, Mapping, Profile, Sample, ValueType};
 
-/// Begins the comment that says how many samples were dropped; there is none where none were.
-pub const DROPPED: &str = "dropped samples: ";
+/// Prefix of the comment with the number of samples that were dropped; the comment is left out if it
+/// is 0.
+pub(crate) const DROPPED: &str = "dropped samples: ";
 
-/// Encodes and compresses.
+/// Encodes a profile as `profile.proto` and compresses it with gzip.
+///
+/// ```
+/// use std::{sync::Arc, time::{Duration, SystemTime}};
+///
+/// use thermograph_profile::{Frame, Location, Profile, Sample, ValueType, captures, pprof};
+///
+/// let cpu = ValueType { kind: "cpu", unit: "nanoseconds" };
+/// let profile = Profile {
+///     values: vec![cpu],
+///     samples: vec![Sample {
+///         stack: vec![Arc::new(Location::named(Frame::named("app::hot")))],
+///         values: vec![10_000_000],
+///         labels: vec![("thread", "worker-1".to_owned())],
+///     }],
+///     start: SystemTime::now(),
+///     duration: Duration::from_secs(1),
+///     period: Some((cpu, 10_000_000)),
+///     dropped: 0,
+/// };
+/// let gzipped = pprof::encode(&profile)?;
+/// assert_eq!(captures::decode(&gzipped)?.samples, profile.samples);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub fn encode(profile: &Profile) -> std::io::Result<Vec<u8>> {
     encode_with(profile, None)
 }
 
-/// The same, with a comment that `go tool pprof -comments` shows.
+/// Encodes and compresses a profile as [`encode`] does, with a comment that `go tool pprof -comments`
+/// shows.
 pub fn encode_with(profile: &Profile, comment: Option<&str>) -> std::io::Result<Vec<u8>> {
     let mut encoder = Encoder::default();
     // The format wants the empty string at 0.

@@ -11,17 +11,41 @@ use std::{
 };
 
 /// Stacks that were captured over a window.
+///
+/// ```
+/// use std::{sync::Arc, time::{Duration, SystemTime}};
+///
+/// use thermograph_profile::{Frame, Location, Profile, Sample, ValueType};
+///
+/// let sample = |route: &str, value| Sample {
+///     stack: vec![Arc::new(Location::named(Frame::named("app::hot")))],
+///     values: vec![1, value],
+///     labels: vec![("route", route.to_owned())],
+/// };
+/// let cpu = ValueType { kind: "cpu", unit: "nanoseconds" };
+/// let mut profile = Profile {
+///     values: vec![ValueType { kind: "samples", unit: "count" }, cpu],
+///     samples: vec![sample("/a", 10_000_000), sample("/b", 30_000_000)],
+///     start: SystemTime::now(),
+///     duration: Duration::from_secs(1),
+///     period: Some((cpu, 10_000_000)),
+///     dropped: 0,
+/// };
+/// assert_eq!(profile.count(), (2, "samples"));
+/// profile.keep("route", "/b");
+/// assert_eq!(profile.samples[0].weight(), 30_000_000);
+/// ```
 #[derive(Clone, Debug)]
 pub struct Profile {
-    /// What the values of each sample measure, in their order; the last is the one shown.
+    /// Kinds and units of the values of each sample, in their order; the last is the one shown.
     pub values: Vec<ValueType>,
-    /// What was captured.
+    /// Stacks, with their values and labels.
     pub samples: Vec<Sample>,
     /// When the window began.
     pub start: SystemTime,
-    /// How long the window was.
+    /// Length of the window.
     pub duration: Duration,
-    /// What lies between two samples, and how much of it.
+    /// Interval between two samples, in the unit of its type; `None` if nothing was sampled at one.
     pub period: Option<(ValueType, i64)>,
     /// Samples that were taken but could not be kept.
     pub dropped: u64,
@@ -30,7 +54,7 @@ pub struct Profile {
 /// A kind of value and its unit, such as `cpu` in `nanoseconds`.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct ValueType {
-    /// What is measured.
+    /// The measured quantity, such as `cpu`, in pprof's words.
     pub kind: &'static str,
     /// Its unit, in pprof's words.
     pub unit: &'static str,
@@ -50,9 +74,9 @@ pub struct Sample {
 /// An address in the code and what stands there.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub struct Location {
-    /// In the process's memory; 0 where none is known.
+    /// Address in the process's memory; 0 if it is not known.
     pub address: u64,
-    /// The file that the address is in.
+    /// The file that the address is in; `None` if it is not known.
     pub mapping: Option<Arc<Mapping>>,
     /// The function and those inlined into it, the innermost first; empty where nothing has a name.
     pub frames: Vec<Arc<Frame>>,
@@ -69,7 +93,7 @@ pub struct Mapping {
     pub offset: u64,
     /// Path of the file, or a name such as `[vdso]`.
     pub file: String,
-    /// In hex, empty where there is none.
+    /// Build ID in hexadecimal, empty if there is none.
     pub build_id: String,
 }
 
@@ -92,7 +116,8 @@ impl Profile {
         self.samples.retain(|sample| sample.label(label) == Some(value));
     }
 
-    /// What changed since an earlier profile of the same kind; values that shrank are negative.
+    /// The difference to an earlier profile of the same kind; values that shrank are negative.
+    #[must_use]
     pub fn since(mut self, earlier: &Self) -> Self {
         let mut sums = HashMap::<_, Vec<i64>>::new();
         for (samples, sign) in [(&self.samples, 1), (&earlier.samples, -1)] {
@@ -110,13 +135,13 @@ impl Profile {
         self
     }
 
-    /// Whether nothing was captured: there is no stack that weighs anything.
+    /// Returns whether nothing was captured: no stack has a weight.
     pub fn is_empty(&self) -> bool {
         !self.samples.iter().any(|sample| !sample.stack.is_empty() && sample.weight() > 0)
     }
 
-    /// How many there are of what was captured, and what they are called: `samples`, `stalls`, or
-    /// `stacks` where nobody counted how often each was seen.
+    /// Number of captured events and their name in the plural: `samples`, `stalls`, or `stacks` if it
+    /// is not counted how often each was seen.
     pub fn count(&self) -> (u64, &'static str) {
         match self.values.first() {
             Some(ValueType { kind, unit: "count" }) => {
@@ -147,7 +172,7 @@ impl Sample {
         self.stack.iter().flat_map(|location| &location.frames)
     }
 
-    /// The value of a label.
+    /// The value of a label; `None` if the sample has no such label.
     pub fn label(&self, name: &str) -> Option<&str> {
         self.labels.iter().find(|(label, _)| *label == name).map(|(_, value)| value.as_str())
     }
@@ -169,14 +194,14 @@ impl Sample {
 }
 
 impl Location {
-    /// What has a name but no address, such as a span.
+    /// A location that has a name but no address, such as a span.
     pub fn named(frame: Frame) -> Self {
         Self { address: 0, mapping: None, frames: vec![Arc::new(frame)] }
     }
 }
 
 impl Frame {
-    /// What has a name but no place in a source file.
+    /// A frame that has a name but no place in a source file.
     pub fn named(name: &str) -> Self {
         let (name, linkage) = (name.to_owned(), name.to_owned());
         Self { name, linkage, file: String::new(), line: 0 }

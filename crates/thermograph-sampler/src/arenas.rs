@@ -1,20 +1,20 @@
-//! What the C library's allocator says of its arenas.
+//! Statistics of the C library's allocator about its arenas.
 
 use std::mem;
 
 /// Bytes of all arenas, and of what was mapped for one allocation each.
 #[derive(Clone, Copy, Debug)]
 pub struct Arenas {
-    /// Allocated and not freed.
+    /// Bytes that are allocated and not freed.
     pub used: u64,
-    /// Freed, and kept.
+    /// Bytes that were freed and are kept.
     pub free: u64,
-    /// Taken from the system.
+    /// Bytes that were taken from the system.
     pub mapped: u64,
 }
 
-/// `None` if the C library is older than 2.33: `mallinfo2` is looked for in the process, so that
-/// programs run there too.
+/// Reads the statistics of the allocator; `None` if the C library is older than 2.33. `mallinfo2` is
+/// looked for in the process, so that programs run there, too.
 pub fn arenas() -> Option<Arenas> {
     type MallInfo2 = extern "C" fn() -> libc::mallinfo2;
     // SAFETY: the name ends with 0.

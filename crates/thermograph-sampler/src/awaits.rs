@@ -54,6 +54,7 @@ pub enum Answer {
     Without {
         /// The number of the task.
         task: u64,
+        /// Reason why the poll showed no place.
         why: Why,
     },
 }
@@ -110,9 +111,9 @@ impl Asking {
         Ok(Self { dropped_before: DROPPED.load(Relaxed) })
     }
 
-    /// The next answer of a task.
-    #[expect(clippy::unused_self, reason = "only who may ask takes answers")]
+    /// The next answer of a task; `None` if there is none at the moment.
     pub fn next(&self) -> Option<Answer> {
+        // `self` is proof of the right to ask: nobody else takes answers.
         TAKEN.pop()
     }
 

@@ -81,8 +81,28 @@ struct Sampled {
 /// Something that happened to memory.
 #[derive(Clone, Debug)]
 pub enum HeapEvent {
-    Allocated { address: usize, size: usize, stack: Stack, thread: Thread, work: Option<WorkId> },
-    Freed { address: usize, size: usize, thread: Thread },
+    /// jemalloc made an allocation and sampled it.
+    Allocated {
+        /// Address of the first byte.
+        address: usize,
+        /// Bytes that jemalloc gave, at least as many as were asked for.
+        size: usize,
+        /// Calls that led to the allocation, the leaf first.
+        stack: Stack,
+        /// The thread that allocated.
+        thread: Thread,
+        /// Work of the thread at that moment; `None` if it did none, or has no slot of its own.
+        work: Option<WorkId>,
+    },
+    /// An allocation that was sampled before was freed.
+    Freed {
+        /// Address that the allocation had.
+        address: usize,
+        /// Bytes that jemalloc had given.
+        size: usize,
+        /// The thread that freed it, which may be another than the one that allocated.
+        thread: Thread,
+    },
 }
 
 /// Sampling is on until this is dropped; there is one at a time.
@@ -131,7 +151,7 @@ impl HeapSession {
         Ok(Some(Self { number, dropped_before, was_active, interval, frames }))
     }
 
-    /// What has happened since the last look.
+    /// Events since the last call, in the order in which they were queued.
     pub fn events(&self) -> impl Iterator<Item = HeapEvent> {
         // What came late of an earlier session says nothing any more.
         let told = std::iter::from_fn(|| QUEUE.get()?.told.pop());
@@ -162,7 +182,7 @@ impl HeapSession {
         self.interval
     }
 
-    /// What found no room in the queue.
+    /// Number of events of this session that were lost, since the queue was full.
     pub fn dropped(&self) -> u64 {
         DROPPED.load(Relaxed) - self.dropped_before
     }

@@ -124,7 +124,7 @@ pub use self::{
     modules::{Module, modules},
     names::{Names, give_back, truncated, used},
     page_fault::time_of as time_of_page_faults,
-    perf_event::perf_events_allowed,
+    perf_event::{NoPerfEvents, perf_events_allowed},
     problem::{Problem, report_problems_to},
     procfs::{Thread, TimesFiles},
     prompt::be_prompt,

@@ -15,11 +15,17 @@ use super::{modules::Module, stack::Walked, waiting::word};
 /// A lock, as the function that waits for it tells.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum LockKind {
+    /// `std::sync::Mutex`, which does not record its owner.
     StdMutex,
+    /// `std::sync::RwLock`, which readers and writers wait for in words of their own.
     StdRwLock,
+    /// `parking_lot::Mutex`, whose waiting threads sleep in a word of their own.
     ParkingLotMutex,
+    /// `parking_lot::RwLock`, whose waiting threads sleep in a word of their own.
     ParkingLotRwLock,
+    /// `pthread_mutex_t` of the C library, which records its owner.
     PthreadMutex,
+    /// `pthread_rwlock_t` of the C library.
     PthreadRwLock,
 }
 
@@ -38,8 +44,9 @@ pub struct LockFunctions(Vec<(Range<u64>, Waits)>);
 /// A lock that a thread waits for.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub struct LockWait {
+    /// Type of the lock, by the function that waits for it.
     pub kind: LockKind,
-    /// Of the lock, as guards have it.
+    /// Address of the lock, as guards have it.
     pub address: u64,
     /// The word that is waited for.
     word: u64,

@@ -18,6 +18,7 @@ use crate::problem::{self, Problem};
 /// A file that is mapped as code.
 #[derive(Clone, Debug)]
 pub struct Module {
+    /// Address range, file and build ID, as profiles have them.
     pub mapping: Arc<Mapping>,
     /// Where address 0 of the file is in memory.
     pub base: u64,
@@ -76,7 +77,7 @@ struct Line<'a> {
 
 impl Module {
     /// Every file that is mapped as code now, and the kernel's vDSO.
-    pub fn all() -> io::Result<Vec<Self>> {
+    pub(crate) fn all() -> io::Result<Vec<Self>> {
         let maps = fs::read_to_string("/proc/self/maps")?;
         let program = fs::metadata("/proc/self/exe").map_or(0, |program| program.ino());
         Ok(Self::listed(&maps, program))
@@ -99,6 +100,7 @@ impl Module {
         lines.iter().filter_map(|line| Self::read(line, program)).collect()
     }
 
+    /// Returns whether the code at an address of the process is from this file.
     pub fn contains(&self, address: u64) -> bool {
         (self.mapping.start..self.mapping.limit).contains(&address)
     }

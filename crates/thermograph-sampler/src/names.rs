@@ -1,6 +1,6 @@
 //! From addresses to names: functions, inlined ones too, files and lines, by the debug information.
 //!
-//! What it takes to read a big program's debug information, tens of megabytes, is freed when a
+//! The memory for a big program's debug information, tens of megabytes, is freed when a
 //! [`Names`] is dropped, and given back to the system a while later.
 
 use std::{
@@ -30,7 +30,7 @@ pub struct Names<'a> {
     known: HashMap<u64, Arc<Location>>,
 }
 
-/// What stands at the end of a stack whose rest is not known.
+/// The location `[truncated]`, which stands at the end of a stack whose rest is not known.
 pub fn truncated() -> Arc<Location> {
     static TRUNCATED: LazyLock<Arc<Location>> =
         LazyLock::new(|| Arc::new(Location::named(Frame::named("[truncated]"))));
@@ -38,6 +38,7 @@ pub fn truncated() -> Arc<Location> {
 }
 
 impl<'a> Names<'a> {
+    /// Knows no names yet: debug information is read when an address needs it.
     pub fn new(modules: &'a [Module]) -> Self {
         Self { modules, debug_files: HashMap::new(), known: HashMap::new() }
     }
@@ -48,6 +49,7 @@ impl<'a> Names<'a> {
         stack.addresses.iter().map(|address| self.location(*address)).chain(cut).collect()
     }
 
+    /// The functions of an address, inlined ones too, with file and line as far as they are known.
     pub fn location(&mut self, address: u64) -> Arc<Location> {
         let Self { modules, debug_files, known, .. } = self;
         Arc::clone(match known.entry(address) {
@@ -58,7 +60,7 @@ impl<'a> Names<'a> {
 }
 
 impl Names<'_> {
-    /// Where the debug information of an address is; `None` where no file is mapped there.
+    /// The source of the debug information of an address; `None` where no file is mapped there.
     pub fn debug_info(&mut self, address: u64) -> Option<DebugInfo> {
         let place = self.modules.iter().position(|module| module.contains(address))?;
         let module = &self.modules[place];
@@ -66,7 +68,7 @@ impl Names<'_> {
         Some(files.found())
     }
 
-    /// Whether the debug information of an address has files and lines, and names without paths.
+    /// Returns whether the debug information of an address has files and lines, and names without paths.
     pub fn has_lines_only(&mut self, address: u64) -> bool {
         let Some(place) = self.modules.iter().position(|module| module.contains(address)) else {
             return false;
@@ -88,7 +90,7 @@ impl Drop for Names<'_> {
 /// it took was given back.
 static USED: AtomicU64 = AtomicU64::new(0);
 
-/// Names were looked up, or something was made of them.
+/// Puts off [`give_back`]: names were looked up, or something was made of them.
 pub fn used() {
     USED.store(monotonic(), Relaxed);
 }

@@ -38,6 +38,7 @@ pub(super) struct PerfEvents {
 
 /// The reason that the kernel does not copy stacks of threads that compute.
 #[derive(Debug, Error)]
+#[non_exhaustive]
 pub enum NoPerfEvents {
     /// A filter may kill the process for a call that it does not list.
     #[error("a seccomp filter is in force")]

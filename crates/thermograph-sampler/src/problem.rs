@@ -1,4 +1,4 @@
-//! What went wrong where nobody is there to take an error: told to whoever asked for it once.
+//! Failures where no caller takes an error: passed to a function that the program installs.
 
 use std::{fmt, io, sync::OnceLock};
 
@@ -12,7 +12,7 @@ pub enum Problem {
     SignalNotRestored {
         /// The signal's number.
         signal: i32,
-        /// Why not.
+        /// Error of the system.
         error: io::Error,
     },
     /// jemalloc's sampling cannot be turned off.
@@ -21,7 +21,8 @@ pub enum Problem {
 
 static REPORT: OnceLock<fn(Problem)> = OnceLock::new();
 
-/// Has `report` told of every problem from now on; the first one stays. It must not wait.
+/// Installs the function that is called with every problem from now on, and must not wait. Only the
+/// first call has an effect; without one, problems are ignored.
 pub fn report_problems_to(report: fn(Problem)) {
     let _ = REPORT.set(report);
 }

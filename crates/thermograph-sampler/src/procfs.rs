@@ -1,4 +1,5 @@
-//! What the kernel says of the threads of this process, without stopping or signalling them.
+//! State and times of the threads of this process by the kernel's files, without stopping or
+//! signalling the threads.
 
 use std::{fs, os::fd::OwnedFd, time::Duration};
 
@@ -38,6 +39,7 @@ pub(super) enum Standing {
 const ROOM: usize = 4096;
 
 impl Thread {
+    /// The thread of this number in the kernel (`gettid`), which may have ended.
     pub fn new(number: i32) -> Self {
         Self(number)
     }
@@ -58,11 +60,13 @@ impl Thread {
         self.0
     }
 
+    /// Its name in the kernel, which cuts it to 15 bytes; `None` if the thread has ended or the name is
+    /// not UTF-8.
     pub fn name(self) -> Option<String> {
         self.read("comm", |name| Some(name.trim_end().to_owned()))
     }
 
-    /// What it does now; none where the kernel does not say.
+    /// Current activity of the thread; `None` if the kernel does not tell.
     pub fn activity(self) -> Option<Activity> {
         Some(match self.standing()? {
             Standing::Running => Activity::Running,
@@ -93,12 +97,13 @@ impl Thread {
         cpu_time(self.0)
     }
 
-    /// How often it was given a processor: as long as this stays, it has not run.
+    /// Number of times that it was given a processor: as long as this stays, it has not run. `None` if
+    /// the kernel does not tell.
     pub fn slices(self) -> Option<u64> {
         self.read("schedstat", |schedstat| schedstat.split_ascii_whitespace().nth(2)?.parse().ok())
     }
 
-    /// Its times; none where the kernel does not say.
+    /// Its times since it began; `None` if the kernel does not tell.
     pub fn times(self) -> Option<Times> {
         let wait = self.read("schedstat", waited)?;
         let waits = self.read("status", voluntary_waits)?;

@@ -1,4 +1,4 @@
-//! Who takes stacks now: as long as a session lasts, the signal's handler is there.
+//! Sessions: the right to take stacks. The signal's handler is installed as long as one lasts.
 
 use std::{
     cell::RefCell,
@@ -45,7 +45,7 @@ pub struct Session {
     installed: Installed,
 }
 
-/// Why a thread that runs is not asked for its stack.
+/// The reason why a thread that runs is not asked for its stack.
 #[derive(Clone, Copy, Debug, Eq, Error, PartialEq)]
 pub enum NotAsked {
     /// The app has installed a handler of its own for the signal.
@@ -62,7 +62,7 @@ pub enum NotAsked {
     Ended,
 }
 
-/// Why no stacks can be taken.
+/// The reason why no stacks can be taken.
 #[derive(Debug, Error)]
 pub enum SessionError {
     /// Another part of the program captures the same.
@@ -86,6 +86,8 @@ impl NotAsked {
 }
 
 impl Session {
+    /// Installs the signal's handler, if no other session has; fails where the reason is CPU or
+    /// wall-clock time and a session for it is open.
     pub fn open(reason: Reason) -> Result<Self, SessionError> {
         let mut numbers = numbers();
         if reason != Reason::Stall && reason.open().load(Relaxed) > 0 {
@@ -107,8 +109,8 @@ impl Session {
         self.events = PerfEvents::new().ok().map(RefCell::new);
     }
 
-    /// What a signal to this thread carries.
-    pub fn ticket(&self, thread: i32) -> Ticket {
+    /// The value that a signal of this session to a thread carries.
+    pub(crate) fn ticket(&self, thread: i32) -> Ticket {
         let (reason, number) = (self.reason as u64, u64::from(self.number));
         Ticket((reason << 56) | (number << 32) | u64::from(thread.cast_unsigned()))
     }

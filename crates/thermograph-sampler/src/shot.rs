@@ -74,16 +74,16 @@ pub(super) struct Content {
 
 /// What is needed to begin with unwinding.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Registers {
+pub(crate) struct Registers {
     /// Instruction pointer.
-    pub ip: u64,
+    pub(crate) ip: u64,
     /// Stack pointer.
-    pub sp: u64,
+    pub(crate) sp: u64,
     /// Frame pointer.
-    pub fp: u64,
+    pub(crate) fp: u64,
     /// Link register.
     #[cfg(target_arch = "aarch64")]
-    pub lr: u64,
+    pub(crate) lr: u64,
 }
 
 /// A shot that a handler fills.
@@ -199,16 +199,17 @@ impl Shot {
         (from, bytes.0.get(..length).unwrap_or_default())
     }
 
+    /// The session that the stack is for, and the thread that it is of.
     pub fn ticket(&self) -> Ticket {
         self.content().ticket
     }
 
-    /// Periods that it stands for.
+    /// Number of periods that the stack stands for.
     pub fn weight(&self) -> u32 {
         self.content().weight
     }
 
-    /// What the thread polled.
+    /// The poll that the thread was in.
     pub fn seen(&self) -> Seen {
         self.content().seen
     }
@@ -224,7 +225,8 @@ impl Shot {
         self.content().at
     }
 
-    /// What the client calls the request, as far as it is printable ASCII.
+    /// The name that the client has given the request, as far as it is printable ASCII; `None` if
+    /// there is none.
     pub fn request_id(&self) -> Option<String> {
         let Content { request_id, request_id_length, .. } = self.content();
         printable(request_id.get(..*request_id_length)?)
@@ -244,7 +246,7 @@ impl Drop for Shot {
 }
 
 /// Periods that were dropped for this reason since the process began.
-pub fn dropped(reason: Reason) -> u64 {
+pub(crate) fn dropped(reason: Reason) -> u64 {
     dropped_cell(reason).load(Relaxed)
 }
 

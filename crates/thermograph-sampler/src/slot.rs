@@ -97,9 +97,9 @@ impl WorkId {
         self.0.get()
     }
 
+    #[expect(clippy::manual_map, reason = "a closure is called where units are compiled apart")]
     #[inline]
     fn from_raw(raw: u32) -> Option<Self> {
-        // Without `map`, a closure that is called where units are compiled apart.
         match NonZeroU32::new(raw) {
             Some(number) => Some(Self(number)),
             None => None,

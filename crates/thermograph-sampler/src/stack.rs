@@ -3,6 +3,7 @@
 /// Addresses of a stack, the leaf first: each is that of an instruction of the frame's function.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub struct Stack {
+    /// One for each frame, the leaf first; of callers, an address inside of the call.
     pub addresses: Box<[u64]>,
     /// Whether it ends before the thread's first function.
     pub truncated: bool,

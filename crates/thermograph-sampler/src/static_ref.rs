@@ -3,13 +3,22 @@
 use std::{
     marker::PhantomData,
     ptr,
-    sync::atomic::{
-        AtomicPtr,
-        Ordering::{self},
-    },
+    sync::atomic::{AtomicPtr, Ordering},
 };
 
 /// A reference to something that is never freed, or none; read and replaced without a lock.
+///
+/// ```
+/// use std::sync::atomic::Ordering::{Acquire, Release};
+///
+/// use thermograph_sampler::StaticRef;
+///
+/// static NAME: StaticRef<String> = StaticRef::none();
+///
+/// assert_eq!(NAME.load(Acquire), None);
+/// NAME.store(Some(Box::leak(Box::new("worker".to_owned()))), Release);
+/// assert_eq!(NAME.load(Acquire).map(String::as_str), Some("worker"));
+/// ```
 #[derive(Debug)]
 pub struct StaticRef<T: 'static> {
     pointer: AtomicPtr<T>,
@@ -18,12 +27,12 @@ pub struct StaticRef<T: 'static> {
 }
 
 impl<T> StaticRef<T> {
-    /// Without a reference.
+    /// Makes one without a reference.
     pub const fn none() -> Self {
         Self { pointer: AtomicPtr::new(ptr::null_mut()), holds: PhantomData }
     }
 
-    /// The reference that was stored last.
+    /// The reference that was stored last; `None` if there is none.
     #[inline]
     pub fn load(&self, ordering: Ordering) -> Option<&'static T> {
         let pointer = self.pointer.load(ordering);
@@ -33,7 +42,7 @@ impl<T> StaticRef<T> {
         unsafe { pointer.as_ref() }
     }
 
-    /// Replaces the reference.
+    /// Replaces the reference; `None` removes it.
     #[inline]
     pub fn store(&self, value: Option<&'static T>, ordering: Ordering) {
         let pointer = value.map_or(ptr::null_mut(), |value| ptr::from_ref(value).cast_mut());

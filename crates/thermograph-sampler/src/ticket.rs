@@ -1,8 +1,8 @@
-//! What a signal carries: for which session it is, and to which thread it was sent.
+//! Tickets: the values that signals carry, which say for which session and thread they are.
 
 use std::sync::atomic::{AtomicI32, AtomicU32, Ordering::Relaxed};
 
-/// Why a stack is taken.
+/// The reason why a stack is taken.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Reason {
     /// The thread used a period of CPU time.
@@ -13,11 +13,11 @@ pub enum Reason {
     Stall = 3,
 }
 
-/// What a signal carries: for which session it is, and to which thread it was sent.
+/// The value that a signal carries: the session that it is for, and the thread that it was sent to.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Ticket(pub(crate) u64);
 
-/// How many sessions are open, by reason: what the signal handler looks at.
+/// Number of open sessions by reason, which the signal handler reads.
 static OPEN: [AtomicU32; Reason::COUNT] = [const { AtomicU32::new(0) }; Reason::COUNT];
 /// The process, as the kernel numbers it: one that was forked off must not take stacks.
 pub(crate) static PROCESS: AtomicI32 = AtomicI32::new(0);

@@ -1,19 +1,19 @@
-//! How long a thread ran, and how long it waited for a processor.
+//! Times of a thread: on a processor, and waiting for one.
 
 use std::time::Duration;
 
 /// A thread's times since it began.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Times {
-    /// On a processor.
+    /// Time on a processor.
     pub run: Duration,
-    /// Ready to run, and waiting for a processor; a wait that lasts counts once it is over.
+    /// Time in which it was ready to run and waited for a processor; a wait counts once it is over.
     pub wait: Duration,
-    /// How often it gave its processor away to wait for something.
+    /// Number of times that it gave its processor away to wait for something.
     pub waits: u64,
 }
 
-/// What a thread does at a moment.
+/// Activity of a thread at a moment.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Activity {
     /// It runs, or waits for a processor.
@@ -23,7 +23,8 @@ pub enum Activity {
 }
 
 impl Times {
-    /// This thread's, where the system tells: some system calls that neither wait nor allocate.
+    /// Reads the times of the calling thread, by some system calls that neither wait nor allocate;
+    /// `None` if the system does not tell.
     #[cfg(target_os = "linux")]
     pub fn own() -> Option<Self> {
         use rustix::time::{ClockId, clock_gettime};
@@ -35,13 +36,14 @@ impl Times {
         Some(Self { run, wait, waits })
     }
 
-    /// Not told on this system.
+    /// Times of the calling thread, which this system does not tell: always `None`.
     #[cfg(not(target_os = "linux"))]
     pub fn own() -> Option<Self> {
         None
     }
 
-    /// What was added since an earlier look.
+    /// Difference from an earlier reading; 0 for a value that has decreased.
+    #[must_use]
     pub fn since(self, earlier: Self) -> Self {
         Self {
             run: self.run.saturating_sub(earlier.run),
@@ -54,14 +56,14 @@ impl Times {
 /// The time waited, of a `schedstat` file: it has the times run and waited, in nanoseconds, and the
 /// number of time slices. The first is as old as the kernel's last tick, so it is not used.
 #[cfg(target_os = "linux")]
-pub fn waited(schedstat: &str) -> Option<Duration> {
+pub(crate) fn waited(schedstat: &str) -> Option<Duration> {
     let nanoseconds = schedstat.split_ascii_whitespace().nth(1)?.parse().ok()?;
     Some(Duration::from_nanos(nanoseconds))
 }
 
-/// How often a thread waited for something, of a `status` file.
+/// Number of times that a thread waited for something, from a `status` file.
 #[cfg(target_os = "linux")]
-pub fn voluntary_waits(status: &str) -> Option<u64> {
+pub(crate) fn voluntary_waits(status: &str) -> Option<u64> {
     // Near the end of some sixty lines.
     let mut lines = status.lines().rev();
     let line = lines.find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
@@ -70,20 +72,20 @@ pub fn voluntary_waits(status: &str) -> Option<u64> {
 
 /// The text of a file, as much as one call reads into the buffer.
 #[cfg(target_os = "linux")]
-pub fn read_once(path: impl rustix::path::Arg, buffer: &mut [u8]) -> Option<&str> {
+pub(crate) fn read_once(path: impl rustix::path::Arg, buffer: &mut [u8]) -> Option<&str> {
     read_from_start(&open(path)?, buffer)
 }
 
 /// A file to read.
 #[cfg(target_os = "linux")]
-pub fn open(path: impl rustix::path::Arg) -> Option<std::os::fd::OwnedFd> {
+pub(crate) fn open(path: impl rustix::path::Arg) -> Option<std::os::fd::OwnedFd> {
     use rustix::fs::{CWD, Mode, OFlags, openat};
     openat(CWD, path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).ok()
 }
 
 /// The text of an open file as it is now, as much as one call reads into the buffer.
 #[cfg(target_os = "linux")]
-pub fn read_from_start(file: impl std::os::fd::AsFd, buffer: &mut [u8]) -> Option<&str> {
+pub(crate) fn read_from_start(file: impl std::os::fd::AsFd, buffer: &mut [u8]) -> Option<&str> {
     let length = rustix::io::pread(file, &mut *buffer, 0).ok()?;
     std::str::from_utf8(buffer.get(..length)?).ok()
 }

@@ -27,6 +27,7 @@ const REFRESH: Duration = Duration::from_secs(1);
 /// The stack of a thread that waits, and what it waits in.
 #[derive(Debug)]
 pub struct WaitingStack {
+    /// Frames from the system call, or the page fault, outwards.
     pub stack: Stack,
     /// `None` if it waits in no system call, as in a page fault.
     pub syscall: Option<&'static str>,
@@ -35,6 +36,8 @@ pub struct WaitingStack {
     pub slices: u64,
     /// The work of the thread.
     pub seen: Seen,
+    /// The name that the client has given the request of the poll, as far as it is printable ASCII;
+    /// `None` if it has none or the thread polls nothing.
     pub request_id: Option<String>,
     /// The futex word that it waits for; `None` if it waits for none.
     pub futex: Option<u64>,
@@ -43,9 +46,11 @@ pub struct WaitingStack {
 /// A thread that may hold a lock.
 #[derive(Debug)]
 pub struct Suspect {
+    /// Stack of the thread, with the frame that refers to the lock.
     pub stack: Stack,
-    /// The frame of the stack that refers to the lock.
+    /// Index of the frame that refers to the lock, 0 for the leaf.
     pub frame: usize,
+    /// Kind of the evidence.
     pub sign: Sign,
     /// The work of the thread.
     pub seen: Seen,
@@ -69,6 +74,8 @@ pub struct Unwinder {
 }
 
 impl Unwinder {
+    /// Reads the unwind information of the code that is mapped now; fails where the list of mappings
+    /// (`/proc/self/maps`) cannot be read.
     pub fn new() -> std::io::Result<Self> {
         let mut new = Self {
             rules: UnwinderNative::new(),

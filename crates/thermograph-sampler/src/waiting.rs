@@ -34,7 +34,7 @@ pub(super) struct Copied {
     pub(super) request_id: Option<String>,
 }
 
-/// Why a stack was not copied.
+/// The reason why a stack was not copied.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum NotCopied {
     /// The thread runs or is ready to run.

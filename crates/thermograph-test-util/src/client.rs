@@ -1,4 +1,4 @@
-//! What every test of a running program needs: a client, patience, and the tools.
+//! Helpers for tests of a running program: an HTTP client, waiting with a timeout, and external tools.
 
 use std::{
     path::{Path, PathBuf},
@@ -6,9 +6,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Longest time that anything here may take: generous, for a machine that is busy.
+/// Timeout of every request and wait: generous, for a machine that is busy.
 pub const PATIENCE: Duration = Duration::from_mins(2);
 
+/// An HTTP client that returns error statuses as responses and accepts any certificate.
 pub fn agent() -> ureq::Agent {
     ureq::Agent::config_builder()
         .http_status_as_error(false)
@@ -19,6 +20,11 @@ pub fn agent() -> ureq::Agent {
         .into()
 }
 
+/// Gets `url` and returns the body, of at most 1 GiB.
+///
+/// # Panics
+///
+/// Panics if the request fails or if its status is not 200.
 pub fn get_bytes(url: &str) -> Vec<u8> {
     let mut response = agent().get(url).call().expect("an answer");
     let body = response.body_mut().with_config().limit(1 << 30).read_to_vec().expect("a body");
@@ -26,7 +32,11 @@ pub fn get_bytes(url: &str) -> Vec<u8> {
     body
 }
 
-/// Waits until something is so.
+/// Waits until `is_so` returns true, which it asks every 10 ms; `what` names the condition.
+///
+/// # Panics
+///
+/// Panics after [`PATIENCE`].
 pub fn wait(what: &str, mut is_so: impl FnMut() -> bool) {
     let start = Instant::now();
     while !is_so() {
@@ -35,7 +45,11 @@ pub fn wait(what: &str, mut is_so: impl FnMut() -> bool) {
     }
 }
 
-/// A tool that `just tools` installs.
+/// Path of a tool that `just tools` installs: the one of this workspace, or else the first in `PATH`.
+///
+/// # Panics
+///
+/// Panics if the tool is not installed.
 pub fn tool(name: &str) -> PathBuf {
     let own = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../.tools/bin").join(name);
     if own.is_file() {

@@ -1,4 +1,5 @@
-//! What the tests of several crates share: clients, patience, and the tools that they need.
+//! Helpers that the tests of several crates share: clients, waiting with a timeout, and external
+//! tools.
 
 #![forbid(unsafe_code)]
 

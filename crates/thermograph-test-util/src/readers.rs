@@ -7,7 +7,12 @@ use std::{
 
 use crate::client::{PATIENCE, wait};
 
-/// A client that has asked `diagnostics`, an address, for a long capture.
+/// A client that has requested a long capture at `path` from `diagnostics`, an address, and does not
+/// read the response.
+///
+/// # Panics
+///
+/// Panics if the connection fails or the request cannot be sent.
 pub fn reader(diagnostics: &str, path: &str) -> TcpStream {
     let mut client = TcpStream::connect(diagnostics).expect("connected");
     client.set_read_timeout(Some(PATIENCE)).expect("set");
@@ -21,6 +26,10 @@ pub fn reader(diagnostics: &str, path: &str) -> TcpStream {
 /// Opens one capture more than the limit. Returns the clients whose captures run, and the answer to
 /// the refused one. Requests may be admitted in any order, but a refusal means that the limit is
 /// reached.
+///
+/// # Panics
+///
+/// Panics if a client cannot connect, or if none is refused within [`PATIENCE`].
 pub fn fill_captures(diagnostics: &str, path: &str) -> (Vec<TcpStream>, String) {
     /// Limit of captures of one kind at a time.
     const MOST: usize = 16;

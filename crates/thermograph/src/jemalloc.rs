@@ -1,5 +1,9 @@
 //! The allocator of a program whose memory can be captured.
 
+/// What the macro names.
+#[cfg(heap)]
+pub use tikv_jemallocator::Jemalloc;
+
 /// Makes jemalloc, with profiling, the allocator of the program: put it into `main.rs`.
 ///
 /// Sampling is ready and not on: until memory is captured, an allocation costs what it costs without
@@ -16,7 +20,7 @@
 macro_rules! jemalloc {
     () => {
         #[global_allocator]
-        static THERMOGRAPH_ALLOCATOR: $crate::__private::Jemalloc = $crate::__private::Jemalloc;
+        static THERMOGRAPH_ALLOCATOR: $crate::jemalloc::Jemalloc = $crate::jemalloc::Jemalloc;
 
         // SAFETY: jemalloc declares `const char *_rjem_malloc_conf`, weak, so that a program may
         // define it, and only reads it: a text that ends with 0. A reference to an array is a plain

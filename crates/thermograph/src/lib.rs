@@ -73,7 +73,8 @@ pub mod hooks;
 mod html_escape;
 mod http;
 mod instance;
-mod jemalloc;
+#[doc(hidden)]
+pub mod jemalloc;
 pub mod label;
 mod live;
 mod log;
@@ -94,13 +95,6 @@ mod verdicts;
 pub mod watch;
 #[cfg(sampler)]
 pub(crate) mod workers;
-
-/// What [`jemalloc!`] expands to.
-#[doc(hidden)]
-#[cfg(heap)]
-pub mod __private {
-    pub use tikv_jemallocator::Jemalloc;
-}
 
 pub use allocator::NoHeap;
 pub use arrival::{TimedListener, TimedStream};

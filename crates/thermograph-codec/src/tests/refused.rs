@@ -1,6 +1,7 @@
 //! What has no form in JSON, and what is none of a codec.
 
 use super::*;
+use crate::error::DEPTH;
 
 fn refused(codec: Codec, bytes: &[u8]) -> String {
     let error = codec.transcode(bytes, Codec::Json, 1 << 20);

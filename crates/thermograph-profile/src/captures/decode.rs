@@ -1,4 +1,4 @@
-//! A profile as a server sent it, as a profile of ours.
+//! Decoding of gzipped `profile.proto`, as servers send it.
 
 use std::{
     collections::HashMap,
@@ -36,18 +36,23 @@ const MEASURES: [&str; 14] = [
 /// Most bytes of a profile that was unpacked: a hundred times those of a minute of a busy service.
 const MAX_UNPACKED: u64 = 1 << 29;
 
-/// Why something is no profile.
+/// The reason why data could not be decoded as a profile.
 #[derive(Clone, Copy, Debug, Error)]
+#[non_exhaustive]
 pub enum Undecodable {
+    /// The data is not a complete gzip stream.
     #[error("the profile is not gzipped")]
     NotGzipped,
+    /// The unpacked data is not a `profile.proto` message.
     #[error("the profile is not profile.proto")]
     NotProto,
+    /// The unpacked data is longer than this limit, in bytes.
     #[error("the profile is too long: {0} bytes are allowed")]
     TooLong(u64),
 }
 
-/// Reads gzipped `profile.proto`.
+/// Decodes gzipped `profile.proto`. Labels that thermograph does not write are left out; kinds and
+/// units of values that it does not write become `unknown`.
 pub fn decode(gzipped: &[u8]) -> Result<Profile, Undecodable> {
     let bytes = unpack(gzipped, MAX_UNPACKED)?;
     let wire = protos::Profile::decode(&*bytes).map_err(|_| Undecodable::NotProto)?;
@@ -87,7 +92,7 @@ impl<'a> Decoder<'a> {
         }
     }
 
-    /// What its comment says; none where there is no such comment.
+    /// The number in the comment about dropped samples; 0 where there is no such comment.
     fn dropped(self) -> u64 {
         let comments = self.wire.comment.iter().map(|comment| self.text(*comment));
         let mut dropped = comments.filter_map(|text| text.strip_prefix(DROPPED)?.parse().ok());

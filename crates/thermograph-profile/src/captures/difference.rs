@@ -1,4 +1,4 @@
-//! What changed between two captures, as a picture.
+//! The difference between two captures, as a flame graph.
 
 use thiserror::Error;
 
@@ -7,25 +7,30 @@ use crate::{
     flamegraph::{self, Caption},
 };
 
-/// One of the two.
+/// One of two captures that are compared.
 #[derive(Clone, Copy, Debug)]
 pub struct Side<'a> {
+    /// Name of the capture, for the title and for errors.
     pub name: &'a str,
+    /// Profile of the capture.
     pub profile: &'a Profile,
 }
 
-/// Why two captures were not compared.
+/// The reason why two captures were not compared.
 #[derive(Debug, Error)]
 pub enum Incomparable {
+    /// The capture of this name has no stack with a weight.
     #[error("{0} has no stack in it: nothing was captured")]
     Empty(String),
+    /// The captures measure different values, or the same in different units; the text names both.
     #[error("{0}: they cannot be compared")]
     Measures(String),
+    /// The flame graph could not be written.
     #[error("the picture could not be drawn: {0}")]
     Drawing(#[from] std::io::Error),
 }
 
-/// Draws what changed, as wide as `after`.
+/// Draws the difference between two captures as SVG, with the widths of `after`.
 pub fn draw_difference(before: Side<'_>, after: Side<'_>) -> Result<Vec<u8>, Incomparable> {
     for Side { name, profile } in [before, after] {
         if profile.is_empty() {
@@ -42,7 +47,7 @@ pub fn draw_difference(before: Side<'_>, after: Side<'_>) -> Result<Vec<u8>, Inc
     Ok(flamegraph::draw_difference(before.profile, after.profile, &caption)?)
 }
 
-/// What both measure; folded stacks do not say it.
+/// The unit that both measure in; folded stacks do not say it.
 fn unit(before: Side<'_>, after: Side<'_>) -> Result<&'static str, Incomparable> {
     let measures = [before, after].map(|side| side.profile.values.last().copied());
     if let [Some(of_before), Some(of_after)] = measures

@@ -16,11 +16,11 @@ use crate::Profile;
 /// Most bytes of a file that is read.
 const MAX_FILE: u64 = 1 << 28;
 
-/// A folder with captures in it, in folders of their own.
+/// A folder whose subfolders `profiles` and `flamegraphs` hold captures.
 #[derive(Debug)]
 pub struct Folder {
     root: PathBuf,
-    /// How many captures it may hold.
+    /// Most captures that it may hold.
     max: usize,
     /// Held while one is written, so that two do not both find room for one.
     writing: Mutex<()>,
@@ -41,28 +41,32 @@ pub enum Form {
     Svg,
 }
 
-/// A capture that is kept.
+/// A capture in a list.
 #[derive(Clone, Debug, Serialize)]
 pub struct Entry {
+    /// Name of the capture.
     pub name: String,
+    /// Kind of the capture, as it stands in the name.
     pub kind: &'static str,
+    /// Handler that it is of, as it stands in the name; `None` if it is of all.
     pub handler: Option<String>,
     /// When its window began, as it stands in the name.
     pub time: String,
-    /// Of all its files.
+    /// Size of all its files together.
     pub bytes: u64,
-    /// Paths from the folder on.
+    /// Paths of its files, relative to the folder; empty if it could not be written.
     pub files: Vec<String>,
 }
 
 impl Folder {
-    /// A folder that may not be there yet.
+    /// Uses a folder, which may not exist yet, for at most `max` captures.
     pub fn new(root: &Path, max: usize) -> Self {
-        // What is said of it is clear wherever it is read.
+        // Messages with an absolute path are clear wherever they are read.
         let root = std::path::absolute(root).unwrap_or_else(|_| root.to_owned());
         Self { root, max, writing: Mutex::default(), unsaved: Unsaved::default() }
     }
 
+    /// Absolute path of the folder.
     pub fn root(&self) -> &Path {
         &self.root
     }
@@ -76,18 +80,18 @@ impl Folder {
         }
     }
 
-    /// Keeps a capture that could not be written in memory: under which name. The newest few are
-    /// kept, until the process ends.
+    /// Keeps a capture that could not be written in memory, and returns the name that it has there.
+    /// The newest few are kept, until the process ends.
     pub fn keep_unsaved(&self, name: Name, forms: Forms, why: String) -> Name {
         self.unsaved.add(name, forms, why)
     }
 
-    /// Captures that could not be written.
+    /// Captures that could not be written and are kept in memory, the oldest first.
     pub fn unsaved(&self) -> Vec<Arc<Capture>> {
         self.unsaved.all()
     }
 
-    /// Writes a capture in these forms, and says how it is named.
+    /// Writes a capture in these forms, and returns its name.
     ///
     /// Two that began in the same second do not have one name: the later one's is a second on.
     pub fn save(&self, mut name: Name, forms: &[(Form, &[u8])]) -> Result<Name, CapturesError> {
@@ -115,7 +119,7 @@ impl Folder {
         Ok(name)
     }
 
-    /// What is there, the newest first.
+    /// Lists the captures that are written, the newest first.
     pub fn list(&self) -> Result<Vec<Entry>, CapturesError> {
         let mut entries = BTreeMap::<String, (Name, u64, Vec<Form>)>::new();
         for folder in Form::FOLDERS {
@@ -169,7 +173,7 @@ impl Folder {
         read_at_most(MAX_FILE, path)
     }
 
-    /// A capture as it was taken.
+    /// Reads and decodes the profile of a capture.
     pub fn profile(&self, name: &Name) -> Result<Profile, CapturesError> {
         let undecodable = |error| {
             let path = self.path(name, Form::Pprof);
@@ -217,7 +221,7 @@ impl Form {
     const ALL: [Self; 4] = [Self::Pprof, Self::Folded, Self::Json, Self::Svg];
     const FOLDERS: [&'static str; 2] = ["profiles", "flamegraphs"];
 
-    /// The file of a capture, from the folder on.
+    /// The path of a capture's file, relative to the folder.
     pub fn file(self, name: &Name) -> String {
         format!("{}/{name}.{}", self.folder(), self.ending())
     }
@@ -227,7 +231,7 @@ impl Form {
         if self == Self::Svg { flamegraphs } else { profiles }
     }
 
-    /// The form of a file, by the end of its name.
+    /// The form of a file, by the end of its name; `None` if no form has it.
     pub fn of(file: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|form| file.ends_with(&format!(".{}", form.ending())))
     }
@@ -243,15 +247,15 @@ impl Form {
     }
 }
 
-/// The name of a capture and its form, of a file's name.
+/// Parses the name of a file into that of its capture and the form; `None` if it is not a capture's.
 pub fn parse(file: &str) -> Option<(Name, Form)> {
     let (name, ending) = file.split_once('.')?;
     let form = Form::ALL.into_iter().find(|form| form.ending() == ending)?;
     Some((name.parse().ok()?, form))
 }
 
-/// Writes a file under a name that nobody looks for, and then gives it its own: whoever finds it
-/// finds all of it. Makes its folder where there is none.
+/// Writes a file under a hidden name and then renames it, so that readers find it complete or not at
+/// all. Makes its folder where there is none.
 pub fn write(path: &Path, bytes: &[u8]) -> Result<(), CapturesError> {
     let mut hidden = std::ffi::OsString::from(".");
     hidden.push(path.file_name().unwrap_or_default());

@@ -1,4 +1,4 @@
-//! A capture in every form that it is kept in.
+//! The forms of a capture that are made of its profile.
 
 use super::Form;
 use crate::{
@@ -12,12 +12,14 @@ use crate::{
 pub struct Forms {
     /// Gzipped `profile.proto`.
     pub pprof: Vec<u8>,
+    /// Folded stacks, one a line.
     pub folded: String,
+    /// Flame graph as SVG.
     pub svg: Vec<u8>,
 }
 
 impl Forms {
-    /// Makes all of them: not for a worker.
+    /// Makes every form of a profile; computes for long: not for a worker of a runtime.
     pub fn of(profile: &Profile, caption: &Caption) -> std::io::Result<Self> {
         Ok(Self {
             pprof: pprof::encode(profile)?,
@@ -26,6 +28,7 @@ impl Forms {
         })
     }
 
+    /// The bytes of every form, for [`Folder::save`](super::Folder::save).
     pub fn each(&self) -> [(Form, &[u8]); 3] {
         let Self { pprof, folded, svg } = self;
         [(Form::Pprof, pprof), (Form::Folded, folded.as_bytes()), (Form::Svg, svg)]

@@ -12,12 +12,25 @@ use std::{
 use jiff::{Timestamp, civil::DateTime, tz::TimeZone};
 use thiserror::Error;
 
-/// How the time is written: to the second, in UTC, so that names sort by it.
+/// Format of the time: to the second, in UTC, so that names sort by it.
 const TIME: &str = "%Y%m%dT%H%M%SZ";
 /// Longest part of a name that tells of the handler.
 const MAX_HANDLER: usize = 64;
 
-/// The name of a capture.
+/// The name of a capture, which tells when it was taken, of which kind and of which handler.
+///
+/// ```
+/// use std::time::{Duration, SystemTime};
+///
+/// use thermograph_profile::captures::{Kind, Name};
+///
+/// let time = SystemTime::UNIX_EPOCH + Duration::from_secs(1_795_617_000);
+/// let name = Name::new(time, Kind::Cpu, Some("POST /v1/embeddings"));
+/// assert_eq!(name.to_string(), "20261125T143000Z-cpu-POST-v1-embeddings");
+/// assert_eq!(name.to_string().parse::<Name>()?, name);
+/// assert!("../../etc/passwd".parse::<Name>().is_err());
+/// # Ok::<(), thermograph_profile::captures::BadName>(())
+/// ```
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Name {
     /// When its window began, to the second.
@@ -27,23 +40,32 @@ pub struct Name {
     handler: Option<String>,
 }
 
-/// What was captured.
+/// Kinds of captures, by the subject.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Kind {
+    /// CPU time.
     Cpu,
+    /// Wall-clock time in polls.
     Wall,
+    /// Polls that took longer than the threshold.
     Stalls,
+    /// Time in which spans were entered.
     Spans,
+    /// Memory that was allocated and not freed.
     Heap,
+    /// Memory that was allocated, freed or not.
     Allocs,
+    /// Tasks that exist, by where they wait.
     Tasks,
+    /// Timeline of events: neither a profile nor a picture.
     Trace,
+    /// CPU time, as `perf` sampled it.
     Perf,
-    /// What changed between two others: a picture only.
+    /// Difference between two other captures: a picture only.
     Diff,
 }
 
-/// What is no name of a capture.
+/// The error for a text that is not a name of a capture; has the beginning of the text.
 #[derive(Debug, Error)]
 #[error(
     "`{0}` is not allowed: the name of a capture, <time>-<kind>[-<handler>], such as \
@@ -52,7 +74,8 @@ pub enum Kind {
 pub struct BadName(String);
 
 impl Name {
-    /// Of a window that began at `time`; of `handler` what may stand in a name.
+    /// Names a capture whose window began at `time`, to the second; of `handler`, `None` for all, the
+    /// characters that may stand in a name are kept.
     pub fn new(time: SystemTime, kind: Kind, handler: Option<&str>) -> Self {
         let since_epoch = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let seconds = i64::try_from(since_epoch.as_secs()).unwrap_or(i64::MAX);
@@ -60,20 +83,22 @@ impl Name {
         Self { time, kind, handler: handler.and_then(slug) }
     }
 
+    /// The kind of the capture.
     pub fn kind(&self) -> Kind {
         self.kind
     }
 
+    /// The [`slug`] of the handler that the capture is of; `None` where it is of all handlers.
     pub fn handler(&self) -> Option<&str> {
         self.handler.as_deref()
     }
 
-    /// When its window began, as it stands in the name.
+    /// Time at which the window began, as it stands in the name.
     pub fn time(&self) -> String {
         self.time.strftime(TIME).to_string()
     }
 
-    /// All but the time: what two captures of the same have in common.
+    /// The name without the time: equal for two captures of the same kind and handler.
     pub fn subject(&self) -> String {
         let handler = self.handler.iter().map(String::as_str);
         [self.kind.name()].into_iter().chain(handler).collect::<Vec<_>>().join("-")
@@ -128,6 +153,7 @@ impl Kind {
         Self::Diff,
     ];
 
+    /// The word for the kind in the names of captures, such as `cpu`.
     pub fn name(self) -> &'static str {
         match self {
             Self::Cpu => "cpu",
@@ -148,8 +174,8 @@ impl Kind {
     }
 }
 
-/// What may stand in a name of what tells one capture from another: `POST-v1-embeddings` of
-/// `POST /v1/embeddings`. None where nothing may.
+/// Reduces a text to the characters that may stand in a name of a capture, such as
+/// `POST-v1-embeddings` for `POST /v1/embeddings`; `None` if it has none of them.
 pub fn slug(text: &str) -> Option<String> {
     let allowed = |c: char| c.is_ascii_alphanumeric() || c == '_';
     let words: Vec<_> = text.split(|c| !allowed(c)).filter(|word| !word.is_empty()).collect();

@@ -9,22 +9,23 @@ use super::{Entry, Form, Forms, Name};
 
 /// The newest captures that could not be written.
 #[derive(Debug, Default)]
-pub struct Unsaved {
+pub(super) struct Unsaved {
     captures: Mutex<VecDeque<Arc<Capture>>>,
 }
 
-/// A capture that could not be written.
+/// A capture that could not be written and is kept in memory.
 #[derive(Debug)]
 pub struct Capture {
     name: Name,
     forms: Forms,
-    /// Why it could not.
+    /// The reason why it could not be written.
     pub why: String,
 }
 
 impl Unsaved {
-    /// Most captures and most bytes of them; the oldest makes room, but the newest always stays.
-    pub const MAX_CAPTURES: usize = 4;
+    /// Most captures that are kept; the oldest makes room.
+    pub(super) const MAX_CAPTURES: usize = 4;
+    /// Most bytes of them together; the oldest makes room, but the newest always stays.
     const MAX_BYTES: usize = 64 << 20;
 
     /// Keeps a capture, under a name that none of the others has.
@@ -69,7 +70,7 @@ impl Unsaved {
 }
 
 impl Capture {
-    /// As it stands in a list: it has no files.
+    /// The capture as an entry of a list: it has no files.
     pub fn entry(&self) -> Entry {
         Entry {
             name: self.name.to_string(),
@@ -81,7 +82,7 @@ impl Capture {
         }
     }
 
-    /// Ends of the names that its forms can be read by.
+    /// File name extensions of the forms that it can be read in, without the dot.
     pub fn endings(&self) -> Vec<&'static str> {
         self.forms.each().iter().map(|(form, _)| form.ending()).collect()
     }

@@ -1,4 +1,5 @@
-//! What a flame graph says of itself: what was captured, when, for how long, and how much of it.
+//! The caption of a flame graph: its subject, when and for how long it was captured, and how much of
+//! it.
 
 use std::time::{Duration, SystemTime};
 
@@ -6,7 +7,7 @@ use jiff::Timestamp;
 
 use crate::{Profile, ValueType};
 
-/// What a flame graph says of itself.
+/// Texts of a flame graph: its title, subtitle and unit.
 #[derive(Clone, Debug)]
 pub struct Caption {
     /// Title at the top.
@@ -17,61 +18,59 @@ pub struct Caption {
     pub unit: &'static str,
 }
 
-/// What the pictures do not show.
+/// Note on the frames that the pictures do not show.
 const LEFT_OUT: &str = "frames of library, runtime and framework are left out";
 
 impl Caption {
-    /// Of CPU time.
+    /// Caption for CPU time.
     pub fn cpu() -> Self {
         Self::new("CPU time", LEFT_OUT.to_owned())
     }
 
-    /// Of CPU time, as `perf` saw it.
-
+    /// Caption for CPU time, as `perf` sampled it.
     pub fn perf() -> Self {
         Self::new("CPU time, by perf", format!("the kernel's functions too; {LEFT_OUT}"))
     }
 
-    /// Of spans.
+    /// Caption for time in spans.
     pub fn spans() -> Self {
         Self::new("Time in spans", "time in which a span was entered".to_owned())
     }
 
-    /// Of wall-clock time in polls.
+    /// Caption for wall-clock time in polls.
     pub fn wall() -> Self {
         let subtitle = format!("time in polls, on a processor and off; {LEFT_OUT}");
         Self::new("Wall-clock time in polls", subtitle)
     }
 
-    /// Of stalls.
+    /// Caption for stalls.
     pub fn stalls() -> Self {
         let subtitle = "time of polls over the threshold, by where they stood".to_owned();
         Self::new("Stalls", subtitle)
     }
 
-    /// Of memory that was allocated and not freed, in a window.
+    /// Caption for memory that was allocated in a window and not freed.
     pub fn heap() -> Self {
         Self::memory("Memory in use", "what was there before is not in it")
     }
 
-    /// The same since sampling began.
+    /// Caption for memory that was allocated since sampling began and not freed.
     pub fn heap_so_far() -> Self {
         Self::memory("Memory in use", "of what was allocated since sampling began")
     }
 
-    /// Of memory that was allocated, freed or not.
+    /// Caption for memory that was allocated, freed or not.
     pub fn allocs() -> Self {
         Self::memory("Memory allocated", "freed or not")
     }
 
-    /// Of tasks, as they are now.
+    /// Caption for the tasks that exist.
     pub fn tasks() -> Self {
         let subtitle = "one each, by where they wait, or else by where they were spawned";
         Self { unit: "tasks", ..Self::new("Tasks", subtitle.to_owned()) }
     }
 
-    /// Of threads, by name.
-
+    /// Caption for the threads that exist, by name.
     pub fn threads() -> Self {
         let subtitle = "by name; the code that created them is not known".to_owned();
         Self { unit: "threads", ..Self::new("Threads", subtitle) }
@@ -86,7 +85,8 @@ impl Caption {
         Self { title: title.to_owned(), subtitle, unit: "ns" }
     }
 
-    /// The same of one handler only, such as `POST /v1/embeddings`.
+    /// Adds to the title that only one handler is shown, such as `POST /v1/embeddings`; `None` adds
+    /// nothing.
     #[must_use]
     pub fn of(mut self, handler: Option<&str>) -> Self {
         if let Some(handler) = handler {
@@ -136,7 +136,7 @@ fn seconds(duration: Duration) -> String {
     }
 }
 
-/// How often samples were taken; none where nothing was sampled by time.
+/// Rate at which samples were taken; `None` if nothing was sampled by time.
 fn hertz(profile: &Profile) -> Option<u32> {
     let (ValueType { unit, .. }, period) = profile.period?;
     let period =

@@ -10,8 +10,8 @@ const DEPENDENCIES: [&str; 5] =
 /// checkout where they are path dependencies.
 const HERE: &str = env!("CARGO_MANIFEST_DIR");
 
-/// Whether a source file is one of a dependency, or not known.
-pub fn is_dependency(file: &str) -> bool {
+/// Returns whether a source file is one of a dependency, or not known.
+pub(super) fn is_dependency(file: &str) -> bool {
     file.is_empty() || DEPENDENCIES.iter().any(|at| file.contains(at)) || is_vendored(file)
 }
 

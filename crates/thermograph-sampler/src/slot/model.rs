@@ -4,9 +4,12 @@
 //! [`Unnumbered`] is the protocol without a sequence number, and its model is there to fail: it shows
 //! why there is one.
 
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, atomic::AtomicUsize};
 
-use loom::{model::Builder, thread};
+use loom::{
+    model::Builder,
+    thread::{self, JoinHandle},
+};
 
 use super::{
     Outer, WorkId,
@@ -27,7 +30,7 @@ struct Unnumbered {
 }
 
 /// States that readers have seen, over all executions of a model.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 struct States<T>(Arc<Mutex<Vec<T>>>);
 
 impl Unnumbered {
@@ -59,6 +62,10 @@ impl Unnumbered {
 }
 
 impl<T: PartialEq> States<T> {
+    fn new() -> Self {
+        Self(Arc::default())
+    }
+
     fn insert(&self, state: T) {
         let mut states = self.0.lock().expect("no panic");
         if !states.contains(&state) {
@@ -71,17 +78,31 @@ impl<T: PartialEq> States<T> {
     }
 }
 
-/// Runs a model in every order in which threads interrupt each other a few times.
-fn check(model: impl Fn() + Send + Sync + 'static) {
-    let executions = Arc::new(Mutex::new(0_u64));
+/// Runs a model in every order in which threads are preempted at most so many times;
+/// `LOOM_MAX_PREEMPTIONS` says another number.
+///
+/// Few preemptions are enough, since a reader stores nothing: where it runs late, loom lets each of
+/// its loads return any of the last values that the memory model allows.
+///
+/// Writers begin, and readers are spawned. Loom tries the orders around a load by looking for the last
+/// store, and those around a store by looking for the last access, which may be a load of the writer's
+/// own: it would miss orders of a reader that runs first.
+fn check(preemptions: usize, model: impl Fn() + Send + Sync + 'static) {
+    let executions = Arc::new(AtomicUsize::new(0));
     let counted = executions.clone();
     let mut builder = Builder::new();
-    builder.preemption_bound = builder.preemption_bound.or(Some(3));
+    builder.preemption_bound = builder.preemption_bound.or(Some(preemptions));
     builder.check(move || {
-        *counted.lock().expect("no panic") += 1;
+        counted.fetch_add(1, Relaxed);
         model();
     });
-    println!("{} executions", executions.lock().expect("no panic"));
+    println!("{} executions", executions.load(Relaxed));
+}
+
+/// Takes a snapshot on a thread of its own.
+fn read(place: &Arc<Place>) -> JoinHandle<Option<Snapshot>> {
+    let place = place.clone();
+    thread::spawn(move || place.snapshot())
 }
 
 /// A poll that has no field in common with that of another number.
@@ -106,64 +127,60 @@ fn poll_of(snapshot: Snapshot) -> Outer {
 fn nested_polls_are_seen_as_a_whole() {
     let resumed = Outer { inside: 3, ..poll(1) };
     let published = [Outer::NONE, poll(1), poll(2), resumed];
-    let seen = States::default();
+    let seen = States::new();
     let states = seen.clone();
-    check(move || {
+    check(1, move || {
         let place = Arc::new(Place::default());
-        let writer = thread::spawn({
-            let place = place.clone();
-            move || {
-                let before = place.published();
-                place.publish(poll(1));
-                let outer = place.published();
-                place.publish(poll(2));
-                place.publish(Outer { inside: resumed.inside, ..outer });
-                place.publish(before);
-            }
-        });
-        if let Some(snapshot) = place.snapshot() {
+        let reader = read(&place);
+        let before = place.published();
+        place.publish(poll(1));
+        let outer = place.published();
+        place.publish(poll(2));
+        place.publish(Outer { inside: resumed.inside, ..outer });
+        place.publish(before);
+        if let Some(snapshot) = reader.join().expect("no panic") {
             let poll = poll_of(snapshot);
-            assert!(published.contains(&poll), "the reader took for one poll: {poll:?}");
+            assert!(published.contains(&poll), "taken for one poll: {poll:?}");
             states.insert(poll);
         }
-        writer.join().expect("no panic");
         assert_eq!(place.snapshot().map(poll_of), Some(Outer::NONE));
     });
-    assert!(published.iter().all(|poll| seen.contain(poll)), "the reader sees each");
+    assert!(published.iter().all(|poll| seen.contain(poll)), "each is seen");
 }
 
 #[test]
 fn place_that_changes_hands_shows_polls_with_their_thread_and_task() {
-    let seen = States::default();
+    let begin = |place: &Place, number: u32| {
+        let is_taken = place.take(number.cast_signed());
+        if is_taken {
+            place.task.store(number.into(), Relaxed);
+            place.publish(poll(number));
+        }
+        is_taken
+    };
+    let seen = States::new();
     let states = seen.clone();
-    check(move || {
+    check(1, move || {
         let place = Arc::new(Place::default());
-        let writers = [1, 2].map(|number| {
+        assert!(begin(&place, 1));
+        let second = {
             let place = place.clone();
-            thread::spawn(move || {
-                let is_taken = place.take(number as i32);
-                if is_taken {
-                    place.task.store(u64::from(number), Relaxed);
-                    place.publish(poll(number));
-                    place.give_back();
-                }
-                is_taken
-            })
-        });
-        let snapshot = place.snapshot();
-        let taken = writers.map(|writer| writer.join().expect("no panic"));
-        if let Some(snapshot) = snapshot
+            thread::spawn(move || begin(&place, 2))
+        };
+        let reader = read(&place);
+        place.give_back();
+        let is_taken = second.join().expect("no panic");
+        if let Some(snapshot) = reader.join().expect("no panic")
             && snapshot.start != 0
         {
             let number = snapshot.start as u32;
             assert_eq!(poll_of(snapshot), poll(number));
-            let (thread, task) = (snapshot.thread, snapshot.task);
-            assert_eq!((thread, task), (number as i32, u64::from(number)), "thread and task");
-            states.insert((number, taken));
+            assert_eq!((snapshot.thread, snapshot.task), (number.cast_signed(), number.into()));
+            states.insert((number, is_taken));
         }
-        assert_eq!(place.published(), Outer::NONE);
+        assert_eq!(place.published(), if is_taken { poll(2) } else { Outer::NONE });
     });
-    assert!([1, 2].iter().all(|&number| seen.contain(&(number, [true; 2]))), "from hand to hand");
+    assert!([1, 2].iter().all(|&number| seen.contain(&(number, true))), "both are seen");
 }
 
 #[test]
@@ -171,51 +188,41 @@ fn renamed_poll_has_the_old_work_or_the_new_and_is_otherwise_the_same() {
     let renamed = Outer { work: WorkId::new(3), ..poll(1) };
     let resumed = Outer { inside: 4, ..renamed };
     let published = [poll(1), renamed, poll(2), resumed];
-    let seen = States::default();
+    let seen = States::new();
     let states = seen.clone();
-    check(move || {
+    check(3, move || {
         let place = Arc::new(Place::default());
         place.publish(poll(1));
-        let writer = thread::spawn({
-            let place = place.clone();
-            move || {
-                place.set_work(renamed.work);
-                let outer = place.published();
-                place.publish(poll(2));
-                place.publish(Outer { inside: resumed.inside, ..outer });
-            }
-        });
-        if let Some(snapshot) = place.snapshot() {
+        let reader = read(&place);
+        place.set_work(renamed.work);
+        let outer = place.published();
+        place.publish(poll(2));
+        place.publish(Outer { inside: resumed.inside, ..outer });
+        if let Some(snapshot) = reader.join().expect("no panic") {
             let poll = poll_of(snapshot);
-            assert!(published.contains(&poll), "the reader took for one poll: {poll:?}");
+            assert!(published.contains(&poll), "taken for one poll: {poll:?}");
             states.insert(poll);
         }
-        writer.join().expect("no panic");
     });
-    assert!(published.iter().all(|poll| seen.contain(poll)), "the reader sees each");
+    assert!(published.iter().all(|poll| seen.contain(poll)), "each is seen");
 }
 
 #[test]
-#[should_panic(expected = "the start of poll 1 with the work of Some(WorkId(2))")]
+#[should_panic(expected = "the start of poll 1 with the work of poll 2")]
 fn without_a_sequence_number_an_outer_poll_is_taken_for_the_inner_one() {
-    check(|| {
+    check(3, || {
         let place = Arc::new(Unnumbered::new(poll(1)));
-        let writer = thread::spawn({
+        let reader = {
             let place = place.clone();
-            move || {
-                place.publish(poll(2));
-                place.publish(poll(1));
-            }
-        });
-        if let Some(Outer { start, work, .. }) = place.snapshot()
+            thread::spawn(move || place.snapshot())
+        };
+        place.publish(poll(2));
+        place.publish(poll(1));
+        if let Some(Outer { start, work, .. }) = reader.join().expect("no panic")
             && start != 0
         {
-            assert_eq!(
-                work,
-                poll(start as u32).work,
-                "the start of poll {start} with the work of {work:?}"
-            );
+            let work = WorkId::to_raw(work);
+            assert!(start == work.into(), "the start of poll {start} with the work of poll {work}");
         }
-        writer.join().expect("no panic");
     });
 }

@@ -78,7 +78,10 @@ impl Place {
         // Acquires what the place's last thread has written: this one goes on from there.
         let was_free = self.taken.compare_exchange(false, true, Acquire, Relaxed).is_ok();
         if was_free {
-            self.thread.store(thread, Release);
+            // A reader that sees any store of this thread sees all of the last one's, so that it
+            // does not take the last one's poll together with this one's task.
+            fence(Release);
+            self.thread.store(thread, Relaxed);
         }
         was_free
     }

@@ -149,6 +149,10 @@ impl Builder {
     pub fn build(self) -> Result<Thermograph, BuildError> {
         let Self { config, exposition, examinations } = self;
         config.validate()?;
+        #[cfg(sampler)]
+        thermograph_sampler::report_problems_to(|problem| {
+            crate::log::submit(move || tracing::warn!("{problem}"));
+        });
         let ledger = Ledger::leak_with(config.max_handlers, config.threshold);
         ledger.budget().set(config.named_per_second);
         let stalls = stall::Watch::start(ledger, config.max_stalls, config.stacks)?;

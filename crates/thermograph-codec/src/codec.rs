@@ -1,0 +1,56 @@
+//! The codecs, and the media types that they go by.
+
+/// What a body is written in.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Codec {
+    /// JSON: what everything speaks.
+    #[default]
+    Json,
+    /// MessagePack.
+    MessagePack,
+    /// CBOR.
+    Cbor,
+}
+
+impl Codec {
+    /// Every codec, the preferred first.
+    pub const ALL: [Self; 3] = [Self::Json, Self::MessagePack, Self::Cbor];
+    /// The media types that are offered, in words.
+    pub const OFFERED: &str =
+        "application/json, application/msgpack (also x-msgpack and vnd.msgpack), application/cbor";
+
+    /// The media type of its answers.
+    pub fn media_type(self) -> &'static str {
+        match self {
+            Self::Json => "application/json",
+            Self::MessagePack => "application/msgpack",
+            Self::Cbor => "application/cbor",
+        }
+    }
+
+    /// The media type of its streams: each value has its length before it.
+    pub fn stream_media_type(self) -> &'static str {
+        match self {
+            Self::Json => "text/event-stream",
+            Self::MessagePack => "application/msgpack; framing=length-delimited",
+            Self::Cbor => "application/cbor; framing=length-delimited",
+        }
+    }
+
+    /// The codec of a media type, which has no parameters.
+    pub fn of_media_type(media_type: &str) -> Option<Self> {
+        let is = |name: &&str| media_type.eq_ignore_ascii_case(name);
+        Self::ALL.into_iter().find(|codec| codec.names().iter().any(is))
+    }
+
+    /// What its media type is called.
+    pub(crate) fn names(self) -> &'static [&'static str] {
+        match self {
+            Self::Json => &["application/json"],
+            Self::MessagePack => {
+                &["application/msgpack", "application/x-msgpack", "application/vnd.msgpack"]
+            }
+            Self::Cbor => &["application/cbor"],
+        }
+    }
+}
