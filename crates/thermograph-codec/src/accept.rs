@@ -21,7 +21,7 @@ const MOST: usize = 64;
 type Nearness = u8;
 
 impl Codec {
-    /// The codec of a request's body.
+    /// Codec of a request's body by its `content-type`; JSON if there is none.
     pub fn of_request(headers: &HeaderMap) -> Result<Self, UnknownMediaType> {
         let Some(found) = headers.get(header::CONTENT_TYPE) else { return Ok(Self::Json) };
         let found = found.to_str().unwrap_or_default();
@@ -29,7 +29,8 @@ impl Codec {
         Self::of_media_type(essence).ok_or_else(|| UnknownMediaType(found.to_owned()))
     }
 
-    /// The codec that its client wants of an answer; none where it takes nothing of what there is.
+    /// Codec that the client prefers for an answer by its `accept`, JSON if there is none; `None` if
+    /// the client accepts no codec.
     pub fn of_answer(headers: &HeaderMap) -> Option<Self> {
         choose(headers)
     }

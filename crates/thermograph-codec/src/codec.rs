@@ -1,9 +1,9 @@
 //! The codecs, and the media types that they go by.
 
-/// What a body is written in.
+/// Format that a body is written in.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub enum Codec {
-    /// JSON: what everything speaks.
+    /// JSON, the format that the server works with inside.
     #[default]
     Json,
     /// MessagePack.
@@ -19,7 +19,7 @@ impl Codec {
     pub const OFFERED: &str =
         "application/json, application/msgpack (also x-msgpack and vnd.msgpack), application/cbor";
 
-    /// The media type of its answers.
+    /// Media type of answers in this codec.
     pub fn media_type(self) -> &'static str {
         match self {
             Self::Json => "application/json",
@@ -28,7 +28,7 @@ impl Codec {
         }
     }
 
-    /// The media type of its streams: each value has its length before it.
+    /// Media type of streams in this codec: server-sent events for JSON, frames for the others.
     pub fn stream_media_type(self) -> &'static str {
         match self {
             Self::Json => "text/event-stream",
@@ -37,7 +37,7 @@ impl Codec {
         }
     }
 
-    /// The codec of a media type, which has no parameters.
+    /// Codec of a media type without parameters; `None` if no codec has it.
     pub fn of_media_type(media_type: &str) -> Option<Self> {
         let is = |name: &&str| media_type.eq_ignore_ascii_case(name);
         Self::ALL.into_iter().find(|codec| codec.names().iter().any(is))

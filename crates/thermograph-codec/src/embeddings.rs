@@ -10,20 +10,20 @@ use crate::{
     sink::{Sink, pack},
 };
 
-/// Vectors, and what is said of them.
+/// Answer to an embeddings request: vectors, their model and its usage.
 #[derive(Clone, Copy, Debug)]
 pub struct Embeddings<'a, V> {
     /// The model that made them.
     pub model: &'a str,
-    /// The vectors.
+    /// Vectors, in the order of the inputs.
     pub vectors: &'a [V],
     /// Tokens that the model read.
     pub tokens: usize,
-    /// How vectors are written.
+    /// Form in which the vectors are written.
     pub form: Form,
 }
 
-/// How vectors are written.
+/// Form in which vectors are written.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Form {
     /// As the bytes of little-endian 32-bit floats; as numbers in JSON, which has no bytes.

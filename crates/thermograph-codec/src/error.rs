@@ -9,7 +9,7 @@ use crate::codec::Codec;
 /// The deepest nesting that is read.
 pub(crate) const DEPTH: usize = 128;
 
-/// Why a body is not what it claims to be, or has no form in the other codec.
+/// Reason why a body is malformed, or has no form in the other codec, and the place of the fault.
 #[derive(Debug, Error)]
 pub struct CodecError {
     problem: Problem,
@@ -17,7 +17,7 @@ pub struct CodecError {
     path: Vec<Step>,
 }
 
-/// A media type that is none of a codec.
+/// A media type that belongs to no codec, as the client sent it.
 #[derive(Debug, Error)]
 #[error("`{0}` is not understood: {offered}", offered = Codec::OFFERED)]
 pub struct UnknownMediaType(pub String);
@@ -64,7 +64,7 @@ pub(super) enum Step {
 const LONGEST: usize = 64;
 
 impl CodecError {
-    /// Whether it is the length of the result that is wrong, and not what was read.
+    /// Returns whether the result exceeds its limit, rather than the body being at fault.
     pub fn is_too_large(&self) -> bool {
         matches!(self.problem, Problem::TooLarge)
     }

@@ -27,7 +27,7 @@ pub struct Taken {
 }
 
 impl Events {
-    /// Longest event that is kept back.
+    /// Longest event that is kept back, in bytes.
     pub const LONGEST: usize = 1 << 20;
     /// Bytes at the border of two pieces in which an event may end.
     const BORDER: usize = 3;
@@ -64,7 +64,7 @@ impl Events {
         Taken { long, whole: self.held.split_to(end).freeze() }
     }
 
-    /// The rest, where the stream has ended in good order.
+    /// Takes the bytes that are still held, at the regular end of a stream.
     pub fn rest(&mut self) -> Taken {
         let rest = self.held.split().freeze();
         if std::mem::take(&mut self.is_amid) || rest.len() > Self::LONGEST {

@@ -13,12 +13,12 @@ use crate::{
     events::{self, Events, Taken},
 };
 
-/// Frames of events.
+/// Frames of events, and the error that ended them.
 #[derive(Debug, Default)]
 pub struct Framed {
-    /// Frames, up to the event that is none if there is one.
+    /// Frames of the events before the first that has none.
     pub bytes: Vec<u8>,
-    /// Reason why the stream cannot go on after them.
+    /// Reason why the stream cannot go on after these frames; `None` if it can.
     pub error: Option<FrameError>,
 }
 

@@ -11,7 +11,7 @@ use crate::Codec;
 /// The codecs that are not JSON.
 pub const BINARY: [Codec; 2] = [Codec::MessagePack, Codec::Cbor];
 
-/// The same cases every time, and no file of those that failed.
+/// Configuration of property tests: the same cases every time, and no file of those that failed.
 pub fn config() -> Config {
     Config {
         cases: 512,
@@ -21,7 +21,7 @@ pub fn config() -> Config {
     }
 }
 
-/// What is in a document, as JSON.
+/// Translates a document to JSON.
 pub fn back(bytes: &[u8], codec: Codec) -> String {
     let json = codec.transcode(bytes, Codec::Json, usize::MAX).expect("it has a form in JSON");
     String::from_utf8(json).expect("text")

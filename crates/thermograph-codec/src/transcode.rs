@@ -19,7 +19,8 @@ impl Codec {
         Ok(out)
     }
 
-    /// Writes the same value to the end of `out`, with vectors in it as they are wanted.
+    /// Appends the same value to `out` in another codec, and fails if that takes more than `limit` bytes;
+    /// `vectors` is the form of the vectors in an answer, and `None` leaves lists of numbers as they are.
     pub fn append(
         self,
         bytes: &[u8],

@@ -2,7 +2,7 @@
 
 use crate::{error::Problem, sink::Sink};
 
-/// How a client of a binary codec wants vectors that come as lists of numbers. Goes with an answer.
+/// Form in which a client of a binary codec wants vectors that come as lists of numbers.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Vectors {
     /// As bytes.

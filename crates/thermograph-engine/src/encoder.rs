@@ -276,7 +276,7 @@ fn mean(row: &[f32], mask: &[i32], width: usize) -> Vector {
     sum.into()
 }
 
-/// Makes the length 1; a vector of zeros stays as it is.
+/// Scales a vector to the length 1; a vector of zeros stays as it is.
 pub fn normalize(vector: &mut [f32]) {
     let length = vector.iter().map(|value| value * value).sum::<f32>().sqrt();
     if length > 0.0 {

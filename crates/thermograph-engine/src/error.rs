@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
-/// Why a model could not be loaded.
+/// Reason why a model could not be loaded.
 #[derive(Debug, Error)]
 pub enum LoadError {
     /// A file is not there.
@@ -31,7 +31,7 @@ pub enum LoadError {
     Thread(#[from] std::io::Error),
 }
 
-/// Why inputs were not embedded.
+/// Reason why inputs were not embedded.
 #[derive(Clone, Debug, Error, PartialEq)]
 pub enum EmbedError {
     /// The queue is full: try again later.

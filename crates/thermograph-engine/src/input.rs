@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-/// One input.
+/// One input of a request, to be embedded as one vector.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(untagged)]
 pub enum Input {
@@ -13,7 +13,7 @@ pub enum Input {
 }
 
 impl Input {
-    /// Bytes of its text, or its tokens.
+    /// Length of the input: bytes of a text, or count of token ids.
     pub fn length(&self) -> usize {
         match self {
             Self::Text(text) => text.len(),
@@ -21,7 +21,7 @@ impl Input {
         }
     }
 
-    /// Whether there is nothing in it.
+    /// Returns whether the input has no text and no token ids.
     pub fn is_empty(&self) -> bool {
         self.length() == 0
     }

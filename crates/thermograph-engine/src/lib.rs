@@ -38,9 +38,11 @@ use std::{
     thread::JoinHandle,
 };
 
-pub use self::encoder::normalize;
+use thermograph_common::{CpuPool, Hooks};
+
 pub use self::{
     config::{Config, MAX_INPUTS, ModelConfig, Pooling, Precision},
+    encoder::normalize,
     error::{EmbedError, LoadError},
     input::Input,
     missing::Missing,
@@ -48,7 +50,6 @@ pub use self::{
     request::{Embedded, Timings},
     tokenizer::{TokenCount, TooLong},
 };
-use thermograph_common::{CpuPool, Hooks};
 
 /// The local models, each with a queue and threads of its own.
 pub struct Engine {
@@ -64,7 +65,7 @@ enum State {
     Missing(Missing),
 }
 
-/// Why there is no model to use.
+/// Reason why a model cannot be used.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Unavailable<'a> {
     /// No model has this name.
@@ -123,7 +124,7 @@ impl Engine {
         })
     }
 
-    /// The threads for what takes the CPU for long.
+    /// Threads for computations that would block a runtime worker.
     pub fn cpu(&self) -> &CpuPool {
         &self.cpu
     }

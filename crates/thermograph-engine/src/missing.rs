@@ -19,7 +19,7 @@ pub struct Missing {
 }
 
 impl Missing {
-    /// `None` if all files are there, or it cannot be told.
+    /// Looks for a model's files; `None` if none of them is known to be missing.
     pub fn of(model: &ModelConfig, is_default: bool) -> Option<Self> {
         let lacks_tokenizer = matches!(model.tokenizer().try_exists(), Ok(false));
         let lacks_graph = matches!(model.graph().try_exists(), Ok(false));
@@ -33,7 +33,7 @@ impl Missing {
         Some(Self { dir: model.dir.clone(), files, is_default })
     }
 
-    /// Returns whether it is the model that is there by default.
+    /// Returns whether the model is the one that is configured by default.
     pub fn is_default(&self) -> bool {
         self.is_default
     }

@@ -122,22 +122,22 @@ impl Model {
         Ok((model, thread))
     }
 
-    /// The name that clients ask for.
+    /// Name by which clients ask for the model.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// When the file of its graph was written.
+    /// Time at which the file of the model's graph was written.
     pub fn created(&self) -> SystemTime {
         self.created
     }
 
-    /// Length of its vectors.
+    /// Count of numbers in each of the model's vectors.
     pub fn dimensions(&self) -> usize {
         self.dimensions
     }
 
-    /// The same where vectors are the same: of everything that they depend on, a hash.
+    /// Hash of everything that the vectors depend on: models of one identity make the same vectors.
     pub fn identity(&self) -> &[u8; 32] {
         &self.identity
     }

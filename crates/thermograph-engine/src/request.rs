@@ -24,11 +24,11 @@ pub struct Embedded {
     pub tokens: usize,
     /// Tokens of each input.
     pub input_tokens: Vec<TokenCount>,
-    /// Where the time went.
+    /// Time that the stages took.
     pub timings: Timings,
 }
 
-/// Where the time of a request went.
+/// Time that a request took in each stage of the engine.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Timings {
     /// Turning its inputs into tokens, summed.
