@@ -2,11 +2,10 @@
 
 use std::thread;
 
-use crate::instance::Instance;
-use crate::stall::Stall;
+use crate::{instance::Instance, stall::Stall};
 
 /// Fails when dropped, if a handler stalled since it was made; see
-/// [`Thermograph::assert_no_stall`].
+/// [`Thermograph::assert_no_stall`](crate::Thermograph::assert_no_stall).
 #[derive(Debug)]
 #[must_use = "it looks for stalls when it is dropped"]
 pub struct NoStall {

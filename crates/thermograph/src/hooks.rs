@@ -64,9 +64,8 @@ use self::{calls::Calls, origins::Origins};
 use super::gate::Gate;
 use crate::handlers::Handler;
 #[cfg(schedule_latency)]
-use crate::handlers::nanoseconds;
 use crate::{
-    handlers::Ledger,
+    handlers::{Ledger, nanoseconds},
     task_table::{TASKS, places::PLACES},
 };
 

@@ -38,9 +38,11 @@ use std::{
 use pin_project_lite::pin_project;
 use thermograph_sampler::{Moment, Slot, WorkId};
 
-use crate::handlers;
-use crate::watch::{self, Mark};
-use crate::{handlers::Handler, task_table::Stage};
+use crate::{
+    handlers::{self, Handler},
+    task_table::Stage,
+    watch::{self, Mark},
+};
 
 pin_project! {
     /// A future that is polled in the name of a handler; made by [`future`].

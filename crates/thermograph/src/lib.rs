@@ -115,3 +115,8 @@ pub use tasks::{TaskReport, TaskRow};
 pub use thermograph::{BuildError, Builder, Thermograph};
 pub use thermograph_profile::{Frame, Location, Mapping, Profile, Sample, ValueType, flamegraph};
 pub use watch::WatchLayer;
+
+/// Compiles the README's examples.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -198,8 +198,7 @@ mod tests {
     use tokio_stream::StreamExt as _;
 
     use super::*;
-    use crate::Thermograph;
-    use crate::config::ConsoleMode;
+    use crate::{Thermograph, config::ConsoleMode};
 
     fn live() -> Live {
         let thermograph = Thermograph::builder().console(ConsoleMode::Off).build();

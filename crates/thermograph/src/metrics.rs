@@ -12,13 +12,12 @@ use super::{
     pool::{Figures, Standing},
     stall::{LockHolder, StallLock, Totals, lock::place},
 };
-use crate::exposition::Exposition;
-use crate::handlers::Handler;
-use crate::instance::Instance;
-use crate::memory::Memory;
 use crate::{
     class::{Class, NoStack},
-    handlers::{DelayRow, HandlerRow},
+    exposition::Exposition,
+    handlers::{DelayRow, Handler, HandlerRow},
+    instance::Instance,
+    memory::Memory,
 };
 
 /// A metric of each handler.

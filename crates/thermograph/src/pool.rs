@@ -46,9 +46,11 @@ pub(crate) use self::{
     books::{Figures, Place, Standing, Window},
     frames::{Role, handed, keeper},
 };
-use crate::handlers::{Ledger, Overruns};
-use crate::log;
-use crate::runtimes::{Noted, RUNTIMES};
+use crate::{
+    handlers::{Ledger, Overruns},
+    log,
+    runtimes::{Noted, RUNTIMES},
+};
 
 /// The blocking pools of one app, watched until dropped.
 #[derive(Debug)]

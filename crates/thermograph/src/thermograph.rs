@@ -14,7 +14,6 @@ use tracing_subscriber::{Layer, registry::LookupSpan};
 
 pub use self::builder::{BuildError, Builder};
 #[cfg(tokio_unstable)]
-use crate::hooks;
 use crate::{
     arrival::TimedListener,
     capture::{CaptureError, Window},
@@ -23,7 +22,7 @@ use crate::{
     door::{self, Door, ServeError},
     guard::NoStall,
     handlers::{HandlerRow, Ledger},
-    hooks::Hooks,
+    hooks::{self, Hooks},
     http,
     instance::Instance,
     profiles::{self, CaptureKind},
@@ -43,7 +42,7 @@ pub struct Thermograph {
 }
 
 impl Thermograph {
-    /// Starts a builder with the default [`Config`].
+    /// Starts a builder with the default [`Config`](crate::Config).
     pub fn builder() -> Builder {
         Builder::default()
     }
@@ -61,7 +60,7 @@ impl Thermograph {
     /// Wraps a listener, so that latency counts from when a request's bytes arrived.
     ///
     /// Without it latency counts from when the handler was first polled, which is after the wait
-    /// for a worker: see [`arrival`].
+    /// for a worker: see [`arrival`](crate::arrival).
     pub fn listener(&self, listener: tokio::net::TcpListener) -> TimedListener {
         let listener = TimedListener::new(listener);
         if listener.is_stamped() {

@@ -34,8 +34,10 @@ use tokio::{
     task,
 };
 
-use crate::handlers::Overruns;
-use crate::runtimes::{Found, RUNTIMES, Seat};
+use crate::{
+    handlers::Overruns,
+    runtimes::{Found, RUNTIMES, Seat},
+};
 
 /// The workers of the runtimes that are known.
 #[derive(Debug, Default)]

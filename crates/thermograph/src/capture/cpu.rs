@@ -12,8 +12,7 @@ mod fallback;
 use std::collections::HashMap;
 use std::time::Duration;
 
-use thermograph_profile::Profile;
-use thermograph_profile::ValueType;
+use thermograph_profile::{Profile, ValueType};
 use thermograph_sampler::{
     CpuTimer, Module, NotAsked, Reason, Session, Thread, Unwinder, monotonic,
 };

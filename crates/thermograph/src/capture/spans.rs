@@ -29,9 +29,10 @@ use tracing_flame::FlameLayer;
 use tracing_subscriber::{Layer, layer::Context, registry::LookupSpan};
 
 use super::{CaptureError, Turns, Window};
-use crate::gate::Gate;
-use crate::handlers::ByPlace;
-use crate::handlers::Handler;
+use crate::{
+    gate::Gate,
+    handlers::{ByPlace, Handler},
+};
 
 /// The spans of the process.
 #[derive(Debug)]

@@ -17,8 +17,7 @@ use super::{
     session::{Readers, Sampler, Shared, nanos, portion},
     tally::Seen,
 };
-use crate::handlers::Polling;
-use crate::handlers::{ByPlace, Handler};
+use crate::handlers::{ByPlace, Handler, Polling};
 
 const ON_CPU: &str = "on-cpu";
 const OFF_CPU: &str = "off-cpu";

@@ -29,12 +29,13 @@ use tracing::{Span, dispatcher, span::EnteredSpan};
 use super::valve::Valve;
 use crate::{
     handlers::Overruns,
+    log,
+    reach::Probe,
     task_table::{
         TASKS, Task,
         places::{PLACES, short},
     },
 };
-use crate::{log, reach::Probe};
 
 /// Starts the thread that lists tasks, one at a time.
 #[derive(Clone, Debug)]

@@ -9,8 +9,7 @@ use std::sync::Arc;
 use tracing::{Metadata, Subscriber, level_filters::LevelFilter, subscriber::Interest};
 use tracing_subscriber::layer::{Context, Filter};
 
-use crate::handlers::Budget;
-use crate::{gate::Gate, watch::Row};
+use crate::{gate::Gate, handlers::Budget, watch::Row};
 
 /// A gate that lets through so many a second.
 #[derive(Clone, Debug)]

@@ -7,10 +7,10 @@ use serde::{Deserialize, Serialize};
 use thermograph_profile::{Frame, Location, Sample, folded};
 
 use super::{Finding, Profile, evidence::StackFrame, text::place};
-use crate::pool::{Place, Role, Window, handed, keeper};
 use crate::{
     handlers::{millis as in_millis, table::lasted},
     html_escape::escape,
+    pool::{Place, Role, Window, handed, keeper},
 };
 
 /// A blocking pool that was exhausted: at its limit, no thread idle, and work queued.

@@ -17,8 +17,7 @@ use std::{
 use tokio_util::sync::CancellationToken;
 
 use super::Examination;
-use crate::checks::State;
-use crate::instance::Instance;
+use crate::{checks::State, instance::Instance};
 
 /// Time after the diagnostics listen in which an app puts on what else it has, such as the hooks.
 const START: Duration = Duration::from_secs(2);
@@ -75,8 +74,7 @@ mod tests {
     };
 
     use super::*;
-    use crate::Thermograph;
-    use crate::config::ConsoleMode;
+    use crate::{Thermograph, config::ConsoleMode};
 
     /// The name of the test that is run in a process of its own.
     const OWN: &str = "doctor::announcement::tests::in_a_process_of_its_own";

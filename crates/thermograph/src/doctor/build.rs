@@ -1,7 +1,6 @@
 //! How the program was built.
 
-use crate::build_info::BuildInfo;
-use crate::checks::Finding;
+use crate::{build_info::BuildInfo, checks::Finding};
 
 pub(super) fn findings() -> Vec<Finding> {
     of(BuildInfo::CURRENT, cfg!(optimised) && !cfg!(debug_assertions))

@@ -3,8 +3,7 @@
 #[cfg(target_os = "linux")]
 use std::time::Duration;
 
-use crate::checks::Finding;
-use crate::config::Stacks;
+use crate::{checks::Finding, config::Stacks};
 
 pub(super) fn findings(configured: Stacks) -> Vec<Finding> {
     #[cfg_attr(not(target_os = "linux"), expect(unused_mut, reason = "there is no more to see"))]

@@ -2,19 +2,16 @@
 
 use tracing::level_filters::LevelFilter;
 
-use crate::checks::Finding;
-use crate::handlers::UNMATCHED;
-use crate::instance::Instance;
 use crate::{
-    allocator,
+    allocator::{self, NoHeap},
+    build_info::BuildInfo,
+    checks::Finding,
+    config::{Config, ConsoleMode, HeapMode, Stacks},
     coverage::Coverage,
+    handlers::UNMATCHED,
+    instance::Instance,
     pool::{Figures, Source, Standing},
     reach::Reach,
-};
-use crate::{
-    allocator::NoHeap,
-    build_info::BuildInfo,
-    config::{Config, ConsoleMode, HeapMode, Stacks},
 };
 
 /// Until then it is no wonder that nobody has asked.
@@ -386,10 +383,7 @@ fn console(mode: ConsoleMode) -> Finding {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Thermograph;
-    use crate::checks::State;
-    use crate::config::Token;
-    use crate::reach::Passed;
+    use crate::{Thermograph, checks::State, config::Token, reach::Passed};
 
     fn says(finding: &Finding, state: State, part: &str) {
         assert_eq!(finding.state, state, "{finding:?}");

@@ -15,8 +15,7 @@ use thermograph_sampler::{Moment, Slot, Times};
 use super::polling::Polling;
 use super::{estimate::Estimate, handler::Handler, trouble::nanoseconds, waits::Waits};
 #[cfg(sampler)]
-use crate::runtimes::Found;
-use crate::runtimes::{Noted, Runtimes};
+use crate::runtimes::{Found, Noted, Runtimes};
 
 /// Where threads put them, and the watchdog takes them from.
 ///

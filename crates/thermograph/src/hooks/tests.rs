@@ -10,9 +10,9 @@ use tokio::{runtime::Runtime, time};
 use tower_service::Service as _;
 
 use super::*;
-use crate::{Thermograph, doctor};
-use crate::{class::Class, handlers::Quantiles};
-use crate::{config::ConsoleMode, stall::Stall};
+use crate::{
+    Thermograph, class::Class, config::ConsoleMode, doctor, handlers::Quantiles, stall::Stall,
+};
 
 const THRESHOLD: Duration = Duration::from_millis(5);
 const TOO_LONG: Duration = Duration::from_millis(30);

@@ -18,8 +18,8 @@ use thermograph_profile::{
 };
 
 use super::{HttpError, params::Params, profiles::MAX_ROUTE};
-use crate::instance::Instance;
 use crate::{
+    instance::Instance,
     log,
     profiles::{self, CaptureKind},
 };

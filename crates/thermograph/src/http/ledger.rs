@@ -14,9 +14,7 @@ use super::{
     params::{JSON_OR_TEXT, Params},
     profiles::MAX_ROUTE,
 };
-use crate::handlers::LedgerReport;
-use crate::instance::Instance;
-use crate::{history::Back, metrics};
+use crate::{handlers::LedgerReport, history::Back, instance::Instance, metrics};
 
 /// How far back to look; the first is the default.
 const WINDOWS: [(&str, Back); 4] =

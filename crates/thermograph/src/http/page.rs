@@ -15,9 +15,7 @@ use http::{HeaderName, header};
 use sha2::{Digest as _, Sha256};
 
 use super::index::links;
-use crate::build_info::BuildInfo;
-use crate::html_escape::escape;
-use crate::instance::Instance;
+use crate::{build_info::BuildInfo, html_escape::escape, instance::Instance};
 
 const HTML: &str = include_str!("page/page.html");
 const STYLE: &str = include_str!("page/page.css");

@@ -14,8 +14,11 @@ use super::{
     HttpError,
     params::{Clipped, MAX_SECONDS, Params},
 };
-use crate::capture::{Kind, Memory, Window};
-use crate::{instance::Instance, profiles};
+use crate::{
+    capture::{Kind, Memory, Window},
+    instance::Instance,
+    profiles,
+};
 
 /// Samples that were taken but could not be kept.
 const DROPPED: HeaderName = HeaderName::from_static("x-thermograph-dropped");

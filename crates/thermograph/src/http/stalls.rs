@@ -18,8 +18,10 @@ use tokio_stream::{
 };
 
 use super::{HttpError, params::Params, profiles::MAX_ROUTE};
-use crate::instance::Instance;
-use crate::stall::{self, Record};
+use crate::{
+    instance::Instance,
+    stall::{self, Record},
+};
 
 #[derive(Clone, Copy, Debug)]
 enum Format {

@@ -15,8 +15,7 @@ use super::{
     params::{JSON_OR_TEXT, MAX_SECONDS, Params},
     profiles::{FORMATS, Format, MAX_ROUTE, Sent},
 };
-use crate::instance::Instance;
-use crate::{capture::Window, tasks::Tasks};
+use crate::{capture::Window, instance::Instance, tasks::Tasks};
 
 /// Most seconds in which tasks are asked.
 const MAX_FULL: u64 = 10;

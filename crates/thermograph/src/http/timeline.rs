@@ -10,8 +10,7 @@ use http::{HeaderMap, header};
 use jiff::Timestamp;
 
 use super::{HttpError, params::Params, profiles::CLIPPED};
-use crate::instance::Instance;
-use crate::timeline;
+use crate::{instance::Instance, timeline};
 
 /// `/debug/pprof/trace`: `seconds` up to 60 (5), fractions too, more are clipped; `format` json, or
 /// gzip for a file; `force`; Go's `debug` and `gc` have no effect, as in Go. JSON is compressed on

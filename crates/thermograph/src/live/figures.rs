@@ -2,9 +2,11 @@
 
 use serde::Serialize;
 
-use crate::handlers::{Arrival, HandlerRow, Holding, LedgerReport, Snapshot, millis};
-use crate::history::Back;
-use crate::instance::Instance;
+use crate::{
+    handlers::{Arrival, HandlerRow, Holding, LedgerReport, Snapshot, millis},
+    history::Back,
+    instance::Instance,
+};
 
 /// The ledger from look to look.
 #[derive(Debug)]
@@ -117,9 +119,7 @@ mod tests {
     use thermograph_sampler::Slot;
 
     use super::*;
-    use crate::Thermograph;
-    use crate::config::ConsoleMode;
-    use crate::handlers::Parts;
+    use crate::{Thermograph, config::ConsoleMode, handlers::Parts};
 
     #[test]
     fn the_first_look_tells_the_window_and_the_next_one_what_came_since() {

@@ -11,8 +11,7 @@ use std::{
 use serde::Serialize;
 use thermograph_sampler::{Moment, Slot, thread_name};
 
-use crate::handlers::Polling;
-use crate::handlers::{ByPlace, Handler, Ledger, millis, nanoseconds};
+use crate::handlers::{ByPlace, Handler, Ledger, Polling, millis, nanoseconds};
 
 /// Every worker, from look to look.
 #[derive(Debug)]

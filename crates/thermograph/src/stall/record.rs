@@ -15,8 +15,10 @@ use super::{
     lock::{RawLock, StallLock},
     store::Place,
 };
-use crate::class::{Class, NoStack};
-use crate::handlers::{Handler, LastingStall, PollId, Polling, Progress, Trouble, millis};
+use crate::{
+    class::{Class, NoStack},
+    handlers::{Handler, LastingStall, PollId, Polling, Progress, Trouble, millis},
+};
 
 /// A poll that took too long.
 #[derive(Clone, Debug, Deserialize, Serialize)]

@@ -22,8 +22,10 @@ use super::{
     lock::{LockPlace, StallLock},
     record::{Facts, RawStack, Record, syscall_at},
 };
-use crate::class::{Class, NoStack};
-use crate::handlers::{ByPlace, Handler, LastingStall as _, Overruns, PollId};
+use crate::{
+    class::{Class, NoStack},
+    handlers::{ByPlace, Handler, LastingStall as _, Overruns, PollId},
+};
 
 /// Where stalls are kept.
 #[derive(Debug)]

@@ -9,8 +9,7 @@ use std::{
 use thermograph_profile::plumbing;
 
 use super::record::{Record, Stall, StallFrame};
-use crate::class::Class;
-use crate::log;
+use crate::{class::Class, log};
 
 /// Says which stalls are worth a line.
 #[derive(Debug, Default)]

@@ -43,11 +43,12 @@ use super::{
     record::Record,
     verdict::Spent,
 };
-use crate::class::Class;
-use crate::config::Stacks;
-use crate::handlers::Polling;
-use crate::handlers::{Ended, Ledger, Overruns, PollId};
-use crate::log;
+use crate::{
+    class::Class,
+    config::Stacks,
+    handlers::{Ended, Ledger, Overruns, PollId, Polling},
+    log,
+};
 
 /// The watchdog of a ledger's handlers, until dropped.
 #[derive(Debug)]

@@ -18,9 +18,11 @@ use super::{
     seen::{self, Alive, Answers, Silence},
     waits,
 };
-use crate::capture::{CaptureError, Pace, Turn};
-use crate::instance::Instance;
-use crate::task_table::{TASKS, Waits};
+use crate::{
+    capture::{CaptureError, Pace, Turn},
+    instance::Instance,
+    task_table::{TASKS, Waits},
+};
 
 /// Tasks that are woken in a millisecond: a worker polls as many in some microseconds.
 const PACE: usize = 6;

@@ -4,17 +4,19 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use thermograph_profile::Location;
 #[cfg(sampler)]
-use thermograph_sampler::Why;
-use thermograph_sampler::{Moment, Slot, thread_name_or_number};
+use thermograph_sampler::{Moment, Slot, Why, thread_name_or_number};
 
 use super::{SpawnPlace, TaskKind, TaskReport, TaskRequest, TaskRow, TaskState, Tasks, waits};
-use crate::instance::Instance;
-use crate::stall::{self, Record, StallFrame};
-use crate::task_table::{
-    Stage, TASKS, Task,
-    places::{PLACES, short},
+use crate::{
+    class::Class,
+    handlers::millis,
+    instance::Instance,
+    stall::{self, Record, StallFrame},
+    task_table::{
+        Stage, TASKS, Task,
+        places::{PLACES, short},
+    },
 };
-use crate::{class::Class, handlers::millis};
 
 /// What tasks answered that were asked where they wait.
 #[cfg_attr(not(sampler), expect(dead_code, reason = "tasks are asked where stacks can be read"))]

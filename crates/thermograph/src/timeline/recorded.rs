@@ -4,8 +4,10 @@ use std::{collections::HashMap, time::SystemTime};
 
 use thermograph_sampler::{Moment, Slot, thread_name_or_number};
 
-use crate::handlers::Polling;
-use crate::handlers::track::{Asked, Dropped, Part, Polled, Recorder, Track};
+use crate::handlers::{
+    Polling,
+    track::{Asked, Dropped, Part, Polled, Recorder, Track},
+};
 
 /// A recording that runs.
 #[derive(Debug)]

@@ -18,12 +18,14 @@ use super::{
     event::{self, Args, Async, Complete, Event, NameArgs, Named},
     recorded::Recorded,
 };
-use crate::handlers::{
-    Handler, Overruns, nanoseconds,
-    track::{Asked, Dropped, Polled, Spanned},
+use crate::{
+    handlers::{
+        Handler, Overruns, nanoseconds,
+        track::{Asked, Dropped, Polled, Spanned},
+    },
+    instance::Instance,
+    stall::{self, Record},
 };
-use crate::instance::Instance;
-use crate::stall::{self, Record};
 
 /// What is sent.
 #[derive(Clone, Debug, Serialize)]

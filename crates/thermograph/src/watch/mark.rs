@@ -6,8 +6,10 @@ use std::task::Waker;
 use http::HeaderValue;
 use thermograph_sampler::{Moment, Slot};
 
-use crate::handlers::Handler;
-use crate::task_table::{Stage, TASKS, Waits};
+use crate::{
+    handlers::Handler,
+    task_table::{Stage, TASKS, Waits},
+};
 
 /// A watched future's mark on its task; taken back when dropped.
 #[derive(Debug, Default)]

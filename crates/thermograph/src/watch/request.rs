@@ -11,12 +11,14 @@ use http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode};
 use thermograph_sampler::{Moment, Slot};
 
 use super::{mark::Mark, row::Row};
-use crate::handlers::{
-    End, Handler, Hint, Ledger, Parts, Poll, PollId, Shard, route, route::Candidate, track,
-    track::Part, waits,
-};
 use crate::{
     arrival::{self, Arrived},
+    handlers::{
+        End, Handler, Hint, Ledger, Parts, Poll, PollId, Shard,
+        route::{self, Candidate},
+        track::{self, Part},
+        waits,
+    },
     task_table,
 };
 
@@ -54,7 +56,7 @@ pub(crate) struct WatchedRequest {
     waited: u64,
     /// The time to the response head so far.
     parts: Parts,
-    /// The end of its last poll, and [`Overruns::stalled`](super::Overruns::stalled) then.
+    /// The end of its last poll, and [`Overruns::stalled`](crate::handlers::Overruns::stalled) then.
     left: Option<(Moment, u64)>,
     /// Nanoseconds that the call took that made the future: part of its first poll.
     called: u64,

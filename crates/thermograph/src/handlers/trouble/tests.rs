@@ -4,9 +4,10 @@ use http::Method;
 use thermograph_sampler::{Moment, Slot};
 
 use super::*;
-use crate::handlers::{Handler, Overruns, PollId};
-use crate::stall::Facts;
-use crate::stall::Record;
+use crate::{
+    handlers::{Handler, Overruns, PollId},
+    stall::{Facts, Record},
+};
 
 const MS: Duration = Duration::from_millis(1);
 

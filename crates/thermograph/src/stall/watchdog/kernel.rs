@@ -15,11 +15,11 @@ use super::{
     stacks::{Run, Wait},
     watched::Watched,
 };
-use crate::config::Stacks;
-use crate::log;
 use crate::{
     class::{Class, NoStack},
+    config::Stacks,
     handlers::{Ended, PollId},
+    log,
 };
 
 /// What can be asked of the kernel.

@@ -11,8 +11,10 @@ use thermograph_sampler::{
 };
 
 use super::{kernel::Kernel, stacks::Wait, watched::Watched};
-use crate::handlers::{Handler, PollId};
-use crate::stall::lock::{RawHolder, RawLock};
+use crate::{
+    handlers::{Handler, PollId},
+    stall::lock::{RawHolder, RawLock},
+};
 
 /// The functions that wait for locks, and the holders that were searched a moment ago.
 #[derive(Debug, Default)]

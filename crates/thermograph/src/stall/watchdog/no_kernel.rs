@@ -5,9 +5,9 @@ use std::{collections::HashMap, time::Duration};
 use thermograph_sampler::{Activity, Times};
 
 use super::watched::Watched;
-use crate::config::Stacks;
 use crate::{
     class::NoStack,
+    config::Stacks,
     handlers::{Ended, PollId},
 };
 

@@ -14,10 +14,11 @@ use super::{
     super::harm::{Held, Time},
     Shared, Watchdog,
 };
-use crate::class::Class;
-use crate::handlers::Polling;
-use crate::handlers::{Handler, Ledger, PollId, TASK};
-use crate::workers::{Kept, Workers};
+use crate::{
+    class::Class,
+    handlers::{Handler, Ledger, PollId, Polling, TASK},
+    workers::{Kept, Workers},
+};
 
 /// What is known of workers outside of polls.
 #[derive(Debug)]

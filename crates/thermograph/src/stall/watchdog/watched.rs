@@ -18,9 +18,10 @@ use super::{
     kernel::Kernel,
     stacks::Stacks,
 };
-use crate::class::{Class, NoStack};
-use crate::handlers::PollId;
-use crate::handlers::Polling;
+use crate::{
+    class::{Class, NoStack},
+    handlers::{PollId, Polling},
+};
 
 /// A poll that has lasted long enough to be looked at.
 #[derive(Debug)]
