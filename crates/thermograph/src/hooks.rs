@@ -57,15 +57,15 @@ use tokio::{
     task,
 };
 
-pub(crate) use self::calls::Called;
 use thermograph_sampler::{Moment, Slot};
 
+pub(crate) use self::calls::Called;
 use self::{calls::Calls, origins::Origins};
-use super::gate::Gate;
-use crate::handlers::Handler;
 #[cfg(schedule_latency)]
+use crate::handlers::nanoseconds;
 use crate::{
-    handlers::{Ledger, nanoseconds},
+    gate::Gate,
+    handlers::{Handler, Ledger},
     task_table::{TASKS, places::PLACES},
 };
 

@@ -8,9 +8,10 @@ use std::{
 use thermograph_profile::captures::Folder;
 
 #[cfg(tokio_unstable)]
+use crate::hooks;
 use crate::{
     capture::Captures, checks::Examine, config::Config, console::Console, coverage::Coverage,
-    exposition::Exposition, handlers::Ledger, history::History, hooks, pool::Pools, reach::Probe,
+    exposition::Exposition, handlers::Ledger, history::History, pool::Pools, reach::Probe,
     recorder::Recorder, stall,
 };
 

@@ -40,7 +40,7 @@ use thermograph_sampler::{Moment, Slot, WorkId};
 
 use crate::{
     handlers::{self, Handler},
-    task_table::Stage,
+    stage::Stage,
     watch::{self, Mark},
 };
 

@@ -30,7 +30,7 @@
 //! # Modules, from the bottom up
 //!
 //! - `allocator`, `arrival`, `build_info`, `checks`, `class`, `coverage`, `exposition`, `gate`,
-//!   `html_escape`, `jemalloc`, `log`, `memory`, `reach`, `runtimes`: no module of the library is
+//!   `html_escape`, `jemalloc`, `log`, `memory`, `reach`, `runtimes`, `stage`: no module of the library is
 //!   below these.
 //! - `handlers`: what each handler has cost, and what is published of a poll while it lasts.
 //! - `config`, `pool`, `task_table`, `workers`: the configuration; blocking pools, live tasks, and
@@ -85,6 +85,7 @@ mod profiles;
 mod reach;
 mod recorder;
 mod runtimes;
+mod stage;
 pub mod stall;
 #[cfg(tokio_unstable)]
 mod task_table;

@@ -19,7 +19,7 @@ use std::{
 use http::HeaderValue;
 use thermograph_sampler::{Moment, Slot, StaticRef};
 
-use crate::handlers::Handler;
+use crate::{handlers::Handler, stage::Stage};
 
 /// The process' tasks.
 pub(crate) static TASKS: Tasks = Tasks::new();
@@ -73,17 +73,6 @@ pub(crate) struct Work {
     /// Requests that it has worked on.
     requests: AtomicU64,
     waits: Mutex<Option<Waits>>,
-}
-
-/// What a watched future waits in.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Stage {
-    /// The response head.
-    Handler,
-    /// The rest of the response body.
-    Body,
-    /// What a label was put on.
-    Labelled,
 }
 
 /// A watched future that waits.

@@ -14,6 +14,7 @@ use tracing_subscriber::{Layer, registry::LookupSpan};
 
 pub use self::builder::{BuildError, Builder};
 #[cfg(tokio_unstable)]
+use crate::hooks;
 use crate::{
     arrival::TimedListener,
     capture::{CaptureError, Window},
@@ -22,7 +23,7 @@ use crate::{
     door::{self, Door, ServeError},
     guard::NoStall,
     handlers::{HandlerRow, Ledger},
-    hooks::{self, Hooks},
+    hooks::Hooks,
     http,
     instance::Instance,
     profiles::{self, CaptureKind},

@@ -12,10 +12,12 @@ use crossbeam_queue::ArrayQueue;
 use http::HeaderValue;
 use thermograph_sampler::{Moment, Slot, Times};
 
-use super::polling::Polling;
-use super::{estimate::Estimate, handler::Handler, trouble::nanoseconds, waits::Waits};
+use super::{
+    estimate::Estimate, handler::Handler, polling::Polling, trouble::nanoseconds, waits::Waits,
+};
 #[cfg(sampler)]
-use crate::runtimes::{Found, Noted, Runtimes};
+use crate::runtimes::Found;
+use crate::runtimes::{Noted, Runtimes};
 
 /// Where threads put them, and the watchdog takes them from.
 ///

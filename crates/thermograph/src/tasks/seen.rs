@@ -4,16 +4,18 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use thermograph_profile::Location;
 #[cfg(sampler)]
-use thermograph_sampler::{Moment, Slot, Why, thread_name_or_number};
+use thermograph_sampler::Why;
+use thermograph_sampler::{Moment, Slot, thread_name_or_number};
 
 use super::{SpawnPlace, TaskKind, TaskReport, TaskRequest, TaskRow, TaskState, Tasks, waits};
 use crate::{
     class::Class,
     handlers::millis,
     instance::Instance,
+    stage::Stage,
     stall::{self, Record, StallFrame},
     task_table::{
-        Stage, TASKS, Task,
+        TASKS, Task,
         places::{PLACES, short},
     },
 };

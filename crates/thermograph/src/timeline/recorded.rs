@@ -90,7 +90,7 @@ fn of_slots() -> Vec<Polled> {
 /// Polls of tasks, which requests' polls hide on the slots, and requests that wait.
 #[cfg(tokio_unstable)]
 fn of_tasks(now: Moment) -> (Vec<Polled>, Vec<Asked>) {
-    use crate::task_table::{Stage, TASKS};
+    use crate::{stage::Stage, task_table::TASKS};
 
     let (mut lasting, mut waiting) = (Vec::new(), Vec::new());
     for task in TASKS.all() {

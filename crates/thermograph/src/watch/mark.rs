@@ -8,7 +8,8 @@ use thermograph_sampler::{Moment, Slot};
 
 use crate::{
     handlers::Handler,
-    task_table::{Stage, TASKS, Waits},
+    stage::Stage,
+    task_table::{TASKS, Waits},
 };
 
 /// A watched future's mark on its task; taken back when dropped.

@@ -5,7 +5,7 @@ use std::task::Waker;
 use http::HeaderValue;
 use thermograph_sampler::{Moment, Slot};
 
-use crate::{handlers::Handler, task_table::Stage};
+use crate::{handlers::Handler, stage::Stage};
 
 /// A watched future's mark on its task.
 #[derive(Debug, Default)]

@@ -19,7 +19,7 @@ use crate::{
         track::{self, Part},
         waits,
     },
-    task_table,
+    stage,
 };
 
 /// What client or server call a request.
@@ -198,8 +198,8 @@ impl WatchedRequest {
     #[inline]
     pub(crate) fn waits(&mut self, waker: &Waker) {
         let stage = match self.stage {
-            Stage::Handler => task_table::Stage::Handler,
-            Stage::Body | Stage::Ended => task_table::Stage::Body,
+            Stage::Handler => stage::Stage::Handler,
+            Stage::Body | Stage::Ended => stage::Stage::Body,
         };
         if let Some(start) = self.start {
             self.mark.waits(stage, self.known.id.as_ref(), start, waker);
