@@ -142,12 +142,15 @@ fn a_connection_has_the_name_of_its_request_and_what_is_spawned_that_of_its_hand
     assert_eq!(ask(&app, "/spawns", "b").join().expect("no panic"), 200);
     let row = task(&app, "?route=/spawns", |row| row.kind == TaskKind::Spawned);
     let place = row.spawned_at.expect("known");
-    assert_eq!((&*row.name, &*place.file), ("GET /spawns", "crates/thermograph/tests/sampler/tasks.rs"));
+    assert_eq!(
+        (&*row.name, &*place.file),
+        ("GET /spawns", "crates/thermograph/tests/sampler/tasks.rs")
+    );
 
     // The one that accepts connections, and a connection without a request.
     let all = report(&app, "");
     let other = all.tasks.iter().find(|row| row.kind == TaskKind::Other).expect("there");
-    assert!(other.name.starts_with("tests/sampler/app.rs:"), "{other:?}");
+    assert!(other.name.starts_with("crates/thermograph/tests/sampler/app.rs:"), "{other:?}");
     let text = get_text(&app.diagnostics("/debug/tasks?format=text"));
     for part in [
         format!("{} tasks", all.tasks.len()),
