@@ -73,8 +73,9 @@ impl Spool {
         let opened = fs::create_dir_all(&spool.folder).and_then(|()| {
             // Said now, and not when rows have nowhere to go.
             let (path, file) = spool.create()?;
-            drop(file);
+            // While it is locked: no one else removes it.
             fs::remove_file(path)?;
+            drop(file);
             spool.count()
         });
         match opened {
@@ -165,13 +166,17 @@ impl Spool {
 
     /// A file of our own. Its name is later than those before it.
     fn create(&self) -> io::Result<(PathBuf, File)> {
-        // Nanoseconds: files of one millisecond have their order, too. Chance tells processes apart.
-        let (nanos, chance) = (jiff::Timestamp::now().as_nanosecond(), fastrand::u64(..));
-        let path = self.folder.join(format!("{nanos:020}-{chance:016x}.{ENDING}"));
-        let file = OpenOptions::new().create_new(true).append(true).open(&path)?;
-        // Nobody else knows it yet, but for whoever looks just now and finds it empty.
-        file.lock()?;
-        Ok((path, file))
+        loop {
+            // Nanoseconds: files of one millisecond have their order, too. Chance tells processes apart.
+            let (nanos, chance) = (jiff::Timestamp::now().as_nanosecond(), fastrand::u64(..));
+            let path = self.folder.join(format!("{nanos:020}-{chance:016x}.{ENDING}"));
+            let file = OpenOptions::new().create_new(true).append(true).open(&path)?;
+            file.lock()?;
+            // Whoever looked before it was locked has found it empty, and may have removed it.
+            if path.exists() {
+                return Ok((path, file));
+            }
+        }
     }
 
     fn files(&self) -> io::Result<Vec<PathBuf>> {
@@ -273,6 +278,29 @@ mod tests {
         assert_eq!((second.bytes, second.files().expect("files").len()), (0, 0));
         assert!(second.append(1, "[4]").expect("written"));
         assert_eq!(all(&mut second), ["[4]"]);
+    }
+
+    #[test]
+    fn instances_that_share_a_folder_remove_no_file_of_each_other() {
+        const ROWS: usize = 300;
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut reader = spool(folder.path(), 1 << 20);
+        std::thread::scope(|scope| {
+            let writer = scope.spawn(|| {
+                for _ in 0..ROWS {
+                    assert!(spool(folder.path(), 1 << 20).append(1, "[1]").expect("written"));
+                }
+            });
+            let mut read = 0;
+            while !writer.is_finished() {
+                reader.look_at = Instant::now();
+                read += all(&mut reader).len();
+            }
+            writer.join().expect("no panic");
+            reader.look_at = Instant::now();
+            read += all(&mut reader).len();
+            assert_eq!(read, ROWS);
+        });
     }
 
     #[test]
