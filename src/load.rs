@@ -13,7 +13,7 @@
 //!
 //! ```no_run
 //! use std::{sync::Arc, time::Duration};
-//! use thermograph::app::load::{Counts, Limit, Mix, Pace, Plan, Traffic, drive};
+//! use thermograph_server::load::{Counts, Limit, Mix, Pace, Plan, Traffic, drive};
 //! use tokio_util::sync::CancellationToken;
 //!
 //! # #[tokio::main] async fn main() -> Result<(), Box<dyn std::error::Error>> {
