@@ -43,7 +43,7 @@ impl Codec {
         Self::ALL.into_iter().find(|codec| codec.names().iter().any(is))
     }
 
-    /// What its media type is called.
+    /// Names of the media type, the preferred one first.
     pub(crate) fn names(self) -> &'static [&'static str] {
         match self {
             Self::Json => &["application/json"],

@@ -1,4 +1,4 @@
-//! One codec into another: what the one reads, the other writes.
+//! Transcoding: the reader of one codec feeds the writer of another.
 
 use crate::{
     cbor,

@@ -175,13 +175,13 @@ fn is_plumbing(name: &str) -> bool {
     of_a_crate || STARTS.contains(&name) || name.starts_with(JEMALLOC) || is_ours(name)
 }
 
-/// Whether a function is the diagnostics' own, by its demangled name.
+/// Returns true if a demangled name is a function of the diagnostics.
 fn is_ours(name: &str) -> bool {
     let name = name.trim_start_matches('<');
     name.split_once("::").is_some_and(|(of, _)| OURS.iter().any(|package| is_named(of, package)))
 }
 
-/// Whether a crate is that of a package.
+/// Returns true if a crate has the name that cargo derives from a package.
 fn is_named(of: &str, package: &str) -> bool {
     let letter = |letter| if letter == '-' { '_' } else { letter };
     of.chars().eq(package.chars().map(letter))

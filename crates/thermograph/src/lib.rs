@@ -41,7 +41,8 @@
 //!   minutes, attribution, the recorder of timelines.
 //! - `instance`: all of these, put together.
 //! - `doctor`, `guard`, `live`, `metrics`, `tasks`, `timeline`: what is told of an instance.
-//! - `profiles`, `verdicts`: what is captured of it over a window, and a diagnosis of that.
+//! - `profiles`: what is captured of it over a window.
+//! - `verdicts`: a diagnosis of that.
 //! - `http`: the same over HTTP.
 //! - `door`: the server, on a thread of its own.
 //! - `thermograph`: what an app sees.

@@ -65,3 +65,16 @@ pub(crate) async fn stalls(
     let after = store.sums();
     move || after.since(&before)
 }
+
+/// Runs work that names stacks on a blocking thread: it takes its time.
+pub(crate) async fn named<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, CaptureError> {
+    let named = tokio::task::spawn_blocking(move || {
+        let done = work();
+        #[cfg(sampler)]
+        thermograph_sampler::used();
+        done
+    });
+    Ok(named.await?)
+}

@@ -159,13 +159,7 @@ impl Thermograph {
     ) -> Result<Profile, CaptureError> {
         let window = Window { duration, force: false };
         let unnamed = profiles::capture(&self.instance, kind, FREQUENCY, window).await?;
-        let named = tokio::task::spawn_blocking(move || {
-            let profile = unnamed();
-            #[cfg(sampler)]
-            thermograph_sampler::used();
-            profile
-        });
-        Ok(named.await?)
+        profiles::named(unnamed).await
     }
 
     /// Judges every handler over a window that begins now and is `duration` long, in which CPU time

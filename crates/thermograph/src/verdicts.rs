@@ -10,6 +10,7 @@ use crate::{
     diagnosis::{Diagnosis, Exhibits, PoolWaiter, Waiters},
     history::{Back, Then},
     instance::Instance,
+    profiles,
     tasks::{TaskReport, Tasks, awaits_blocking_work},
 };
 
@@ -42,7 +43,7 @@ pub(crate) async fn over(instance: &Instance, window: Window) -> Result<Diagnosi
         diagnosis.notes.extend(gap);
         diagnosis
     };
-    judged(judge).await
+    profiles::named(judge).await
 }
 
 /// Over the last five minutes, or since the start.
@@ -67,7 +68,7 @@ pub(crate) async fn of_the_past(instance: &Instance) -> Result<Diagnosis, Captur
         diagnosis.notes.extend(gap);
         diagnosis
     };
-    judged(judge).await
+    profiles::named(judge).await
 }
 
 /// Asks the tasks that wait, once, as soon as a blocking pool has been exhausted for a while.
@@ -125,17 +126,4 @@ fn waiters_of(instance: &Instance, report: &TaskReport) -> Waiters {
     let mut waiters: Vec<_> = groups.into_iter().map(waiter).collect();
     waiters.sort_by_key(|waiter| std::cmp::Reverse(waiter.tasks));
     Waiters::Known(waiters)
-}
-
-/// Names stacks, where that takes no time from anybody.
-async fn judged(
-    judge: impl FnOnce() -> Diagnosis + Send + 'static,
-) -> Result<Diagnosis, CaptureError> {
-    let judged = tokio::task::spawn_blocking(move || {
-        let diagnosis = judge();
-        #[cfg(sampler)]
-        thermograph_sampler::used();
-        diagnosis
-    });
-    Ok(judged.await?)
 }
